@@ -1,4 +1,5 @@
-"""Thespis: a multimodal LLM engine played by actors. The public names are loaded on first use, so importing is free."""
+"""Thespis: a multimodal LLM engine played by actors. The public names are loaded on first use, so
+importing is free."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -58,9 +58,11 @@ class EngineHandle:
         return self.process.poll() is None
 
     def stop(self, timeout: float = STOP_SECONDS) -> bool:
-        """Let go of the engine: it shuts down in order, unless other faces still use it. Returns whether it has ended.
+        """Let go of the engine: it shuts down in order, unless other faces still use it. Returns
+        whether it has ended.
 
-        Close this process's clients first. After `timeout` seconds the engine is killed. Idempotent.
+        Close this process's clients first. After `timeout` seconds the engine is killed.
+        Idempotent.
         """
         if os.getpid() != self._owner:
             return False
@@ -73,12 +75,19 @@ class EngineHandle:
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(b"\n")  # closing is not enough: a fork of this process may hold the pipe open
+                process.stdin.write(
+                    b"\n"
+                )  # closing is not enough: a fork of this process may hold the pipe open
             with process.stdout:
                 try:
-                    if any(said.event == "staying" for said in _announcements(process.stdout, timeout)):
-                        # Somebody has to wait for it: nobody holds this handle for as long as other faces use the engine.
-                        threading.Thread(target=process.wait, name="engine-end", daemon=True).start()
+                    if any(
+                        said.event == "staying" for said in _announcements(process.stdout, timeout)
+                    ):
+                        # Somebody has to wait for it: nobody holds this handle for as long as other
+                        # faces use the engine.
+                        threading.Thread(
+                            target=process.wait, name="engine-end", daemon=True
+                        ).start()
                         return False
                 except TimeoutError:
                     process.kill()
@@ -95,7 +104,12 @@ class EngineHandle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self.stop()
 
 
@@ -112,11 +126,13 @@ def start_engine(
     inherit_log: bool = False,
     keep: bool = False,
 ) -> EngineHandle:
-    """Start an engine and wait until every process of it is ready. Blocks; call it from a thread in a running loop.
+    """Start an engine and wait until every process of it is ready. Blocks; call it from a thread in
+    a running loop.
 
-    Its log goes to `log_path`, by default `engine.log` in the run directory; with `inherit_log` to this process's stderr.
-    `modules`, `forked`, `preload`, `facts`, `python_path`: see `DirectorConfig`; for engines of fakes.
-    Raises EngineError whose text is for the person who starts it.
+    Its log goes to `log_path`, by default `engine.log` in the run directory; with `inherit_log` to
+    this process's stderr. `modules`, `forked`, `preload`, `facts`, `python_path`: see
+    `DirectorConfig`; for engines of fakes. Raises EngineError whose text is for the person who
+    starts it.
     """
     server = with_keys(server) if server is not None else None
     config = located(config)
@@ -125,7 +141,9 @@ def start_engine(
     if server is not None and template is None and not _makes_vectors(config, checkpoint):
         raise no_template(checkpoint)
     directions = DirectorConfig(
-        engine=msgspec.structs.replace(config, chat_template=template),  # the text: a restarted process gets the same one
+        engine=msgspec.structs.replace(
+            config, chat_template=template
+        ),  # the text: a restarted process gets the same one
         server=server,
         modules={HTTP: HTTP_MODULE} | dict(modules or {}),
         forked=None if forked is None else tuple(forked),
@@ -137,7 +155,9 @@ def start_engine(
     )
     machine = this_machine()
     refuse_impossible(config, machine)
-    warning = check_file_limit(workers_of(config), server is not None, share_of(config).requests, file_limit())
+    warning = check_file_limit(
+        workers_of(config), server is not None, share_of(config).requests, file_limit()
+    )
     if warning is not None:
         log.warning("%s", warning)
     return _run(directions, log_path, inherit_log)
@@ -162,12 +182,18 @@ def _run(directions: DirectorConfig, log_path: Path | None, inherit_log: bool) -
 
 
 def _makes_vectors(config: EngineConfig, checkpoint: CheckpointFolder) -> bool:
-    """As far as can be seen without its weights: texts alone are of use to it, and a chat template is not missed."""
-    return config.runner == "pooling" or (config.runner == "auto" and (Path(checkpoint.path) / MODULES).exists())
+    """As far as can be seen without its weights: texts alone are of use to it, and a chat template
+    is not missed."""
+    return config.runner == "pooling" or (
+        config.runner == "auto" and (Path(checkpoint.path) / MODULES).exists()
+    )
 
 
-def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> "subprocess.Popen[bytes]":
-    """In a session of its own: Ctrl-C in the terminal goes to the face, which ends the engine in order."""
+def _popen(
+    run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None
+) -> "subprocess.Popen[bytes]":
+    """In a session of its own: Ctrl-C in the terminal goes to the face, which ends the engine in
+    order."""
     listen = directions.server.listen_fd if directions.server is not None else None
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "thespis.actors.director", "--run-dir", str(run_dir)],
@@ -180,13 +206,18 @@ def _popen(run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None) -> 
         pass_fds=() if listen is None else (listen,),
     )
     with contextlib.suppress(ProcessLookupError):  # it has ended already; why, it says itself
-        raise_file_limit(process.pid)  # its children, which it makes when it has its directions, inherit that
+        raise_file_limit(
+            process.pid
+        )  # its children, which it makes when it has its directions, inherit that
     return process
 
 
 def _environment() -> dict[str, str]:
-    """Without keys: the server's own comes by stdin, and of a hub nothing is asked once the model's files are here."""
-    return {name: value for name, value in os.environ.items() if name not in KEYS} | {"HF_HUB_OFFLINE": "1"}
+    """Without keys: the server's own comes by stdin, and of a hub nothing is asked once the model's
+    files are here."""
+    return {name: value for name, value in os.environ.items() if name not in KEYS} | {
+        "HF_HUB_OFFLINE": "1"
+    }
 
 
 def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes] | None) -> None:
@@ -199,7 +230,9 @@ def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes
     if first is None:
         raise EngineError(f"The engine ended before it was ready.{_last_lines(log)}")
     if first.event != "ready":
-        raise EngineError(first.text + (_last_lines(log) if first.text.endswith("see the log.") else ""))
+        raise EngineError(
+            first.text + (_last_lines(log) if first.text.endswith("see the log.") else "")
+        )
 
 
 def _announcements(stdout: IO[bytes], timeout: float | None = None) -> Iterator[Announcement]:
@@ -232,7 +265,12 @@ def find_engine(run_dir: str | Path) -> Path:
     if not path.is_dir():
         raise EngineError(f"No engine runs in {str(run_dir)!r}: there is no such directory.")
     if not is_running(path):
-        raise EngineError(f"No engine runs in {str(run_dir)!r}: its director has ended, or it never was a run directory.")
+        raise EngineError(
+            f"No engine runs in {str(run_dir)!r}: its director has ended, or it never was a run "
+            f"directory."
+        )
     if not (path / "director.sock").exists():
-        raise EngineError(f"The engine in {str(run_dir)!r} is only just starting; try again when it is ready.")
+        raise EngineError(
+            f"The engine in {str(run_dir)!r} is only just starting; try again when it is ready."
+        )
     return path.resolve()

@@ -1,4 +1,5 @@
-"""Options that people know from other engines and that are not here, with a sentence for each; and what a typo means."""
+"""Options that people know from other engines and that are not here, with a sentence for each; and
+what a typo means."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,12 +7,18 @@ from collections.abc import Iterable
 _ONE_DEVICE = "One engine runs on one device: for more, run several engines behind a load balancer."
 _CACHE = "Quantised caches are not built: the dtype is float32, bfloat16 or float16."
 _NO_LORA = "LoRA adapters are not built: merge one into its base model and serve that."
-_NO_DRAFT = "Tokens are guessed from prompt and answer alone, as speculative_config says: no second model is run."
+_NO_DRAFT = (
+    "Tokens are guessed from prompt and answer alone, as speculative_config says: no second "
+    "model is run."
+)
 _NO_CODE = "No code from a checkpoint is ever run."
 _NO_PROXY = "TLS is a proxy's work: put one before the server."
 _AS_SHIPPED = "There is nothing to choose: it is always so."
 _LOGS = "The log goes to stderr; there is nothing to switch on or off."
-_POOLING = "Whether a model makes text or vectors is said by runner (generate, pooling), and found in its files (auto)."
+_POOLING = (
+    "Whether a model makes text or vectors is said by runner (generate, pooling), and found in "
+    "its files (auto)."
+)
 _GRAPHS = "Nothing is compiled; CUDA graphs are made by themselves, and enforce_eager does without."
 _MODEL = "The model is given without a flag, and first: thespis serve MODEL, LLM(MODEL)."
 _BY_ITSELF = "Kernels are chosen by themselves; native_kernels does without."
@@ -58,7 +65,8 @@ CALLED_HERE: dict[str, str] = {
     "disable_mm_preprocessor_cache": "mm_processor_cache_gb",
     "hostname": "host",
 }
-"""What is here by another name, or is set by another measure: in vLLM, SGLang, TGI, LMDeploy, llama.cpp and transformers."""
+"""What is here by another name, or is set by another measure: in vLLM, SGLang, TGI, LMDeploy,
+llama.cpp and transformers."""
 
 UNBUILT: dict[str, str] = {
     "tensor_parallel_size": _ONE_DEVICE,
@@ -75,7 +83,8 @@ UNBUILT: dict[str, str] = {
     "mm_encoder_tp_mode": _ONE_DEVICE,
     "kv_cache_dtype": _CACHE,
     "calculate_kv_scales": _CACHE,
-    "load_format": "What the weights are stored in is found out by itself: *.safetensors, or a GGUF file.",
+    "load_format": "What the weights are stored in is found out by "
+    "itself: *.safetensors, or a GGUF file.",
     "enable_lora": _NO_LORA,
     "lora_modules": _NO_LORA,
     "max_loras": _NO_LORA,
@@ -90,8 +99,11 @@ UNBUILT: dict[str, str] = {
     "tokenizer": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
     "tokenizer_mode": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
     "skip_tokenizer_init": "The tokenizer is always loaded.",
-    "generation_config": "Sampling defaults are those of the API; of generation_config.json only the end tokens are read.",
-    "override_generation_config": "Sampling defaults are those of the API: a request says what differs.",
+    "generation_config": "Sampling defaults are those of the API; of "
+    "generation_config.json only the end tokens "
+    "are read.",
+    "override_generation_config": "Sampling defaults are those of the API: a "
+    "request says what differs.",
     "swap_space": _NO_OFFLOAD,
     "cpu_offload_gb": _NO_OFFLOAD,
     "kv_transfer_config": _NO_OFFLOAD,
@@ -103,7 +115,8 @@ UNBUILT: dict[str, str] = {
     "max_seq_len_to_capture": _GRAPHS,
     "cuda_graph_sizes": _GRAPHS,
     "reasoning_parser": "Reasoning is not split off from answers.",
-    "tool_parser_plugin": "No code of a caller is loaded; tool_call_parser is auto, hermes or json.",
+    "tool_parser_plugin": "No code of a caller is loaded; "
+    "tool_call_parser is auto, hermes or json.",
     "logits_processors": "No code of a caller is loaded.",
     "middleware": "No code of a caller is loaded.",
     "worker_cls": "No code of a caller is loaded.",
@@ -131,14 +144,20 @@ UNBUILT: dict[str, str] = {
     "mm_attention_backend": _BY_ITSELF,
 } | {name: f"The option here is {ours}." for name, ours in CALLED_HERE.items()}
 """By name, as a keyword argument is spelled."""
-SHORT = {"tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "dp": "data_parallel_size", "q": "quantization"}
+SHORT = {
+    "tp": "tensor_parallel_size",
+    "pp": "pipeline_parallel_size",
+    "dp": "data_parallel_size",
+    "q": "quantization",
+}
 """vLLM's short flags."""
 NEAR = 0.6
 """How like a name must be to be meant."""
 
 
 def unbuilt(name: str, known: Iterable[str]) -> str | None:
-    """Why there is no such option, where vLLM has it or one that is spelled nearly so; None: nobody has it.
+    """Why there is no such option, where vLLM has it or one that is spelled nearly so; None: nobody
+    has it.
 
     `known`: the options that there are, with underscores like `name`.
     """

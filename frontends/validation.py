@@ -1,4 +1,5 @@
-"""Refusals of values that do not have the type they should have, worded from msgspec's errors. Pure."""
+"""Refusals of values that do not have the type they should have, worded from msgspec's errors.
+Pure."""
 
 import re
 from typing import Any
@@ -13,7 +14,8 @@ _EXPECTED = re.compile(r"^Expected `([^`]+)`(?: >= 0)?, got `([^`]+)`$")
 
 
 def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
-    """The refusal for msgspec's error `text`. The field is named by its path behind `root`, or without the prefix `within`."""
+    """The refusal for msgspec's error `text`. The field is named by its path behind `root`, or
+    without the prefix `within`."""
     found = _AT.match(text)
     assert found is not None
     path = root + (found["path"] or "")
@@ -32,8 +34,11 @@ def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
 
 
 def check_numbers(value: Any, where: str) -> None:
-    """Integers in JSON and in Python have no bounds; in messages they have 64 bits. Raises RequestError."""
+    """Integers in JSON and in Python have no bounds; in messages they have 64 bits. Raises
+    RequestError."""
     try:
         msgspec.msgpack.encode(value)
     except OverflowError:
-        raise refuse("invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range") from None
+        raise refuse(
+            "invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range"
+        ) from None

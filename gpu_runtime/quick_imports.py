@@ -1,10 +1,11 @@
 """transformers' import without what no engine uses, which is nearly half of the time that it takes.
 
-It reads its 1,600 files of models twice to learn the names in them, and imports torch's compiler for a decorator, what spreads
-a model over machines for the name of a class, and scipy for the losses of detectors. torch's kernels for tensors without
-numbers ask its algebra of shapes about plain numbers, and whether anything is sympy's. Compiler, scipy, algebra and sympy are
-imported as soon as they are wanted; of spreading it hears that torch was built without. Who imports transformers before this
-package gets it unchanged.
+It reads its 1,600 files of models twice to learn the names in them, and imports torch's compiler
+for a decorator, what spreads a model over machines for the name of a class, and scipy for the
+losses of detectors. torch's kernels for tensors without numbers ask its algebra of shapes about
+plain numbers, and whether anything is sympy's. Compiler, scipy, algebra and sympy are imported as
+soon as they are wanted; of spreading it hears that torch was built without. Who imports
+transformers before this package gets it unchanged.
 """
 
 import sys
@@ -30,9 +31,15 @@ def install() -> None:
 class _Finder(MetaPathFinder):
     """Finds what Python finds, with another loader."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         wrap: Callable[[Loader], Loader] | None = _LOADERS.get(name)
-        if wrap is None and name != _ALONE and isinstance(sys.modules.get(name.rpartition(".")[0]), _PutOff):
+        if (
+            wrap is None
+            and name != _ALONE
+            and isinstance(sys.modules.get(name.rpartition(".")[0]), _PutOff)
+        ):
             wrap = _Inside
         spec = None if wrap is None else PathFinder.find_spec(name, path, target)
         if wrap is not None and spec is not None and spec.loader is not None:
@@ -41,7 +48,8 @@ class _Finder(MetaPathFinder):
 
 
 class _Names(Loader):
-    """Of `transformers.utils.import_utils`, which learns the names in files, and says what is installed."""
+    """Of `transformers.utils.import_utils`, which learns the names in files, and says what is
+    installed."""
 
     def __init__(self, real: Loader) -> None:
         self._real = real
@@ -50,7 +58,10 @@ class _Names(Loader):
         self._real.exec_module(module)
         module.is_torch_distributed_available = lambda: False
         with suppress(AttributeError):  # a release that reads them otherwise does so
-            read, names = cache(module.create_import_structure_from_path.__wrapped__), module.fetch__all__
+            read, names = (
+                cache(module.create_import_structure_from_path.__wrapped__),
+                module.fetch__all__,
+            )
             module.create_import_structure_from_path = lambda path: read(_folder(path))
             module.fetch__all__ = lambda text: names(text[text.rfind("\n__all__") + 1 :])
 
@@ -92,7 +103,8 @@ class _PutOff(ModuleType):
 
 
 class _Inside(Loader):
-    """Of a module in a package that was put off: the package is run first, and may import the module itself."""
+    """Of a module in a package that was put off: the package is run first, and may import the
+    module itself."""
 
     def __init__(self, real: Loader) -> None:
         self._real = real
@@ -133,11 +145,14 @@ def _equal(x: Any, y: Any) -> bool:
 
 
 def _of_numbers(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """What the algebra's function does with plain numbers: there are no others before the algebra has its own."""
+    """What the algebra's function does with plain numbers: there are no others before the algebra
+    has its own."""
 
     def function(*given: Any) -> Any:
         own = sys.modules[_ALGEBRA].__dict__[name]
-        return plain(*given) if own is function else own(*given)  # itself also while the algebra is being read
+        return (
+            plain(*given) if own is function else own(*given)
+        )  # itself also while the algebra is being read
 
     return function
 
@@ -147,7 +162,8 @@ def _itself(x: Any) -> Any:
 
 
 _SAYS = (
-    "expect_true", "guard_int", "guard_or_false", "guard_or_true", "guard_size_oblivious", "guarding_hint_or_throw",
+    "expect_true", "guard_int", "guard_or_false", "guard_or_true", "guard_size_oblivious",
+    "guarding_hint_or_throw",
     "statically_known_true",
 )  # fmt: skip
 """What it thinks of a symbol; a plain number is itself."""
@@ -166,6 +182,8 @@ _LOADERS: dict[str, Callable[[Loader], Loader]] = {
     "transformers.utils.import_utils": _Names,
     "torch._dynamo": lambda real: _Later(dict.fromkeys(_DECORATORS, _unchanged), real),
     "sympy": lambda real: _Later({"Basic": ()}, real),  # of which nothing is an instance
-    _ALGEBRA: lambda real: _Later({name: _of_numbers(name, plain) for name, plain in _PLAIN.items()}, real),
+    _ALGEBRA: lambda real: _Later(
+        {name: _of_numbers(name, plain) for name, plain in _PLAIN.items()}, real
+    ),
     "scipy.optimize": lambda real: _Later({"linear_sum_assignment": _assigned}, real),
 }

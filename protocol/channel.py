@@ -1,8 +1,9 @@
 """The edges as sockets: one DEALER per outgoing edge, one ROUTER inbox per process.
 
-Every edge is one-way. A frame of (sender epoch, sequence number) goes before the message. Each incarnation of a process
-binds paths with its epoch in them, so what was queued for a dead peer can never reach its successor; the sender closes
-the edge when the director says `Gone` and sends again from its own state.
+Every edge is one-way. A frame of (sender epoch, sequence number) goes before the message. Each
+incarnation of a process binds paths with its epoch in them, so what was queued for a dead peer can
+never reach its successor; the sender closes the edge when the director says `Gone` and sends again
+from its own state.
 """
 
 import os
@@ -40,17 +41,23 @@ class Received(NamedTuple):
 
 
 def socket_path(run_dir: Path, role: str, epoch: int, suffix: str = "sock") -> str:
-    """The endpoint of one incarnation. Raises ValueError where the path is too long for the system."""
+    """The endpoint of one incarnation. Raises ValueError where the path is too long for the
+    system."""
     path = f"{run_dir}/{role}.{epoch}.{suffix}"
     if len(os.fsencode(path)) > MAX_PATH:
-        raise ValueError(f"the run directory's path is too long: {len(path)} > {MAX_PATH} bytes with the socket's name")
+        raise ValueError(
+            f"the run directory's path is too long: {len(path)} > {MAX_PATH} bytes with the "
+            f"socket's name"
+        )
     return f"ipc://{path}"
 
 
 class Outgoing:
     """The sending end of one edge to one incarnation of a peer. `send` never blocks."""
 
-    def __init__(self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int) -> None:
+    def __init__(
+        self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int
+    ) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, f"{me}.{epoch}".encode())
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -61,7 +68,9 @@ class Outgoing:
 
     def send(self, message: Message) -> None:
         """Raises ChannelFull at the edge's bound."""
-        body = encode(message)  # before the header is sent: one without its body would begin the next message
+        body = encode(
+            message
+        )  # before the header is sent: one without its body would begin the next message
         try:
             self._socket.send(_HEADER.pack(self._epoch, self._sequence), _NOW_IN_PART)
             self._socket.send(body, _NOW)
@@ -78,7 +87,8 @@ class Outgoing:
 
 
 def waits(socket: "zmq.Socket[bytes]") -> bool:
-    """Whether a message can be taken. Asked first, because an empty recv raises, which costs more than to ask."""
+    """Whether a message can be taken. Asked first, because an empty recv raises, which costs more
+    than to ask."""
     return bool(socket.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
 
 
@@ -93,10 +103,13 @@ def take(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
 
 
 def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]":
-    """A ROUTER bound to `endpoint`. Raises OSError or ZMQError, and leaves no socket, where that cannot be."""
+    """A ROUTER bound to `endpoint`. Raises OSError or ZMQError, and leaves no socket, where that
+    cannot be."""
     path = endpoint.removeprefix("ipc://")
     if os.path.exists(path):
-        raise FileExistsError(f"a socket of this incarnation exists already: {os.path.basename(path)}")
+        raise FileExistsError(
+            f"a socket of this incarnation exists already: {os.path.basename(path)}"
+        )
     socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
@@ -126,11 +139,14 @@ class Incoming:
 
     def __init__(self, me: str, edges: dict[str, Edge] | None = None) -> None:
         table = edges_to(me) if edges is None else edges
-        self._decoders: dict[str, Decoder[Any]] = {kind: Decoder(edge.union) for kind, edge in table.items()}
+        self._decoders: dict[str, Decoder[Any]] = {
+            kind: Decoder(edge.union) for kind, edge in table.items()
+        }
         self._senders: dict[bytes, _Sender] = {}
         """By zmq identity; the living ones."""
         self._fenced: dict[str, int] = {}
-        """Of clients only those that were the last to go: what the others may have sent has arrived long ago."""
+        """Of clients only those that were the last to go: what the others may have sent has arrived
+        long ago."""
         self.dropped = 0
         """Messages of dead or unknown senders, and those that were no message of their edge."""
 
@@ -139,10 +155,13 @@ class Incoming:
         self._fenced[role] = max(epoch, self._fenced.pop(role, -1))
         if len(self._fenced) > MAX_FENCED:
             del self._fenced[next(known for known in self._fenced if kind_of(known) == CLIENT)]
-        self._senders = {id: one for id, one in self._senders.items() if one.role != role or one.epoch > epoch}
+        self._senders = {
+            id: one for id, one in self._senders.items() if one.role != role or one.epoch > epoch
+        }
 
     def skip_to(self, frames: list[bytes]) -> None:
-        """After a Gap: go on with `frames`. For whoever sends again from its own state what the lost messages were about."""
+        """After a Gap: go on with `frames`. For whoever sends again from its own state what the
+        lost messages were about."""
         epoch, sequence = _HEADER.unpack(frames[1])
         sender = self._sender(frames[0], epoch)
         if sender is not None:

@@ -4,9 +4,9 @@
     +-- RequestError            one request ends; `kind` says how, `status` is its HTTP code
     +-- EngineError             the engine itself cannot start or go on
 
-Between processes an error is a `Failure` (kind, text, part): never a pickled exception, never a traceback. The text is
-written for the client by the actor that found the fault: what was wrong, where, what to do. It never holds exception
-text, a path of this machine, an address or a repr.
+Between processes an error is a `Failure` (kind, text, part): never a pickled exception, never a
+traceback. The text is written for the client by the actor that found the fault: what was wrong,
+where, what to do. It never holds exception text, a path of this machine, an address or a repr.
 """
 
 from typing import Literal
@@ -56,9 +56,11 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     kind: Kind
     text: str
     part: str | None = None
-    """The item at fault, in the caller's words: `messages[1].content[0]`, `multi_modal_data['image'][2]`."""
+    """The item at fault, in the caller's words: `messages[1].content[0]`,
+    `multi_modal_data['image'][2]`."""
     code: str | None = None
-    """A stable word for programs, where `kind` is too coarse: `context_length_exceeded`, `cache_miss`."""
+    """A stable word for programs, where `kind` is too coarse: `context_length_exceeded`,
+    `cache_miss`."""
 
 
 class ThespisError(Exception):
@@ -66,10 +68,13 @@ class ThespisError(Exception):
 
 
 class RequestError(ThespisError, ValueError):
-    """One request was refused or ended early; the engine lives. `failure` has the parts, `status` the HTTP code."""
+    """One request was refused or ended early; the engine lives. `failure` has the parts, `status`
+    the HTTP code."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.text if failure.part is None else f"{failure.part}: {failure.text}")
+        super().__init__(
+            failure.text if failure.part is None else f"{failure.part}: {failure.text}"
+        )
         self.failure = failure
 
     @property
@@ -86,5 +91,6 @@ class EngineError(ThespisError, RuntimeError):
 
 
 def refuse(kind: Kind, text: str, part: str | None = None, code: str | None = None) -> RequestError:
-    """The exception for a refused request: `raise refuse("invalid_request", "...", part="messages[0]")`."""
+    """The exception for a refused request: `raise refuse("invalid_request", "...",
+    part="messages[0]")`."""
     return RequestError(Failure(kind, text, part, code))

@@ -1,4 +1,5 @@
-"""Refusals that more than one process gives: each has one text and one code, wherever it is found out first."""
+"""Refusals that more than one process gives: each has one text and one code, wherever it is found
+out first."""
 
 from collections.abc import Collection
 
@@ -12,7 +13,10 @@ def beyond_context(what: str, context: int) -> RequestError:
 
 
 def check_token_ids(
-    ids: Collection[int], vocabulary: int, part: str | None = None, beside: frozenset[int] = frozenset()
+    ids: Collection[int],
+    vocabulary: int,
+    part: str | None = None,
+    beside: frozenset[int] = frozenset(),
 ) -> None:
     """`beside`: ids that may lie outside. Raises RequestError that names the first other one."""
     if ids and not 0 <= min(ids) <= max(ids) < vocabulary:

@@ -1,4 +1,5 @@
-"""Who talks to whom: the edge table is data. `python -m thespis.protocol.topology` prints it as the picture in the docs."""
+"""Who talks to whom: the edge table is data. `python -m thespis.protocol.topology` prints it as the
+picture in the docs."""
 
 from typing import Any, NamedTuple
 
@@ -34,8 +35,8 @@ GPU_RUNNER = "gpu-runner"
 DETOKENIZER = "detokenizer"
 HTTP = "http"
 FACTS = "facts"
-"""The roles. Clients are `client-<name>`, decode workers are `decode-worker-<n>`: see `kind_of`. `facts` ends when it has told
-the director what the model is."""
+"""The roles. Clients are `client-<name>`, decode workers are `decode-worker-<n>`: see `kind_of`.
+`facts` ends when it has told the director what the model is."""
 
 
 class Edge(NamedTuple):
@@ -71,7 +72,8 @@ EDGES: tuple[Edge, ...] = (
 
 
 def kind_of(role: str) -> str:
-    """The row of the table a process belongs to: `client-7f3a` -> `client`, `decode-worker-0` -> `decode-worker`."""
+    """The row of the table a process belongs to: `client-7f3a` -> `client`, `decode-worker-0` ->
+    `decode-worker`."""
     for kind in (CLIENT, DECODE_WORKER):
         if role == kind or role.startswith(f"{kind}-"):
             return kind

@@ -1,4 +1,5 @@
-"""The version of this code: that of the checkout it lies in, else that of the package it was installed from."""
+"""The version of this code: that of the checkout it lies in, else that of the package it was
+installed from."""
 
 import tomllib
 from importlib.metadata import PackageNotFoundError
@@ -12,7 +13,8 @@ UNKNOWN = "0+unknown"
 
 
 def version() -> str:
-    """A checkout is asked first: the installed package, if there is one, may be another than the code that runs."""
+    """A checkout is asked first: the installed package, if there is one, may be another than the
+    code that runs."""
     try:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         if project["name"] == NAME:

@@ -1,9 +1,10 @@
-"""Attention in place against gathered copies: `python scripts/bench_attention.py [--threads N] [--chunks] > figures.json`
+"""Attention in place against gathered copies: `python scripts/bench_attention.py [--threads N]
+[--chunks] > figures.json`
 
-Milliseconds per layer, both ways in turn over pools larger than the caches. With one thread CPU time is counted, which other
-load on the machine hardly changes; with several, wall clock. `--chunks`: of prompts; without it, of decode rows.
-`read_once_ms`: how long as many threads take to read the keys and values once, in order; `of_reading`: how many times that
-attention in place takes.
+Milliseconds per layer, both ways in turn over pools larger than the caches. With one thread CPU
+time is counted, which other load on the machine hardly changes; with several, wall clock.
+`--chunks`: of prompts; without it, of decode rows. `read_once_ms`: how long as many threads take to
+read the keys and values once, in order; `of_reading`: how many times that attention in place takes.
 """
 
 import argparse
@@ -70,7 +71,9 @@ def _measure(
     pool = KvPool([KvTable(None, (group,))], [rows * per + 1], BLOCK, dtype, CPU)
     for blocks in pool.blocks.values():
         blocks[1:] = torch.randn(blocks.shape[1:])
-    tables = (1 + np.random.default_rng(0).permutation(rows * per)).astype(np.int32).reshape(rows, per)
+    tables = (
+        (1 + np.random.default_rng(0).permutation(rows * per)).astype(np.int32).reshape(rows, per)
+    )
     starts, counts = np.full(rows, context - count), np.full(rows, count)
     positions = np.arange(context - count, context)
     slots = (tables[:, positions // BLOCK].astype(np.int64) * BLOCK + positions % BLOCK).ravel()
@@ -82,7 +85,9 @@ def _measure(
     for turn in range(2 + 2 * ROUNDS):
         in_place = turn % 2 == 1
         most = pool.blocks_in(CPU_CACHE_BYTES)[0]
-        ways[in_place].begin([lay_out(starts, counts, tables, slots, BLOCK, CPU, most, in_place=in_place)])
+        ways[in_place].begin(
+            [lay_out(starts, counts, tables, slots, BLOCK, CPU, most, in_place=in_place)]
+        )
         began = clock()
         for layer in range(layers):
             ways[in_place](layer, query, kv, How(width**-0.5))
@@ -91,12 +96,17 @@ def _measure(
         for blocks in pool.blocks.values():
             blocks.view(torch.float32).sum()
         roof.append((clock() - began) * 1000 / layers)
-    gathered, read, once = (sorted(each[1:])[len(each) // 2] for each in (taken[False], taken[True], roof))
+    gathered, read, once = (
+        sorted(each[1:])[len(each) // 2] for each in (taken[False], taken[True], roof)
+    )
     pairs = rows * count * (context - (count - 1) / 2)
     return {
-        "shape": f"{heads}/{kv_heads}x{width}", "dtype": str(dtype)[6:], "rows": rows, "tokens": count, "context": context,
-        "gathered_ms": round(gathered, 3), "in_place_ms": round(read, 3), "ratio": round(gathered / read, 2),
-        "gb_per_s": round(nbytes / read / 1e6, 1), "gflops": round(4 * pairs * heads * width / read / 1e6, 1),
+        "shape": f"{heads}/{kv_heads}x{width}", "dtype": str(dtype)[6:], "rows": rows,
+        "tokens": count, "context": context,
+        "gathered_ms": round(gathered, 3), "in_place_ms": round(read, 3),
+        "ratio": round(gathered / read, 2),
+        "gb_per_s": round(nbytes / read / 1e6, 1),
+        "gflops": round(4 * pairs * heads * width / read / 1e6, 1),
         "read_once_ms": round(once, 3), "of_reading": round(read / once, 2),
     }  # fmt: skip
 

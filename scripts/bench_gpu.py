@@ -1,9 +1,11 @@
-"""What a device makes of this engine, against its own roofs: `python scripts/bench_gpu.py [MODEL] > figures.json`
+"""What a device makes of this engine, against its own roofs: `python scripts/bench_gpu.py [MODEL] >
+figures.json`
 
-On a GPU the kernels' tests are run first, on the device. Then: the roofs (bytes per second of a copy, operations per second of
-one large product), attention alone by the kernels and by torch, and a checkpoint: decode steps of 1 and 32 sequences against
-the first roof, prompts against the second, and what a first token's time consists of. Without MODEL: a random one of shape S,
-which is far too small to reach any roof. `--device cpu` measures the same of a CPU, which tries the script.
+On a GPU the kernels' tests are run first, on the device. Then: the roofs (bytes per second of a
+copy, operations per second of one large product), attention alone by the kernels and by torch, and
+a checkpoint: decode steps of 1 and 32 sequences against the first roof, prompts against the second,
+and what a first token's time consists of. Without MODEL: a random one of shape S, which is far too
+small to reach any roof. `--device cpu` measures the same of a CPU, which tries the script.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,7 +48,9 @@ BLOCK = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", help="folder of a checkpoint")
     parser.add_argument("--device", default="cuda", help="cuda or cpu (default: %(default)s)")
     parser.add_argument("--dtype", default="bfloat16")
@@ -56,8 +61,14 @@ def main() -> None:
     if given.device == "cuda" and not torch.cuda.is_available():
         sys.exit("This machine shows no CUDA GPU: --device cpu tries the script.")
     device, dtype = torch.device(given.device), getattr(torch, given.dtype)
-    figures: dict[str, Any] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}
-    figures["tests"] = run_tests() if device.type == "cuda" else "not run: scripts/dev kernels does, in the interpreter"
+    figures: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    }
+    figures["tests"] = (
+        run_tests()
+        if device.type == "cuda"
+        else "not run: scripts/dev kernels does, in the interpreter"
+    )
     roofs = measure_roofs(device, dtype, given.rounds)
     figures["roofs"] = roofs
     kernels = usable_kernels(dtype, device)
@@ -83,7 +94,9 @@ def run_tests() -> str:
     """The last line that pytest says of the kernels on the device."""
     command = [sys.executable, "-P", "-m", "pytest", "-q", "tests/kernels/test_attention.py"]
     environment = {**os.environ, "THESPIS_TEST_DEVICE": "cuda"}
-    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540).stdout
+    said = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=540
+    ).stdout
     return (said.strip().splitlines() or ["pytest said nothing"])[-1]
 
 
@@ -102,7 +115,8 @@ def measure_attention(
     kernels: Kernels | None, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int],
     works: list[tuple[int, int]], rounds: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """One layer of a step, by the kernels and by torch; milliseconds, and what the first come to."""
+    """One layer of a step, by the kernels and by torch; milliseconds, and what the first come
+    to."""
     heads, kv_heads, width = shape
     starts, counts = (np.array(each, dtype=np.int64) for each in zip(*works, strict=True))
     ends = starts + counts
@@ -110,32 +124,59 @@ def measure_attention(
     group = KvGroup(layers=(0,), kv_heads=kv_heads, key_dim=width, value_dim=width)
     pool = KvPool([KvTable(None, (group,))], [1 + per * len(works)], BLOCK, dtype, device)
     pool.blocks[0].normal_()
-    tables = (1 + np.random.default_rng(0).permutation(per * len(works))).astype(np.int32).reshape(len(works), per)
+    tables = (
+        (1 + np.random.default_rng(0).permutation(per * len(works)))
+        .astype(np.int32)
+        .reshape(len(works), per)
+    )
     index = np.concatenate([np.arange(*edge) for edge in zip(starts, ends, strict=True)])
-    slots = tables[np.repeat(np.arange(len(works)), counts), index // BLOCK].astype(np.int64) * BLOCK + index % BLOCK
+    slots = (
+        tables[np.repeat(np.arange(len(works)), counts), index // BLOCK].astype(np.int64) * BLOCK
+        + index % BLOCK
+    )
     qkv = torch.randn(len(index), heads + 2 * kv_heads, width, device=device).to(dtype)
     kv = qkv[:, heads:].view(len(index), 2, kv_heads, width)
     taken: list[float] = []
     for way in (kernels, None):
         attention = PagedAttention(pool, kernels=way)
         in_place, on_device = attention.in_place[0], attention.on_device[0]
-        attention.begin([lay_out(starts, counts, tables, slots, BLOCK, device, in_place=in_place, on_device=on_device)])
-        taken.append(seconds(device, rounds, lambda: attention(0, qkv[:, :heads], kv, How(width**-0.5))))  # noqa: B023
+        attention.begin(
+            [
+                lay_out(
+                    starts,
+                    counts,
+                    tables,
+                    slots,
+                    BLOCK,
+                    device,
+                    in_place=in_place,
+                    on_device=on_device,
+                )
+            ]
+        )
+        how = How(width**-0.5)
+        step = partial(attention, 0, qkv[:, :heads], kv, how)
+        taken.append(seconds(device, rounds, step))
     nbytes = int(ends.sum()) * 2 * kv_heads * width * dtype.itemsize
     pairs = int((counts * (starts + ends + 1) / 2).sum())
     return {
-        "works": f"{len(works)} of {counts[0]} at {starts[0]}", "kernels_ms": taken[0] * 1e3, "torch_ms": taken[1] * 1e3,
+        "works": f"{len(works)} of "
+        f"{counts[0]} at {starts[0]}", "kernels_ms": taken[0] * 1e3, "torch_ms": taken[1] * 1e3,
         "gb_per_s": nbytes / taken[0] / 1e9, "tflops": 4 * pairs * heads * width / taken[0] / 1e12,
     }  # fmt: skip
 
 
-def measure_model(model: str, given: argparse.Namespace, roofs: dict[str, float], native: bool) -> dict[str, Any]:
-    """Decode steps and prompts of the runner alone, and shares of the roofs: of what cannot be done without."""
+def measure_model(
+    model: str, given: argparse.Namespace, roofs: dict[str, float], native: bool
+) -> dict[str, Any]:
+    """Decode steps and prompts of the runner alone, and shares of the roofs: of what cannot be done
+    without."""
     more = 2 * given.rounds + 2 * BLOCK  # of an answer, in blocks of which some are not full
     longest = max(*given.contexts, *given.prompts) + more
     facts = model_facts(model)
     engine = EngineConfig(
-        model=model, device=given.device, dtype=given.dtype, native_kernels=native, max_num_seqs=max(BATCHES),
+        model=model, device=given.device, dtype=given.dtype, native_kernels=native,
+        max_num_seqs=max(BATCHES),
         max_model_len=min(facts.context, longest), max_num_batched_tokens=max(given.prompts),
     )  # fmt: skip
     config = divide(engine, facts).roles["gpu-runner"]
@@ -148,27 +189,48 @@ def measure_model(model: str, given: argparse.Namespace, roofs: dict[str, float]
     steps: list[dict[str, Any]] = []
     for context in (each for each in given.contexts if each + more <= config.max_model_len):
         for batch in BATCHES:
-            found = measure_decode(runner, config, batch, context, given.rounds, SamplingParams(temperature=0.0, seed=1))
+            found = measure_decode(
+                runner,
+                config,
+                batch,
+                context,
+                given.rounds,
+                SamplingParams(temperature=0.0, seed=1),
+            )
             rate = (weights + batch * context * token) / found["ms_median"] / 1e6
             steps.append(found | {"gb_per_s": rate, "of_roof": rate / roofs["gb_per_s"]})
     prompts: list[dict[str, Any]] = []
     for tokens in (each for each in given.prompts if each + more <= config.max_model_len):
         taken = measure_prompt(runner, config, tokens, given.rounds)
         rate = 2 * (weights / itemsize) * tokens / taken / 1e12
-        prompts.append({"tokens": tokens, "ms": taken * 1e3, "tflops": rate, "of_roof": rate / roofs["tflops"]})
+        prompts.append(
+            {"tokens": tokens, "ms": taken * 1e3, "tflops": rate, "of_roof": rate / roofs["tflops"]}
+        )
     del runner  # what it had is for the next
     gc.collect()
     torch.cuda.empty_cache()
-    return {"native_kernels": native, "weights_gb": weights / 1e9, "decode": steps, "prefill": prompts}
+    return {
+        "native_kernels": native,
+        "weights_gb": weights / 1e9,
+        "decode": steps,
+        "prefill": prompts,
+    }
 
 
 def measure_first_token(model: str, given: argparse.Namespace) -> list[dict[str, float]]:
-    """Of a text that nothing is known of: the whole way through the engine, and the part of it in which the runner computes."""
+    """Of a text that nothing is known of: the whole way through the engine, and the part of it in
+    which the runner computes."""
     found: list[dict[str, float]] = []
     params = SamplingParams(temperature=0.0, max_tokens=1)
     context = model_facts(model).context
     longest = min(context, max(given.prompts) + 2)
-    with LLM(model, device=given.device, dtype=given.dtype, max_model_len=longest, enable_prefix_caching=False) as llm:
+    with LLM(
+        model,
+        device=given.device,
+        dtype=given.dtype,
+        max_model_len=longest,
+        enable_prefix_caching=False,
+    ) as llm:
         for tokens in (each for each in given.prompts if each < longest):
             whole: list[float] = []
             for turn in range(1 + given.rounds):
@@ -179,7 +241,9 @@ def measure_first_token(model: str, given: argparse.Namespace) -> list[dict[str,
                 llm.generate({"prompt_token_ids": ids}, params, use_tqdm=False)
                 whole.append(time.perf_counter() - began)
             part = (runner_seconds(llm) - computed) / given.rounds
-            found.append({"tokens": tokens, "ms": median(whole[1:]) * 1e3, "of_it_runner_ms": part * 1e3})
+            found.append(
+                {"tokens": tokens, "ms": median(whole[1:]) * 1e3, "of_it_runner_ms": part * 1e3}
+            )
     return found
 
 

@@ -1,8 +1,9 @@
 """What the engine adds to its model: `python scripts/bench_overhead.py > figures.json`
 
-In turn, several rounds: a bare decode loop over the runner in this process, one stream through HTTP, 32 streams
-through HTTP (`thespis bench serve` as the client); a random checkpoint of shape S, prompts of 32 tokens, 128 new.
-Read the ratios: other load on the machine moves all figures of a round together.
+In turn, several rounds: a bare decode loop over the runner in this process, one stream through
+HTTP, 32 streams through HTTP (`thespis bench serve` as the client); a random checkpoint of shape S,
+prompts of 32 tokens, 128 new. Read the ratios: other load on the machine moves all figures of a
+round together.
 """
 
 import argparse
@@ -37,7 +38,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        engine = EngineConfig(model=str(make_bench_checkpoint(Path(folder))), device=arguments.device, runner_threads=1)
+        engine = EngineConfig(
+            model=str(make_bench_checkpoint(Path(folder))),
+            device=arguments.device,
+            runner_threads=1,
+        )
         config = divide(engine, model_facts(engine.model)).roles["gpu-runner"]
         assert isinstance(config, RunnerConfig)
         with serving(engine, ServerConfig(port=0)) as server:
@@ -71,7 +76,9 @@ def bare(runner: Runner) -> tuple[float, float]:
     runner.reset()
     blocks = tuple(range(1, -(-(PROMPT + NEW) // 16) + 2))
     prompt = tuple(i * 7 % 256 for i in range(PROMPT))
-    sequence = NewSequence(0, prompt, PROMPT, None, 0, SamplingParams(temperature=0.0, seed=0), 0, (), (blocks,))
+    sequence = NewSequence(
+        0, prompt, PROMPT, None, 0, SamplingParams(temperature=0.0, seed=0), 0, (), (blocks,)
+    )
     runner.execute(StepPlan(0, (sequence,), (Work(0, 0, PROMPT, True),), (), ()), no_blobs)
     taken: list[float] = []
     for step in range(NEW - 1):
@@ -84,7 +91,18 @@ def bare(runner: Runner) -> tuple[float, float]:
 
 def ask(url: str, streams: int) -> dict[str, Any]:
     """One row of `thespis bench serve`."""
-    command = [sys.executable, "-P", "-m", "thespis", "bench", "serve", "--base-url", f"{url}/v1", "--streams", str(streams)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "thespis",
+        "bench",
+        "serve",
+        "--base-url",
+        f"{url}/v1",
+        "--streams",
+        str(streams),
+    ]
     command += ["--json", "--prompt-tokens", str(PROMPT), "--max-tokens", str(NEW)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     row: dict[str, Any] = json.loads(done.stdout)[0]
@@ -93,7 +111,10 @@ def ask(url: str, streams: int) -> dict[str, Any]:
 
 def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
     median = {name: round(statistics.median(r[name] for r in rounds), 3) for name in rounds[0]}
-    return {"median": median, "rounds": [{name: round(value, 3) for name, value in r.items()} for r in rounds]}
+    return {
+        "median": median,
+        "rounds": [{name: round(value, 3) for name, value in r.items()} for r in rounds],
+    }
 
 
 def no_blobs(ref: BlobRef) -> memoryview:

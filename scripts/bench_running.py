@@ -1,8 +1,10 @@
-"""What many running requests cost beside their model: `python scripts/bench_running.py [MODEL] > figures.json`
+"""What many running requests cost beside their model: `python scripts/bench_running.py [MODEL] >
+figures.json`
 
-A server with so many streams at once over HTTP (`thespis bench serve` as the client). From the moment that all of them are
-running, for some seconds, the CPU time of every process is taken from /proc: per step, per token, and all of it but the
-runner's steps as a share of a step's time. Without MODEL a random checkpoint of shape S is made.
+A server with so many streams at once over HTTP (`thespis bench serve` as the client). From the
+moment that all of them are running, for some seconds, the CPU time of every process is taken from
+/proc: per step, per token, and all of it but the runner's steps as a share of a step's time.
+Without MODEL a random checkpoint of shape S is made.
 """
 
 import argparse
@@ -25,7 +27,8 @@ RUNNER = "gpu-runner"
 PERIOD = 0.5
 """Seconds between two looks; each asks every process for its counters."""
 PATIENCE = 1200.0
-"""Seconds until all streams run and have been measured: they join beside those that speak, in steps that are bounded."""
+"""Seconds until all streams run and have been measured: they join beside those that speak, in steps
+that are bounded."""
 
 
 class Look(NamedTuple):
@@ -38,21 +41,46 @@ class Look(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="folder of a checkpoint; default: a random one of shape S")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "model", nargs="?", help="folder of a checkpoint; default: a random one of shape S"
+    )
     parser.add_argument("--streams", type=int, default=256)
-    parser.add_argument("--seconds", type=float, default=20.0, help="that are measured, unless a stream ends before")
-    parser.add_argument("--max-tokens", type=int, default=512, help="of each stream (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="that are measured, unless a stream ends before"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=512, help="of each stream (default: %(default)s)"
+    )
     parser.add_argument("--prompt-tokens", type=int, default=4)
     parser.add_argument("--max-model-len", type=int, default=1024)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = given.model or str(make_bench_checkpoint(Path(folder)))
-        engine = EngineConfig(model=model, device="cpu", max_num_seqs=given.streams, max_model_len=given.max_model_len)
+        engine = EngineConfig(
+            model=model, device="cpu", max_num_seqs=given.streams, max_model_len=given.max_model_len
+        )
         with serving(engine, ServerConfig(port=0)) as server:
-            command = [sys.executable, "-P", "-m", "thespis", "bench", "serve", "--base-url", f"{server.url}/v1", "--json"]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "thespis",
+                "bench",
+                "serve",
+                "--base-url",
+                f"{server.url}/v1",
+                "--json",
+            ]
             command += ["--streams", str(given.streams), "--requests", str(given.streams)]
-            command += ["--max-tokens", str(given.max_tokens), "--prompt-tokens", str(given.prompt_tokens)]
+            command += [
+                "--max-tokens",
+                str(given.max_tokens),
+                "--prompt-tokens",
+                str(given.prompt_tokens),
+            ]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL) as load:
                 try:
                     first, last = asyncio.run(window(server.run_dir, given.streams, given.seconds))
@@ -63,7 +91,8 @@ def main() -> None:
 
 
 async def window(run_dir: Path, streams: int, seconds: float) -> tuple[Look, Look]:
-    """Two looks at an engine with so many running, about so many `seconds` apart. Raises TimeoutError."""
+    """Two looks at an engine with so many running, about so many `seconds` apart. Raises
+    TimeoutError."""
     looks: list[Look] = []
     async with await Client.connect(run_dir) as client, asyncio.timeout(PATIENCE):
         while True:
@@ -71,7 +100,13 @@ async def window(run_dir: Path, streams: int, seconds: float) -> tuple[Look, Loo
             stats, running = status.stats, status.stats["scheduler"]["running"]
             if running == streams:
                 cpu = {role: cpu_seconds(pid) for role, pid in status.pids.items()}
-                looks.append(Look(time.perf_counter(), cpu | {RUNNER: stats[RUNNER]["beside_steps_cpu_seconds"]}, stats))
+                looks.append(
+                    Look(
+                        time.perf_counter(),
+                        cpu | {RUNNER: stats[RUNNER]["beside_steps_cpu_seconds"]},
+                        stats,
+                    )
+                )
             if len(looks) > 1 and (running < streams or looks[-1].at - looks[0].at >= seconds):
                 return looks[0], looks[-1]
             await asyncio.sleep(PERIOD)
@@ -90,9 +125,14 @@ def report(streams: int, first: Look, last: Look) -> dict[str, Any]:
         return last.stats[role][counter] - first.stats[role][counter]
 
     steps, tokens = grown("scheduler", "steps"), grown("scheduler", "generated_tokens")
-    computed = grown(RUNNER, "steps")  # fewer, where a step was long and its counters are those of the one before
+    computed = grown(
+        RUNNER, "steps"
+    )  # fewer, where a step was long and its counters are those of the one before
     cpu = {role: last.cpu[role] - first.cpu.get(role, 0.0) for role in last.cpu}
-    per_step = {role: seconds / (computed if role == RUNNER else steps) * 1000 for role, seconds in cpu.items()}
+    per_step = {
+        role: seconds / (computed if role == RUNNER else steps) * 1000
+        for role, seconds in cpu.items()
+    }
     step, beside = (last.at - first.at) / steps * 1000, sum(per_step.values())
     return {
         "streams": streams,
@@ -100,7 +140,9 @@ def report(streams: int, first: Look, last: Look) -> dict[str, Any]:
         "tokens_per_second": round(tokens / (last.at - first.at)),
         "step_ms": round(step, 3),
         "in_the_runner_ms": round(grown(RUNNER, "step_seconds") / computed * 1000, 3),
-        "cpu_beside_the_runner_s_steps_ms": {role: round(ms, 3) for role, ms in sorted(per_step.items()) if ms >= 0.001},
+        "cpu_beside_the_runner_s_steps_ms": {
+            role: round(ms, 3) for role, ms in sorted(per_step.items()) if ms >= 0.001
+        },
         "all_of_it_ms": round(beside, 3),
         "us_per_token": round(beside / (tokens / steps) * 1000, 1),
         "share_of_a_step": round(beside / step, 4),

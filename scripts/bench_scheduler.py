@@ -2,8 +2,9 @@
 
     python scripts/bench_scheduler.py [--sequences 32] [--steps 2000] [--queue 10000]
 
-Times are microseconds. `schedule` and `apply` are the policy; `encode` and `decode` are the messages of a step. With `--queue`
-so many requests of several kinds wait behind 256 sequences in 100,000 blocks, and each kind tells its plans, in CPU time.
+Times are microseconds. `schedule` and `apply` are the policy; `encode` and `decode` are the
+messages of a step. With `--queue` so many requests of several kinds wait behind 256 sequences in
+100,000 blocks, and each kind tells its plans, in CPU time.
 """
 
 import argparse
@@ -62,7 +63,8 @@ def policy_of(sequences: int, room: Room) -> Scheduler:
 
 
 def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
-    """One step in flight while the next is planned, as in the engine; medians over `steps` steps."""
+    """One step in flight while the next is planned, as in the engine; medians over `steps`
+    steps."""
     room = Room(((sequences + waiting) * (steps + 64) // 16 + 64,))
     policy = policy_of(sequences, room)
     for index in range(sequences + waiting):
@@ -72,7 +74,11 @@ def measure(sequences: int, steps: int, waiting: int) -> dict[str, float]:
     plans = [plan for _ in range(2) if (plan := policy.schedule(0.0)) is not None]
     for step in range(steps - 2):
         plan = plans.pop(0)
-        frame = encode(StepResult(plan.step, tuple(Sampled(work.seq, step) for work in plan.work if work.sample)))
+        frame = encode(
+            StepResult(
+                plan.step, tuple(Sampled(work.seq, step) for work in plan.work if work.sample)
+            )
+        )
         begin = perf_counter()
         result = answers.decode(frame)
         decoded = perf_counter()
@@ -113,7 +119,8 @@ KINDS = {
 
 
 def measure_queue(waiting: int, kind: str, steps: int = 200) -> dict[str, float | str]:
-    """Plans while the queue stands: `RUNNING` sequences that decode, then newcomers in their places; no picture arrives."""
+    """Plans while the queue stands: `RUNNING` sequences that decode, then newcomers in their
+    places; no picture arrives."""
     length, has_picture = KINDS[kind]
     policy = policy_of(RUNNING + 1, Room((BLOCKS + 1,)))
     for index in range(RUNNING):
@@ -124,7 +131,9 @@ def measure_queue(waiting: int, kind: str, steps: int = 200) -> dict[str, float 
         _answer(policy, in_flight)
         in_flight = following
     began = process_time()
-    for index in range(waiting if length < 1000 else min(waiting, 64)):  # of long ones only those at the head are looked at
+    for index in range(
+        waiting if length < 1000 else min(waiting, 64)
+    ):  # of long ones only those at the head are looked at
         name = f"picture-{index}" if has_picture else ""
         policy.submit(request(RUNNING + index, 16, length, name), 0.0)
     for index in range(max(0, waiting - 64) if length > 1000 else 0):
@@ -148,15 +157,22 @@ def measure_queue(waiting: int, kind: str, steps: int = 200) -> dict[str, float 
 
 def _answer(policy: Scheduler, plan: StepPlan | None) -> None:
     if plan is not None:
-        policy.apply(StepResult(plan.step, tuple(Sampled(work.seq, 1) for work in plan.work if work.sample)), 0.0)
+        policy.apply(
+            StepResult(plan.step, tuple(Sampled(work.seq, 1) for work in plan.work if work.sample)),
+            0.0,
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sequences", type=int, default=32, help="sequences that decode at once")
     parser.add_argument("--waiting", type=int, default=0, help="sequences in the queue behind them")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--queue", type=int, help="requests that wait; their plans are measured instead")
+    parser.add_argument(
+        "--queue", type=int, help="requests that wait; their plans are measured instead"
+    )
     options = parser.parse_args()
     if options.queue is None:
         report: object = measure(options.sequences, options.steps, options.waiting)

@@ -1,9 +1,11 @@
-"""Whether items one by one are what transformers makes of whole conversations: every family, at many sizes.
+"""Whether items one by one are what transformers makes of whole conversations: every family, at
+many sizes.
 
     scripts/dev processors [FAMILY ...]
 
-One line a family and modality: conversations that were equal in token ids, features and positions, and what differed first.
-Families whose processor needs a package that is not installed are named. Exits with 1 where anything differs.
+One line a family and modality: conversations that were equal in token ids, features and positions,
+and what differed first. Families whose processor needs a package that is not installed are named.
+Exits with 1 where anything differs.
 """
 
 import argparse
@@ -20,12 +22,19 @@ from typing import Any
 from thespis.gpu_runtime.processing import Processor, load
 from thespis.protocol.errors import EngineError
 from thespis.protocol.requests.request import Modality
-from thespis.tests.gpu_runtime.processing.conversations import Oracle, check_conversation, clip, picture, sound
+from thespis.tests.gpu_runtime.processing.conversations import (
+    Oracle,
+    check_conversation,
+    clip,
+    picture,
+    sound,
+)
 from thespis.tests.gpu_runtime.processing.families import FAMILIES, write
 from thespis.tests.gpu_runtime.processing.test_items import ONE_ONLY
 
 SIZES = (
-    (224, 224), (97, 131), (333, 211), (640, 480), (50, 400), (400, 50), (64, 64), (1023, 767), (28, 29), (300, 1200),
+    (224, 224), (97, 131), (333, 211), (640, 480), (50, 400), (400, 50), (64, 64), (1023, 767),
+    (28, 29), (300, 1200),
     (448, 448), (853, 1280), (199, 200), (511, 513),
 )  # fmt: skip
 """(height, width)."""
@@ -37,7 +46,13 @@ SOUNDS = (16000, 41234, 5003, 16000 * 33)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev processors", description=__doc__)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", choices=[[], *FAMILIES], help="all, if none is named")
+    parser.add_argument(
+        "families",
+        nargs="*",
+        metavar="FAMILY",
+        choices=[[], *FAMILIES],
+        help="all, if none is named",
+    )
     return compare(parser.parse_args().families)
 
 

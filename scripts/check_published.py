@@ -2,8 +2,9 @@
 
     scripts/dev published FOLDER ...
 
-A folder needs nothing but its config.json: what depends on weights, tokenizers or processors is left out where these are not
-there. One line a folder; exits with 1 where something that is found contradicts what a file states.
+A folder needs nothing but its config.json: what depends on weights, tokenizers or processors is
+left out where these are not there. One line a folder; exits with 1 where something that is found
+contradicts what a file states.
 """
 
 import argparse
@@ -16,7 +17,14 @@ from typing import Any
 from transformers.utils import logging as library_logging
 
 from thespis.gpu_runtime.facts.model import end_ids, stated_dtype
-from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from thespis.gpu_runtime.inspection.hf import (
+    build_on_meta,
+    load_config,
+    read_config,
+    text_config,
+    text_part,
+    unwrap,
+)
 from thespis.gpu_runtime.inspection.measure import (
     Layers,
     deepstack_levels,
@@ -62,15 +70,20 @@ def report(folder: Path) -> bool:
     quantization = stated_quantization(read_config(folder))
     found = [
         type(model).__name__,
-        f"{text.num_hidden_layers} x {text.hidden_size}, vocabulary {text.vocab_size}, context {context}",
+        f"{text.num_hidden_layers} x {text.hidden_size}, vocabulary {text.vocab_size}, context "
+        f"{context}",
         *(_group(group) for group in layers.kv),
-        *(f"{len(group.layers)} recurrent {group.conv} {group.state}" for group in layers.recurrent),
+        *(
+            f"{len(group.layers)} recurrent {group.conv} {group.state}"
+            for group in layers.recurrent
+        ),
         *([f"{planes} planes"] if planes > 1 else []),
         *([f"{len(spans)} layers with spans"] if spans else []),
         *([f"deepstack {deep}"] if deep else []),
         *([f"per-layer inputs {width}"] if width else []),
         f"ends {end_ids(folder, stated, config) or 'unknown'}",
-        f"tied by its files: {any(getattr(part, 'tie_word_embeddings', False) for part in (config, text))}",
+        f"tied by its files: "
+        f"{any(getattr(part, 'tie_word_embeddings', False) for part in (config, text))}",
         stated_dtype(stated) or "dtype of its weights",
         *([f"quantised: {quantization.get('quant_method')}"] if quantization else []),
     ]
@@ -80,7 +93,11 @@ def report(folder: Path) -> bool:
 
 
 def _group(group: Any) -> str:
-    width = str(group.key_dim) if group.key_dim == group.value_dim else f"{group.key_dim}/{group.value_dim}"
+    width = (
+        str(group.key_dim)
+        if group.key_dim == group.value_dim
+        else f"{group.key_dim}/{group.value_dim}"
+    )
     more = (f", window {group.window}" if group.window else "") + (
         f", read by {len(group.readers)} more" if group.readers else ""
     )
@@ -88,21 +105,36 @@ def _group(group: Any) -> str:
 
 
 def contradictions(stated: Json, text: Any, layers: Layers) -> Iterator[str]:
-    """Between what a file states of its text model and what was found; of layers that differ, one must be as stated."""
+    """Between what a file states of its text model and what was found; of layers that differ, one
+    must be as stated."""
     for key in ("num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings"):
         if isinstance(stated.get(key), int) and stated[key] != getattr(text, key):
             yield f"{key}: stated {stated[key]}, found {getattr(text, key)}"
-    covered = {number for kind in (layers.kv, layers.recurrent) for group in kind for number in group.layers}
+    covered = {
+        number
+        for kind in (layers.kv, layers.recurrent)
+        for group in kind
+        for number in group.layers
+    }
     covered |= {number for group in layers.kv for number in group.readers}
     if covered != set(range(text.num_hidden_layers)):
         yield f"{text.num_hidden_layers} layers, found {len(covered)}"
     latent = stated.get("kv_lora_rank") is not None
     for key, found in (("num_key_value_heads", "kv_heads"), ("head_dim", "key_dim")):
         value = stated.get(key)
-        if isinstance(value, int) and not latent and layers.kv and value not in {getattr(group, found) for group in layers.kv}:
+        if (
+            isinstance(value, int)
+            and not latent
+            and layers.kv
+            and value not in {getattr(group, found) for group in layers.kv}
+        ):
             yield f"{key}: stated {value}, found {getattr(layers.kv[0], found)}"
     window = stated.get("sliding_window") if stated.get("use_sliding_window", True) else None
-    if isinstance(window, int) and window < text.max_position_embeddings and not any(group.window for group in layers.kv):
+    if (
+        isinstance(window, int)
+        and window < text.max_position_embeddings
+        and not any(group.window for group in layers.kv)
+    ):
         yield f"sliding_window: stated {window}, found none"
 
 

@@ -1,11 +1,11 @@
 """Random checkpoints: the smallest models that are real. `scripts/dev checkpoint NAME FOLDER`
 
-With `--published` NAME is one of the zoo (`tests/zoo`), written in its published form. The three families below are written by
-transformers in its form of today, with small pictures and short sounds: for measurements, and tests of other things than forms.
+With `--published` NAME is one of the zoo (`tests/zoo`), written in its published form. The three
+families below are written by transformers in its form of today, with small media: for
+measurements, and tests of other things than forms.
 
-Each is a whole Hugging Face checkpoint folder (legacy weight names, byte-level tokenizer, chat template, processors), so
-whatever reads a published one reads these. Weights are drawn wide and the head is not tied: greedy output of the usual
-random initialisation is one token for ever, and a comparison of two constants proves nothing.
+Each is a whole checkpoint folder. Weights are drawn wide and the head is not tied: greedy output of
+the usual random initialisation is one token for ever, and comparing two constants proves nothing.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 FAMILIES = ("qwen_omni", "qwen_vl", "llava")
 CONTEXT = 2048
 STD = 0.18
-"""Of the redrawn matrices. Narrower and every request says the same; wider and attention saturates on single tokens."""
+"""Of the redrawn matrices. Narrower and every request says the same; wider and attention saturates
+on single tokens."""
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 IMAGE_PIXELS = {"shortest_edge": 56 * 56, "longest_edge": 84 * 112}
@@ -42,8 +43,13 @@ SHAPES = {
 
 
 def make_checkpoint(family: str, folder: Path, seed: int = 0, shape: str = "tiny") -> Path:
-    """Write a random checkpoint of `family` into `folder` and return it. The same arguments give the same bytes."""
-    makers: dict[str, Callable[[Path, Shape], Any]] = {"qwen_omni": _qwen_omni, "qwen_vl": _qwen_vl, "llava": _llava}
+    """Write a random checkpoint of `family` into `folder` and return it. The same arguments give
+    the same bytes."""
+    makers: dict[str, Callable[[Path, Shape], Any]] = {
+        "qwen_omni": _qwen_omni,
+        "qwen_vl": _qwen_vl,
+        "llava": _llava,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     model = makers[family](folder, SHAPES[shape])
     _redraw(model, seed)
@@ -52,19 +58,22 @@ def make_checkpoint(family: str, folder: Path, seed: int = 0, shape: str = "tiny
 
 
 def make_bench_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """The model of the overhead measurements: one that takes pictures, clips and sounds, of shape S."""
+    """The model of the overhead measurements: one that takes pictures, clips and sounds, of shape
+    S."""
     return make_checkpoint("qwen_omni", folder, seed, "S")
 
 
 def _transformers() -> Any:
-    """Imported late, so that --help is quick; untyped, since its signatures do not know all that its configurations take."""
+    """Imported late, so that --help is quick; untyped, since its signatures do not know all that
+    its configurations take."""
     import transformers
 
     return transformers
 
 
 def _redraw(model: Any, seed: int) -> None:
-    """Draw every weight anew: matrices so that activations keep their size, gains near 1, the head wide for clear winners."""
+    """Draw every weight anew: matrices so that activations keep their size, gains near 1, the head
+    wide for clear winners."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -75,18 +84,26 @@ def _redraw(model: Any, seed: int) -> None:
                 mean, spread = (1.0, 0.1) if gain and name.endswith("weight") else (0.0, 0.02)
             else:
                 wide = 2.0 if "lm_head" in name else 1.0
-                mean, spread = 0.0, 1.0 if "embed_tokens" in name else wide * STD * (64 / min(weight[0].numel(), 256)) ** 0.5
+                mean, spread = (
+                    0.0,
+                    1.0
+                    if "embed_tokens" in name
+                    else wide * STD * (64 / min(weight[0].numel(), 256)) ** 0.5,
+                )
             weight.normal_(mean, spread, generator=generator)
 
 
 def _tokenizer(folder: Path, specials: dict[str, str], template: str) -> dict[str, int]:
-    """256 bytes and the special tokens: no text is unknown, none is merged. Returns the ids by token."""
+    """256 bytes and the special tokens: no text is unknown, none is merged. Returns the ids by
+    token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     transformers = _transformers()
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[]))
+    core = Tokenizer(
+        models.BPE(vocab={char: index for index, char in enumerate(alphabet)}, merges=[])
+    )
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = transformers.PreTrainedTokenizerFast(
@@ -108,10 +125,13 @@ def chat_template(image: str, video: str = "", audio: str = "") -> str:
     """A Qwen-style template with these strings where the media stand."""
     return (
         "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-        "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-        "{% if part['type'] in ['image', 'image_url'] %}" + image + "{% elif part['type'] in ['video', 'video_url'] %}" + video
+        "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in "
+        "message['content'] %}"
+        "{% if part['type'] in ['image', 'image_url'] %}" + image + "{% elif part['type'] in "
+        "['video', 'video_url'] %}" + video
         + "{% elif part['type'] in ['audio', 'audio_url', 'input_audio'] %}" + audio
-        + "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+        + "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif "
+        "%}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )  # fmt: skip
 
@@ -142,7 +162,9 @@ def _write(folder: Path, name: str, content: dict[str, Any]) -> None:
 
 def _qwen_pixels(kind: str, size: dict[str, int]) -> dict[str, Any]:
     return {
-        f"{kind}_processor_type": "Qwen2VLImageProcessor" if kind == "image" else "Qwen2VLVideoProcessor",
+        f"{kind}_processor_type": "Qwen2VLImageProcessor"
+        if kind == "image"
+        else "Qwen2VLVideoProcessor",
         "size": size,
         "image_mean": CLIP_MEAN,
         "image_std": CLIP_STD,
@@ -159,11 +181,21 @@ def _qwen_pixels(kind: str, size: dict[str, int]) -> dict[str, Any]:
 
 
 def _qwen_video() -> dict[str, Any]:
-    return {**_qwen_pixels("video", VIDEO_PIXELS), "do_sample_frames": False, "min_frames": 2, "max_frames": 8, "fps": 2}
+    return {
+        **_qwen_pixels("video", VIDEO_PIXELS),
+        "do_sample_frames": False,
+        "min_frames": 2,
+        "max_frames": 8,
+        "fps": 2,
+    }
 
 
 def _generation(folder: Path, vocab: dict[str, int]) -> None:
-    _write(folder, "generation_config.json", {"do_sample": False, "eos_token_id": vocab[EOS], "pad_token_id": vocab[PAD]})
+    _write(
+        folder,
+        "generation_config.json",
+        {"do_sample": False, "eos_token_id": vocab[EOS], "pad_token_id": vocab[PAD]},
+    )
 
 
 def _qwen_omni(folder: Path, shape: Shape) -> Any:
@@ -179,10 +211,14 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
         "audio_eos_token": "<|audio_eos|>",
     }
     template = chat_template(
-        "<|vision_bos|><|IMAGE|><|vision_eos|>", "<|vision_bos|><|VIDEO|><|vision_eos|>", "<|audio_bos|><|AUDIO|><|audio_eos|>"
+        "<|vision_bos|><|IMAGE|><|vision_eos|>",
+        "<|vision_bos|><|VIDEO|><|vision_eos|>",
+        "<|audio_bos|><|AUDIO|><|audio_eos|>",
     )
     vocab = _tokenizer(folder, specials, template)
-    sound = transformers.WhisperFeatureExtractor(feature_size=128, chunk_length=4, return_attention_mask=True)
+    sound = transformers.WhisperFeatureExtractor(
+        feature_size=128, chunk_length=4, return_attention_mask=True
+    )
     _write(
         folder,
         "processor_config.json",
@@ -190,7 +226,10 @@ def _qwen_omni(folder: Path, shape: Shape) -> Any:
             "processor_class": "Qwen2_5OmniProcessor",
             "image_processor": _qwen_pixels("image", IMAGE_PIXELS),
             "video_processor": _qwen_video(),
-            "feature_extractor": {**sound.to_dict(), "feature_extractor_type": "WhisperFeatureExtractor"},
+            "feature_extractor": {
+                **sound.to_dict(),
+                "feature_extractor_type": "WhisperFeatureExtractor",
+            },
         },
     )
     _generation(folder, vocab)
@@ -218,7 +257,10 @@ def _omni_config(vocab: dict[str, int], shape: Shape) -> Any:
             "window_size": 56,
             "fullatt_block_indexes": [1],
         },
-        text_config={**_text(shape, len(vocab), vocab[EOS], vocab[PAD]), "rope_parameters": _mrope(shape)},
+        text_config={
+            **_text(shape, len(vocab), vocab[EOS], vocab[PAD]),
+            "rope_parameters": _mrope(shape),
+        },
         image_token_index=vocab["<|IMAGE|>"],
         video_token_index=vocab["<|VIDEO|>"],
         audio_token_index=vocab["<|AUDIO|>"],
@@ -233,7 +275,8 @@ def _omni_config(vocab: dict[str, int], shape: Shape) -> Any:
 
 
 def _qwen_vl(folder: Path, shape: Shape) -> Any:
-    """Media settings in preprocessor_config.json and video_preprocessor_config.json, as the published models have them."""
+    """Media settings in preprocessor_config.json and video_preprocessor_config.json, as the
+    published models have them."""
     transformers = _transformers()
     specials = {
         "image_token": "<|image_pad|>",
@@ -241,14 +284,29 @@ def _qwen_vl(folder: Path, shape: Shape) -> Any:
         "vision_bos_token": "<|vision_start|>",
         "vision_eos_token": "<|vision_end|>",
     }
-    template = chat_template("<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>")
+    template = chat_template(
+        "<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|video_pad|><|vision_end|>"
+    )
     vocab = _tokenizer(folder, specials, template)
-    _write(folder, "preprocessor_config.json", {**_qwen_pixels("image", IMAGE_PIXELS), "processor_class": "Qwen2VLProcessor"})
+    _write(
+        folder,
+        "preprocessor_config.json",
+        {**_qwen_pixels("image", IMAGE_PIXELS), "processor_class": "Qwen2VLProcessor"},
+    )
     _write(folder, "video_preprocessor_config.json", _qwen_video())
     _generation(folder, vocab)
     config = transformers.Qwen2VLConfig(
-        vision_config={"depth": 2, "embed_dim": shape.vision, "hidden_size": shape.hidden, "num_heads": 2, "mlp_ratio": 2},
-        text_config={**_text(shape, len(vocab), vocab[EOS], vocab[PAD]), "rope_parameters": _mrope(shape)},
+        vision_config={
+            "depth": 2,
+            "embed_dim": shape.vision,
+            "hidden_size": shape.hidden,
+            "num_heads": 2,
+            "mlp_ratio": 2,
+        },
+        text_config={
+            **_text(shape, len(vocab), vocab[EOS], vocab[PAD]),
+            "rope_parameters": _mrope(shape),
+        },
         image_token_id=vocab["<|image_pad|>"],
         video_token_id=vocab["<|video_pad|>"],
         vision_start_token_id=vocab["<|vision_start|>"],
@@ -259,7 +317,8 @@ def _qwen_vl(folder: Path, shape: Shape) -> Any:
 
 
 def _llava(folder: Path, shape: Shape) -> Any:
-    """A CLIP tower of 56 pixels: 16 tokens a picture. Two files of settings, as the published models have them."""
+    """A CLIP tower of 56 pixels: 16 tokens a picture. Two files of settings, as the published
+    models have them."""
     transformers = _transformers()
     vocab = _tokenizer(folder, {"image_token": "<image>"}, chat_template("<image>\n"))
     size = {"height": 56, "width": 56}
@@ -320,7 +379,8 @@ def main() -> None:
     from thespis.tests.zoo.catalog import NAMES, build
 
     parser = argparse.ArgumentParser(
-        prog="scripts/dev checkpoint", description="Write a random checkpoint for tests and measurements."
+        prog="scripts/dev checkpoint",
+        description="Write a random checkpoint for tests and measurements.",
     )
     parser.add_argument("name", choices=sorted({*FAMILIES, *NAMES}))
     parser.add_argument("folder", type=Path)

@@ -1,9 +1,11 @@
-"""Has the libraries that quantise make whole checkpoints of one tiny model, and records them with the logits of the models that
-they unpack again, for `tests/gpu_runtime/test_quantised_by_libraries.py`:
+"""Has the libraries that quantise make whole checkpoints of one tiny model, and records them with
+the logits of the models that they unpack again, for
+`tests/gpu_runtime/test_quantised_by_libraries.py`:
 
-    python scripts/record_quantised.py transformers      # 5.23.0 with accelerate 1.15.0
-    python scripts/record_quantised.py llm_compressor    # 0.14.0 (it wants transformers 5.17 and compressed-tensors 0.19)
-    python scripts/record_quantised.py gptqmodel         # 7.7.0 with GPTQMODEL_CPU_WORKERS=2, and transformers 5.23.0
+    python scripts/record_quantised.py transformers      # 5.23.0 with accelerate 1.15.0 python
+    scripts/record_quantised.py llm_compressor    # 0.14.0 (it wants transformers 5.17 and
+    compressed-tensors 0.19) python scripts/record_quantised.py gptqmodel         # 7.7.0 with
+    GPTQMODEL_CPU_WORKERS=2, and transformers 5.23.0
 
 Each in an environment of its own: no two of them want the same versions. All run on a CPU.
 """
@@ -58,22 +60,30 @@ def plain(folder: Path) -> Path:
             mean, spread = (1.0, 0.1) if weight.ndim < 2 else (0.0, 0.2 if "embed" in name else 0.1)
             weight.normal_(mean, spread, generator=generator)
     model.bfloat16().save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({f"t{n}": n for n in range(SIZES["vocab_size"])}, unk_token="t0"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    library.PreTrainedTokenizerFast(tokenizer_object=words, bos_token="t1", eos_token="t2", pad_token="t0").save_pretrained(
-        folder
+    words = Tokenizer(
+        models.WordLevel({f"t{n}": n for n in range(SIZES["vocab_size"])}, unk_token="t0")
     )
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    library.PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="t1", eos_token="t2", pad_token="t0"
+    ).save_pretrained(folder)
     return folder
 
 
 def by_transformers(source: Path, to: Path, block: tuple[int, int] | None) -> Model:
-    """It quantises on GPUs alone, by operations that run anywhere; what it loads on a CPU it unpacks."""
+    """It quantises on GPUs alone, by operations that run anywhere; what it loads on a CPU it
+    unpacks."""
     from transformers.quantizers.quantizer_finegrained_fp8 import FineGrainedFP8HfQuantizer
 
     quantizer: Any = FineGrainedFP8HfQuantizer
-    validate, quantizer.validate_environment = quantizer.validate_environment, lambda self, *_, **__: None
+    validate, quantizer.validate_environment = (
+        quantizer.validate_environment,
+        lambda self, *_, **__: None,
+    )
     how = library.FineGrainedFP8Config(weight_block_size=block)
-    made = library.AutoModelForCausalLM.from_pretrained(source, quantization_config=how, dtype=torch.bfloat16, device_map="cpu")
+    made = library.AutoModelForCausalLM.from_pretrained(
+        source, quantization_config=how, dtype=torch.bfloat16, device_map="cpu"
+    )
     made.save_pretrained(to)
     quantizer.validate_environment = validate
     return library.AutoModelForCausalLM.from_pretrained(to, dtype=FLOAT).float()
@@ -83,15 +93,26 @@ def by_llm_compressor(source: Path, to: Path, **how: Any) -> Model:
     compressor: Any = import_module("llmcompressor")
     modifiers: Any = import_module("llmcompressor.modifiers.quantization")
     model = library.AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
-    compressor.oneshot(model=model, recipe=modifiers.QuantizationModifier(targets="Linear", ignore=["lm_head"], **how))
+    compressor.oneshot(
+        model=model,
+        recipe=modifiers.QuantizationModifier(targets="Linear", ignore=["lm_head"], **how),
+    )
     model.save_pretrained(to, save_compressed=True)
     unpacked = library.CompressedTensorsConfig(run_compressed=False)
-    read = library.AutoModelForCausalLM.from_pretrained(to, dtype=FLOAT, quantization_config=unpacked)
+    read = library.AutoModelForCausalLM.from_pretrained(
+        to, dtype=FLOAT, quantization_config=unpacked
+    )
     return filled(source, read.state_dict())
 
 
 def groups(symmetric: bool) -> Mapping[str, Any]:
-    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": GROUP, "symmetric": symmetric}
+    weights = {
+        "num_bits": 4,
+        "type": "int",
+        "strategy": "group",
+        "group_size": GROUP,
+        "symmetric": symmetric,
+    }
     return {"config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}}}
 
 
@@ -101,19 +122,32 @@ def by_gptqmodel(source: Path, to: Path, method: str) -> Model:
     packing: Any = import_module("gptqmodel.quantization.awq.utils.packing_utils")
     how, backend = {
         "awq": (config.AWQConfig(bits=4, group_size=GROUP), quantizer.BACKEND.AWQ_TORCH),
-        "gptq": (config.GPTQConfig(bits=4, group_size=GROUP, desc_act=True, sym=False), quantizer.BACKEND.TORCH),
+        "gptq": (
+            config.GPTQConfig(bits=4, group_size=GROUP, desc_act=True, sym=False),
+            quantizer.BACKEND.TORCH,
+        ),
     }[method]
     made = quantizer.GPTQModel.load(str(source), how, device="cpu", dtype=torch.float16)
     texts = [text(a, b, c, length=64) for a in range(1, 5) for b in range(4) for c in range(8)]
-    made.quantize([{"input_ids": ids, "attention_mask": [1] * 64} for ids in texts], batch_size=8, backend=backend)
+    made.quantize(
+        [{"input_ids": ids, "attention_mask": [1] * 64} for ids in texts],
+        batch_size=8,
+        backend=backend,
+    )
     made.save(str(to))
-    read = quantizer.GPTQModel.load(str(to), backend=backend, device="cpu", dtype=torch.float16).model
+    read = quantizer.GPTQModel.load(
+        str(to), backend=backend, device="cpu", dtype=torch.float16
+    ).model
     weights = read.state_dict()
     for name, layer in read.named_modules():
         if hasattr(layer, "qweight"):
             layer.scales, layer.dequant_dtype = layer.scales.float(), torch.int32
             parts = (layer.qweight, layer.qzeros, layer.scales)
-            weight = packing.dequantize_gemm(*parts, bits=4, group_size=GROUP) if method == "awq" else layer.dequantize_weight()
+            weight = (
+                packing.dequantize_gemm(*parts, bits=4, group_size=GROUP)
+                if method == "awq"
+                else layer.dequantize_weight()
+            )
             weights[f"{name}.weight"] = weight.T
     return filled(source, weights)
 
@@ -135,7 +169,10 @@ MAKERS: dict[str, dict[str, tuple[Callable[..., Model], Mapping[str, Any]]]] = {
         "compressed-w4a16": (by_llm_compressor, groups(symmetric=True)),
         "compressed-w4a16-zeros": (by_llm_compressor, groups(symmetric=False)),
     },
-    "gptqmodel": {"awq": (by_gptqmodel, {"method": "awq"}), "gptq": (by_gptqmodel, {"method": "gptq"})},
+    "gptqmodel": {
+        "awq": (by_gptqmodel, {"method": "awq"}),
+        "gptq": (by_gptqmodel, {"method": "gptq"}),
+    },
 }
 
 
@@ -151,14 +188,17 @@ def main() -> None:
 
 
 def keep(name: str, made: Path, ids: list[int], logits: torch.Tensor) -> None:
-    """What the library wrote, but for its notes of how it went about it, and what the model says to `ids`."""
+    """What the library wrote, but for its notes of how it went about it, and what the model says to
+    `ids`."""
     folder = OUT / name
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((made / "config.json").read_text())
     config["quantization_config"].pop("meta", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     save_file(load_file(made / "model.safetensors"), folder / "model.safetensors", {"format": "pt"})
-    save_file({"ids": torch.tensor(ids), "logits": logits.contiguous()}, folder / "answer.safetensors")
+    save_file(
+        {"ids": torch.tensor(ids), "logits": logits.contiguous()}, folder / "answer.safetensors"
+    )
 
 
 if __name__ == "__main__":

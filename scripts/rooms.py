@@ -1,7 +1,9 @@
-"""The rooms of every floor, by imports: `scripts/dev rooms [ROOT]`, ROOT being another checkout of the package.
+"""The rooms of every floor, by imports: `scripts/dev rooms [ROOT]`, ROOT being another checkout of
+the package.
 
-A room is a folder of a floor, or a loose file there. Its level is one more than that of the highest room that it imports; an
-arrow stands for all imports of one room by another. Nothing is imported or run.
+A room is a folder of a floor, or a loose file there. Its level is one more than that of the highest
+room that it imports; an arrow stands for all imports of one room by another. Nothing is imported or
+run.
 """
 
 import ast
@@ -25,7 +27,8 @@ class Plan:
     """By room, the others that it imports."""
 
     def levels(self) -> dict[str, int]:
-        """By room, lowest first, from 1 on. Raises graphlib.CycleError where rooms import each other in a circle."""
+        """By room, lowest first, from 1 on. Raises graphlib.CycleError where rooms import each
+        other in a circle."""
         found: dict[str, int] = {}
         for room in TopologicalSorter(self.arrows).static_order():
             found[room] = 1 + max((found[below] for below in self.arrows[room]), default=0)
@@ -35,14 +38,20 @@ class Plan:
     def size(self) -> str:
         arrows = sum(map(len, self.arrows.values()))
         return (
-            f"{len(self.arrows)} rooms, {max(self.levels().values())} levels, {arrows} arrows, {sum(self.lines.values())} lines"
+            f"{len(self.arrows)} rooms, {max(self.levels().values())} levels, {arrows} arrows, "
+            f"{sum(self.lines.values())} lines"
         )
 
 
 def read(folder: Path, root: Path = ROOT) -> Plan:
-    """The plan of `folder`, which is a floor of the package at `root` or a room with rooms of its own."""
+    """The plan of `folder`, which is a floor of the package at `root` or a room with rooms of its
+    own."""
     place = folder.relative_to(root).parts
-    files = [file for file in folder.rglob("*.py") if file.parent != folder or file.stem not in ("__init__", "__main__")]
+    files = [
+        file
+        for file in folder.rglob("*.py")
+        if file.parent != folder or file.stem not in ("__init__", "__main__")
+    ]
     lines: dict[str, int] = {}
     arrows: dict[str, set[str]] = {}
     for file in files:
@@ -50,7 +59,9 @@ def read(folder: Path, root: Path = ROOT) -> Plan:
         room = _room(file.relative_to(root).with_suffix("").parts, place)
         lines[room] = lines.get(room, 0) + text.count("\n")
         arrows.setdefault(room, set()).update(
-            other for name in _imported(text, file.relative_to(root)) if (other := _room(name, place)) and other != room
+            other
+            for name in _imported(text, file.relative_to(root))
+            if (other := _room(name, place)) and other != room
         )
     return Plan(lines, {room: below & arrows.keys() for room, below in arrows.items()})
 
@@ -58,7 +69,10 @@ def read(folder: Path, root: Path = ROOT) -> Plan:
 def with_rooms(root: Path = ROOT) -> list[Path]:
     """The floors, and every folder below that has folders of its own."""
     folders = {init.parent for floor in FLOORS for init in (root / floor).rglob("__init__.py")}
-    return sorted({folder.parent for folder in folders if folder.parent != root} | {root / floor for floor in FLOORS})
+    return sorted(
+        {folder.parent for folder in folders if folder.parent != root}
+        | {root / floor for floor in FLOORS}
+    )
 
 
 def _room(name: tuple[str, ...], place: tuple[str, ...]) -> str:
@@ -70,7 +84,11 @@ def _imported(text: str, file: Path) -> Iterator[tuple[str, ...]]:
     """What of the package a file imports, lazily or not: modules, and names of modules."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (tuple(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("thespis."))
+            yield from (
+                tuple(alias.name.split(".")[1:])
+                for alias in node.names
+                if alias.name.startswith("thespis.")
+            )
         elif isinstance(node, ast.ImportFrom):
             base = tuple((node.module or "").split(".")) if node.module else ()
             if node.level:
@@ -92,9 +110,14 @@ def main(root: Path) -> None:
             levels = dict.fromkeys(sorted(plan.arrows), 0)
             height = f"a circle of {' -> '.join(error.args[1])}"
         arrows, lines = sum(map(len, plan.arrows.values())), sum(plan.lines.values())
-        print(f"\n{folder.relative_to(root)}/: {len(levels)} rooms, {height}, {arrows} arrows, {lines} lines")
+        print(
+            f"\n{folder.relative_to(root)}/: {len(levels)} rooms, {height}, {arrows} arrows, "
+            f"{lines} lines"
+        )
         for room, level in levels.items():
-            print(f"  {level}  {room:20} {plan.lines[room]:6}  {' '.join(sorted(plan.arrows[room]))}")
+            print(
+                f"  {level}  {room:20} {plan.lines[room]:6}  {' '.join(sorted(plan.arrows[room]))}"
+            )
 
 
 if __name__ == "__main__":

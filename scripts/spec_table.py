@@ -1,7 +1,8 @@
-"""The table statement -> tests: `scripts/dev spec [S16 ...]`. A statement is shown by tests named `test_S16_...`;
-`test_S16_S17_...` shows both.
+"""The table statement -> tests: `scripts/dev spec [S16 ...]`. A statement is shown by tests named
+`test_S16_...`; `test_S16_S17_...` shows both.
 
-Those that drive real processes (marked `process`) count; others are listed beside them. Nothing is imported or run.
+Those that drive real processes (marked `process`) count; others are listed beside them. Nothing is
+imported or run.
 """
 
 import argparse
@@ -41,11 +42,17 @@ class Shown(NamedTuple):
 def shown_in(source: str, place: str) -> Iterator[Shown]:
     """The tests of one file that are named after a statement."""
     tree = ast.parse(source)
-    marks = [node for node in tree.body if isinstance(node, ast.Assign) and _names(node, "pytestmark")]
+    marks = [
+        node for node in tree.body if isinstance(node, ast.Assign) and _names(node, "pytestmark")
+    ]
     whole = any("pytest.mark.process" in ast.unparse(mark.value) for mark in marks)
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (found := _NAME.match(node.name)):
-            alone = any("pytest.mark.process" in ast.unparse(decorator) for decorator in node.decorator_list)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            found := _NAME.match(node.name)
+        ):
+            alone = any(
+                "pytest.mark.process" in ast.unparse(decorator) for decorator in node.decorator_list
+            )
             for number in re.findall(r"\d+", found[1]):
                 yield Shown(int(number), f"{place}::{node.name}", whole or alone)
 
@@ -64,7 +71,9 @@ def all_tests(root: Path = ROOT) -> dict[int, list[Shown]]:
 
 def missing(table: dict[int, list[Shown]]) -> list[int]:
     """Statements that nothing shows on real processes."""
-    return [statement for statement in STATEMENTS if not any(shown.real for shown in table[statement])]
+    return [
+        statement for statement in STATEMENTS if not any(shown.real for shown in table[statement])
+    ]
 
 
 def main() -> int:
@@ -81,13 +90,19 @@ def main() -> int:
         for statement in sorted(wanted & set(numbers)):
             real = [shown for shown in table[statement] if shown.real]
             parts = [shown for shown in table[statement] if not shown.real]
-            print(f"  S{statement}: {len(real)} on real processes, {len(parts)} of parts{'' if real else '   MISSING'}")
+            print(
+                f"  S{statement}: {len(real)} on real processes, {len(parts)} of "
+                f"parts{'' if real else '   MISSING'}"
+            )
             for shown in () if arguments.short else (*real, *parts):
                 print(f"      {'' if shown.real else '(part) '}{shown.place}")
     strangers = sorted(set(table) - set(STATEMENTS))
     gaps = [statement for statement in missing(table) if statement in wanted]
     if strangers:
-        print(f"\nTests are named after statements that there are not: {', '.join(f'S{s}' for s in strangers)}")
+        print(
+            f"\nTests are named after statements that there are not: "
+            f"{', '.join(f'S{s}' for s in strangers)}"
+        )
     if gaps:
         print(f"\nNo test on real processes: {', '.join(f'S{gap}' for gap in gaps)}")
     return 1 if gaps or strangers else 0

@@ -1,4 +1,5 @@
-"""What every test shares: threads, order, time limits, tiny checkpoints, and the search for what was left behind or told."""
+"""What every test shares: threads, order, time limits, tiny checkpoints, and the search for what
+was left behind or told."""
 
 import gc
 import shutil
@@ -15,7 +16,8 @@ from .helpers.leaks import left_behind, settle
 from .helpers.tracebacks import give_lines
 from .zoo.catalog import Zoo
 
-# How long an example takes says more of the machine than of the code; the blob repeats a failure where it was not seen.
+# How long an example takes says more of the machine than of the code; the blob repeats a failure
+# where it was not seen.
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
@@ -27,17 +29,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Fast tests first: a broken rule is reported before the first engine starts."""
     items.sort(key=lambda item: item.get_closest_marker("process") is not None)
     for item in items:
-        if item.get_closest_marker("process") is not None and item.get_closest_marker("timeout") is None:
+        if (
+            item.get_closest_marker("process") is not None
+            and item.get_closest_marker("timeout") is None
+        ):
             item.add_marker(pytest.mark.timeout(PROCESS_TIMEOUT))
         if is_hypothesis_test(getattr(item, "obj", None)):
-            # A limit that ended the search for a smaller example would hide the failure. Hypothesis bounds that search itself.
+            # A limit that ended the search for a smaller example would hide the failure. Hypothesis
+            # bounds that search itself.
             own = item.get_closest_marker("timeout")
             limit = own.args[0] if own is not None else float(config.getini("timeout"))
             item.add_marker(pytest.mark.timeout(limit + MAX_SHRINKING_SECONDS), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where a time limit's signal came, there may be no line, which pytest does not survive."""
     if call.excinfo is not None:
         call.excinfo = pytest.ExceptionInfo.from_exception(give_lines(call.excinfo.value))
@@ -45,7 +53,8 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
 
 
 def pytest_collection_finish() -> None:
-    """What imports and collection made stays: to look through it for garbage again and again takes a tenth of all time."""
+    """What imports and collection made stays: to look through it for garbage again and again takes
+    a tenth of all time."""
     gc.collect()
     gc.freeze()
 
@@ -60,10 +69,17 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_orphaned(request: pytest.FixtureRequest, nothing_is_left_behind: None) -> Iterator[None]:
-    """After each module of process tests: nothing but whole engines, which another module may still use."""
+def nothing_is_orphaned(
+    request: pytest.FixtureRequest, nothing_is_left_behind: None
+) -> Iterator[None]:
+    """After each module of process tests: nothing but whole engines, which another module may still
+    use."""
     yield
-    if any(item.get_closest_marker("process") for item in request.session.items if item.path == request.path):
+    if any(
+        item.get_closest_marker("process")
+        for item in request.session.items
+        if item.path == request.path
+    ):
         left = settle(lambda: left_behind(BEGAN, idle=False))
         assert not left, f"the tests of this module left behind: {left}"
 

@@ -1,4 +1,5 @@
-"""The command of the developers' programs: what it lists is there, and what is not there is refused."""
+"""The command of the developers' programs: what it lists is there, and what is not there is
+refused."""
 
 import importlib.util
 import re
@@ -25,7 +26,17 @@ def test_every_verb_that_is_listed_is_taken_and_no_other() -> None:
 def test_every_program_that_it_starts_is_a_module() -> None:
     text = DEV.read_text()
     modules = {
-        f"stress.{verb}" for verb in ("chaos", "hostile", "overload", "soak", "starve", "detection", "bodies", "profile")
+        f"stress.{verb}"
+        for verb in (
+            "chaos",
+            "hostile",
+            "overload",
+            "soak",
+            "starve",
+            "detection",
+            "bodies",
+            "profile",
+        )
     }
     modules |= {"models_table", "fresh_shapes", "check_processors", "check_published"}
     modules |= set(re.findall(r"program ([a-z_]+) [-\"]", text))
@@ -42,7 +53,9 @@ def test_an_unknown_verb_is_refused_with_the_list() -> None:
 
 
 def test_two_verbs_have_a_link_of_their_name() -> None:
-    assert {path.name: str(path.readlink()) for path in DEV.parent.iterdir() if path.is_symlink()} == {
+    assert {
+        path.name: str(path.readlink()) for path in DEV.parent.iterdir() if path.is_symlink()
+    } == {
         "chaos": "dev",
         "hostile": "dev",
     }

@@ -15,9 +15,13 @@ OTHERS = {"thespis/triton", "protocol/edges/SENDER_to_RECEIVER.py", "application
 
 def files() -> set[str]:
     """Files and folders, also by the ends of their paths, as a document of one floor names them."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     whole = {str(path) for name in listed for path in (Path(name), *Path(name).parents)}
-    return whole | {path.split("/", cut)[cut] for path in whole for cut in range(1, path.count("/") + 1)}
+    return whole | {
+        path.split("/", cut)[cut] for path in whole for cut in range(1, path.count("/") + 1)
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

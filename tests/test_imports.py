@@ -1,4 +1,5 @@
-"""Each module can be imported alone, and what must start fast and small never imports torch or transformers."""
+"""Each module can be imported alone, and what must start fast and small never imports torch or
+transformers."""
 
 import ast
 import os
@@ -34,7 +35,8 @@ LIGHT = [
 
 
 def modules() -> list[str]:
-    """Every module of the package but the entry points and what needs torch, which takes seconds each."""
+    """Every module of the package but the entry points and what needs torch, which takes seconds
+    each."""
     found = []
     for floor in ("protocol", "actors", "frontends"):
         for path in sorted((ROOT / floor).rglob("*.py")):
@@ -47,21 +49,36 @@ def modules() -> list[str]:
 def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     return subprocess.run(
-        [sys.executable, "-P", "-c", code, *arguments], capture_output=True, text=True, timeout=60, env=environment
+        [sys.executable, "-P", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
     )
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_a_light_module_imports_nothing_heavy(module: str) -> None:
-    code = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*[m for m in sys.argv[2:] if m in sys.modules])"
+    code = (
+        "import importlib, sys; importlib.import_module(sys.argv[1]); print(*[m for m in "
+        "sys.argv[2:] if m in sys.modules])"
+    )
     result = run(code, module, *HEAVY)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == [], f"{module} imports them"
 
 
 def test_the_package_gives_its_faces_lazily() -> None:
-    assert run("import thespis, sys; print([m for m in sys.modules if m.startswith('thespis.')])").stdout == "[]\n"
-    everything = run("from thespis import *; import thespis; print(all(name in dir(thespis) for name in thespis.__all__))")
+    assert (
+        run(
+            "import thespis, sys; print([m for m in sys.modules if m.startswith('thespis.')])"
+        ).stdout
+        == "[]\n"
+    )
+    everything = run(
+        "from thespis import *; import thespis; print(all(name in dir(thespis) for name in "
+        "thespis.__all__))"
+    )
     assert (everything.stdout, everything.returncode) == ("True\n", 0), everything.stderr
     assert run("import thespis; print(thespis.__version__)").stdout == f"{version('thespis')}\n"
     refused = run("import thespis; thespis.Nothing")
@@ -69,14 +86,18 @@ def test_the_package_gives_its_faces_lazily() -> None:
 
 
 def imported(file: Path) -> Iterator[str]:
-    """The modules of ours that `file` needs while it is imported: what only a function imports does not count."""
+    """The modules of ours that `file` needs while it is imported: what only a function imports does
+    not count."""
     waiting: list[ast.AST] = [ast.parse(file.read_text())]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.ImportFrom) and node.level:
             package = file.relative_to(ROOT).parts[: -node.level]
             base = ".".join(("thespis", *package, *filter(None, [node.module])))
-            yield from (f"{base}.{alias.name}" if place(f"{base}.{alias.name}") else base for alias in node.names)
+            yield from (
+                f"{base}.{alias.name}" if place(f"{base}.{alias.name}") else base
+                for alias in node.names
+            )
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name if place(name) else str(node.module) for name in names)
@@ -96,12 +117,17 @@ def place(module: str) -> Path | None:
 
 @pytest.mark.timeout(60)
 def test_every_module_can_be_imported_alone() -> None:
-    """Each is imported, and none needs itself: where there is no circle, it does not matter which is imported first."""
-    needs = {name: {need for need in imported(place(name) or ROOT) if place(need)} for name in modules()}
+    """Each is imported, and none needs itself: where there is no circle, it does not matter which
+    is imported first."""
+    needs = {
+        name: {need for need in imported(place(name) or ROOT) if place(need)} for name in modules()
+    }
     assert len(needs["thespis.frontends.engine"]) > 3
     TopologicalSorter(needs).prepare()  # raises what the circle is
     alone = [name for name in modules() if "gpu_runner" not in name and "encoder_cache" not in name]
-    result = run("import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]", *alone)
+    result = run(
+        "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]", *alone
+    )
     assert (result.stdout, result.returncode) == ("", 0), result.stderr
 
 
@@ -109,7 +135,11 @@ def test_a_circle_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "a.py").write_text("from .b import x")
-    (tmp_path / "one" / "b.py").write_text("try:\n    from thespis.one import a\nexcept ImportError:\n    pass")
-    needs = {name: set(imported(place(name) or ROOT)) for name in ("thespis.one.a", "thespis.one.b")}
+    (tmp_path / "one" / "b.py").write_text(
+        "try:\n    from thespis.one import a\nexcept ImportError:\n    pass"
+    )
+    needs = {
+        name: set(imported(place(name) or ROOT)) for name in ("thespis.one.a", "thespis.one.b")
+    }
     with pytest.raises(CycleError):
         TopologicalSorter(needs).prepare()

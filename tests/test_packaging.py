@@ -1,4 +1,5 @@
-"""What the wheel holds: a folder missing from `packages` works in a checkout and is absent from the wheel."""
+"""What the wheel holds: a folder missing from `packages` works in a checkout and is absent from the
+wheel."""
 
 import ast
 import re
@@ -17,7 +18,11 @@ def folders() -> set[str]:
     found = {"thespis"}
     for init in ROOT.rglob("__init__.py"):
         parts = init.parent.relative_to(ROOT).parts
-        if parts and parts[0] not in NOT_SHIPPED and not any(part.startswith(".") for part in parts):
+        if (
+            parts
+            and parts[0] not in NOT_SHIPPED
+            and not any(part.startswith(".") for part in parts)
+        ):
             found.add(".".join(("thespis", *parts)))
     return found
 
@@ -30,7 +35,9 @@ def test_every_python_file_is_in_a_package() -> None:
     packaged = folders()
     for floor in ("protocol", "gpu_runtime", "actors", "frontends"):
         for path in (ROOT / floor).rglob("*.py"):
-            assert ".".join(("thespis", *path.parent.relative_to(ROOT).parts)) in packaged, f"{path.parent} has no __init__.py"
+            assert ".".join(("thespis", *path.parent.relative_to(ROOT).parts)) in packaged, (
+                f"{path.parent} has no __init__.py"
+            )
 
 
 def test_data_files_are_there() -> None:
@@ -44,7 +51,12 @@ def test_nothing_in_the_root_hides_the_package() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
 
-IMPORTED_AS = {"huggingface-hub": "huggingface_hub", "pillow": "PIL", "prometheus-client": "prometheus_client", "pyzmq": "zmq"}
+IMPORTED_AS = {
+    "huggingface-hub": "huggingface_hub",
+    "pillow": "PIL",
+    "prometheus-client": "prometheus_client",
+    "pyzmq": "zmq",
+}
 
 
 def test_what_is_installed_with_the_package_is_what_it_imports() -> None:
@@ -55,17 +67,25 @@ def test_what_is_installed_with_the_package_is_what_it_imports() -> None:
         for path in (ROOT / floor).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
     }
     named = [re.split(r"[><=]", entry)[0] for entry in PROJECT["project"]["dependencies"]]
     assert [name for name in named if IMPORTED_AS.get(name, name) not in imported] == []
 
 
 def test_the_constraints_pin_what_the_project_allows() -> None:
-    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    pinned = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
+    )
     assert {"torch", "transformers"} <= pinned.keys()
     allowed = {re.split(r"[><=]", entry)[0]: entry for entry in PROJECT["project"]["dependencies"]}
     for name in ("torch", "transformers"):
         low = re.search(r">=([\d.]+)", allowed[name])
         assert low is not None
-        assert [int(n) for n in pinned[name].split(".")[:2]] >= [int(n) for n in low.group(1).split(".")[:2]]
+        assert [int(n) for n in pinned[name].split(".")[:2]] >= [
+            int(n) for n in low.group(1).split(".")[:2]
+        ]

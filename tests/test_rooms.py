@@ -1,4 +1,5 @@
-"""Rooms are the folders and loose files of a floor: their imports point one way, and none grows beyond its share.
+"""Rooms are the folders and loose files of a floor: their imports point one way, and none grows
+beyond its share.
 
 `python -m thespis.scripts.rooms` prints them.
 """
@@ -36,7 +37,8 @@ ORDER = {
         "kernel quarantine",
         "prompting",
         "jobs",
-        "decode_worker detokenizer director encoder_cache facts fetcher gpu_runner preprocessor scheduler",
+        "decode_worker detokenizer director encoder_cache facts fetcher gpu_runner preprocessor "
+        "scheduler",
     ),
     "frontends": (
         "hub unbuilt validation",
@@ -46,10 +48,12 @@ ORDER = {
         "cli",
     ),
 }
-"""The rooms of each floor, the lowest first: each may import those in the lines above its own, and none beside it."""
+"""The rooms of each floor, the lowest first: each may import those in the lines above its own, and
+none beside it."""
 SHARED = ("kernel", "quarantine", "prompting", "jobs")
 ROLE, FILE, FUNCTION = 0.3, 400, 60
-"""The most that a role is of the lines of its floor, and the most lines of a file and of a function."""
+"""The most that a role is of the lines of its floor, and the most lines of a file and of a
+function."""
 FILES = sorted(file.relative_to(ROOT) for floor in FLOORS for file in (ROOT / floor).rglob("*.py"))
 
 
@@ -58,21 +62,34 @@ def test_no_rooms_import_each_other_in_a_circle(folder: Path) -> None:
     try:
         read(folder).levels()
     except CycleError as error:
-        pytest.fail(f"rooms of {folder.relative_to(ROOT)}/ import each other: {' -> '.join(error.args[1])}")
+        pytest.fail(
+            f"rooms of {folder.relative_to(ROOT)}/ import each other: {' -> '.join(error.args[1])}"
+        )
 
 
 @pytest.mark.parametrize("floor", ORDER)
 def test_imports_point_to_lower_rooms(floor: str) -> None:
     heights = {room: height for height, rooms in enumerate(ORDER[floor]) for room in rooms.split()}
     plan = read(ROOT / floor)
-    assert heights.keys() == plan.arrows.keys(), "name each room of the floor in ORDER, at its height"
-    upward = [f"{room} -> {other}" for room, below in plan.arrows.items() for other in below if heights[other] >= heights[room]]
+    assert heights.keys() == plan.arrows.keys(), (
+        "name each room of the floor in ORDER, at its height"
+    )
+    upward = [
+        f"{room} -> {other}"
+        for room, below in plan.arrows.items()
+        for other in below
+        if heights[other] >= heights[room]
+    ]
     assert upward == []
 
 
 def test_no_role_is_the_floor() -> None:
     lines = read(ROOT / "actors").lines
-    assert {role for role, count in lines.items() if role not in SHARED and count > ROLE * sum(lines.values())} == set()
+    assert {
+        role
+        for role, count in lines.items()
+        if role not in SHARED and count > ROLE * sum(lines.values())
+    } == set()
 
 
 def test_no_file_is_a_house() -> None:
@@ -82,7 +99,10 @@ def test_no_file_is_a_house() -> None:
 def functions() -> Iterator[tuple[str, int]]:
     for file in FILES:
         for node in ast.walk(ast.parse((ROOT / file).read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            if (
+                isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                and node.end_lineno is not None
+            ):
                 yield f"{file}: {node.name}", node.end_lineno - node.lineno + 1
 
 
@@ -112,11 +132,18 @@ def test_rooms_levels_and_arrows_are_read_from_every_form_of_import(tmp_path: Pa
     )
     plan = read(root / "actors", root)
     assert plan.levels() == {"low": 1, "mid": 2, "high": 3, "top": 4}
-    assert plan.arrows == {"low": set(), "mid": {"low"}, "high": {"low", "mid"}, "top": {"high", "mid"}}
+    assert plan.arrows == {
+        "low": set(),
+        "mid": {"low"},
+        "high": {"low", "mid"},
+        "top": {"high", "mid"},
+    }
     assert plan.lines == {"low": 1, "mid": 3, "high": 2, "top": 2}
 
 
 def test_a_circle_is_seen(tmp_path: Path) -> None:
-    root = written(tmp_path, {"actors/a/b.py": "from ..c import d\n", "actors/c.py": "from .a.b import e\n"})
+    root = written(
+        tmp_path, {"actors/a/b.py": "from ..c import d\n", "actors/c.py": "from .a.b import e\n"}
+    )
     with pytest.raises(CycleError):
         read(root / "actors", root).levels()

@@ -1,4 +1,5 @@
-"""The scripts' environment: what a torch with CUDA costs is said before it is paid, where there is no GPU."""
+"""The scripts' environment: what a torch with CUDA costs is said before it is paid, where there is
+no GPU."""
 
 import subprocess
 from pathlib import Path
@@ -6,9 +7,14 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts/_venv.sh"
-CUDA = '{"install": [{"metadata": {"requires_dist": ["filelock", "nvidia-cublas==13.1; platform_system == \\"Linux\\""]}}]}'
+CUDA = (
+    '{"install": [{"metadata": {"requires_dist": ["filelock", "nvidia-cublas==13.1; '
+    'platform_system == \\"Linux\\""]}}]}'
+)
 BINDINGS = '{"install": [{"metadata": {"requires_dist": ["cuda-bindings<14", "filelock"]}}]}'
-CPU = '{"install": [{"metadata": {"version": "2.13.0+cpu", "requires_dist": ["filelock", "sympy"]}}]}'
+CPU = (
+    '{"install": [{"metadata": {"version": "2.13.0+cpu", "requires_dist": ["filelock", "sympy"]}}]}'
+)
 
 
 def said(root: Path, report: str, devices: str) -> str:
@@ -17,8 +23,16 @@ def said(root: Path, report: str, devices: str) -> str:
     python.parent.mkdir(parents=True)
     python.write_text(f"#!/bin/sh\ncat <<'EOF'\n{report}\nEOF\n")
     python.chmod(0o755)
-    command = f"set -euo pipefail; ROOT='{root}'; . '{SCRIPT}'; GPU_DEVICES='{devices}'; warn_of_cuda"
-    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stderr
+    command = (
+        f"set -euo pipefail; ROOT='{root}'; . '{SCRIPT}'; GPU_DEVICES='{devices}'; warn_of_cuda"
+    )
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    ).stderr
 
 
 @pytest.mark.parametrize("report", [CUDA, BINDINGS])

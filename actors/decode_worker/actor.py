@@ -1,4 +1,5 @@
-"""The decode worker: one media item at a time, under limits, in a process that may be killed in the middle of it."""
+"""The decode worker: one media item at a time, under limits, in a process that may be killed in the
+middle of it."""
 
 import logging
 import time
@@ -13,8 +14,19 @@ from numpy.typing import NDArray
 from ...gpu_runtime.processing import load
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.control import Gone
-from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked, Part
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
+from ...protocol.edges.decode_worker_to_preprocessor import (
+    ChatRendered,
+    Decoded,
+    DecodeFailed,
+    GuideChecked,
+    Part,
+)
+from ...protocol.edges.preprocessor_to_decode_worker import (
+    CheckGuide,
+    Decode,
+    FreeFeatures,
+    RenderChat,
+)
 from ...protocol.errors import Failure, RequestError
 from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
@@ -39,7 +51,8 @@ log = logging.getLogger(__name__)
 
 
 class DecodeWorker(BlockingActor):
-    """Copies the bytes, decodes, makes features, keeps them in its arena until it is told that nobody reads them."""
+    """Copies the bytes, decodes, makes features, keeps them in its arena until it is told that
+    nobody reads them."""
 
     config: PreprocessorConfig
 
@@ -57,8 +70,16 @@ class DecodeWorker(BlockingActor):
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
         model, context = self.config.model, self.config.max_model_len
         tokenizer = read_tokenizer(model)
-        self._renderer = PromptRenderer(model, tokenizer, Splicer(model.placeholders, tokenizer, model.frame), None, context)
-        self._decoder = ItemDecoder(load(model.path, model.pixels), model.embed_width, self.config.media, context, model.hidden)
+        self._renderer = PromptRenderer(
+            model, tokenizer, Splicer(model.placeholders, tokenizer, model.frame), None, context
+        )
+        self._decoder = ItemDecoder(
+            load(model.path, model.pixels),
+            model.embed_width,
+            self.config.media,
+            context,
+            model.hidden,
+        )
         self._guides = GuideChecker(model)
         # Room for what is kept, and for what is made while all that is kept is being read.
         limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
@@ -87,7 +108,11 @@ class DecodeWorker(BlockingActor):
 
     def counters(self) -> dict[str, float]:
         assert self._arena is not None
-        return {**self._count, "arena_bytes_used": self._arena.used, "arena_bytes_held": self._arena.held}
+        return {
+            **self._count,
+            "arena_bytes_used": self._arena.used,
+            "arena_bytes_held": self._arena.held,
+        }
 
     def _check(self, job: CheckGuide) -> GuideChecked | DecodeFailed:
         def check() -> GuideChecked:
@@ -102,9 +127,13 @@ class DecodeWorker(BlockingActor):
             media = tuple(MediaItem(modality, None, "") for modality in job.modalities)
             with memory_budget(TEMPLATE_MEMORY):
                 rendered = self._renderer.render(job.prompt, media)
-            return ChatRendered(job.job, rendered.token_ids, rendered.text, rendered.order, rendered.framed)
+            return ChatRendered(
+                job.job, rendered.token_ids, rendered.text, rendered.order, rendered.framed
+            )
 
-        return _answer(job.job, render, TEMPLATE_TOO_LARGE, "The conversation could not be rendered.")
+        return _answer(
+            job.job, render, TEMPLATE_TOO_LARGE, "The conversation could not be rendered."
+        )
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
         try:
@@ -116,18 +145,25 @@ class DecodeWorker(BlockingActor):
             failure = Failure("too_large", "The item takes more memory than one item may.")
         except CpuSpent:
             failure = too_slow(job.item.modality, self.config.media.cpu_seconds(job.item.modality))
-        except Exception as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
+        except (
+            Exception
+        ) as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
             failure = shortage(error) or self._undecodable(job, error)
         else:
             self._count["decoded"] += 1
             return decoded
         self._count["failed"] += 1
         self._free(job.job)
-        return DecodeFailed(job.job, msgspec.structs.replace(failure, part=failure.part or job.item.where))
+        return DecodeFailed(
+            job.job, msgspec.structs.replace(failure, part=failure.part or job.item.where)
+        )
 
     def _undecodable(self, job: Decode, error: Exception) -> Failure:
         if isinstance(error, BlobError):
-            return Failure("restarted", "The item's bytes went with a process that was restarted; send the request again.")
+            return Failure(
+                "restarted",
+                "The item's bytes went with a process that was restarted; send the request again.",
+            )
         log.warning("job %d: %s", job.job, type(error).__name__)
         return Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
 
@@ -138,7 +174,14 @@ class DecodeWorker(BlockingActor):
         with self._reader.view(blob_of(item.source)) as view:
             data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
-        work = partial(self._decoder.features, item.modality, item.source, data, job.processor_kwargs, job.io_kwargs)
+        work = partial(
+            self._decoder.features,
+            item.modality,
+            item.source,
+            data,
+            job.processor_kwargs,
+            job.io_kwargs,
+        )
         made = within_cpu(self.config.media.cpu_seconds(item.modality), work)
         key = item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
         return Decoded(
@@ -150,15 +193,21 @@ class DecodeWorker(BlockingActor):
             counts=made.item.counts,
             number=made.item.number,
             planes=None if made.item.planes is None else made.item.planes.astype("<i4").tobytes(),
-            anchors=None if made.item.anchors is None else made.item.anchors.astype(np.uint8).tobytes(),
+            anchors=None
+            if made.item.anchors is None
+            else made.item.anchors.astype(np.uint8).tobytes(),
             advance=made.item.advance,
             timings=(Timing("decode", start, time.monotonic(), item.modality),),
         )
 
     def _keep(self, job: Decode, key: str, made: Made) -> tuple[Part, ...]:
         found = []
-        for part_key, part in zip(part_keys(key, len(made.item.parts)), made.item.parts, strict=True):
-            tensors = {name: self._put(job.job, array, made.dtype) for name, array in part.tensors.items()}
+        for part_key, part in zip(
+            part_keys(key, len(made.item.parts)), made.item.parts, strict=True
+        ):
+            tensors = {
+                name: self._put(job.job, array, made.dtype) for name, array in part.tensors.items()
+            }
             kind = "prompt" if job.item.modality == "prompt" else part.kind
             found.append(Part(part_key, kind, part.rows, tensors, part.embed_token_id))
         return tuple(found)
@@ -180,8 +229,11 @@ class DecodeWorker(BlockingActor):
             self._arena.free(ref)
 
 
-def _answer(job: int, work: Callable[[], T], too_large: Failure, otherwise: str) -> T | DecodeFailed:
-    """What `work` makes of a caller's text, or why there is nothing: the one request ends, and nothing else."""
+def _answer(
+    job: int, work: Callable[[], T], too_large: Failure, otherwise: str
+) -> T | DecodeFailed:
+    """What `work` makes of a caller's text, or why there is nothing: the one request ends, and
+    nothing else."""
     try:
         return work()
     except RequestError as error:

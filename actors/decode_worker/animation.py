@@ -54,10 +54,14 @@ def animation_of(data: bytes) -> Animation | None:
 
 
 def frames_of(animation: Animation, chosen: list[int]) -> NDArray[np.uint8]:
-    """[T, H, W, 3] of the chosen frames, rising; all up to the last are decoded, for each is drawn over the one before."""
+    """[T, H, W, 3] of the chosen frames, rising; all up to the last are decoded, for each is drawn
+    over the one before."""
     kept: list[NDArray[np.uint8]] = []
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(animation.data), formats=("PNG", "WEBP")) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(animation.data), formats=("PNG", "WEBP")) as image,
+        ):
             for index in range(chosen[-1] + 1):
                 image.seek(animation.hidden + index)
                 image.load()
@@ -93,7 +97,9 @@ def _webp(data: bytes) -> Animation:
     durations = []
     for kind, at in _riff(data):
         if kind == b"VP8X":
-            width, height = (1 + int.from_bytes(data[at + skip : at + skip + 3], "little") for skip in (4, 7))
+            width, height = (
+                1 + int.from_bytes(data[at + skip : at + skip + 3], "little") for skip in (4, 7)
+            )
         elif kind == b"ANMF":
             durations.append(_shown(int.from_bytes(data[at + 12 : at + 15], "little")))
     if not durations:

@@ -17,10 +17,13 @@ from .second_reader import read_sound
 from .sniff import AUDIO_FORMATS, VIDEO_FORMATS, behind_junk, is_chained, sniff
 
 NOT_DECODABLE = (
-    "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A, WebM, AIFF, AU, CAF, W64, WMA, AC3 or AMR, "
+    "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A, WebM, AIFF, AU, "
+    "CAF, W64, WMA, AC3 or AMR, "
     "or its data is damaged."
 )
-CHAINED = "The file is a chain of sounds of different rates or channels; send each as a sound of its own."
+CHAINED = (
+    "The file is a chain of sounds of different rates or channels; send each as a sound of its own."
+)
 NO_SOUND = "The file holds no sound."
 FREE_CHANNELS = 8
 FEW = 2
@@ -31,7 +34,8 @@ NOTHING: Wave = np.zeros(0, np.float32)
 
 
 def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = False) -> Wave:
-    """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without sound gives no samples.
+    """float32 [n] at `rate` samples per second. `of_clip`: the file is a clip, and one without
+    sound gives no samples.
 
     What FFmpeg cannot read is tried with libsndfile. Raises RequestError.
     """
@@ -56,7 +60,9 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
     """One channel, and its rate. Without sound: nothing of a clip, else RequestError."""
     if sniff(data) is None:
         data = data[behind_junk(data) :]
-    with open_container(data, AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS, NOT_DECODABLE) as container:
+    with open_container(
+        data, AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS, NOT_DECODABLE
+    ) as container:
         if not container.streams.audio and of_clip:
             return NOTHING, 1
         if not container.streams.audio:
@@ -80,13 +86,19 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
 
 
 def _mono(frames: Iterator[Any], own_rate: int) -> Iterator[Wave]:
-    """Only the sample format is converted here: packed, for PyAV reads past the end of eight planes and knows no more. The
-    rate stays, except in a broadcast that changes it, as it may its channels."""
+    """Only the sample format is converted here: packed, for PyAV reads past the end of eight planes
+    and knows no more. The rate stays, except in a broadcast that changes it, as it may its
+    channels."""
     convert, before = None, None
     for frame in frames:
-        channels, kind = frame.layout.nb_channels, (frame.layout.name, frame.format.name, frame.sample_rate)
+        channels, kind = (
+            frame.layout.nb_channels,
+            (frame.layout.name, frame.format.name, frame.sample_rate),
+        )
         if convert is None or kind != before:
-            convert = av.AudioResampler("flt", rate=None if frame.sample_rate == own_rate else own_rate)
+            convert = av.AudioResampler(
+                "flt", rate=None if frame.sample_rate == own_rate else own_rate
+            )
             before = kind
         for out in convert.resample(frame):
             samples = out.to_ndarray().reshape(-1, channels)
@@ -110,12 +122,23 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: MediaLimits) -> Wave:
-    """From float [n], [channels, n] or [n, channels]; `own_rate` None: they are at the model's rate."""
+    """From float [n], [channels, n] or [n, channels]; `own_rate` None: they are at the model's
+    rate."""
     if samples.ndim not in (1, 2) or not samples.size:
-        raise refuse("invalid_request", f"A sound must be samples [n] or [channels, n], got shape {list(samples.shape)}.")
+        raise refuse(
+            "invalid_request",
+            f"A sound must be samples [n] or [channels, n], got shape {list(samples.shape)}.",
+        )
     if own_rate is not None and not 1000 <= own_rate <= 768_000:
-        raise refuse("invalid_request", f"A sampling rate of {own_rate} Hz is not taken; give 1,000 to 768,000.")
-    mono = samples if samples.ndim == 1 else samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
+        raise refuse(
+            "invalid_request",
+            f"A sampling rate of {own_rate} Hz is not taken; give 1,000 to 768,000.",
+        )
+    mono = (
+        samples
+        if samples.ndim == 1
+        else samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
+    )
     check_length(len(mono) / (own_rate or rate), len(mono), limits)
     if not np.isfinite(mono).all():
         raise refuse("invalid_request", "The samples hold values that are no finite numbers.")
@@ -123,7 +146,8 @@ def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: Med
 
 
 def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
-    """As librosa does by default: soxr's high quality, then exactly ceil(n * rate / own_rate) samples."""
+    """As librosa does by default: soxr's high quality, then exactly ceil(n * rate / own_rate)
+    samples."""
     if own_rate == rate:
         return wave
     length = math.ceil(len(wave) * rate / own_rate)
@@ -136,7 +160,19 @@ def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
 def check_length(seconds: float, samples: float, limits: MediaLimits, channels: int = 1) -> None:
     """`samples` of one channel, for they are mixed to one; beyond eight, channels count as work."""
     if seconds > limits.audio_seconds:
-        raise refuse("too_large", f"The sound lasts {round(seconds, 1):g} s; at most {limits.audio_seconds:g} s are taken.")
+        raise refuse(
+            "too_large",
+            f"The sound lasts {round(seconds, 1):g} s; at most {limits.audio_seconds:g} s are "
+            f"taken.",
+        )
     if samples * 4 * max(1, channels / FREE_CHANNELS) > limits.audio_bytes:
-        text = f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are taken"
-        raise refuse("too_large", f"{text}." if channels <= FREE_CHANNELS else f"{text}, and less of {channels} channels.")
+        text = (
+            f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are "
+            f"taken"
+        )
+        raise refuse(
+            "too_large",
+            f"{text}."
+            if channels <= FREE_CHANNELS
+            else f"{text}, and less of {channels} channels.",
+        )

@@ -1,4 +1,5 @@
-"""Containers of sound and moving pictures: opened from memory only, by content, with one demuxer from a short list."""
+"""Containers of sound and moving pictures: opened from memory only, by content, with one demuxer
+from a short list."""
 
 import io
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ _MOST_BOXES = 1 << 20
 
 @contextmanager
 def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterator[Any]:
-    """An open input container. FFmpeg's errors, here and within the block, end as RequestError `refusal`."""
+    """An open input container. FFmpeg's errors, here and within the block, end as RequestError
+    `refusal`."""
     name = sniff(data)
     if name not in allowed:
         raise refuse("unprocessable_media", refusal)
@@ -29,7 +31,11 @@ def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterat
         whole = _without_trailer(data) if name == "mp4" else data
         with av.open(io.BytesIO(whole), mode="r", format=name) as container:
             yield container
-    except (av.error.FFmpegError, UnicodeDecodeError, IndexError) as error:  # the last: a stream that begins in the middle
+    except (
+        av.error.FFmpegError,
+        UnicodeDecodeError,
+        IndexError,
+    ) as error:  # the last: a stream that begins in the middle
         if isinstance(error, MemoryError):
             raise
         raise refuse("unprocessable_media", refusal) from error
@@ -43,15 +49,20 @@ def seconds_of(container: Any, stream: Any) -> float | None:
 
 
 def cut_off(data: bytes) -> bool:
-    """Whether the container says that it is longer than what has come. One that does not state its length counts as whole."""
+    """Whether the container says that it is longer than what has come. One that does not state its
+    length counts as whole."""
     match sniff(data):
         case "mp4":
             return any(kind in _NEEDED and end > len(data) for kind, end in _boxes(data))
         case "avi":
             size = int.from_bytes(data[4:8], "little")
-            return 0 < size < 0x7FFFF000 and size + 8 > len(data) + 1  # a writer that cannot go back leaves all ones
+            return (
+                0 < size < 0x7FFFF000 and size + 8 > len(data) + 1
+            )  # a writer that cannot go back leaves all ones
         case "matroska":
-            return _ends_behind(data, _ends_behind(data, 0)) > len(data)  # the header, then the one segment
+            return _ends_behind(data, _ends_behind(data, 0)) > len(
+                data
+            )  # the header, then the one segment
         case "gif":
             return b"\x3b" not in data[-64:]
         case _:
@@ -59,7 +70,8 @@ def cut_off(data: bytes) -> bool:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Kind and end of each box at the top of an MP4, up to what is none: a camera's own trailer, say."""
+    """Kind and end of each box at the top of an MP4, up to what is none: a camera's own trailer,
+    say."""
     at = 0
     for _ in range(_MOST_BOXES):
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -72,7 +84,8 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _without_trailer(data: bytes) -> bytes:
-    """The boxes of an MP4 alone. One that is cut off and needed is kept, for its damage to be found."""
+    """The boxes of an MP4 alone. One that is cut off and needed is kept, for its damage to be
+    found."""
     end = 0
     for kind, after in _boxes(data):
         if after > len(data):

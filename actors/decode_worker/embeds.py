@@ -1,4 +1,5 @@
-"""Ready-made embeddings: everything is checked before any other process may read them. numpy alone, no torch."""
+"""Ready-made embeddings: everything is checked before any other process may read them. numpy alone,
+no torch."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +19,35 @@ def check_embeds(
     limits: MediaLimits,
     what: str = "the model's hidden size",
 ) -> int:
-    """Rows of a valid embedding [rows, width]. `what`: the width's name. Raises RequestError with got and expected."""
+    """Rows of a valid embedding [rows, width]. `what`: the width's name. Raises RequestError with
+    got and expected."""
     if dtype not in _FLOATS:
-        raise refuse("invalid_request", f"Embeddings must be float32, float16 or bfloat16, got {dtype}.")
+        raise refuse(
+            "invalid_request", f"Embeddings must be float32, float16 or bfloat16, got {dtype}."
+        )
     if len(shape) != 2:
-        raise refuse("invalid_request", f"Embeddings must be [rows, {width}], got shape {list(shape)}.")
+        raise refuse(
+            "invalid_request", f"Embeddings must be [rows, {width}], got shape {list(shape)}."
+        )
     if shape[1] != width:
         raise refuse("invalid_request", f"Embeddings must have {what} {width}, got {shape[1]}.")
     if shape[0] < 1:
         raise refuse("invalid_request", f"Embeddings must have at least 1 rows, got {shape[0]}.")
     nbytes = shape[0] * shape[1] * ITEM_SIZE[dtype]
     if nbytes > limits.embeds_bytes:
-        raise refuse("too_large", f"The embeddings take {nbytes} bytes; at most {limits.embeds_bytes} are taken.")
+        raise refuse(
+            "too_large",
+            f"The embeddings take {nbytes} bytes; at most {limits.embeds_bytes} are taken.",
+        )
     if not _finite(dtype, data):
         raise refuse("invalid_request", "The embeddings hold values that are no finite numbers.")
     return shape[0]
 
 
 def _finite(dtype: str, data: bytes | memoryview) -> bool:
-    if dtype == "bfloat16":  # numpy has no such type: all exponent bits set means infinite or no number
+    if (
+        dtype == "bfloat16"
+    ):  # numpy has no such type: all exponent bits set means infinite or no number
         bits: NDArray[np.uint16] = np.frombuffer(data, np.uint16)
         return not bool(((bits & 0x7F80) == 0x7F80).any())
     return bool(np.isfinite(np.frombuffer(data, dtype)).all())

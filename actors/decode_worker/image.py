@@ -18,10 +18,16 @@ from .orientation import upright
 from .picture_cost import check_cost
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Decoders that may run. No formats that start programs, follow references or have a history of faults."""
-NOT_DECODABLE = "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
+"""Decoders that may run. No formats that start programs, follow references or have a history of
+faults."""
+NOT_DECODABLE = (
+    "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
+)
 DAMAGED = "The picture cannot be decoded: its data is damaged or cut off."
-NO_HEIF = "The picture is HEIC, which this server does not read; install thespis[heif] there, or send JPEG, PNG or AVIF."
+NO_HEIF = (
+    "The picture is HEIC, which this server does not read; install thespis[heif] there, or send "
+    "JPEG, PNG or AVIF."
+)
 OTHERS = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
@@ -39,7 +45,9 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit is checked first, from the header
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a pool of workers shares the cores with the runner
 
 
-def decode_image(data: bytes, limits: MediaLimits, background: tuple[int, int, int] = WHITE) -> Image.Image:
+def decode_image(
+    data: bytes, limits: MediaLimits, background: tuple[int, int, int] = WHITE
+) -> Image.Image:
     """RGB, upright. Raises RequestError."""
     with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
         return _decode(data, limits, background)
@@ -64,7 +72,9 @@ def _open(data: bytes) -> Image.Image:
     if _HEIF.match(data) and b"avif" not in data[8:64]:
         formats = (_register_heif(),)
     try:
-        return Image.open(io.BytesIO(png.plain(data) if data.startswith(png.MAGIC) else data), formats=formats)
+        return Image.open(
+            io.BytesIO(png.plain(data) if data.startswith(png.MAGIC) else data), formats=formats
+        )
     except UnidentifiedImageError as error:
         raise refuse("unprocessable_media", _not_decodable(data)) from error
     except (MemoryError, RequestError):
@@ -89,10 +99,16 @@ def _not_decodable(data: bytes) -> str:
         return DAMAGED
     start = data[:64].lstrip()
     name = next((name for magic, name in OTHERS if start.startswith(magic)), None)
-    return NOT_DECODABLE if name is None else f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
+    return (
+        NOT_DECODABLE
+        if name is None
+        else f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
+    )
 
 
-def image_of_pixels(pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:
+def image_of_pixels(
+    pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, background: tuple[int, int, int]
+) -> Image.Image:
     """From [H, W] or [H, W, C] uint8 of PIL mode `mode`."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
@@ -103,7 +119,10 @@ def image_of_pixels(pixels: NDArray[np.uint8], mode: str, limits: MediaLimits, b
         or (pixels.shape[2] if pixels.ndim == 3 else 1) != channels
         or not pixels.size
     ):
-        raise refuse("invalid_request", f"An image of shape {list(pixels.shape)} has not the layout of mode {mode}.")
+        raise refuse(
+            "invalid_request",
+            f"An image of shape {list(pixels.shape)} has not the layout of mode {mode}.",
+        )
     check_pixels(pixels.shape[1], pixels.shape[0], limits)
     size = (pixels.shape[1], pixels.shape[0])
     return flatten(Image.frombytes(mode, size, np.ascontiguousarray(pixels).tobytes()), background)
@@ -126,19 +145,28 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 
 
 def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
-    """uint8 of one channel of more bits: 16 by their upper half; wider ones are 8 or 16 bits, floats 0 to 1 or 0 to 255."""
+    """uint8 of one channel of more bits: 16 by their upper half; wider ones are 8 or 16 bits,
+    floats 0 to 1 or 0 to 255."""
     if mode.startswith("I;16"):
         return (values >> 8).astype(np.uint8)
     top = float(values.max(initial=0))
     if not np.isfinite(values).all() or top >= 1 << 16 or (mode == "F" and top > 256):
-        raise refuse("unprocessable_media", "The picture's values have no known range; save it with 8 or 16 bits a channel.")
+        raise refuse(
+            "unprocessable_media",
+            "The picture's values have no known range; save it with 8 or 16 bits a channel.",
+        )
     scale = 255.0 if mode == "F" and top <= 1 else 1 / 256 if top > 255 else 1.0
-    pixels: NDArray[np.uint8] = np.clip(values * scale + (0.5 if mode == "F" else 0.0), 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(
+        values * scale + (0.5 if mode == "F" else 0.0), 0, 255
+    ).astype(np.uint8)
     return pixels
 
 
 def check_pixels(width: int, height: int, limits: MediaLimits) -> None:
     if width * height > limits.pixels:
-        raise refuse("too_large", f"The picture has {width}x{height} pixels; at most {limits.pixels} are taken.")
+        raise refuse(
+            "too_large",
+            f"The picture has {width}x{height} pixels; at most {limits.pixels} are taken.",
+        )
     if width < 1 or height < 1:
         raise refuse("unprocessable_media", "The picture has no pixels.")

@@ -53,9 +53,17 @@ class Made:
 
 
 class ItemDecoder:
-    """Decodes what one model takes, under one set of limits. Raises RequestError for an item that is refused."""
+    """Decodes what one model takes, under one set of limits. Raises RequestError for an item that
+    is refused."""
 
-    def __init__(self, processor: Processor, width: int, limits: MediaLimits, max_rows: int, hidden: int | None = None) -> None:
+    def __init__(
+        self,
+        processor: Processor,
+        width: int,
+        limits: MediaLimits,
+        max_rows: int,
+        hidden: int | None = None,
+    ) -> None:
         """`width`: columns of an item's embedding; `hidden`: of a token's, where they are fewer."""
         self._processor = processor
         self._width = width
@@ -63,10 +71,15 @@ class ItemDecoder:
         self._limits = limits
         self._max_rows = max_rows
 
-    def features(self, modality: Modality, source: Source, data: bytes, options: Options, io: Options) -> Made:
-        """`data` is the source's blob, copied: nobody can change it any more. `options`: of the model's processor."""
+    def features(
+        self, modality: Modality, source: Source, data: bytes, options: Options, io: Options
+    ) -> Made:
+        """`data` is the source's blob, copied: nobody can change it any more. `options`: of the
+        model's processor."""
         if isinstance(source, Embeds):
-            kind = np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype  # numpy has no bfloat16: its bits
+            kind = (
+                np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype
+            )  # numpy has no bfloat16: its bits
             given = np.frombuffer(data, kind).reshape(source.blob.shape)
             return self._embeds(modality, source.blob.dtype, given, source.grid, options)
         if isinstance(source, PackedEmbeds):
@@ -81,7 +94,10 @@ class ItemDecoder:
             case "audio":
                 media = self._audio(source, data)
             case "prompt":
-                raise refuse("invalid_request", "A prompt of embeddings must be an array, a tensor, or a file of one.")
+                raise refuse(
+                    "invalid_request",
+                    "A prompt of embeddings must be an array, a tensor, or a file of one.",
+                )
         effective = _of_time(source, options, io) if modality == "video" else options
         self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
         with warnings.catch_warnings():  # frames may lie in `data` itself
@@ -89,7 +105,9 @@ class ItemDecoder:
             made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
         if any(part.rows < 1 for part in made.parts):
             raise refuse(
-                "unprocessable_media", f"The {modality} is too {'small' if modality == 'image' else 'short'} to hold anything."
+                "unprocessable_media",
+                f"The {modality} is too {'small' if modality == 'image' else 'short'} to hold "
+                f"anything.",
             )
         self._check_rows(made.rows)
         return Made(made)
@@ -101,7 +119,10 @@ class ItemDecoder:
                 return decode_image(data, self._limits, background)
             case Pixels(blob, mode):
                 return image_of_pixels(
-                    np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape), mode, self._limits, background
+                    np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape),
+                    mode,
+                    self._limits,
+                    background,
                 )
             case _:
                 raise refuse("invalid_request", "An image must be an encoded picture or pixels.")
@@ -110,7 +131,10 @@ class ItemDecoder:
         match source:
             case Encoded():
                 return decode_video(
-                    data, self._limits, self._sampling(options, io, DEFAULT_FRAMES), bool(io.get("frame_recovery"))
+                    data,
+                    self._limits,
+                    self._sampling(options, io, DEFAULT_FRAMES),
+                    bool(io.get("frame_recovery")),
                 )
             case FrameList(sizes=sizes):
                 return self._frame_list(data, sizes, {**io, **_facts(source)}, options)
@@ -120,12 +144,19 @@ class ItemDecoder:
                 wanted = asked and source.do_sample_frames and options.get("do_sample_frames", True)
                 sampling = self._sampling(options, io, None) if wanted else None
                 _check_facts(len(frames), source.frames_indices, source.total_num_frames)
-                return _of_facts(*frames_of_array(frames, rate, self._limits, sampling), _facts(source), len(frames))
+                return _of_facts(
+                    *frames_of_array(frames, rate, self._limits, sampling),
+                    _facts(source),
+                    len(frames),
+                )
             case _:
                 raise refuse("invalid_request", "A video must be an encoded clip or frames.")
 
-    def _frame_list(self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options) -> Clip:
-        """`fps` among `io` says how far apart the frames are; they are sampled only where `do_sample_frames` says so."""
+    def _frame_list(
+        self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options
+    ) -> Clip:
+        """`fps` among `io` says how far apart the frames are; they are sampled only where
+        `do_sample_frames` says so."""
         ends = np.cumsum(sizes).tolist()
         pictures = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
         _check_facts(len(pictures), io.get("frames_indices"), io.get("total_num_frames"))
@@ -134,7 +165,9 @@ class ItemDecoder:
             sampling = self._sampling(options, asked, DEFAULT_FRAMES)
         else:
             sampling = Sampling(None, None, None, self._limits.video_seconds)
-        return _of_facts(*frames_of_pictures(pictures, self._limits, sampling, io.get("fps")), io, len(pictures))
+        return _of_facts(
+            *frames_of_pictures(pictures, self._limits, sampling, io.get("fps")), io, len(pictures)
+        )
 
     def _sampling(self, options: Options, io: Options, default: int | None) -> Sampling:
         named = {name: value for name, value in options.items() if name != "do_sample_frames"}
@@ -162,7 +195,9 @@ class ItemDecoder:
             case _:
                 raise refuse("invalid_request", "A sound must be an encoded file or samples.")
 
-    def _packed(self, modality: Modality, source: PackedEmbeds, data: bytes, options: Options) -> Made:
+    def _packed(
+        self, modality: Modality, source: PackedEmbeds, data: bytes, options: Options
+    ) -> Made:
         split = len(data) - source.grid_bytes
         packed = unpack(data[:split], self._limits.embeds_bytes)
         grid = source.grid or packed.grid
@@ -174,23 +209,39 @@ class ItemDecoder:
         return self._embeds(modality, packed.dtype, values, grid, options)
 
     def _embeds(
-        self, modality: Modality, dtype: str, given: Array, grid: tuple[int, int, int] | None, options: Options
+        self,
+        modality: Modality,
+        dtype: str,
+        given: Array,
+        grid: tuple[int, int, int] | None,
+        options: Options,
     ) -> Made:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
         shape = tuple(given.shape)
         columns = self._hidden if modality == "prompt" else self._width
-        what = "the model's hidden size" if columns == self._hidden else f"the width of this model's {modality} items,"
+        what = (
+            "the model's hidden size"
+            if columns == self._hidden
+            else f"the width of this model's {modality} items,"
+        )
         rows = check_embeds(dtype, shape, given.data, columns, self._limits, what)
         self._check_rows(rows)  # before anything of their size is made
         if modality == "prompt":
             if grid is not None:
-                raise refuse("invalid_request", "Embeddings of prompt items have no grid with this model; leave it out.")
-            given = np.pad(given, ((0, 0), (0, self._width - columns)))  # text adds nothing in deeper layers
+                raise refuse(
+                    "invalid_request",
+                    "Embeddings of prompt items have no grid with this model; leave it out.",
+                )
+            given = np.pad(
+                given, ((0, 0), (0, self._width - columns))
+            )  # text adds nothing in deeper layers
             made = ProcessedItem("", (), (Part("image", {}, rows, 0),))
         else:
             made = self._processor.ready(modality, rows, grid, options)
             if made.rows != rows:
-                raise refuse("invalid_request", f"Embeddings must have {made.rows} rows, got {rows}.")
+                raise refuse(
+                    "invalid_request", f"Embeddings must have {made.rows} rows, got {rows}."
+                )
         part = replace(made.parts[0], tensors={"embeds": given})
         return Made(replace(made, parts=(part,)), dtype)
 
@@ -211,14 +262,18 @@ def _extent(media: Any) -> Any:
 
 
 def _of_time(source: Source, options: Options, io: Options) -> Options:
-    """The options of a clip's processor, whose frames are chosen already. A rate that decoding was asked for says how time
-    runs in it, as one that the processor was asked for does, and so does the distance of a caller's own frames."""
+    """The options of a clip's processor, whose frames are chosen already. A rate that decoding was
+    asked for says how time runs in it, as one that the processor was asked for does, and so does
+    the distance of a caller's own frames."""
     left = {name: value for name, value in options.items() if name not in SAMPLING}
     told = {**io, **_facts(source)} if isinstance(source, FrameList) else io
     rate = options.get("fps", told.get("fps"))
     if rate is None:
         return left
-    return {**left, "fps": min(rate, io.get(MOST_FPS, rate)) if isinstance(source, Encoded) else rate}
+    return {
+        **left,
+        "fps": min(rate, io.get(MOST_FPS, rate)) if isinstance(source, Encoded) else rate,
+    }
 
 
 def _facts(source: Frames | FrameList) -> Options:
@@ -229,15 +284,26 @@ def _facts(source: Frames | FrameList) -> Options:
 def _of_facts(frames: Array, chosen: list[int], facts: Options, given: int) -> Clip:
     """`chosen` of the `given` frames, with the places that they had in their source."""
     places = facts.get("frames_indices") or range(given)
-    return Clip(frames, facts.get("fps"), tuple(places[at] for at in chosen), facts.get("total_num_frames") or max(places) + 1)
+    return Clip(
+        frames,
+        facts.get("fps"),
+        tuple(places[at] for at in chosen),
+        facts.get("total_num_frames") or max(places) + 1,
+    )
 
 
 def _check_facts(frames: int, indices: Any, total: Any) -> None:
     """What a caller says of the frames must fit them."""
     if indices is not None and len(indices) != frames:
-        raise refuse("invalid_request", f"frames_indices must name each of the {frames} frames, got {len(indices)}.")
+        raise refuse(
+            "invalid_request",
+            f"frames_indices must name each of the {frames} frames, got {len(indices)}.",
+        )
     if total is not None and total < frames:
-        raise refuse("invalid_request", f"total_num_frames must be at least the {frames} frames given, got {total}.")
+        raise refuse(
+            "invalid_request",
+            f"total_num_frames must be at least the {frames} frames given, got {total}.",
+        )
 
 
 def _numeric(dtype: str, expected: str) -> str:

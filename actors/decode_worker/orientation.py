@@ -15,7 +15,8 @@ _TURNS = {
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """As PIL's `exif_transpose`, which writes the rest of the EXIF data anew and fails where that cannot be read."""
+    """As PIL's `exif_transpose`, which writes the rest of the EXIF data anew and fails where that
+    cannot be read."""
     try:
         turn = _TURNS.get(image.getexif().get(ORIENTATION, 1))
     except MemoryError:

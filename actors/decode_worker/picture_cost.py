@@ -1,4 +1,5 @@
-"""What a picture would cost to decode, told from its structure: what is out of all proportion is refused before it starts."""
+"""What a picture would cost to decode, told from its structure: what is out of all proportion is
+refused before it starts."""
 
 import re
 
@@ -6,7 +7,8 @@ from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import refuse
 
 MOST_SCANS = 30
-"""Of a JPEG of the most pixels that are taken; of a smaller one as many more. Encoders write about ten."""
+"""Of a JPEG of the most pixels that are taken; of a smaller one as many more. Encoders write about
+ten."""
 MOST_SEGMENTS = 1 << 14
 """Of a JPEG. A colour profile may fill 255 of them."""
 MOST_STRIPS = 1 << 18
@@ -22,7 +24,10 @@ def check_cost(form: str | None, data: bytes, pixels: int, limits: MediaLimits) 
     if form in ("JPEG", "MPO"):
         scans = jpeg_scans(data)
         if scans * pixels > MOST_SCANS * limits.pixels:
-            text = f"The picture has {scans} scans of {pixels} pixels, more work than a picture may make; save it with fewer."
+            text = (
+                f"The picture has {scans} scans of {pixels} pixels, more work than a picture may "
+                f"make; save it with fewer."
+            )
             raise refuse("too_large", text, code="media_cost")
     elif form == "TIFF" and (strips := tiff_strips(data)) > MOST_STRIPS:
         text = f"The picture is in {strips} strips; at most {MOST_STRIPS} are taken."
@@ -40,7 +45,9 @@ def jpeg_scans(data: bytes) -> int:
         at = found.end()
         if found[1] != b"\x01":  # the one other that has no length
             at += max(2, int.from_bytes(data[at : at + 2], "big"))
-    raise refuse("too_large", f"The picture is in more than {MOST_SEGMENTS} pieces.", code="media_cost")
+    raise refuse(
+        "too_large", f"The picture is in more than {MOST_SEGMENTS} pieces.", code="media_cost"
+    )
 
 
 def tiff_strips(data: bytes) -> int:

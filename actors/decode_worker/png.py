@@ -1,4 +1,5 @@
-"""PNG files without what a picture does not need: text, colour profiles and private data, however damaged or large."""
+"""PNG files without what a picture does not need: text, colour profiles and private data, however
+damaged or large."""
 
 import struct
 import zlib
@@ -16,9 +17,11 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 def plain(data: bytes, animated: bool = False) -> bytes:
-    """The same picture with its critical chunks, its transparency and its EXIF data alone. `animated`: and its other frames.
+    """The same picture with its critical chunks, its transparency and its EXIF data alone.
+    `animated`: and its other frames.
 
-    What follows the end is left out; where chunks are cut off, so is the result. Raises RequestError for one of no size.
+    What follows the end is left out; where chunks are cut off, so is the result. Raises
+    RequestError for one of no size.
     """
     kept: list[bytes | memoryview] = [MAGIC]
     view, changed = memoryview(data), False
@@ -34,8 +37,8 @@ def plain(data: bytes, animated: bool = False) -> bytes:
 
 
 def _as_shown(data: bytes, clear: bytes) -> bytes | None:
-    """The transparency chunk of a picture whose pixels PIL brings to eight bits, and not the colour that is `clear`; None of
-    all others. Grey of 16 bits stays as it is."""
+    """The transparency chunk of a picture whose pixels PIL brings to eight bits, and not the colour
+    that is `clear`; None of all others. Grey of 16 bits stays as it is."""
     depth, colour = data[24:26].ljust(2, b"\0")
     if (colour, depth) in ((0, 2), (0, 4)):
         scale, numbers = 255 // ((1 << depth) - 1), struct.unpack(">H", clear[:2].ljust(2, b"\0"))

@@ -9,7 +9,8 @@ from ...protocol.errors import refuse
 from ..jobs.options import MOST_FPS, MOST_FRAMES
 
 ModelChoice = Callable[[int, float], list[int] | None]
-"""Which frames the model itself would look at, of so many at so many a second; None: it leaves that to others."""
+"""Which frames the model itself would look at, of so many at so many a second; None: it leaves that
+to others."""
 
 
 class Sampling(NamedTuple):
@@ -32,7 +33,11 @@ class Sampling(NamedTuple):
 
 
 def sampling_of(
-    processor: dict[str, Any], io: dict[str, Any], default: int | None, model: ModelChoice, max_duration: float
+    processor: dict[str, Any],
+    io: dict[str, Any],
+    default: int | None,
+    model: ModelChoice,
+    max_duration: float,
 ) -> Sampling:
     """Options of the request before the operator's before the model's. -1 frames: all."""
     asked = processor.get("num_frames", io.get("num_frames"))
@@ -54,19 +59,22 @@ def sampling_of(
 
 
 def rate_of(times: Sequence[int], tick: Fraction, stated: float | None) -> float | None:
-    """Frames a second on average, of frames shown at `times`, `tick` seconds each. What the header states counts where it
-    is near: it is exact where times are rounded."""
+    """Frames a second on average, of frames shown at `times`, `tick` seconds each. What the header
+    states counts where it is near: it is exact where times are rounded."""
     if len(times) < 2 or times[-1] <= times[0]:
         return stated
     measured = float((len(times) - 1) / ((times[-1] - times[0]) * tick))
     return stated if stated is not None and abs(stated - measured) <= 0.02 * measured else measured
 
 
-def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[int] | None = None) -> list[int]:
+def choose(
+    total: int, rate: float | None, sampling: Sampling, times: Sequence[int] | None = None
+) -> list[int]:
     """Indices of the frames to keep, rising, of `total` frames at `rate` per second on average.
 
-    `times` are when each is shown: then the frames seen at evenly spaced moments are kept, which at a constant rate are
-    evenly spaced frames. A clip that lasts longer than `max_duration` is looked at as often as one that lasts so long.
+    `times` are when each is shown: then the frames seen at evenly spaced moments are kept, which at
+    a constant rate are evenly spaced frames. A clip that lasts longer than `max_duration` is looked
+    at as often as one that lasts so long.
     """
     if total < 1:
         raise refuse("unprocessable_media", "The clip holds no frames.")
@@ -89,7 +97,8 @@ def choose(total: int, rate: float | None, sampling: Sampling, times: Sequence[i
 
 
 def _asked(total: int, rate: float | None, sampling: Sampling, by_rate: bool) -> int:
-    """How many frames who asks for some comes to. `by_rate`: the model looks at as many as a rate gives."""
+    """How many frames who asks for some comes to. `by_rate`: the model looks at as many as a rate
+    gives."""
     counts = [total, sampling.num_frames, sampling.max_frames]
     if sampling.num_frames is None and not (by_rate and sampling.fps is not None):
         counts.append(sampling.default)

@@ -1,4 +1,5 @@
-"""Sounds that FFmpeg cannot read, by libsndfile: as librosa reads them, number for number, which starts no program then."""
+"""Sounds that FFmpeg cannot read, by libsndfile: as librosa reads them, number for number, which
+starts no program then."""
 
 import io
 import os
@@ -16,11 +17,12 @@ BLOCK = 1 << 16
 
 
 def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], int] | None:
-    """float32 [n] of one channel and its rate; None where it cannot be read either. Raises RequestError for what is too
-    long, which is found before more than the limit is kept.
+    """float32 [n] of one channel and its rate; None where it cannot be read either. Raises
+    RequestError for what is too long, which is found before more than the limit is kept.
 
-    librosa itself is left out: its import takes two seconds of CPU time and 180 MB, and eight seconds where it is new and
-    compiles parts of itself. A worker that gives way to streams has a tenth of a processor for that.
+    librosa itself is left out: its import takes two seconds of CPU time and 180 MB, and eight
+    seconds where it is new and compiles parts of itself. A worker that gives way to streams has a
+    tenth of a processor for that.
     """
     import soundfile
 
@@ -33,7 +35,8 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
                 count += len(block)
                 if count > rate * limits.audio_seconds or count * 4 > limits.audio_bytes:
                     text = (
-                        f"The sound is longer than the {limits.audio_seconds:g} s or {limits.audio_bytes} bytes that are taken."
+                        f"The sound is longer than the {limits.audio_seconds:g} s or "
+                        f"{limits.audio_bytes} bytes that are taken."
                     )
                     raise refuse("too_large", text)
                 pieces.append(block.mean(axis=1))
@@ -47,10 +50,13 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
 
 
 class _File(io.BytesIO):
-    """For a reader that looks for places before the beginning, in a callback that must not raise."""
+    """For a reader that looks for places before the beginning, in a callback that must not
+    raise."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return super().seek(max(0, offset) if whence == os.SEEK_SET else max(offset, -self._from(whence)), whence)
+        return super().seek(
+            max(0, offset) if whence == os.SEEK_SET else max(offset, -self._from(whence)), whence
+        )
 
     def _from(self, whence: int) -> int:
         return self.tell() if whence == os.SEEK_CUR else len(self.getbuffer())

@@ -1,11 +1,30 @@
-"""What a file of sound or moving pictures is, by its content: the name of the one demuxer that may read it."""
+"""What a file of sound or moving pictures is, by its content: the name of the one demuxer that may
+read it."""
 
 import re
 from itertools import pairwise
 
-VIDEO_FORMATS = frozenset({"mp4", "matroska", "avi", "gif", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg"})
+VIDEO_FORMATS = frozenset(
+    {"mp4", "matroska", "avi", "gif", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg"}
+)
 AUDIO_FORMATS = frozenset(
-    {"mp4", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "wav", "w64", "flac", "ogg", "mp3", "aac", "ac3", "eac3"}
+    {
+        "mp4",
+        "matroska",
+        "avi",
+        "mpegts",
+        "mpeg",
+        "flv",
+        "asf",
+        "wav",
+        "w64",
+        "flac",
+        "ogg",
+        "mp3",
+        "aac",
+        "ac3",
+        "eac3",
+    }
     | {"aiff", "au", "caf", "amr"}
 )
 JUNK = 1 << 16
@@ -39,7 +58,8 @@ _RATES = (44100, 48000, 32000)
 
 
 def sniff(data: bytes) -> str | None:
-    """The demuxer for these bytes, by their beginning: mov and m4a are `mp4`, webm is `matroska`."""
+    """The demuxer for these bytes, by their beginning: mov and m4a are `mp4`, webm is
+    `matroska`."""
     if data[4:8] in _BOXES:
         return "mp4"
     if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
@@ -62,7 +82,8 @@ def sniff(data: bytes) -> str | None:
 
 
 def behind_junk(data: bytes) -> int:
-    """Where a sound begins that begins with zeros, a foreign tag or the rest of a frame; 0 where there is none."""
+    """Where a sound begins that begins with zeros, a foreign tag or the rest of a frame; 0 where
+    there is none."""
     first = len(data) - len(data.lstrip(b"\0"))
     if first and sniff(data[first : first + 1024]) is not None:
         return first
@@ -78,7 +99,9 @@ def behind_junk(data: bytes) -> int:
 
 def _tagged(data: bytes) -> str:
     """Behind an ID3 tag stands an mp3, or what else carries one."""
-    size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=False))
+    size = sum(
+        (byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=False)
+    )
     rest = data[10 + size : 10 + size + 16]
     name = None if rest.startswith(b"ID3") else sniff(rest)
     return name if name in ("flac", "aac", "ac3", "eac3") else "mp3"
@@ -93,10 +116,17 @@ def _frame_bytes(head: bytes) -> int:
         return 0
     first = version == 3
     hertz = _RATES[rate] >> (0 if first else 1 if version == 2 else 2)
-    return (144 if first else 72) * _BITRATES[not first][bitrate - 1] * 1000 // hertz + (head[2] >> 1 & 1)
+    return (144 if first else 72) * _BITRATES[not first][bitrate - 1] * 1000 // hertz + (
+        head[2] >> 1 & 1
+    )
 
 
 def is_chained(data: bytes) -> bool:
-    """Whether an Ogg file has streams one after the other: a page that begins one behind a page that goes on (RFC 3533, 4)."""
-    begins = [bool(page[1][0] & 2) for page in _OGG_PAGE.finditer(data)] if data.startswith(b"OggS") else []
+    """Whether an Ogg file has streams one after the other: a page that begins one behind a page
+    that goes on (RFC 3533, 4)."""
+    begins = (
+        [bool(page[1][0] & 2) for page in _OGG_PAGE.finditer(data)]
+        if data.startswith(b"OggS")
+        else []
+    )
     return any(late and not early for early, late in pairwise(begins))

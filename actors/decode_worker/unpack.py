@@ -1,5 +1,6 @@
-"""Tensors in files of other programs: torch.save, .npy, safetensors. Opened here and nowhere else, in a process that may be
-killed, under its memory limit, and never by a reader that could run what is in the file.
+"""Tensors in files of other programs: torch.save, .npy, safetensors. Opened here and nowhere else,
+in a process that may be killed, under its memory limit, and never by a reader that could run what
+is in the file.
 """
 
 import io
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from ...protocol.errors import RequestError, refuse
 from ...protocol.memory.shortage import shortage
 
-NOT_READABLE = "The embeddings cannot be read: they are no torch.save file of one tensor, no .npy and no safetensors."
+NOT_READABLE = (
+    "The embeddings cannot be read: they are no torch.save file of one tensor, no .npy and no "
+    "safetensors."
+)
 _GRIDS = ("grid_thw", "image_grid_thw", "video_grid_thw")
 
 
@@ -25,7 +29,8 @@ class Packed(NamedTuple):
 
 
 def unpack(data: bytes, limit: int) -> Packed:
-    """One tensor of at most `limit` bytes, and its grid where a safetensors file has one beside it. Raises RequestError."""
+    """One tensor of at most `limit` bytes, and its grid where a safetensors file has one beside it.
+    Raises RequestError."""
     try:
         if data[:6] == b"\x93NUMPY":
             return _npy(data, limit)
@@ -46,14 +51,21 @@ def grid_of(values: NDArray[Any]) -> tuple[int, int, int]:
     """(t, h, w) of a tensor (3,) or (1, 3)."""
     flat = values.reshape(-1)
     if flat.size != 3 or values.dtype.kind not in "iu":
-        raise refuse("invalid_request", f"A grid must be three whole numbers, got shape {list(values.shape)}.")
+        raise refuse(
+            "invalid_request",
+            f"A grid must be three whole numbers, got shape {list(values.shape)}.",
+        )
     return int(flat[0]), int(flat[1]), int(flat[2])
 
 
 def _npy(data: bytes, limit: int) -> Packed:
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     shape, _, dtype = read(file)
     _check_size(shape, dtype.itemsize, limit)
     if dtype.hasobject or len(data) - file.tell() != math.prod(shape) * dtype.itemsize:
@@ -66,7 +78,9 @@ def _npy(data: bytes, limit: int) -> Packed:
 def _torch(data: bytes, limit: int) -> Packed:
     import torch
 
-    with ZipFile(io.BytesIO(data)) as archive:  # torch.save packs nothing tighter: what would be inflated is none of its files
+    with ZipFile(
+        io.BytesIO(data)
+    ) as archive:  # torch.save packs nothing tighter: what would be inflated is none of its files
         if sum(member.file_size for member in archive.infolist()) > len(data):
             raise refuse("invalid_request", NOT_READABLE)
     tensor: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -79,22 +93,36 @@ def _safetensors(data: bytes, limit: int) -> Packed:
     tensors = load(data)
     grids = [tensors.pop(name) for name in _GRIDS if name in tensors]
     if len(tensors) != 1:
-        raise refuse("invalid_request", f"A safetensors file must hold one tensor beside its grid, got {len(tensors)}.")
+        raise refuse(
+            "invalid_request",
+            f"A safetensors file must hold one tensor beside its grid, got {len(tensors)}.",
+        )
     packed = _plain(next(iter(tensors.values())), limit)
     return packed._replace(grid=grid_of(grids[0].numpy())) if grids else packed
 
 
 def _plain(tensor: Any, limit: int) -> Packed:
-    """Of a dense tensor. What is sparse, quantised, nested or without memory of its own is refused before it is touched."""
+    """Of a dense tensor. What is sparse, quantised, nested or without memory of its own is refused
+    before it is touched."""
     import torch
 
     if not isinstance(tensor, torch.Tensor):
         raise refuse("invalid_request", "The file must hold one tensor.")
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
-        raise refuse("invalid_request", "Embeddings must be a dense tensor: sparse, quantised and nested ones are refused.")
+    if (
+        tensor.layout != torch.strided
+        or tensor.is_quantized
+        or tensor.is_nested
+        or tensor.device.type != "cpu"
+    ):
+        raise refuse(
+            "invalid_request",
+            "Embeddings must be a dense tensor: sparse, quantised and nested ones are refused.",
+        )
     _check_size(tuple(tensor.shape), tensor.element_size(), limit)
     if not tensor.is_contiguous():
-        raise refuse("invalid_request", "Embeddings must be a contiguous tensor; save tensor.contiguous().")
+        raise refuse(
+            "invalid_request", "Embeddings must be a contiguous tensor; save tensor.contiguous()."
+        )
     dtype = str(tensor.dtype).removeprefix("torch.")
     bits = tensor.detach().view(torch.int16) if dtype == "bfloat16" else tensor.detach()
     values = bits.numpy()

@@ -20,7 +20,8 @@ from .sampling import Sampling, choose, rate_of
 from .sniff import VIDEO_FORMATS
 
 NOT_DECODABLE = (
-    "The video cannot be decoded: it is no MP4, MOV, WebM, Matroska, AVI, GIF, TS, MPG, FLV, WMV, OGV, APNG or animated WebP, "
+    "The video cannot be decoded: it is no MP4, MOV, WebM, Matroska, AVI, GIF, TS, MPG, FLV, "
+    "WMV, OGV, APNG or animated WebP, "
     "or its data is damaged."
 )
 DAMAGED = "The video is damaged: frames are missing or cannot be decoded."
@@ -31,9 +32,11 @@ ANIMATION_WORK = 8
 Frames = NDArray[np.uint8]
 
 
-def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: bool = False) -> Clip:
-    """Of the frames that a player shows those that are chosen. `recover`: one that cannot be decoded is replaced by the next
-    good one. Raises RequestError."""
+def decode_video(
+    data: bytes, limits: MediaLimits, sampling: Sampling, recover: bool = False
+) -> Clip:
+    """Of the frames that a player shows those that are chosen. `recover`: one that cannot be
+    decoded is replaced by the next good one. Raises RequestError."""
     if (animation := animation_of(data)) is not None:
         return _animated(animation, limits, sampling)
     with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
@@ -45,17 +48,23 @@ def decode_video(data: bytes, limits: MediaLimits, sampling: Sampling, recover: 
         chosen = _choose(times, stream, sampling)
         check_frames(len(chosen), *size, limits)
     for second in (False, True):
-        with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:  # from the start again: GIF cannot seek
+        with open_container(
+            data, VIDEO_FORMATS, NOT_DECODABLE
+        ) as container:  # from the start again: GIF cannot seek
             stream = _stream(container)
             shown = Shown(chosen, limits)
             shown.take(_decoded(container, stream, recover))
             truth = chosen
             if not (shown.over or shown.lost):
                 times, truth = shown.times, _choose(shown.times, stream, sampling)
-            rate = _rate(times, stream)  # here: where the file has been closed, the stream's memory is another's
+            rate = _rate(
+                times, stream
+            )  # here: where the file has been closed, the stream's memory is another's
         if second or truth == chosen:
             break
-        chosen = truth  # packets and frames are not the same: hidden frames, fields, lost references
+        chosen = (
+            truth  # packets and frames are not the same: hidden frames, fields, lost references
+        )
     return Clip(shown.frames(recover), rate, tuple(chosen), len(times))
 
 
@@ -64,8 +73,13 @@ def frames_of_array(
 ) -> tuple[Frames, list[int]]:
     """Those of [T, H, W, 3] that are chosen, and which they are; `sampling` None takes all."""
     if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
-        raise refuse("invalid_request", f"A video must be frames [T, H, W, 3], got shape {list(frames.shape)}.")
-    chosen = choose(len(frames), rate, sampling) if sampling is not None else list(range(len(frames)))
+        raise refuse(
+            "invalid_request",
+            f"A video must be frames [T, H, W, 3], got shape {list(frames.shape)}.",
+        )
+    chosen = (
+        choose(len(frames), rate, sampling) if sampling is not None else list(range(len(frames)))
+    )
     check_frames(len(chosen), frames.shape[2], frames.shape[1], limits)
     return frames if len(chosen) == len(frames) else frames[chosen], chosen
 
@@ -73,7 +87,8 @@ def frames_of_array(
 def frames_of_pictures(
     pictures: Sequence[bytes], limits: MediaLimits, sampling: Sampling, rate: float | None
 ) -> tuple[Frames, list[int]]:
-    """[T, H, W, 3] of encoded pictures, one a frame, of which only the chosen ones are decoded; and which they are."""
+    """[T, H, W, 3] of encoded pictures, one a frame, of which only the chosen ones are decoded; and
+    which they are."""
     chosen = choose(len(pictures), rate, sampling)
     kept: list[Frames] = []
     for index in chosen:
@@ -87,9 +102,16 @@ def frames_of_pictures(
 
 def check_frames(count: int, width: int, height: int, limits: MediaLimits) -> None:
     if width * height > limits.pixels:
-        raise refuse("too_large", f"The video has {width}x{height} pixels a frame; at most {limits.pixels} are taken.")
+        raise refuse(
+            "too_large",
+            f"The video has {width}x{height} pixels a frame; at most {limits.pixels} are taken.",
+        )
     if count * width * height * 3 > limits.memory // 2:
-        raise refuse("too_large", f"{count} frames of {width}x{height} pixels are more than a request may hold; ask for fewer.")
+        raise refuse(
+            "too_large",
+            f"{count} frames of {width}x{height} pixels are more than a request may hold; ask "
+            f"for fewer.",
+        )
     if width < 1 or height < 1:
         raise refuse("unprocessable_media", NOT_DECODABLE)
 
@@ -98,7 +120,8 @@ def check_work(frames: int, width: int, height: int, limits: MediaLimits) -> Non
     """All frames up to the last that is chosen are decoded, each from the one before."""
     if frames * width * height > limits.video_pixels:
         text = (
-            f"The video has {frames} frames of {width}x{height} pixels, more work than a video may make; send fewer or smaller."
+            f"The video has {frames} frames of {width}x{height} pixels, more work than a video "
+            f"may make; send fewer or smaller."
         )
         raise refuse("too_large", text, code="media_cost")
 
@@ -156,7 +179,11 @@ def _animated(animation: Animation, limits: MediaLimits, sampling: Sampling) -> 
 
 def _stream(container: Any) -> Any:
     """The first that moves: pictures on covers are streams too."""
-    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
     if not streams:
         raise refuse("unprocessable_media", "The file holds no video.")
     stream = streams[0]
@@ -167,7 +194,8 @@ def _stream(container: Any) -> Any:
 
 
 def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[int | None], bool]:
-    """When frames will be shown as packets tell, without those that an edit list hides; and whether packets are missing."""
+    """When frames will be shown as packets tell, without those that an edit list hides; and whether
+    packets are missing."""
     width, height = stream.codec_context.width, stream.codec_context.height
     shown, packets = [], 0
     for packet in container.demux(stream):
@@ -188,7 +216,11 @@ def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[in
 
 def _check_length(seconds: float, limits: MediaLimits) -> None:
     if seconds > limits.video_seconds:
-        raise refuse("too_large", f"The video lasts {round(seconds, 1):g} s; at most {limits.video_seconds:g} s are taken.")
+        raise refuse(
+            "too_large",
+            f"The video lasts {round(seconds, 1):g} s; at most {limits.video_seconds:g} s are "
+            f"taken.",
+        )
 
 
 def _choose(times: Sequence[int | None], stream: Any, sampling: Sampling) -> list[int]:
@@ -204,12 +236,14 @@ def _rate(times: Sequence[int | None], stream: Any) -> float | None:
 
 
 def _rising(times: Sequence[int | None]) -> bool:
-    return None not in times and all(a <= b for a, b in pairwise(time for time in times if time is not None))
+    return None not in times and all(
+        a <= b for a, b in pairwise(time for time in times if time is not None)
+    )
 
 
 def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:
-    """Each PyAV frame in order of display; None where it is lost. A broadcast may begin in the middle: what cannot be
-    decoded before its first frame is no damage."""
+    """Each PyAV frame in order of display; None where it is lost. A broadcast may begin in the
+    middle: what cannot be decoded before its first frame is no damage."""
     started = container.format.name not in BROADCAST
     for packet in container.demux(stream):
         try:

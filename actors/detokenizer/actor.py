@@ -19,7 +19,9 @@ class Detokenizer(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=DetokenizerConfig)
-        self.sessions = Sessions(load(settings.model.path, settings.model.tokenizer_parts), settings.model.eos_token_ids)
+        self.sessions = Sessions(
+            load(settings.model.path, settings.model.tokenizer_parts), settings.model.eos_token_ids
+        )
         return {}
 
     def on_message(self, sender: str, message: Any) -> None:

@@ -18,7 +18,18 @@ class OutputGap(Exception):
 class Choice:
     """The text state of one choice."""
 
-    __slots__ = ("_eos", "_offset", "_resume", "_sampling", "_stops", "_text", "_vocabulary", "cut", "ended", "tokens")
+    __slots__ = (
+        "_eos",
+        "_offset",
+        "_resume",
+        "_sampling",
+        "_stops",
+        "_text",
+        "_vocabulary",
+        "cut",
+        "ended",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -44,7 +55,8 @@ class Choice:
         """A stop string ended it before the scheduler knew of an end."""
 
     def advance(self, output: Output) -> Delta | None:
-        """What `output` adds; positions known already add nothing. Raises OutputGap where some are missing."""
+        """What `output` adds; positions known already add nothing. Raises OutputGap where some are
+        missing."""
         if self.ended:
             return None
         known = self.tokens - output.position
@@ -78,7 +90,9 @@ class Choice:
             offset=offset,
             token_ids=fresh[:taken],
             text=text,
-            logprobs=tuple(named(self._vocabulary, entry) for entry in output.logprobs[known : known + taken]),
+            logprobs=tuple(
+                named(self._vocabulary, entry) for entry in output.logprobs[known : known + taken]
+            ),
             finish_reason=None if not self.ended else "stop" if stop is not None else output.finish,
             stop_reason=stop if stop is not None else self._stop_reason(output),
         )
@@ -104,11 +118,19 @@ class Choice:
 
     def _hides_last(self, output: Output) -> bool:
         """The token that ended the choice belongs to `token_ids`, not to the text."""
-        return output.stop_token is not None and output.finish == "stop" and not self._sampling.include_stop_str_in_output
+        return (
+            output.stop_token is not None
+            and output.finish == "stop"
+            and not self._sampling.include_stop_str_in_output
+        )
 
     def _stop_reason(self, output: Output) -> int | None:
         token = output.stop_token
-        if token is None or output.finish != "stop" or (token in self._eos and not self._sampling.ignore_eos):
+        if (
+            token is None
+            or output.finish != "stop"
+            or (token in self._eos and not self._sampling.ignore_eos)
+        ):
             return None
         return token
 
@@ -116,5 +138,8 @@ class Choice:
 def named(vocabulary: Vocabulary, entry: TokenLogprobs) -> PositionLogprobs:
     """Log-probabilities of one position with the tokens' texts and bytes."""
     chosen = Logprob(entry.token_id, entry.logprob, entry.rank, *vocabulary.token(entry.token_id))
-    top = tuple(Logprob(id, value, rank, *vocabulary.token(id)) for rank, (id, value) in enumerate(entry.top, 1))
+    top = tuple(
+        Logprob(id, value, rank, *vocabulary.token(id))
+        for rank, (id, value) in enumerate(entry.top, 1)
+    )
     return PositionLogprobs(chosen, top)

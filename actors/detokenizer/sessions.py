@@ -1,11 +1,25 @@
-"""All requests in the detokenizer: which message goes to whom. Pure: messages in, (role, message) pairs out."""
+"""All requests in the detokenizer: which message goes to whom. Pure: messages in, (role, message)
+pairs out."""
 
 import logging
 from collections import defaultdict
 
-from ...protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
+from ...protocol.edges.detokenizer_to_client import (
+    Delta,
+    Deltas,
+    DetokenizeFailed,
+    Finished,
+    PromptText,
+)
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Vectors
+from ...protocol.edges.scheduler_to_detokenizer import (
+    Close,
+    Open,
+    Output,
+    Outputs,
+    PromptScores,
+    Vectors,
+)
 from ...protocol.errors import Failure
 from ...protocol.topology import SCHEDULER
 from ...protocol.wire import Message
@@ -23,14 +37,19 @@ class Session:
 
     __slots__ = ("answered", "attempt", "choices", "client", "close", "id")
 
-    def __init__(self, opened: Open, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]) -> None:
+    def __init__(
+        self, opened: Open, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]
+    ) -> None:
         self.id = opened.id
         self.attempt = opened.attempt
         self.client = opened.client
         n = opened.sampling.n if opened.want == "token" else 0
         released = opened.released + (0,) * (n - len(opened.released))
         self.choices = [
-            Choice(vocabulary, opened.sampling, opened.prompt_token_ids, eos_token_ids, released[index]) for index in range(n)
+            Choice(
+                vocabulary, opened.sampling, opened.prompt_token_ids, eos_token_ids, released[index]
+            )
+            for index in range(n)
         ]
         self.close: Close | None = None
         self.answered = opened.want == "token"
@@ -113,7 +132,12 @@ class Sessions:
         self.finished += 1
         del self._sessions[session.id]
         tokens = sum(choice.tokens for choice in session.choices)
-        return [(session.client, Finished(session.id, session.attempt, message.usage, tokens, message.timings))]
+        return [
+            (
+                session.client,
+                Finished(session.id, session.attempt, message.usage, tokens, message.timings),
+            )
+        ]
 
     def end(self, ids: tuple[str, ...]) -> None:
         """Forget them, and whatever comes for them later."""
@@ -140,11 +164,14 @@ class Sessions:
         self.tokens += choice.tokens - before
         if choice.ended and not ended and choice.cut:
             self.stopped += 1
-            others.append((SCHEDULER, Stopped(session.id, session.attempt, output.choice, choice.tokens)))
+            others.append(
+                (SCHEDULER, Stopped(session.id, session.attempt, output.choice, choice.tokens))
+            )
         return delta
 
     def _fail(self, session: Session) -> tuple[str, Message]:
-        """This attempt alone: its client may have begun another one, and ends the request if not."""
+        """This attempt alone: its client may have begun another one, and ends the request if
+        not."""
         self.failed += 1
         del self._sessions[session.id]
         failure = Failure("internal", "The answer could not be turned into text.")

@@ -1,4 +1,5 @@
-"""Stop strings in a growing text: found across any cuts, and nothing released that may be the beginning of one."""
+"""Stop strings in a growing text: found across any cuts, and nothing released that may be the
+beginning of one."""
 
 from bisect import bisect_right
 from functools import lru_cache
@@ -6,7 +7,8 @@ from typing import NamedTuple
 
 
 class _Index(NamedTuple):
-    """Stop strings, so that a token costs about the same however many there are and whatever they share."""
+    """Stop strings, so that a token costs about the same however many there are and whatever they
+    share."""
 
     known: frozenset[str]
     ordered: tuple[str, ...]
@@ -31,7 +33,8 @@ class StopFinder:
         """Text that may be the beginning of a stop string; none ends in it."""
 
     def feed(self, new: str, armed: bool = True) -> tuple[str, str | None]:
-        """The text to show now, and the stop string that ended it. Not `armed`: no stop string may end in `new`."""
+        """The text to show now, and the stop string that ended it. Not `armed`: no stop string may
+        end in `new`."""
         if self._index is None:
             return new, None
         text = self._held + new
@@ -54,11 +57,16 @@ class StopFinder:
 @lru_cache(maxsize=64)
 def _index(stops: tuple[str, ...]) -> _Index:
     """The choices of a request share one."""
-    return _Index(frozenset(stops), tuple(sorted(stops)), tuple(sorted({len(stop) for stop in stops}, reverse=True)))
+    return _Index(
+        frozenset(stops),
+        tuple(sorted(stops)),
+        tuple(sorted({len(stop) for stop in stops}, reverse=True)),
+    )
 
 
 def _match(index: _Index, text: str, behind: int) -> tuple[int, int, str] | None:
-    """(start, end, stop string) of the match that ends first, behind the first `behind` characters."""
+    """(start, end, stop string) of the match that ends first, behind the first `behind`
+    characters."""
     for end in range(behind + 1, len(text) + 1):
         for length in index.lengths:
             if length <= end and text[end - length : end] in index.known:
@@ -67,7 +75,8 @@ def _match(index: _Index, text: str, behind: int) -> tuple[int, int, str] | None
 
 
 def _beginning(index: _Index, text: str) -> int:
-    """Where the longest tail of `text` that begins a stop string and is none starts; len(text) where there is none.
+    """Where the longest tail of `text` that begins a stop string and is none starts; len(text)
+    where there is none.
 
     What does not begin one is not held, so that no place in a text is looked at often.
     """

@@ -1,9 +1,10 @@
 """Token ids to text, a token at a time, with the same result as decoding them all at once.
 
-Where tokens are bytes, they are read as UTF-8 as they come. Otherwise
-each token is decoded together with a few before it, because its text depends on them: a byte-level token may be a part of
-a character, and a SentencePiece token keeps its leading space only behind another token. What ends in U+FFFD may still
-become a character, so that tail is held back until it is one, or until something else follows it.
+Where tokens are bytes, they are read as UTF-8 as they come. Otherwise each token is decoded
+together with a few before it, because its text depends on them: a byte-level token may be a part of
+a character, and a SentencePiece token keeps its leading space only behind another token. What ends
+in U+FFFD may still become a character, so that tail is held back until it is one, or until
+something else follows it.
 """
 
 from codecs import getincrementaldecoder
@@ -15,9 +16,11 @@ WINDOW = 10
 TAIL = 4
 """Tokens that a new window keeps of the old one."""
 CONTEXT = 6
-"""Tokens of the prompt before the output: its first token is a continuation, not the beginning of a text."""
+"""Tokens of the prompt before the output: its first token is a continuation, not the beginning of a
+text."""
 HOPELESS = 64
-"""A window this long without one clean end holds bytes that will never be text; it is released as it is."""
+"""A window this long without one clean end holds bytes that will never be text; it is released as
+it is."""
 PARTIAL = "\ufffd"
 
 
@@ -39,7 +42,9 @@ class Text(Protocol):
     def flush(self) -> str: ...
 
 
-def text_of(vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True) -> Text:
+def text_of(
+    vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True
+) -> Text:
     """`context`: the prompt."""
     if vocabulary.says_bytes:
         return ByteText(vocabulary, skip_special_tokens)
@@ -47,7 +52,8 @@ def text_of(vocabulary: Decodes, context: Sequence[int] = (), skip_special_token
 
 
 class ByteText:
-    """Of tokens that are bytes: no token is decoded twice. What comes after the prompt begins anew, also within a character."""
+    """Of tokens that are bytes: no token is decoded twice. What comes after the prompt begins anew,
+    also within a character."""
 
     __slots__ = ("_read", "_said", "_skip")
 
@@ -68,7 +74,9 @@ class TextStream:
 
     __slots__ = ("_decode", "_ids", "_mark", "_marked", "_shown", "_skip")
 
-    def __init__(self, vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True) -> None:
+    def __init__(
+        self, vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True
+    ) -> None:
         self._decode = vocabulary.decode
         self._skip = skip_special_tokens
         self._ids: list[int] = []
@@ -108,8 +116,9 @@ class TextStream:
         """Of the whole window; begins with `_shown`."""
         text = self._decode(self._ids, self._skip)
         if not text.startswith(self._shown):
-            # Bytes that were text have become none by what followed (byte fallback decodes a run of bytes as one), or the
-            # prompt ends inside a character. Released text stays; the tokens behind it are decoded alone.
+            # Bytes that were text have become none by what followed (byte fallback decodes a run of
+            # bytes as one), or the prompt ends inside a character. Released text stays; the tokens
+            # behind it are decoded alone.
             text = self._shown[: self._marked] + self._decode(self._ids[self._mark :], self._skip)
         return text
 

@@ -1,6 +1,8 @@
-"""The director's process: `python -P -m thespis.actors.director --run-dir DIR`, a `DirectorConfig` as JSON line on stdin.
+"""The director's process: `python -P -m thespis.actors.director --run-dir DIR`, a `DirectorConfig`
+as JSON line on stdin.
 
-stdin stays open for as long as the face that started it wants the engine; stdout carries `Announcement` lines.
+stdin stays open for as long as the face that started it wants the engine; stdout carries
+`Announcement` lines.
 """
 
 import argparse

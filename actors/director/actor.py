@@ -1,4 +1,5 @@
-"""The director: starts every process, introduces them to each other, replaces the dead, ends all in order.
+"""The director: starts every process, introduces them to each other, replaces the dead, ends all in
+order.
 
 It does no risky work and holds no request: everything it knows can be seen in `Status`.
 """
@@ -53,7 +54,8 @@ from .supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 HASTEN_SECONDS = 1.0
-"""Signals that come sooner belong to the first: a closed terminal sends two, a service manager one to each process."""
+"""Signals that come sooner belong to the first: a closed terminal sends two, a service manager one
+to each process."""
 
 
 class Director:
@@ -72,10 +74,18 @@ class Director:
         self._loop = asyncio.get_running_loop()
         self._mailbox = Mailbox(run_dir, self._hear)
         self.supervisor = Supervisor(
-            config, run_dir, self.parts.members, preload_for(config), janitor, self._gone, self.give_up
+            config,
+            run_dir,
+            self.parts.members,
+            preload_for(config),
+            janitor,
+            self._gone,
+            self.give_up,
         )
         self.roster = self.supervisor.roster
-        self._clients = Clients(self.roster, self.supervisor, self.parts.share, self.send, self._client_left)
+        self._clients = Clients(
+            self.roster, self.supervisor, self.parts.share, self.send, self._client_left
+        )
         self._stats = StatsCollector(self.roster, self.send, self._answer_status)
         self._resets = Resets(self.roster, self.send, self._mailbox.answer)
         self._early: list[tuple[Hello, bytes]] = []
@@ -93,7 +103,9 @@ class Director:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             self._loop.add_signal_handler(number, self._asked_to_stop, number)
         if self.config.face_pid is not None:
-            self.supervisor.watcher.watch(self.config.face_pid, lambda pid, status: self.face_gone(), ours=False)
+            self.supervisor.watcher.watch(
+                self.config.face_pid, lambda pid, status: self.face_gone(), ours=False
+            )
         self._mailbox.open()
         if self.config.facts is not None:
             self._know(self.config.facts, None)
@@ -152,7 +164,9 @@ class Director:
         self._mailbox.drain()  # who has spoken is not silent
         now = self._loop.time()
         self.supervisor.check_leases(late=now - before)
-        period = min(1.0, self.config.engine.lease_seconds / 8)  # what is silent is found at most so much later
+        period = min(
+            1.0, self.config.engine.lease_seconds / 8
+        )  # what is silent is found at most so much later
         self._loop.call_later(period, self._tick, now + period)
 
     # messages
@@ -204,7 +218,8 @@ class Director:
                 self._end_stalled(role, epoch)
 
     def _hear_fatal(self, role: str, epoch: int, text: str) -> None:
-        """Before the engine was ready this ends it. Later it is one more death; the text is shown if the role is given up."""
+        """Before the engine was ready this ends it. Later it is one more death; the text is shown
+        if the role is given up."""
         member = self._member(role, epoch, dead=True)
         if member is not None:
             member.fatal = text
@@ -212,9 +227,14 @@ class Director:
                 self.give_up(text)
 
     def _member(self, role: str, epoch: int, dead: bool = False) -> Member | None:
-        """The incarnation that speaks. `dead`: also one not replaced yet, as its last words may come after its death."""
+        """The incarnation that speaks. `dead`: also one not replaced yet, as its last words may
+        come after its death."""
         member = self.roster.members.get(role)
-        return member if member is not None and member.epoch == epoch and (dead or member.state != "gone") else None
+        return (
+            member
+            if member is not None and member.epoch == epoch and (dead or member.state != "gone")
+            else None
+        )
 
     def _hear_hello(self, hello: Hello, identity: bytes) -> None:
         """Who comes before its part is known waits for it."""
@@ -239,16 +259,23 @@ class Director:
     def _greet(self, hello: Hello, identity: bytes) -> Welcome | Refused:
         if hello.version != VERSION:
             return Refused(
-                f"{hello.role} speaks version {hello.version} of the protocol, the engine speaks version {VERSION}. {MEND}"
+                f"{hello.role} speaks version {hello.version} of the protocol, the engine speaks "
+                f"version {VERSION}. {MEND}"
             )
         if self.supervisor.closing or (self._over.is_set() and kind_of(hello.role) == CLIENT):
             return Refused("The engine is ending.")
         if kind_of(hello.role) == CLIENT:
-            return self._clients.admit(hello, identity) or Welcome(self.parts.of(CLIENT), self._clients.share)
+            return self._clients.admit(hello, identity) or Welcome(
+                self.parts.of(CLIENT), self._clients.share
+            )
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
-            return Refused(f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place.")
-        if member.pid is None and is_child(hello.pid):  # quicker than the zygote's report, or the zygote died before that
+            return Refused(
+                f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place."
+            )
+        if member.pid is None and is_child(
+            hello.pid
+        ):  # quicker than the zygote's report, or the zygote died before that
             self.supervisor.adopt(hello.role, hello.epoch, hello.pid)
         if member.pid != hello.pid:
             return Refused(f"{hello.role}.{hello.epoch} cannot be watched now.")
@@ -267,7 +294,9 @@ class Director:
             self._clients.give_up(role, client)
 
     def _ready(self, ready: Ready) -> None:
-        one: Member | ClientRecord | None = self._member(ready.role, ready.epoch) or self.roster.clients.get(ready.role)
+        one: Member | ClientRecord | None = self._member(
+            ready.role, ready.epoch
+        ) or self.roster.clients.get(ready.role)
         if one is None or one.pid is None or one.epoch != ready.epoch:
             log.info("%s.%d is ready too late", ready.role, ready.epoch)
             return
@@ -307,7 +336,8 @@ class Director:
             roles={role: member.state for role, member in members.items()},
             stats=dict(self.roster.stats),
             pids={role: pid for role, pid in pids.items() if pid is not None},
-            restarts={role: member.restarts for role, member in members.items()} | {"zygote": self.supervisor.zygote.restarts},
+            restarts={role: member.restarts for role, member in members.items()}
+            | {"zygote": self.supervisor.zygote.restarts},
             fatal=ended or self.fatal,
             gave_up=self.fatal is not None,
         )

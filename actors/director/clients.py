@@ -1,4 +1,5 @@
-"""The clients of an engine: who is let in, what share of it each has, and how one leaves. They are watched, never restarted."""
+"""The clients of an engine: who is let in, what share of it each has, and how one leaves. They are
+watched, never restarted."""
 
 import logging
 from collections.abc import Callable
@@ -27,7 +28,13 @@ class Clients:
         left: Callable[[str, int], None],
     ) -> None:
         """`whole`: what all of them may hold together."""
-        self._roster, self._supervisor, self._whole, self._send, self._left = roster, supervisor, whole, send, left
+        self._roster, self._supervisor, self._whole, self._send, self._left = (
+            roster,
+            supervisor,
+            whole,
+            send,
+            left,
+        )
 
     def find(self, role: str, epoch: int) -> ClientRecord | None:
         client = self._roster.clients.get(role)
@@ -41,14 +48,18 @@ class Clients:
     def admit(self, hello: Hello, identity: bytes) -> Refused | None:
         """None: it is in, and the others have been told their new share."""
         if hello.role in self._roster.clients:
-            return Refused(f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already.")
+            return Refused(
+                f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already."
+            )
         client = ClientRecord(hello.epoch, hello.pid, identity)
         try:
             client.watch = self._supervisor.watcher.watch(
                 hello.pid, lambda pid, status: self._gone(hello.role, client), ours=False
             )
         except OSError as error:
-            return Refused(f"The engine can take no other client now ({error.strerror}); try again.")
+            return Refused(
+                f"The engine can take no other client now ({error.strerror}); try again."
+            )
         self._roster.clients[hello.role] = client
         self._reshare(besides=hello.role)
         return None
@@ -56,7 +67,9 @@ class Clients:
     def leave(self, role: str, epoch: int, identity: bytes) -> None:
         """Of its own accord."""
         client = self.find(role, epoch)
-        if client is not None and client.identity == identity:  # not the one whose name it was refused for
+        if (
+            client is not None and client.identity == identity
+        ):  # not the one whose name it was refused for
             self._forget(role, client)
 
     def drained(self, role: str, epoch: int) -> None:
@@ -66,7 +79,8 @@ class Clients:
             self._supervisor.changed.set()
 
     def give_up(self, role: str, client: ClientRecord) -> None:
-        """It does not read what it is sent: it is told, when it reads again. One in a process of ours is ended with that."""
+        """It does not read what it is sent: it is told, when it reads again. One in a process of
+        ours is ended with that."""
         if (host := self._supervisor.host_of(client.pid)) is not None:
             self._supervisor.end_silent(host.role, host.epoch, HANGS)
             return

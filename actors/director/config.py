@@ -27,20 +27,24 @@ MODULES: dict[str, str] = {
     GPU_RUNNER: "thespis.actors.gpu_runner.actor",
     DETOKENIZER: "thespis.actors.detokenizer.actor",
 }
-"""By kind of role; each module has `main(launch: Launch) -> None`. The HTTP frontend's comes with the configuration."""
+"""By kind of role; each module has `main(launch: Launch) -> None`. The HTTP frontend's comes with
+the configuration."""
 
 FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER)
 """These need torch or transformers and are forked from the zygote, which has imported them once."""
 
 
 class DirectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Comes as one line of JSON on the director's stdin, which then stays open for as long as the face wants the engine."""
+    """Comes as one line of JSON on the director's stdin, which then stays open for as long as the
+    face wants the engine."""
 
     engine: EngineConfig
     server: ServerConfig | None = None
-    """Given: the HTTP frontend is a child of the director, and the engine ends at SIGTERM, not with its last client."""
+    """Given: the HTTP frontend is a child of the director, and the engine ends at SIGTERM, not with
+    its last client."""
     modules: dict[str, str] = {}
-    """Replaces entries of `MODULES`, by role or by kind, and names that of the HTTP frontend, where there is one."""
+    """Replaces entries of `MODULES`, by role or by kind, and names that of the HTTP frontend, where
+    there is one."""
     forked: tuple[str, ...] | None = None
     """Kinds that the zygote forks; None: those of `FORKED` whose module was not replaced."""
     preload: tuple[str, ...] | None = None
@@ -69,5 +73,6 @@ class Announcement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of JSON on the director's stdout, for the face that started it."""
 
     event: str
-    """`ready`; `fatal` with the reason; `staying`: the face has let go, others still use the engine."""
+    """`ready`; `fatal` with the reason; `staying`: the face has let go, others still use the
+    engine."""
     text: str = ""

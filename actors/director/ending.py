@@ -1,4 +1,5 @@
-"""How an engine ends: what was accepted finishes first, then everybody stops, then whoever is left is killed."""
+"""How an engine ends: what was accepted finishes first, then everybody stops, then whoever is left
+is killed."""
 
 import asyncio
 import logging
@@ -50,9 +51,13 @@ async def end_in_order(director: Ending) -> None:
     status = director.status(ended=director.fatal or ENDED)
     for client in director.roster.clients.values():
         director.send(client, status)
-    await _end_http(director, LAST_WORDS_SECONDS)  # before the others: it tells its callers what it heard just now
+    await _end_http(
+        director, LAST_WORDS_SECONDS
+    )  # before the others: it tells its callers what it heard just now
     if director.config.server is not None and director.config.server.listen_fd is not None:
-        os.close(director.config.server.listen_fd)  # nobody answers there any more, so nobody need wait
+        os.close(
+            director.config.server.listen_fd
+        )  # nobody answers there any more, so nobody need wait
     for member in supervisor.alive:
         if member.state == "ready":
             director.send(member, Stop())
@@ -64,12 +69,15 @@ async def end_in_order(director: Ending) -> None:
         if member.pid is not None:
             log.warning("%s did not stop and is killed", member.role)
             kill(member.pid)
-    await _until(director, lambda: not supervisor.alive and supervisor.zygote.pid is None, REAP_SECONDS)
+    await _until(
+        director, lambda: not supervisor.alive and supervisor.zygote.pid is None, REAP_SECONDS
+    )
     reap_all()
 
 
 async def _drain(director: Ending, seconds: float) -> None:
-    """No client submits anything new; what was accepted has `seconds` to finish, and who dies meanwhile is replaced."""
+    """No client submits anything new; what was accepted has `seconds` to finish, and who dies
+    meanwhile is replaced."""
     deadline = asyncio.get_running_loop().time() + seconds
     clients = director.roster.clients
     for client in clients.values():
@@ -93,8 +101,11 @@ async def _end_http(director: Ending, seconds: float, hasten: bool = False) -> N
         await _until(director, lambda: http.pid is None, seconds, hasten)
 
 
-async def _until(director: Ending, done: Callable[[], bool], seconds: float, hasten: bool = False) -> None:
-    """Wait for deaths until `done`, at most `seconds`; with `hasten` a second signal ends the wait."""
+async def _until(
+    director: Ending, done: Callable[[], bool], seconds: float, hasten: bool = False
+) -> None:
+    """Wait for deaths until `done`, at most `seconds`; with `hasten` a second signal ends the
+    wait."""
     changed = director.supervisor.changed
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,5 @@
-"""Why a process ended: of its own accord, or by a signal from outside. Work in hand can be to blame only for the first."""
+"""Why a process ended: of its own accord, or by a signal from outside. Work in hand can be to blame
+only for the first."""
 
 import os
 import re
@@ -6,12 +7,14 @@ import signal
 from pathlib import Path
 
 _OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
-"""Nothing that a process computes sends it one of these, but for the kernel's SIGKILL when memory is short."""
+"""Nothing that a process computes sends it one of these, but for the kernel's SIGKILL when memory
+is short."""
 
 
 def is_outside(status: int | None, silent: bool, stopped: bool, out_of_memory: bool) -> bool:
-    """`status`: of waitpid. `silent`: the director killed it because its lease had ended; `stopped`: then it was found
-    stopped by a signal. `out_of_memory`: the kernel killed somebody for memory since the last death."""
+    """`status`: of waitpid. `silent`: the director killed it because its lease had ended;
+    `stopped`: then it was found stopped by a signal. `out_of_memory`: the kernel killed somebody
+    for memory since the last death."""
     if silent:
         return stopped
     return was_killed(status) and not (os.WTERMSIG(status or 0) == signal.SIGKILL and out_of_memory)

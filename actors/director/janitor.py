@@ -1,8 +1,10 @@
-"""The janitor: outlives the director by a moment, so that nothing of a run is left behind after any end of it.
+"""The janitor: outlives the director by a moment, so that nothing of a run is left behind after any
+end of it.
 
-Forked from the director: the first before it has a thread or a socket, a later one closes what it inherits and calls nothing
-but the kernel. It blocks on a pipe whose other end only the director holds: each line is the pid of a new process of the run;
-the end of the pipe is the end of the director, in order or by kill -9.
+Forked from the director: the first before it has a thread or a socket, a later one closes what it
+inherits and calls nothing but the kernel. It blocks on a pipe whose other end only the director
+holds: each line is the pid of a new process of the run; the end of the pipe is the end of the
+director, in order or by kill -9.
 """
 
 import contextlib
@@ -82,7 +84,8 @@ def _follow(pipe: int) -> set[int]:
 
 
 def _outlive(alive: set[int], deadline: float) -> None:
-    """Wait until all of `alive` have ended, at most until `deadline`; those that ended are taken out."""
+    """Wait until all of `alive` have ended, at most until `deadline`; those that ended are taken
+    out."""
     poller = select.poll()
     for handle in alive:
         poller.register(handle, select.POLLIN)

@@ -1,4 +1,5 @@
-"""The director's end of its janitor: it is told of every process, replaced when it ends or is stopped, and not relied upon."""
+"""The director's end of its janitor: it is told of every process, replaced when it ends or is
+stopped, and not relied upon."""
 
 import asyncio
 import logging
@@ -97,7 +98,11 @@ class JanitorKeeper:
 
     def _put_off(self, watcher: ProcessWatcher, error: OSError) -> None:
         if not self._told:
-            log.error("the janitor cannot be started now (%s); again every %g s", error.strerror, RETRY_SECONDS)
+            log.error(
+                "the janitor cannot be started now (%s); again every %g s",
+                error.strerror,
+                RETRY_SECONDS,
+            )
         self._told = True
         self._forget()
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._remake, watcher)
@@ -109,7 +114,8 @@ class JanitorKeeper:
 
 
 def _has_finished(pid: int) -> bool:
-    """Whether a janitor, whose pipe has been closed, does its work and ends; if not it is killed and reaped."""
+    """Whether a janitor, whose pipe has been closed, does its work and ends; if not it is killed
+    and reaped."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:

@@ -1,9 +1,10 @@
 """Who is silent for too long, and who was only given no time to speak. Pure.
 
-A lease is counted in time in which its holder could have spoken. Time does not count in which one of its threads waited for a
-CPU or for its own pages to be read, in which the director itself could not listen, or, for one lease at most, in which most
-others were silent too. So a process that hangs, sleeps or is stopped is found when its lease ends; one that spins is found when
-it has had a lease's worth of CPU; one that is starved is left alone, since a successor would be starved as well.
+A lease is counted in time in which its holder could have spoken. Time does not count in which one
+of its threads waited for a CPU or for its own pages to be read, in which the director itself could
+not listen, or, for one lease at most, in which most others were silent too. So a process that
+hangs, sleeps or is stopped is found when its lease ends; one that spins is found when it has had a
+lease's worth of CPU; one that is starved is left alone, since a successor would be starved as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,8 @@ from ..kernel.link import HEART
 from .threads import Thread, Threads
 
 SUSPECT = 1 / 3
-"""After this part of its lease the kernel is asked about a silent process, and from then on at each look."""
+"""After this part of its lease the kernel is asked about a silent process, and from then on at each
+look."""
 CROWD = 3
 """So many silent processes, if they are the most, have something in common."""
 
@@ -33,7 +35,8 @@ class Lease:
     told: bool = False
     """The log says already that it is starved."""
     condemned: bool = False
-    """It was found silent, and is being killed: one that the kernel holds may take its time to die."""
+    """It was found silent, and is being killed: one that the kernel holds may take its time to
+    die."""
 
     def renew(self, now: float) -> None:
         self.heard, self.spared, self.crowded, self.seen = now, 0.0, 0.0, None
@@ -66,7 +69,8 @@ class Judgement:
 
 
 class LeaseCourt:
-    """Judges all holders together, every few tenths of a second. `look`: the threads of a process, by its pid."""
+    """Judges all holders together, every few tenths of a second. `look`: the threads of a process,
+    by its pid."""
 
     def __init__(self, look: Callable[[int], Threads], own_pid: int, now: float) -> None:
         self._look, self._own_pid = look, own_pid
@@ -91,7 +95,9 @@ class LeaseCourt:
         silent = [holder for holder in suspects if holder.lease.silence(now) > holder.patience]
         for holder in silent:
             holder.lease.condemned = True
-        starved = [holder for holder in suspects if holder not in silent and _is_starved(holder, now)]
+        starved = [
+            holder for holder in suspects if holder not in silent and _is_starved(holder, now)
+        ]
         return Judgement(silent, starved, not suspects)
 
     def _own_wait(self, wanted: bool, seconds: float) -> float:
@@ -125,9 +131,11 @@ def has_heart(threads: Threads) -> bool:
 
 
 def withheld(before: Threads, after: Threads, seconds: float) -> float:
-    """Of the last `seconds`, how many the process wanted to run for and was kept from it: those of its most delayed thread,
-    since any of them may hold what the one that speaks needs."""
-    return max((_withheld(before.get(tid), thread, seconds) for tid, thread in after.items()), default=0.0)
+    """Of the last `seconds`, how many the process wanted to run for and was kept from it: those of
+    its most delayed thread, since any of them may hold what the one that speaks needs."""
+    return max(
+        (_withheld(before.get(tid), thread, seconds) for tid, thread in after.items()), default=0.0
+    )
 
 
 def _withheld(before: Thread | None, after: Thread, seconds: float) -> float:
@@ -136,6 +144,8 @@ def _withheld(before: Thread | None, after: Thread, seconds: float) -> float:
     waited = after.waited - before.waited
     if before.state == after.state == "R":  # a wait that has not ended yet is not counted yet
         waited = max(waited, seconds - (after.ran - before.ran))
-    if after.state == "D" and after.faults > before.faults:  # memory is short, and its pages come back one by one
+    if (
+        after.state == "D" and after.faults > before.faults
+    ):  # memory is short, and its pages come back one by one
         waited = seconds
     return min(max(waited, 0.0), seconds)

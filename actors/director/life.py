@@ -32,7 +32,9 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
     sweep_stale_runs(run_dir.parent)
     config = msgspec.json.decode(line, type=DirectorConfig)
     if config.python_path:
-        os.environ["PYTHONPATH"] = os.pathsep.join([*config.python_path, *filter(None, [os.environ.get("PYTHONPATH")])])
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            [*config.python_path, *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
     if config.server is not None and config.server.listen_fd is not None:
         os.set_inheritable(config.server.listen_fd, False)
 
@@ -44,13 +46,16 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
         try:
             return await director.run()
         finally:
-            hold_group_signals()  # a loop that closes takes its handlers away, and one more signal would kill what tidies up
+            # a loop that closes takes its handlers away, and one more signal would kill what tidies
+            # up
+            hold_group_signals()
 
     return asyncio.run(direct())
 
 
 def _face_speaks(loop: asyncio.AbstractEventLoop, director: Director) -> None:
-    """Whatever comes after the configuration, a line or the end of the pipe, says that the face lets go."""
+    """Whatever comes after the configuration, a line or the end of the pipe, says that the face
+    lets go."""
     os.read(_FACE, 4096)
     loop.remove_reader(_FACE)
     director.face_gone()

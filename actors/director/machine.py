@@ -1,4 +1,5 @@
-"""What this machine has, found out without importing torch, and the settings that no process of it could follow."""
+"""What this machine has, found out without importing torch, and the settings that no process of it
+could follow."""
 
 import os
 from importlib.util import find_spec
@@ -16,7 +17,8 @@ CPU_FACTS = Path("/proc/cpuinfo")
 _BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """How the kernel names units for it: of x86, and of ARM."""
 _CACHES = ("encoder_cache_gb", "mm_processor_cache_gb", "max_media_gb")
-"""Bounds of memory that is taken as it is needed. Their defaults fit every machine, as a small one never fills them."""
+"""Bounds of memory that is taken as it is needed. Their defaults fit every machine, as a small one
+never fills them."""
 
 
 class Machine(NamedTuple):
@@ -33,7 +35,8 @@ def this_machine() -> Machine:
 
 
 def no_cuda() -> str | None:
-    """Why there is no GPU to compute on: none is shown, it is hidden, or the installed torch cannot use one."""
+    """Why there is no GPU to compute on: none is shown, it is hidden, or the installed torch cannot
+    use one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every GPU"
     if not any(DEVICES.glob("nvidia[0-9]*")):
@@ -48,19 +51,27 @@ def no_cuda() -> str | None:
 
 
 def refuse_impossible(config: EngineConfig, machine: Machine) -> None:
-    """Raises EngineError for settings that nothing on this machine could follow: one sentence, before a process starts."""
+    """Raises EngineError for settings that nothing on this machine could follow: one sentence,
+    before a process starts."""
     if config.device == "cuda" and machine.no_cuda is not None:
-        raise EngineError(f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or leave it out.")
+        raise EngineError(
+            f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or "
+            f"leave it out."
+        )
     for name in ("allowed_local_media_path", "media_cache"):
         _check_folder(name, getattr(config, name), must_exist=name == "allowed_local_media_path")
     for name in _CACHES:
         value = getattr(config, name)
         if value * GIB > machine.memory and value > getattr(EngineConfig(), name):
-            raise EngineError(f"{name}={value:g} is more than this machine's memory of {machine.memory / GIB:.1f} GiB.")
+            raise EngineError(
+                f"{name}={value:g} is more than this machine's memory of "
+                f"{machine.memory / GIB:.1f} GiB."
+            )
 
 
 def refuse_too_large(config: EngineConfig, runner: RunnerConfig, memory: int) -> None:
-    """The KV cache and the weights are taken at once and whole. Raises EngineError where they are more than `memory` bytes."""
+    """The KV cache and the weights are taken at once and whole. Raises EngineError where they are
+    more than `memory` bytes."""
     if runner.device != "cpu" or runner.room is None:
         return
     itemsize = 4 if runner.dtype == "float32" else 2
@@ -70,14 +81,25 @@ def refuse_too_large(config: EngineConfig, runner: RunnerConfig, memory: int) ->
         advice = "choose a smaller model"
         if itemsize == 4 and weights < 2 * memory:
             advice = "choose dtype='bfloat16'"
-        elif runner.quantization is None and weights_in_memory(runner.model, itemsize, "int8") < memory:
+        elif (
+            runner.quantization is None
+            and weights_in_memory(runner.model, itemsize, "int8") < memory
+        ):
             advice = "choose quantization='int8'"
-        text = f"The weights take {_gib(weights)} as {runner.dtype}, and this machine has {_gib(memory)} of memory: {advice}."
+        text = (
+            f"The weights take {_gib(weights)} as {runner.dtype}, and this machine has "
+            f"{_gib(memory)} of memory: {advice}."
+        )
         raise EngineError(text)
     if cache + weights > memory:
-        given = "lower kv_cache_gb" if config.kv_cache_gb is not None else "lower block_size, max_model_len or max_num_seqs"
+        given = (
+            "lower kv_cache_gb"
+            if config.kv_cache_gb is not None
+            else "lower block_size, max_model_len or max_num_seqs"
+        )
         raise EngineError(
-            f"The KV cache takes {_gib(cache)} beside weights of {_gib(weights)}, and this machine has {_gib(memory)} of "
+            f"The KV cache takes {_gib(cache)} beside weights of {_gib(weights)}, and this "
+            f"machine has {_gib(memory)} of "
             f"memory: {given}."
         )
 
@@ -97,7 +119,8 @@ def _check_folder(name: str, given: str | None, must_exist: bool) -> None:
 
 
 def _bfloat16() -> bool:
-    """False where the kernel does not say what its CPU can do: products are then slower than those of float32."""
+    """False where the kernel does not say what its CPU can do: products are then slower than those
+    of float32."""
     try:
         text = CPU_FACTS.read_text("ascii", "replace")
     except OSError:

@@ -1,4 +1,5 @@
-"""The director's socket: what processes and clients say comes in, what they are told goes out. Sends never wait."""
+"""The director's socket: what processes and clients say comes in, what they are told goes out.
+Sends never wait."""
 
 import asyncio
 import logging
@@ -22,7 +23,8 @@ MEND = "Install the same version of thespis on both sides, then start the engine
 
 
 class Mailbox:
-    """`hear` gets each message, with the identity of the link that it came by. Bound at once, read from `open` on."""
+    """`hear` gets each message, with the identity of the link that it came by. Bound at once, read
+    from `open` on."""
 
     def __init__(self, run_dir: Path, hear: Callable[[bytes, Any], None]) -> None:
         self._hear = hear
@@ -63,7 +65,9 @@ class Mailbox:
                 message = self._decoder.decode(frames[-1])
             except WireError:
                 log.warning("%r sends what is no message of protocol %d", frames[0], VERSION)
-                text = f"The engine speaks version {VERSION} of its protocol, and this is none. {MEND}"
+                text = (
+                    f"The engine speaks version {VERSION} of its protocol, and this is none. {MEND}"
+                )
                 self.answer(frames[0], Refused(text))
                 continue
             self._hear(frames[0], message)

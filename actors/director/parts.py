@@ -22,23 +22,33 @@ class Parts:
         self._division: Division | None = None
         self.share = share_of(config.engine)
         first = () if config.facts is not None else (FACTS,)
-        self.members = [*first, *actors_of(config.engine), *(() if config.server is None else (HTTP,))]
+        self.members = [
+            *first,
+            *actors_of(config.engine),
+            *(() if config.server is None else (HTTP,)),
+        ]
 
     @property
     def known(self) -> bool:
         return self._division is not None
 
     def divide(self, model: ModelFacts, gpu_bytes: int | None) -> None:
-        """Raises EngineError for settings that contradict the model, or that this machine has no memory for."""
+        """Raises EngineError for settings that contradict the model, or that this machine has no
+        memory for."""
         config, machine = self._config, this_machine()
         cuda = machine.no_cuda is None
-        memory = machine.memory if gpu_bytes is None else int(gpu_bytes * config.engine.gpu_memory_utilization)
+        memory = (
+            machine.memory
+            if gpu_bytes is None
+            else int(gpu_bytes * config.engine.gpu_memory_utilization)
+        )
         division = divide(config.engine, model, cuda, config.server, memory, machine.bfloat16)
         runner = division.roles[GPU_RUNNER]
         assert isinstance(runner, RunnerConfig)
         refuse_too_large(config.engine, runner, machine.memory)
         log.info(
-            "weights stored as %s%s are computed with in %s on %s, by %d threads (%d while the encoder computes, too)",
+            "weights stored as %s%s are computed with in %s on %s, by %d threads (%d while the "
+            "encoder computes, too)",
             model.dtype,
             " and held in eight bits" if runner.quantization == "int8" else "",
             runner.dtype,
@@ -50,7 +60,8 @@ class Parts:
             log.info("not as usual: %s", "; ".join(switches))
         if config.engine.max_model_len is None and division.max_model_len < model.context:
             log.info(
-                "max_model_len is %d of the model's %d tokens: one longer sequence would take over half of the memory; "
+                "max_model_len is %d of the model's %d tokens: one longer sequence would take "
+                "over half of the memory; "
                 "set it to have more",
                 division.max_model_len,
                 model.context,
@@ -58,7 +69,8 @@ class Parts:
         step = config.engine.max_num_batched_tokens
         if step is not None and runner.max_batched_tokens > step:
             log.info(
-                "a step may have max_model_len=%d tokens and not max_num_batched_tokens=%d: every token of a prompt sees all "
+                "a step may have max_model_len=%d tokens and not max_num_batched_tokens=%d: "
+                "every token of a prompt sees all "
                 "others, so it is computed in one step; set max_model_len to have shorter ones",
                 runner.max_batched_tokens,
                 step,
@@ -76,11 +88,15 @@ class Parts:
 
 
 def _switches(engine: EngineConfig) -> list[str]:
-    """What was asked for that changes how answers are computed, and how fast, for whoever reads a log later."""
+    """What was asked for that changes how answers are computed, and how fast, for whoever reads a
+    log later."""
     guess = speculation(engine.speculative_config)
     said = {
         "deterministic, every sequence and item is computed alone": engine.deterministic,
-        f"speculative decoding, at most {guess.num_speculative_tokens if guess else 0} tokens are guessed": guess,
-        "no native kernels, torch's own operations are used in their place": not engine.native_kernels,
+        f"speculative decoding, at most {guess.num_speculative_tokens if guess else 0} tokens "
+        f"are guessed": guess,
+        "no native kernels, torch's own operations are used in their place": (
+            not engine.native_kernels
+        ),
     }
     return [text for text, on in said.items() if on]

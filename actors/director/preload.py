@@ -11,5 +11,9 @@ def preload_for(config: DirectorConfig) -> list[str]:
     """Modules for the zygote, heaviest first; []: no zygote is needed."""
     if config.preload is not None:
         return list(config.preload)
-    forked = [kind for kind in FORKED if config.is_forked(kind) and (kind != FACTS or config.facts is None)]
+    forked = [
+        kind
+        for kind in FORKED
+        if config.is_forked(kind) and (kind != FACTS or config.facts is None)
+    ]
     return ["torch", RUNTIME, *(MODULES[kind] for kind in forked)] if forked else []

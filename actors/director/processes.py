@@ -1,4 +1,5 @@
-"""Starting processes and learning of their end: the only file of the director that forks, waits and kills."""
+"""Starting processes and learning of their end: the only file of the director that forks, waits and
+kills."""
 
 import asyncio
 import logging
@@ -24,7 +25,8 @@ Ended = Callable[[int, int | None], None]
 
 
 class ProcessWatcher:
-    """Death is a file descriptor: waits for any number of processes and reaps those that are ours."""
+    """Death is a file descriptor: waits for any number of processes and reaps those that are
+    ours."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -33,9 +35,11 @@ class ProcessWatcher:
         """The director's own that are watched."""
 
     def watch(self, pid: int, ended: Ended, ours: bool = True) -> int:
-        """Call `ended` when `pid` has ended; returns a handle for `forget`. `ours`: reap it, once per process.
+        """Call `ended` when `pid` has ended; returns a handle for `forget`. `ours`: reap it, once
+        per process.
 
-        Raises OSError where there is no file to watch it with: it has been killed and reaped then, if it is ours.
+        Raises OSError where there is no file to watch it with: it has been killed and reaped then,
+        if it is ours.
         """
         try:
             with ExitStack() as opened:
@@ -68,7 +72,8 @@ class ProcessWatcher:
         ended(pid, os.waitpid(pid, os.WNOHANG)[1] if ours else None)
 
     def reap_strangers(self) -> None:
-        """Children that nobody watches: those of actors that have died, and what a zygote made and had no time to report."""
+        """Children that nobody watches: those of actors that have died, and what a zygote made and
+        had no time to report."""
         while (pid := _ended_child()) is not None and pid not in self.children:
             os.waitpid(pid, 0)
 
@@ -107,12 +112,22 @@ def reap_all() -> None:
         return
 
 
-def spawn(module: str, arguments: Sequence[str], *, stdin: int, stdout: int, extra: dict[str, str] | None = None) -> int:
-    """An interpreter of its own that runs `module`; returns its pid. Without -P the user's `queue.py` could win."""
+def spawn(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    stdin: int,
+    stdout: int,
+    extra: dict[str, str] | None = None,
+) -> int:
+    """An interpreter of its own that runs `module`; returns its pid. Without -P the user's
+    `queue.py` could win."""
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     command = [sys.executable, "-P", "-m", module, *arguments]
     with group_signals_held():
-        return os.posix_spawn(sys.executable, command, {**os.environ, **(extra or {})}, file_actions=actions)
+        return os.posix_spawn(
+            sys.executable, command, {**os.environ, **(extra or {})}, file_actions=actions
+        )
 
 
 ONE_TEXT_AT_A_TIME = {"TOKENIZERS_PARALLELISM": "false"}
@@ -120,13 +135,16 @@ ONE_TEXT_AT_A_TIME = {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
-    """An actor with an interpreter of its own. `inherit`: a descriptor that it, and no other, gets under the same number."""
+    """An actor with an interpreter of its own. `inherit`: a descriptor that it, and no other, gets
+    under the same number."""
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if inherit is not None:
             os.set_inheritable(inherit, True)
         arguments = [msgspec.json.encode(launch).decode()]
-        return spawn("thespis.actors.kernel.entry", arguments, stdin=null, stdout=2, extra=ONE_TEXT_AT_A_TIME)
+        return spawn(
+            "thespis.actors.kernel.entry", arguments, stdin=null, stdout=2, extra=ONE_TEXT_AT_A_TIME
+        )
     finally:
         os.close(null)
         if inherit is not None:
@@ -134,14 +152,19 @@ def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
 
 
 class Zygote:
-    """The director's end of a zygote and its standby. Orders may be given before it has finished its imports.
+    """The director's end of a zygote and its standby. Orders may be given before it has finished
+    its imports.
 
-    `forked` is told role, epoch and pid of each process made, `stands_by` the pid of each standby. Raises OSError where the
-    machine gives no process or no file for it.
+    `forked` is told role, epoch and pid of each process made, `stands_by` the pid of each standby.
+    Raises OSError where the machine gives no process or no file for it.
     """
 
     def __init__(
-        self, model: str, preload: Sequence[str], forked: Callable[[str, int, int], None], stands_by: Callable[[int], None]
+        self,
+        model: str,
+        preload: Sequence[str],
+        forked: Callable[[str, int, int], None],
+        stands_by: Callable[[int], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._forked, self._stands_by = forked, stands_by
@@ -193,8 +216,8 @@ class Zygote:
         self._order(b"")
 
     def promote(self) -> list[Launch] | None:
-        """After its end: the standby is the zygote now. Returns the orders that were not answered, which are void; None where
-        there is no standby."""
+        """After its end: the standby is the zygote now. Returns the orders that were not answered,
+        which are void; None where there is no standby."""
         self._hear()
         if self.standby is None:
             return None

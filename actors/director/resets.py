@@ -1,4 +1,5 @@
-"""Caches that a client wants emptied: which actors have a part of them, and whose confirmation is missing. No socket here."""
+"""Caches that a client wants emptied: which actors have a part of them, and whose confirmation is
+missing. No socket here."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from ...protocol.topology import ENCODER_CACHE, PREPROCESSOR, SCHEDULER
 from ...protocol.wire import Message
 from .roster import Member, Roster
 
-HELD_BY: dict[Cache, tuple[str, ...]] = {"media": (PREPROCESSOR, ENCODER_CACHE), "prefix": (SCHEDULER,)}
+HELD_BY: dict[Cache, tuple[str, ...]] = {
+    "media": (PREPROCESSOR, ENCODER_CACHE),
+    "prefix": (SCHEDULER,),
+}
 """The actors whose memory a cache is. One that dies has emptied its part."""
 PATIENCE_SECONDS = 20.0
 """An actor's handlers take far less. The asker waits longer, so that it hears who was too slow."""
@@ -29,7 +33,10 @@ class Resets:
     """Each asker hears once: when all have confirmed or died, or after `PATIENCE_SECONDS`."""
 
     def __init__(
-        self, roster: Roster, send: Callable[[Member, Message], None], answer: Callable[[bytes, Message], None]
+        self,
+        roster: Roster,
+        send: Callable[[Member, Message], None],
+        answer: Callable[[bytes, Message], None],
     ) -> None:
         self._roster, self._send, self._answer = roster, send, answer
         self._loop = asyncio.get_running_loop()
@@ -38,9 +45,17 @@ class Resets:
 
     def ask(self, identity: bytes, message: AskReset) -> None:
         self._number += 1
-        members = [self._roster.members[role] for role in HELD_BY[message.cache] if role in self._roster.members]
-        ready = [member for member in members if member.state == "ready"]  # the others have nothing yet
-        self._open[self._number] = _Asked(identity, message.number, {member.role for member in ready})
+        members = [
+            self._roster.members[role]
+            for role in HELD_BY[message.cache]
+            if role in self._roster.members
+        ]
+        ready = [
+            member for member in members if member.state == "ready"
+        ]  # the others have nothing yet
+        self._open[self._number] = _Asked(
+            identity, message.number, {member.role for member in ready}
+        )
         for member in ready:
             self._send(member, Reset(self._number, message.cache))
         self._loop.call_later(PATIENCE_SECONDS, self._close, self._number)

@@ -1,4 +1,5 @@
-"""The director's records: which process has which role, which are ready, how often each was restarted. Pure."""
+"""The director's records: which process has which role, which are ready, how often each was
+restarted. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from .leases import Holder, Lease
 
 RoleState = Literal["starting", "ready", "gone"]
 STARTING_LEASES = 4
-"""A library that reads a large file may keep the interpreter's lock, and with it the heartbeats, for that long."""
+"""A library that reads a large file may keep the interpreter's lock, and with it the heartbeats,
+for that long."""
 
 
 class RestartBudget:
@@ -22,7 +24,9 @@ class RestartBudget:
 
     def spend(self, now: float, epoch: int) -> bool:
         """False where the budget is used up."""
-        self._spent = {spent: when for spent, when in self._spent.items() if when > now - self._window}
+        self._spent = {
+            spent: when for spent, when in self._spent.items() if when > now - self._window
+        }
         if len(self._spent) >= self._limit:
             return False
         self._spent[epoch] = now
@@ -70,7 +74,13 @@ class Member:
     def begin(self, now: float) -> int:
         """A new incarnation; returns its epoch."""
         self.epoch += 1
-        self.pid, self.state, self.lease, self.identity, self.peer = None, "starting", Lease(now), None, None
+        self.pid, self.state, self.lease, self.identity, self.peer = (
+            None,
+            "starting",
+            Lease(now),
+            None,
+            None,
+        )
         self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
         return self.epoch
 
@@ -109,11 +119,13 @@ class Roster:
         return {**self.members, **self.clients}
 
     def table(self) -> Peers:
-        return Peers({role: one.peer for role, one in self.everyone.items() if one.peer is not None})
+        return Peers(
+            {role: one.peer for role, one in self.everyone.items() if one.peer is not None}
+        )
 
     def holders(self, lease: float, hello: float) -> list[Holder]:
-        """Who must be heard of: within `lease` seconds, `STARTING_LEASES` of them while it loads, and `hello` seconds before it
-        has said Hello."""
+        """Who must be heard of: within `lease` seconds, `STARTING_LEASES` of them while it loads,
+        and `hello` seconds before it has said Hello."""
 
         def patience(member: Member) -> float:
             if member.identity is None:
@@ -121,7 +133,13 @@ class Roster:
             return lease if member.state == "ready" else STARTING_LEASES * lease
 
         return [
-            Holder(f"{member.role}.{member.epoch}", member.pid, member.lease, patience(member), member.identity is not None)
+            Holder(
+                f"{member.role}.{member.epoch}",
+                member.pid,
+                member.lease,
+                patience(member),
+                member.identity is not None,
+            )
             for member in self.members.values()
             if member.pid is not None
         ]
@@ -130,4 +148,8 @@ class Roster:
 def split_share(whole: Share, clients: int) -> Share:
     """Equal parts of the admission for `clients` clients; never nothing."""
     count = max(1, clients)
-    return Share(max(1, whole.requests // count), max(1, whole.tokens // count), max(1, whole.media_bytes // count))
+    return Share(
+        max(1, whole.requests // count),
+        max(1, whole.tokens // count),
+        max(1, whole.media_bytes // count),
+    )

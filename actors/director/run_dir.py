@@ -19,7 +19,8 @@ _LONGEST_ROLE = "client-4194304-0123456789"
 
 
 def base_folder() -> Path:
-    """Where run directories are made: the temporary folder, or /tmp where its path leaves no room for a socket's name."""
+    """Where run directories are made: the temporary folder, or /tmp where its path leaves no room
+    for a socket's name."""
     base = Path(tempfile.gettempdir())
     try:
         socket_path(base / f"{_PREFIX}01234567", _LONGEST_ROLE, 0)
@@ -29,7 +30,8 @@ def base_folder() -> Path:
 
 
 def make_run_dir() -> Path:
-    """A new directory, mode 0700, with a name that is unique on this machine. Raises EngineError where there is no room."""
+    """A new directory, mode 0700, with a name that is unique on this machine. Raises EngineError
+    where there is no room."""
     try:
         run_dir = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base_folder()))
     except OSError as error:
@@ -38,13 +40,15 @@ def make_run_dir() -> Path:
     if room.f_files and room.f_favail < _FILES:  # some file systems do not count them
         run_dir.rmdir()
         raise EngineError(
-            f"{str(run_dir.parent)!r} has room for {room.f_favail} more files, and a run directory needs {_FILES}: {_MEND}."
+            f"{str(run_dir.parent)!r} has room for {room.f_favail} more files, and a run "
+            f"directory needs {_FILES}: {_MEND}."
         )
     return run_dir
 
 
 def take_lock(run_dir: Path) -> int:
-    """Hold the run's lock as long as the returned descriptor is open; the file names this process, for clients that watch it.
+    """Hold the run's lock as long as the returned descriptor is open; the file names this process,
+    for clients that watch it.
 
     Raises BlockingIOError where another director has it.
     """
@@ -82,8 +86,8 @@ def remove_run(run_dir: Path) -> None:
 
 
 def sweep_stale_runs(base: Path | None = None) -> list[Path]:
-    """Remove this user's runs in `base` whose director is dead; returns them. A directory without a lock is left: its
-    director is about to start."""
+    """Remove this user's runs in `base` whose director is dead; returns them. A directory without a
+    lock is left: its director is about to start."""
     swept: list[Path] = []
     for run_dir in (base or base_folder()).glob(f"{_PREFIX}*"):
         try:

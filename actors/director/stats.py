@@ -1,4 +1,5 @@
-"""Questions about the state of the engine: fresh counters are collected from every process before the answer goes out."""
+"""Questions about the state of the engine: fresh counters are collected from every process before
+the answer goes out."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,13 +13,20 @@ PATIENCE_SECONDS = 0.5
 
 
 class StatsCollector:
-    """Each asker gets counters that were read after it asked, as far as their processes answer in time."""
+    """Each asker gets counters that were read after it asked, as far as their processes answer in
+    time."""
 
-    def __init__(self, roster: Roster, send: Callable[[Member, Message], None], answer: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        send: Callable[[Member, Message], None],
+        answer: Callable[[bytes], None],
+    ) -> None:
         self._roster, self._send, self._answer = roster, send, answer
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, tuple[bytes, dict[str, int]]] = {}
-        """By number: who asked, and whose answers are missing, by role: how many they owe before this one."""
+        """By number: who asked, and whose answers are missing, by role: how many they owe before
+        this one."""
         self._number = 0
         self._owed: dict[str, int] = {}
         """Questions a process has not answered yet; its answers come in order."""

@@ -1,4 +1,5 @@
-"""The supervisor keeps every role played: it starts processes, notices their end, and starts them again within a budget."""
+"""The supervisor keeps every role played: it starts processes, notices their end, and starts them
+again within a budget."""
 
 import asyncio
 import logging
@@ -33,8 +34,8 @@ LAST_WORDS_SECONDS = 0.5
 
 
 class Supervisor:
-    """`gone` is called for each incarnation that has been reaped (role, epoch, killed from outside), `give_up` when a role
-    cannot be played."""
+    """`gone` is called for each incarnation that has been reaped (role, epoch, killed from
+    outside), `give_up` when a role cannot be played."""
 
     def __init__(
         self,
@@ -50,7 +51,9 @@ class Supervisor:
         self._janitor, self._gone, self._give_up = janitor, gone, give_up
         self._loop = asyncio.get_running_loop()
         self.watcher = ProcessWatcher()
-        self.roster = Roster({role: Member(role, RestartBudget(RESTARTS_AT_START, WINDOW)) for role in roles})
+        self.roster = Roster(
+            {role: Member(role, RestartBudget(RESTARTS_AT_START, WINDOW)) for role in roles}
+        )
         self.changed = asyncio.Event()
         """Set at every death; whoever waits for deaths clears it."""
         self.zygote = ZygoteKeeper(
@@ -79,7 +82,8 @@ class Supervisor:
         return [member for member in self.roster.members.values() if member.pid is not None]
 
     def start(self) -> None:
-        """The zygote first: its imports take longest, and all wait for them. The others beside it, on other processors."""
+        """The zygote first: its imports take longest, and all wait for them. The others beside it,
+        on other processors."""
         members = list(self.roster.members.values())
         forked = [member for member in members if self._config.is_forked(member.role)]
         self._unmade = [member for member in members if member not in forked]
@@ -112,7 +116,12 @@ class Supervisor:
 
     def _put_off(self, member: Member, error: OSError) -> None:
         if not member.put_off:
-            log.error("%s cannot be started now (%s); again every %g s", member.role, error.strerror, RETRY_SECONDS)
+            log.error(
+                "%s cannot be started now (%s); again every %g s",
+                member.role,
+                error.strerror,
+                RETRY_SECONDS,
+            )
         member.put_off, self._well = True, False
         known = member.peer is not None
         member.end()
@@ -139,7 +148,9 @@ class Supervisor:
         if self._config.is_forked(member.role):
             self.zygote.fork(launch)
             return
-        listen = self._config.server.listen_fd if self._config.server and member.role == HTTP else None
+        listen = (
+            self._config.server.listen_fd if self._config.server and member.role == HTTP else None
+        )
         self.adopt(launch.role, launch.epoch, spawn_actor(launch, inherit=listen))
 
     def _watch(self, pid: int, ended: Ended) -> None:
@@ -148,7 +159,8 @@ class Supervisor:
         self.watcher.watch(pid, ended)
 
     def adopt(self, role: str, epoch: int, pid: int) -> None:
-        """A process has been made for `role`: by this, or by the zygote, of which it may say so itself. Idempotent."""
+        """A process has been made for `role`: by this, or by the zygote, of which it may say so
+        itself. Idempotent."""
         member = self.roster.members.get(role)
         if member is None:  # it has done what it was for, and was watched since it said so
             return
@@ -181,10 +193,18 @@ class Supervisor:
         memory = self._memory_kills.since_last()
         outside = is_outside(status, member.silent, member.stopped, memory)
         member.outside = outside or member.excused
-        self._gone(member.role, epoch, member.outside)  # before all that takes time: /health waits for it
+        self._gone(
+            member.role, epoch, member.outside
+        )  # before all that takes time: /health waits for it
         cause = how(status, memory)
         wanted = self.closing or member.retired
-        log.log(logging.INFO if wanted else logging.WARNING, "%s.%d has ended (%s)", member.role, epoch, cause)
+        log.log(
+            logging.INFO if wanted else logging.WARNING,
+            "%s.%d has ended (%s)",
+            member.role,
+            epoch,
+            cause,
+        )
         self._well = False
         self.roster.stats.pop(member.role, None)
         if ready:
@@ -192,7 +212,9 @@ class Supervisor:
         else:
             may_succeed = self._opened or outside or member.silent or member.excused
             next_step = self._restart if may_succeed else self._fail
-            self._loop.call_later(LAST_WORDS_SECONDS, next_step, member, self._last_words(member, cause))
+            self._loop.call_later(
+                LAST_WORDS_SECONDS, next_step, member, self._last_words(member, cause)
+            )
         self.bury(member.role, epoch)
         self.changed.set()
 
@@ -207,13 +229,18 @@ class Supervisor:
     def _fail(self, member: Member, death: str) -> None:
         """The engine has never been ready, and what failed would fail again."""
         if not self.closing and not member.retired:
-            self._give_up(member.fatal or f"The process {member.role} ended while it was loading ({death}).")
+            self._give_up(
+                member.fatal or f"The process {member.role} ended while it was loading ({death})."
+            )
 
     def _restart(self, member: Member, death: str) -> None:
         if self.closing or member.retired:
             return
         if not member.excused and not member.budget.spend(self._loop.time(), member.epoch):
-            self._give_up(member.fatal or f"The process {member.role} ended again and again ({death}); see the log.")
+            self._give_up(
+                member.fatal
+                or f"The process {member.role} ended again and again ({death}); see the log."
+            )
             return
         member.restarts += 1
         self._make(member)
@@ -223,10 +250,12 @@ class Supervisor:
         self.roster.members.pop(role).retired = True
 
     def bury(self, role: str, epoch: int) -> None:
-        """What an incarnation left behind: segments (whoever has them mapped keeps the bytes) and sockets."""
+        """What an incarnation left behind: segments (whoever has them mapped keeps the bytes) and
+        sockets."""
         try:
             unlink_segments(self._run_dir, f"{role}.{epoch}")
-        except OSError as error:  # no file is left to list a folder with; its peers must hear of the death all the same
+        # no file is left to list a folder with; its peers must hear of the death all the same
+        except OSError as error:
             log.error("%s.%d cannot be tidied up now (%s)", role, epoch, error.strerror)
             self._loop.call_later(RETRY_SECONDS, self.bury, role, epoch)
             return
@@ -241,9 +270,15 @@ class Supervisor:
             kill(member.pid)
 
     def end_silent(self, role: str, epoch: int, why: str) -> None:
-        """End one incarnation that hangs. `why` is logged, once: all who write to it may complain, until it has died."""
+        """End one incarnation that hangs. `why` is logged, once: all who write to it may complain,
+        until it has died."""
         member = self.roster.members.get(role)
-        if member is not None and member.epoch == epoch and member.pid is not None and not member.silent:
+        if (
+            member is not None
+            and member.epoch == epoch
+            and member.pid is not None
+            and not member.silent
+        ):
             log.warning("%s.%d %s and is replaced", role, epoch, why)
             member.silent, member.stopped = True, is_stopped(member.pid)
             self.kill(role, epoch)
@@ -253,7 +288,8 @@ class Supervisor:
         return next((member for member in self.alive if member.pid == pid), None)
 
     def check_leases(self, late: float) -> None:
-        """Kill silent processes: even one that is only stopped must be reaped before anything it could write is reused.
+        """Kill silent processes: even one that is only stopped must be reaped before anything it
+        could write is reused.
 
         `late`: seconds by which this comes later than it should.
         """
@@ -262,7 +298,8 @@ class Supervisor:
         if (zygote := self.zygote.holder(lease, HELLO_SECONDS)) is not None:
             holders.append(zygote)
         else:
-            self.watcher.reap_strangers()  # what it has just made is none, though it may have ended before it is known
+            # what it has just made is none, though it may have ended before it is known
+            self.watcher.reap_strangers()
         self._janitor.check()
         judgement = self._court.judge(holders, self._loop.time(), late)
         for holder in judgement.starved:
@@ -280,4 +317,7 @@ class Supervisor:
     def _tell_starved(self, holder: Holder) -> None:
         if not holder.lease.told:
             holder.lease.told, self._well = True, False
-            log.warning("%s is silent since the machine has no time or memory for it, and is waited for", holder.name)
+            log.warning(
+                "%s is silent since the machine has no time or memory for it, and is waited for",
+                holder.name,
+            )

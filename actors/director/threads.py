@@ -1,4 +1,5 @@
-"""What the kernel says of a process's threads: whether each runs, waits for a CPU, or has been stopped."""
+"""What the kernel says of a process's threads: whether each runs, waits for a CPU, or has been
+stopped."""
 
 import os
 import threading
@@ -15,11 +16,13 @@ class Thread(NamedTuple):
 
     name: str
     state: str
-    """`R`: it runs or waits for a CPU; `D`: it waits for a disk; `T`, `t`: it is stopped; others: it waits for an event."""
+    """`R`: it runs or waits for a CPU; `D`: it waits for a disk; `T`, `t`: it is stopped; others:
+    it waits for an event."""
     ran: float
     """Seconds on a CPU."""
     waited: float
-    """Seconds in a run queue; a wait is counted when it ends. 0 where the kernel does not count them."""
+    """Seconds in a run queue; a wait is counted when it ends. 0 where the kernel does not count
+    them."""
     faults: int
     """Pages that had to be read from a disk."""
 

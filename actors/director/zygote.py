@@ -1,11 +1,12 @@
 """The zygote: imports torch and transformers once, then forks the processes that need them.
 
-One JSON line in (a `Launch`), one line out (role, epoch, pid), and an empty line when the imports are done. It opens no socket,
-loop, thread or device: a forked child may then start any of them. Each child is forked twice, so that it becomes the
-director's own child.
+One JSON line in (a `Launch`), one line out (role, epoch, pid), and an empty line when the imports
+are done. It opens no socket, loop, thread or device: a forked child may then start any of them.
+Each child is forked twice, so that it becomes the director's own child.
 
-An empty line in is the order for a standby, answered with `standby` and its pid: a copy of the zygote, with all that it has
-imported and costs next to no memory. It holds the same two pipes, and reads from them when the zygote has ended.
+An empty line in is the order for a standby, answered with `standby` and its pid: a copy of the
+zygote, with all that it has imported and costs next to no memory. It holds the same two pipes, and
+reads from them when the zygote has ended.
 """
 
 import gc
@@ -35,8 +36,9 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Set before the zygote is exec'ed: a single-threaded import, result buffers that are kept instead of unmapped, and threads
-that spin for a tenth of a millisecond and not for several while they wait for one whose core another process has taken."""
+"""Set before the zygote is exec'ed: a single-threaded import, result buffers that are kept instead
+of unmapped, and threads that spin for a tenth of a millisecond and not for several while they wait
+for one whose core another process has taken."""
 
 
 def main(director: int, model: str, preload: list[str]) -> None:
@@ -63,8 +65,8 @@ def main(director: int, model: str, preload: list[str]) -> None:
 
 
 def load(modules: list[str], model: str) -> None:
-    """Import what the children will need; a module that has a `preload` has it called with the model's folder. What fails is
-    left for the child that needs it, which can say so."""
+    """Import what the children will need; a module that has a `preload` has it called with the
+    model's folder. What fails is left for the child that needs it, which can say so."""
     for name in modules:
         try:
             module = importlib.import_module(name)
@@ -90,7 +92,8 @@ def serve(orders: int, answers: int, director: int) -> None:
 
 
 def lines(orders: int) -> Iterator[bytes]:
-    """One read takes all that is in the pipe, and each order was written in one piece: a successor finds whole lines."""
+    """One read takes all that is in the pipe, and each order was written in one piece: a successor
+    finds whole lines."""
     while data := os.read(orders, 1 << 16):
         yield from data.removesuffix(b"\n").split(b"\n")
 
@@ -117,7 +120,8 @@ def stand_by(predecessor: int, orders: int, answers: int, director: int) -> None
 
 
 def fork_twice(live: Callable[[], None], private: tuple[int, ...]) -> int:
-    """A grandchild that runs `live`, which never returns; its pid once the director is its parent. `private` are not for it."""
+    """A grandchild that runs `live`, which never returns; its pid once the director is its parent.
+    `private` are not for it."""
     pid_in, pid_out = os.pipe()
     go_in, go_out = os.pipe()
     middle = os.fork()
@@ -127,7 +131,9 @@ def fork_twice(live: Callable[[], None], private: tuple[int, ...]) -> int:
             if child == 0:
                 for fd in (*private, pid_in, pid_out, go_out):
                     os.close(fd)
-                os.read(go_in, 1)  # until the middle has been reaped: then the director is the parent
+                os.read(
+                    go_in, 1
+                )  # until the middle has been reaped: then the director is the parent
                 os.close(go_in)
                 live()
             os.write(pid_out, str(child).encode())

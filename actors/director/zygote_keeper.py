@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 
 
 class ZygoteKeeper:
-    """`watch` is given the zygotes that are made. `forked` is told role, epoch and pid of each process that one of them made,
-    `void` the orders that nobody answers any more, `give_up` that no zygote lives for long, `changed` that one has ended."""
+    """`watch` is given the zygotes that are made. `forked` is told role, epoch and pid of each
+    process that one of them made, `void` the orders that nobody answers any more, `give_up` that no
+    zygote lives for long, `changed` that one has ended."""
 
     def __init__(
         self,
@@ -45,7 +46,8 @@ class ZygoteKeeper:
         return None if self._zygote is None else self._zygote.pid
 
     def holder(self, forking: float, loading: float) -> Holder | None:
-        """Its lease, while it owes an answer: `forking` seconds, or `loading` until its imports are done."""
+        """Its lease, while it owes an answer: `forking` seconds, or `loading` until its imports are
+        done."""
         zygote = self._zygote
         if zygote is None or not zygote.owes:
             return None
@@ -74,7 +76,9 @@ class ZygoteKeeper:
                 kill(self._zygote.pid)
 
     def _make(self) -> Zygote:
-        zygote = Zygote(self._model, self._preload, self._forked, lambda pid: self._stands_by(zygote, pid))
+        zygote = Zygote(
+            self._model, self._preload, self._forked, lambda pid: self._stands_by(zygote, pid)
+        )
         try:
             self._watch(zygote, zygote.pid)
         except OSError:
@@ -97,7 +101,9 @@ class ZygoteKeeper:
 
     def _tell_put_off(self, what: str, error: OSError) -> None:
         if not self._put_off:
-            log.error("%s cannot be kept now (%s); again every %g s", what, error.strerror, RETRY_SECONDS)
+            log.error(
+                "%s cannot be kept now (%s); again every %g s", what, error.strerror, RETRY_SECONDS
+            )
         self._put_off = True
 
     def _want_standby(self, zygote: Zygote) -> None:
@@ -105,18 +111,25 @@ class ZygoteKeeper:
             zygote.want_standby()
 
     def _ended(self, zygote: Zygote, pid: int, status: int | None) -> None:
-        """The zygote, or its standby. Its children live on; what it had not made yet, the next one makes."""
+        """The zygote, or its standby. Its children live on; what it had not made yet, the next one
+        makes."""
         if self._closing:
             self._bury(zygote, pid)
             return
         if not self._has_loaded and not zygote.loaded and not was_killed(status):
             self._bury(zygote, pid)
-            self._give_up(f"The zygote ended while it imported the model's libraries ({how(status)}); see the log.")
+            self._give_up(
+                f"The zygote ended while it imported the model's libraries ({how(status)}); see "
+                f"the log."
+            )
             return
         self._has_loaded |= zygote.loaded
         if not self._budget.spend(self._loop.time(), pid):
             self._bury(zygote, pid)
-            self._give_up("The zygote, from which the model's processes are forked, ended again and again; see the log.")
+            self._give_up(
+                "The zygote, from which the model's processes are forked, ended again and again; "
+                "see the log."
+            )
             return
         if pid == zygote.standby:
             log.warning("the zygote's standby has ended; a new one is made")

@@ -1,7 +1,7 @@
 """The encoder-cache's shell: the vision and audio towers, and the store of what they made.
 
-Messages are handled in the loop while one thread encodes. The books (`store`) decide, this file does: it reads features,
-writes embeddings into the arena and sends the answers.
+Messages are handled in the loop while one thread encodes. The books (`store`) decide, this file
+does: it reads features, writes embeddings into the arena and sends the answers.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ from .store import Store
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
 COPIED_INLINE = 1 << 20
-"""Bytes of features that are copied in the loop (0.1 ms): to wake a thread and be woken by it takes longer."""
+"""Bytes of features that are copied in the loop (0.1 ms): to wake a thread and be woken by it takes
+longer."""
 WATCH_SECONDS = 0.5
 
 
@@ -62,13 +63,15 @@ class EncoderCache(Actor):
     def load(self, config: EncoderCacheConfig) -> Encoder:
         """Tests put their own encoder here."""
         return load_encoder(
-            config.model, config.dtype, config.device, config.threads.alone, config.modalities, self._share_cores,
+            config.model, config.dtype, config.device, config.threads.alone, config.modalities,
+            self._share_cores,
             config.deterministic,
             native_kernels=config.native_kernels,
         )  # fmt: skip
 
     def _share_cores(self) -> None:
-        """On the thread that encodes, part by part: a large picture takes seconds, and streams go on meanwhile."""
+        """On the thread that encodes, part by part: a large picture takes seconds, and streams go
+        on meanwhile."""
         if (threads := self.cores.again()) is not None:
             torch.set_num_threads(threads)
 
@@ -79,9 +82,12 @@ class EncoderCache(Actor):
         self._pace = RowPace(self.config.max_batch_rows)
         self._dtype: torch.dtype = getattr(torch, self.config.dtype)
         width = self.config.model.embed_width
-        # What may have killed the predecessor is encoded when it is asked for, and not beside an item that is tried alone.
+        # What may have killed the predecessor is encoded when it is asked for, and not beside an
+        # item that is tried alone.
         ahead = self.launch.outside
-        self.store = Store(self.config.store_bytes, width * self._dtype.itemsize, FEATURES_BYTES, ahead)
+        self.store = Store(
+            self.config.store_bytes, width * self._dtype.itemsize, FEATURES_BYTES, ahead
+        )
         writer = f"{self.launch.role}.{self.launch.epoch}"
         self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.store_bytes))
         self.tasks.start_soon(self._encode_forever)
@@ -201,7 +207,9 @@ class EncoderCache(Actor):
         rows = sum(job.rows for job in jobs)
         made = "taken" if kind.ready else "encoded"
         ended = time.monotonic()
-        timing = Timing("encode", start, ended, f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}")
+        timing = Timing(
+            "encode", start, ended, f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}"
+        )
         if not kind.ready:
             self._encoded_batches += 1
             self._pace.learn(kind.modality, rows, ended - began)
@@ -209,16 +217,21 @@ class EncoderCache(Actor):
             self._keep(job, result, timing)
 
     async def _read(self, batch: list[Job]) -> list[tuple[Job, Tensors]]:
-        """Copy the items' features out of shared memory and end the leases; what cannot be read is lost."""
+        """Copy the items' features out of shared memory and end the leases; what cannot be read is
+        lost."""
         readable: list[tuple[Job, Views]] = []
         for job in batch:
             self.store.begin(job.key)
             try:
                 # Mapped here and copied there: a map in use outlives `forget`.
-                views = {name: (ref, self.reader.view(ref)) for name, ref in job.features.tensors.items()}
+                views = {
+                    name: (ref, self.reader.view(ref)) for name, ref in job.features.tensors.items()
+                }
             except BlobError as error:
                 short = shortage(error)
-                self._apply(self.store.lost(job.key) if short is None else self._unread(job.key, short))
+                self._apply(
+                    self.store.lost(job.key) if short is None else self._unread(job.key, short)
+                )
                 continue
             readable.append((job, views))
         all_views = [views for _, views in readable]
@@ -235,7 +248,8 @@ class EncoderCache(Actor):
         return kept
 
     def _unread(self, key: str, failure: Failure) -> list[StoreEffect]:
-        """Its features are there and cannot be mapped: made again, they could not be mapped either."""
+        """Its features are there and cannot be mapped: made again, they could not be mapped
+        either."""
         intact, effects = self.store.read(key)
         return effects + (self.store.failed(key, failure) if intact else [])
 
@@ -252,7 +266,9 @@ class EncoderCache(Actor):
         assert self.arena is not None
         while True:
             try:
-                return self.arena.put(as_bytes(embedding), self.config.dtype, tuple(embedding.shape))
+                return self.arena.put(
+                    as_bytes(embedding), self.config.dtype, tuple(embedding.shape)
+                )
             except SpaceError as error:  # the books say it fits: the space is in fragments
                 spare = self.store.evict_one()
                 if spare is None:

@@ -21,9 +21,11 @@ class Job(NamedTuple):
 
 
 def choose(queue: Sequence[Job], max_rows: int) -> list[Job]:
-    """The next batch from `queue`, oldest first: the first item and what follows of its kind, up to `max_rows` rows.
+    """The next batch from `queue`, oldest first: the first item and what follows of its kind, up to
+    `max_rows` rows.
 
-    An item is never overtaken by a younger one of its kind, and one item larger than `max_rows` goes alone.
+    An item is never overtaken by a younger one of its kind, and one item larger than `max_rows`
+    goes alone.
     """
     batch: list[Job] = []
     rows = 0
@@ -38,7 +40,8 @@ def choose(queue: Sequence[Job], max_rows: int) -> list[Job]:
 
 
 class RowPace:
-    """How long a row takes in the encoder, learnt from batches: a large model on a CPU encodes its items nearly one by one."""
+    """How long a row takes in the encoder, learnt from batches: a large model on a CPU encodes its
+    items nearly one by one."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
@@ -53,7 +56,11 @@ class RowPace:
     def rows(self, modality: str) -> int:
         """Of a batch, at the most."""
         seconds = self._seconds.get(modality)
-        return self._max_rows if not seconds else max(1, min(self._max_rows, int(BATCH_SECONDS / seconds)))
+        return (
+            self._max_rows
+            if not seconds
+            else max(1, min(self._max_rows, int(BATCH_SECONDS / seconds)))
+        )
 
 
 def _kind(job: Job) -> tuple[str, bool]:

@@ -1,4 +1,5 @@
-"""The work of the encoder's thread: bytes to tensors, tensors to embeddings. One bad item costs itself alone."""
+"""The work of the encoder's thread: bytes to tensors, tensors to embeddings. One bad item costs
+itself alone."""
 
 import logging
 from typing import Protocol
@@ -39,19 +40,32 @@ def as_bytes(tensor: torch.Tensor) -> memoryview:
 
 
 def encode(
-    encoder: Encoder, modality: str, items: list[Tensors], shapes: list[tuple[int, int]], dtype: torch.dtype, ready: bool
+    encoder: Encoder,
+    modality: str,
+    items: list[Tensors],
+    shapes: list[tuple[int, int]],
+    dtype: torch.dtype,
+    ready: bool,
 ) -> list[torch.Tensor | Failure]:
-    """Of each item the embedding, [rows, embed_width] of `dtype` on the CPU, as `shapes` expects it; or why there is none."""
+    """Of each item the embedding, [rows, embed_width] of `dtype` on the CPU, as `shapes` expects
+    it; or why there is none."""
     if ready:
-        return [_check(item.get(EMBEDS), shape, dtype, modality) for item, shape in zip(items, shapes, strict=True)]
+        return [
+            _check(item.get(EMBEDS), shape, dtype, modality)
+            for item, shape in zip(items, shapes, strict=True)
+        ]
     short: Failure | None = None
     try:
         results = encoder.encode(modality, items, [rows for rows, _ in shapes])
-        checked = [_check(result, shape, dtype, modality) for result, shape in zip(results, shapes, strict=True)]
+        checked = [
+            _check(result, shape, dtype, modality)
+            for result, shape in zip(results, shapes, strict=True)
+        ]
     except torch.AcceleratorError:
         raise  # the device's context is broken for good: only a new process helps
     except Exception as error:
-        # The features come from a user's media and pass through foreign code: whatever it raises belongs to some item here.
+        # The features come from a user's media and pass through foreign code: whatever it raises
+        # belongs to some item here.
         log.exception("a batch of %d %s items failed", len(items), modality)
         checked, short = [], shortage(error)
     if checked and not any(isinstance(result, Failure) for result in checked):
@@ -65,11 +79,18 @@ def encode(
     ]
 
 
-def _check(result: torch.Tensor | None, shape: tuple[int, int], dtype: torch.dtype, modality: str) -> torch.Tensor | Failure:
+def _check(
+    result: torch.Tensor | None, shape: tuple[int, int], dtype: torch.dtype, modality: str
+) -> torch.Tensor | Failure:
     if result is None or tuple(result.shape) != shape:
         got = "nothing" if result is None else str(tuple(result.shape))
         log.error("the embedding of a %s is %s instead of %s", modality, got, shape)
-        return Failure("internal", f"The embedding of the {modality} does not have the expected shape.")
+        return Failure(
+            "internal", f"The embedding of the {modality} does not have the expected shape."
+        )
     if not bool(torch.isfinite(result).all()):
-        return Failure("unprocessable_media", f"The {modality} gives an embedding with numbers that are not finite.")
+        return Failure(
+            "unprocessable_media",
+            f"The {modality} gives an embedding with numbers that are not finite.",
+        )
     return result.to(device="cpu", dtype=dtype).contiguous()

@@ -31,7 +31,19 @@ class EntryState(Enum):
 class EmbeddingEntry:
     """One embedding, or the space for it."""
 
-    __slots__ = ("blob", "failure", "holders", "key", "nbytes", "retired", "rows", "since", "state", "timing", "waiting")
+    __slots__ = (
+        "blob",
+        "failure",
+        "holders",
+        "key",
+        "nbytes",
+        "retired",
+        "rows",
+        "since",
+        "state",
+        "timing",
+        "waiting",
+    )
 
     def __init__(self, key: str, rows: int, nbytes: int, since: float) -> None:
         self.key = key

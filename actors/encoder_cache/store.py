@@ -1,8 +1,10 @@
-"""The records of the embedding store: who needs what, what space is taken, what to evict when space is short. Pure.
+"""The records of the embedding store: who needs what, what space is taken, what to evict when space
+is short. Pure.
 
-A holder's items get their space in one piece, in order of arrival: whoever waits for space is served before all that came
-later, so that a request with many pictures is not starved by small ones. Pinned entries (with holders) are never evicted.
-The bytes themselves are the actor's: it does what the returned effects say.
+A holder's items get their space in one piece, in order of arrival: whoever waits for space is
+served before all that came later, so that a request with many pictures is not starved by small
+ones. Pinned entries (with holders) are never evicted. The bytes themselves are the actor's: it does
+what the returned effects say.
 """
 
 from collections import deque
@@ -20,7 +22,8 @@ from .entries import Claim, EmbeddingEntry, EntryState, FreeEmbedding, StoreEffe
 from .features import FeatureBooks
 
 LOST_SECONDS = 2.0
-"""How long features may lag behind the scheduler's `Need`: they are sent first, but over another edge."""
+"""How long features may lag behind the scheduler's `Need`: they are sent first, but over another
+edge."""
 
 ITEMS = 16384
 """Entries at most, but for those in use: each costs 1 KB here, however few rows it has."""
@@ -29,12 +32,15 @@ ITEMS = 16384
 class Store:
     """Entries by key, claims in order of arrival, unpinned entries in order of their last use."""
 
-    def __init__(self, capacity: int, row_bytes: int, features_limit: int, ahead: bool = True) -> None:
+    def __init__(
+        self, capacity: int, row_bytes: int, features_limit: int, ahead: bool = True
+    ) -> None:
         """`ahead`: an encoder that rests begins with features before anybody has asked for them."""
         self._capacity = capacity
         self._ahead = ahead
         self._begun: Features | None = None
-        """What was begun so, and has not been asked for: one item at a time, so that it is there when it is."""
+        """What was begun so, and has not been asked for: one item at a time, so that it is there
+        when it is."""
         self._row_bytes = row_bytes
         self._entries: dict[str, EmbeddingEntry] = {}
         self._claims: deque[Claim] = deque()
@@ -78,7 +84,9 @@ class Store:
     def need(self, message: Need, now: float) -> list[StoreEffect]:
         claim = Claim(message.holder, dict(zip(message.keys, message.rows, strict=True)), now)
         if sum(map(self._nbytes, claim.rows.values())) > self._capacity:
-            failure = Failure("too_large", "The media of this request need more space than the encoder cache has.")
+            failure = Failure(
+                "too_large", "The media of this request need more space than the encoder cache has."
+            )
             self.failed_count += len(claim.rows)
             self._out.extend(EncodeFailed(key, (claim.holder,), failure) for key in claim.rows)
         else:
@@ -105,7 +113,11 @@ class Store:
 
     def features(self, message: Features) -> list[StoreEffect]:
         entry = self._entries.get(message.key)
-        if entry is not None and entry.state in (EntryState.ENCODING, EntryState.HELD) and message.key not in self._features:
+        if (
+            entry is not None
+            and entry.state in (EntryState.ENCODING, EntryState.HELD)
+            and message.key not in self._features
+        ):
             self._out.append(FeaturesRead((message.key,)))
             return self._effects()
         self._features.put(message)
@@ -120,8 +132,8 @@ class Store:
         return self._effects()
 
     def _begin_ahead(self, features: Features) -> None:
-        """Who sends features has a request that will ask for them in a moment: nearly always, since only a prefix hit saves
-        the asking. Meanwhile the encoder would rest."""
+        """Who sends features has a request that will ask for them in a moment: nearly always, since
+        only a prefix hit saves the asking. Meanwhile the encoder would rest."""
         if not self._ahead or self._begun is not None or self._open or self._claims:
             return
         if self._make_room({features.key: features.rows}):
@@ -148,10 +160,13 @@ class Store:
 
     def void(self, of_writer: Callable[[str], bool]) -> list[StoreEffect]:
         """A decode worker is gone, and features in its segments with it."""
-        return self.unlease(lambda features: any(of_writer(ref.segment) for ref in features.tensors.values()))
+        return self.unlease(
+            lambda features: any(of_writer(ref.segment) for ref in features.tensors.values())
+        )
 
     def unlease(self, which: Callable[[Features], bool]) -> list[StoreEffect]:
-        """Give these back unread, because their request is over or their bytes are gone. Who waits for them loses them."""
+        """Give these back unread, because their request is over or their bytes are gone. Who waits
+        for them loses them."""
         empty, read = self._features.drop(which)
         if read:
             self._out.append(FeaturesRead(read))
@@ -165,7 +180,8 @@ class Store:
     # what a caller asks for
 
     def reset(self) -> list[StoreEffect]:
-        """Keep nothing of what is here for reuse: what nobody holds goes now, the rest with its last holder."""
+        """Keep nothing of what is here for reuse: what nobody holds goes now, the rest with its
+        last holder."""
         for entry in list(self._entries.values()):
             entry.retired = True
             if entry.key in self._unpinned:
@@ -177,7 +193,11 @@ class Store:
 
     def expire(self, now: float) -> list[StoreEffect]:
         """Give up on features that have not come."""
-        for entry in [e for e in self._open.values() if e.state is EntryState.WANTED and now - e.since >= LOST_SECONDS]:
+        for entry in [
+            e
+            for e in self._open.values()
+            if e.state is EntryState.WANTED and now - e.since >= LOST_SECONDS
+        ]:
             self._lose(entry)
         self._admit()
         return self._effects()
@@ -196,7 +216,8 @@ class Store:
         self._open.pop(key).state = EntryState.ENCODING
 
     def read(self, key: str) -> tuple[bool, list[StoreEffect]]:
-        """Its features have been copied. False: they were void meanwhile, and the copy may be anything."""
+        """Its features have been copied. False: they were void meanwhile, and the copy may be
+        anything."""
         intact = key in self._features
         if intact:
             self._out.append(FeaturesRead(self._features.give_back(key)))
@@ -278,13 +299,18 @@ class Store:
 
     def _enter(self, key: str, rows: int, since: float) -> EmbeddingEntry:
         """A new entry, for which there is room."""
-        entry = self._entries[key] = self._open[key] = EmbeddingEntry(key, rows, self._nbytes(rows), since)
+        entry = self._entries[key] = self._open[key] = EmbeddingEntry(
+            key, rows, self._nbytes(rows), since
+        )
         self.bytes_used += entry.nbytes
         return entry
 
     def _make_room(self, wanted: Mapping[str, int]) -> bool:
-        """Evict what `wanted`, rows by key, needs to be evicted; False, and nothing done, where that is not enough."""
-        missing = sum(self._nbytes(rows) for key, rows in wanted.items() if key not in self._entries)
+        """Evict what `wanted`, rows by key, needs to be evicted; False, and nothing done, where
+        that is not enough."""
+        missing = sum(
+            self._nbytes(rows) for key, rows in wanted.items() if key not in self._entries
+        )
         own = sum(self._entries[key].nbytes for key in wanted if key in self._unpinned)
         if self.bytes_used + missing - (self._spare_bytes - own) > self._capacity:
             return False
@@ -308,7 +334,9 @@ class Store:
         self._forget_spare(entry)
         if entry.blob is not None:
             timing, entry.timing = entry.timing, None
-            self._out.append(EmbeddingReady(entry.key, (holder,), entry.blob, timing is None, timing))
+            self._out.append(
+                EmbeddingReady(entry.key, (holder,), entry.blob, timing is None, timing)
+            )
         else:
             entry.waiting[holder] = None
 
@@ -320,7 +348,8 @@ class Store:
             self._settle(entry)
 
     def _settle(self, entry: EmbeddingEntry) -> None:
-        """After a holder went: keep what is held for its next use, give up what nobody wants any more."""
+        """After a holder went: keep what is held for its next use, give up what nobody wants any
+        more."""
         if entry.holders:
             return
         if entry.state is EntryState.HELD and not entry.retired:

@@ -1,4 +1,5 @@
-"""One answer to the director, `Facts` or `Fatal`, and the end: forked from the zygote, whose imports make it quick."""
+"""One answer to the director, `Facts` or `Fatal`, and the end: forked from the zygote, whose
+imports make it quick."""
 
 import logging
 import resource
@@ -32,15 +33,21 @@ ITEM_MEMORY = 4 << 30
 
 
 def found(folder: str, runner: RunnerKind = "auto") -> ModelFacts:
-    """The facts of the model in `folder`, which is nobody's that is trusted: its chat template and its processor's numbers may
-    ask for anything. Raises EngineError."""
+    """The facts of the model in `folder`, which is nobody's that is trusted: its chat template and
+    its processor's numbers may ask for anything. Raises EngineError."""
     try:
         return within_cpu(CPU_SECONDS, lambda: _found(folder, runner))
     except CpuSpent:
-        text = f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to find out"
+        text = (
+            f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to "
+            f"find out"
+        )
     except BudgetError:
         text = f"A small item takes the model in {folder!r} more than {ITEM_MEMORY >> 30} GiB"
-    raise EngineError(f"{text}: its chat template, or a number in its configuration or its processor's, is beyond all measure.")
+    raise EngineError(
+        f"{text}: its chat template, or a number in its configuration or its processor's, is "
+        f"beyond all measure."
+    )
 
 
 def _found(folder: str, runner: RunnerKind) -> ModelFacts:
@@ -50,9 +57,11 @@ def _found(folder: str, runner: RunnerKind) -> ModelFacts:
 
 
 def preload(model: str) -> None:
-    """Have the modules of the model in `model` and of its processor imported, for who is forked from this process.
+    """Have the modules of the model in `model` and of its processor imported, for who is forked
+    from this process.
 
-    What is wrong with the model is not said here; within the limits of `found`, for all others are forked from this.
+    What is wrong with the model is not said here; within the limits of `found`, for all others are
+    forked from this.
     """
     with suppress(EngineError, BudgetError, CpuSpent):
         within_cpu(CPU_SECONDS, lambda: _preload(model))
@@ -84,7 +93,10 @@ def main(launch: Launch) -> None:
         link.send(Fatal(launch.role, launch.epoch, str(error)))
     except Exception as error:
         log.exception("the model's facts cannot be found")
-        text = f"What the model in {config.model!r} is cannot be found out ({type(error).__name__}: {error}); see the log."
+        text = (
+            f"What the model in {config.model!r} is cannot be found out ({type(error).__name__}: "
+            f"{error}); see the log."
+        )
         link.send(Fatal(launch.role, launch.epoch, text))
     link.close()
     context.term()

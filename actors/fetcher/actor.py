@@ -1,4 +1,5 @@
-"""The fetcher's shell: requests with URLs in, the same requests with bytes out. The one place that fetches anything."""
+"""The fetcher's shell: requests with URLs in, the same requests with bytes out. The one place that
+fetches anything."""
 
 import asyncio
 import logging
@@ -23,7 +24,17 @@ from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
 from .connection import CheckedConnector, CheckedResolver
 from .download import Downloader
-from .download_table import Cancel, Download, DownloadAction, DownloadTable, FreeBytes, Linger, Start, ToClient, ToPreprocessor
+from .download_table import (
+    Cancel,
+    Download,
+    DownloadAction,
+    DownloadTable,
+    FreeBytes,
+    Linger,
+    Start,
+    ToClient,
+    ToPreprocessor,
+)
 from .policy import FetchError, Policy
 
 log = logging.getLogger(__name__)
@@ -32,7 +43,8 @@ MAX_DOWNLOADS = 32
 AT_ONCE_SECONDS = 1.0
 """How long after a download's end its bytes still answer the same URL."""
 LINGER_SECONDS = 120.0
-"""How long the bytes of an ended request are kept without a `MediaRead`; longer than a decode may take."""
+"""How long the bytes of an ended request are kept without a `MediaRead`; longer than a decode may
+take."""
 
 
 class Fetcher(Actor):
@@ -64,7 +76,9 @@ class Fetcher(Actor):
         except ValueError as error:
             raise EngineError(f"allowed_media_domains: {error}") from None
         resolver = self._make_resolver(policy)
-        self.downloader = Downloader(self.config, policy, resolver, self._make_connector(policy, resolver))
+        self.downloader = Downloader(
+            self.config, policy, resolver, self._make_connector(policy, resolver)
+        )
         self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.arena_bytes))
         await self.downloader.open()
         return {}
@@ -129,7 +143,9 @@ class Fetcher(Actor):
                 case ToClient(client, message):
                     self.send(client, message)
                 case Linger(id, attempt):
-                    asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered, id, attempt)
+                    asyncio.get_running_loop().call_later(
+                        LINGER_SECONDS, self._lingered, id, attempt
+                    )
 
     def _lingered(self, id: str, attempt: int) -> None:
         if not self._stopping.is_set():
@@ -189,8 +205,8 @@ class Fetcher(Actor):
 
 
 def _failure_of(error: Exception, download: Download) -> Failure:
-    """A shortage on this machine counts for more than the error that it caused. The remote end is not trusted: whatever its
-    bytes make a library raise ends this download alone."""
+    """A shortage on this machine counts for more than the error that it caused. The remote end is
+    not trusted: whatever its bytes make a library raise ends this download alone."""
     if (short := shortage(error)) is not None:
         return short
     if isinstance(error, FetchError):

@@ -1,4 +1,5 @@
-"""How connections are made: names resolved once and checked, peers checked before a byte is sent to them."""
+"""How connections are made: names resolved once and checked, peers checked before a byte is sent to
+them."""
 
 import asyncio
 import socket
@@ -17,7 +18,8 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 
 
 _LOOKUPS = ThreadPoolExecutor(32, "lookup")
-"""Apart from the loop's own few threads: names whose servers never answer must not hold up the others."""
+"""Apart from the loop's own few threads: names whose servers never answer must not hold up the
+others."""
 
 
 async def system_lookup(host: str, port: int) -> list[str]:
@@ -31,19 +33,24 @@ async def system_lookup(host: str, port: int) -> list[str]:
 class CheckedResolver(AbstractResolver):
     """Gives out the addresses of a name if the policy allows every one of them. Raises FetchError.
 
-    A name with a public and a private address is refused, not fetched from the public one: nobody honest has such a name, and
-    which of the two answers is for its owner to choose, lookup by lookup.
+    A name with a public and a private address is refused, not fetched from the public one: nobody
+    honest has such a name, and which of the two answers is for its owner to choose, lookup by
+    lookup.
     """
 
     def __init__(self, policy: Policy, lookup: Resolver = system_lookup) -> None:
         self._policy = policy
         self._lookup = lookup
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
         try:
             addresses = await self._lookup(host, port)
         except (OSError, UnicodeError):  # the latter for labels that are too long
-            raise FetchError("media_unavailable", "The host's name cannot be resolved.", retry=True) from None
+            raise FetchError(
+                "media_unavailable", "The host's name cannot be resolved.", retry=True
+            ) from None
         if not addresses or not all(map(self._policy.allows, addresses)):
             raise self._policy.refusal()
         return [
@@ -66,13 +73,20 @@ class CheckedConnector(TCPConnector):
     """Looks at the peer's own address after connecting, whatever the resolver said."""
 
     def __init__(self, policy: Policy, resolver: AbstractResolver, **options: Any) -> None:
-        # No cache of names here: each connection resolves once, and what was checked is what is connected to.
+        # No cache of names here: each connection resolves once, and what was checked is what is
+        # connected to.
         super().__init__(resolver=resolver, use_dns_cache=False, limit=0, **options)
         self._policy = policy
 
-    async def connect(self, req: ClientRequest, traces: list[Any], timeout: ClientTimeout) -> Connection:
+    async def connect(
+        self, req: ClientRequest, traces: list[Any], timeout: ClientTimeout
+    ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        peer = connection.transport.get_extra_info("peername") if connection.transport is not None else None
+        peer = (
+            connection.transport.get_extra_info("peername")
+            if connection.transport is not None
+            else None
+        )
         if not peer or not self._policy.allows(str(peer[0])):
             connection.close()
             raise self._policy.refusal()

@@ -1,11 +1,12 @@
-"""The download cache on disk: what one URL gave answers it again, across requests and restarts, for a bounded time.
+"""The download cache on disk: what one URL gave answers it again, across requests and restarts, for
+a bounded time.
 
     FOLDER/thespis-media/lock
     FOLDER/thespis-media/notes/<digest of URL and rules>    what it gave and until when, as JSON
     FOLDER/thespis-media/contents/<digest of the bytes>     the bytes
 
-No name comes from outside. A content counts only if it is whole: the digest of what was read must be its name. One engine per
-folder.
+No name comes from outside. A content counts only if it is whole: the digest of what was read must
+be its name. One engine per folder.
 """
 
 import asyncio
@@ -36,7 +37,8 @@ _MAX_NOTE = 1024
 
 
 class DiskCache:
-    """Records on the loop's thread, files in worker threads. `rules`: the policy's, so that no answer outlives them."""
+    """Records on the loop's thread, files in worker threads. `rules`: the policy's, so that no
+    answer outlives them."""
 
     def __init__(
         self,
@@ -67,8 +69,14 @@ class DiskCache:
         try:
             await asyncio.to_thread(self._open)
         except OSError as error:
-            text = "another engine uses it; give each its own" if isinstance(error, BlockingIOError) else error.strerror
-            raise EngineError(f"The media cache {str(self._root.parent)!r} cannot be used: {text}.") from None
+            text = (
+                "another engine uses it; give each its own"
+                if isinstance(error, BlockingIOError)
+                else error.strerror
+            )
+            raise EngineError(
+                f"The media cache {str(self._root.parent)!r} cannot be used: {text}."
+            ) from None
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -79,7 +87,8 @@ class DiskCache:
             self._lock = -1
 
     async def find(self, url: str, admit: Callable[[int], None]) -> bytes | None:
-        """What `url` gave, if it is there and whole. `admit` is told of the bytes before they are read; it may raise."""
+        """What `url` gave, if it is there and whole. `admit` is told of the bytes before they are
+        read; it may raise."""
         key = self._key(url)
         note = self._shelf.find(key, self._clock())
         if note is None:
@@ -101,7 +110,11 @@ class DiskCache:
     def keep(self, url: str, data: Bytes, seconds: float) -> None:
         """Keep it for at most this long; returns at once. A full disk is only logged."""
         seconds = min(seconds, self._max_seconds)
-        if seconds <= 0 or not self._shelf.fits(len(data)) or (self._backlog and self._backlog + len(data) > BACKLOG_BYTES):
+        if (
+            seconds <= 0
+            or not self._shelf.fits(len(data))
+            or (self._backlog and self._backlog + len(data) > BACKLOG_BYTES)
+        ):
             return
         self._backlog += len(data)
         task = asyncio.create_task(self._keep(self._key(url), data, seconds))
@@ -131,14 +144,21 @@ class DiskCache:
         for folder in (self._root, self._notes, self._contents):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = folder.lstat()
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            if (
+                not stat.S_ISDIR(status.st_mode)
+                or status.st_uid != os.geteuid()
+                or status.st_mode & 0o022
+            ):
                 raise PermissionError(1, "it belongs to others, or others may write to it")
-        self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._lock = os.open(
+            self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._take_stock()
 
     def _take_stock(self) -> None:
-        """Rebuild the records from the files; half-written ones, and those that no note names, are removed."""
+        """Rebuild the records from the files; half-written ones, and those that no note names, are
+        removed."""
         now = self._clock()
         sizes: dict[str, tuple[float, int]] = {}
         with os.scandir(self._contents) as found:
@@ -165,7 +185,11 @@ class DiskCache:
     def _read(self, note: Note) -> bytes | None:
         path = self._contents / note.digest
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0) as file:
+            with open(
+                os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK),
+                "rb",
+                buffering=0,
+            ) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size != note.size:
                     return None
@@ -206,7 +230,8 @@ class DiskCache:
 
 
 async def _to_the_end(function: Callable[..., T], *arguments: object) -> T:
-    """In a thread; a cancellation waits until it is done, so that the records never run ahead of the files."""
+    """In a thread; a cancellation waits until it is done, so that the records never run ahead of
+    the files."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(work)
@@ -221,7 +246,9 @@ def _digest(data: Bytes) -> str:
 
 def _read_note(path: Path) -> Note | None:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
+        ) as file:
             note = msgspec.json.decode(file.read(_MAX_NOTE), type=Note)
     except (OSError, msgspec.MsgspecError):
         return None
@@ -233,7 +260,9 @@ def _write_whole(path: Path, data: Bytes) -> None:
     part = path.with_name(f"{path.name}.part")
     _unlink(part)
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(
+            part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         with open(descriptor, "wb") as file:
             file.write(data)
         part.replace(path)

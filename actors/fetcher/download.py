@@ -1,4 +1,5 @@
-"""One URL to its bytes: redirects by hand, retries, byte cap, and one time limit around all of it."""
+"""One URL to its bytes: redirects by hand, retries, byte cap, and one time limit around all of
+it."""
 
 import asyncio
 import math
@@ -19,7 +20,8 @@ from .local import read_local
 from .policy import FetchError, Policy
 
 CONNECT_SHARE = 3
-"""A connection attempt may take this part of the time limit, so that a lost packet leaves time for another."""
+"""A connection attempt may take this part of the time limit, so that a lost packet leaves time for
+another."""
 CHUNK = 1 << 16
 BACKOFF = 0.1
 """Seconds before the first retry; doubled each time."""
@@ -28,7 +30,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429})
 
 Account = Callable[[int], None]
-"""Told of bytes taken into memory (negative: given back); raises FetchError where there is no room for them."""
+"""Told of bytes taken into memory (negative: given back); raises FetchError where there is no room
+for them."""
 
 
 class Progress:
@@ -62,7 +65,8 @@ class Downloader:
         self._config = config
         self._policy = policy or Policy(config.allowed_domains, config.allow_private)
         self._session = aiohttp.ClientSession(
-            connector=connector or CheckedConnector(self._policy, resolver or CheckedResolver(self._policy)),
+            connector=connector
+            or CheckedConnector(self._policy, resolver or CheckedResolver(self._policy)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={hdrs.ACCEPT_ENCODING: "identity", hdrs.USER_AGENT: "thespis"},
@@ -73,8 +77,14 @@ class Downloader:
         )
         self.cache: DiskCache | None = None
         if config.cache_path is not None:
-            rules = (*sorted(config.allowed_domains), str(config.allow_private), str(config.redirects))
-            self.cache = DiskCache(config.cache_path, config.cache_bytes, config.cache_seconds, rules)
+            rules = (
+                *sorted(config.allowed_domains),
+                str(config.allow_private),
+                str(config.redirects),
+            )
+            self.cache = DiskCache(
+                config.cache_path, config.cache_bytes, config.cache_seconds, rules
+            )
         self.downloads = 0
         """That went to the network."""
 
@@ -91,11 +101,16 @@ class Downloader:
     async def get(self, url: str, modality: Modality, account: Account) -> bytes | bytearray:
         """The bytes of `url`, accounted for. Raises FetchError, with nothing accounted for."""
         if url[:5].lower() == "file:":
-            read = await asyncio.to_thread(read_local, url, self._config.local_path, self._config.max_bytes)
+            read = await asyncio.to_thread(
+                read_local, url, self._config.local_path, self._config.max_bytes
+            )
             account(len(read))
             return read
         checked = self._policy.check(url).with_fragment(None)
-        if self.cache is not None and (kept := await self.cache.find(str(checked), account)) is not None:
+        if (
+            self.cache is not None
+            and (kept := await self.cache.find(str(checked), account)) is not None
+        ):
             return kept
         self.downloads += 1
         progress = Progress(self._config.timeouts[modality])
@@ -103,7 +118,10 @@ class Downloader:
             async with asyncio.timeout_at(progress.deadline):
                 data = await self._attempts(checked, progress, account)
         except TimeoutError:
-            text = f"Fetching the {modality} took longer than {progress.seconds:g} s ({progress.stage})."
+            text = (
+                f"Fetching the {modality} took longer than {progress.seconds:g} s "
+                f"({progress.stage})."
+            )
             raise FetchError("media_unavailable", text) from None
         if self.cache is not None:
             self.cache.keep(str(checked), data, progress.fresh)
@@ -112,8 +130,11 @@ class Downloader:
     async def _attempts(self, url: URL, progress: Progress, account: Account) -> bytearray:
         retries = 0
         while True:
-            # Half of what is left, while there are attempts left: a server that hangs leaves time to ask again.
-            progress.patience = progress.left / 2 if retries < self._config.retries else progress.left
+            # Half of what is left, while there are attempts left: a server that hangs leaves time
+            # to ask again.
+            progress.patience = (
+                progress.left / 2 if retries < self._config.retries else progress.left
+            )
             progress.fresh = math.inf
             try:
                 return await self._follow(url, progress, account)
@@ -125,13 +146,18 @@ class Downloader:
             await asyncio.sleep(pause)
 
     async def _follow(self, url: URL, progress: Progress, account: Account) -> bytearray:
-        """One attempt, over all its hops; each is checked like the first and carries nothing over."""
+        """One attempt, over all its hops; each is checked like the first and carries nothing
+        over."""
         for _ in range(self._config.redirects + 1):
             answer = await self._hop(url, progress, account)
             if isinstance(answer, bytearray):
                 return answer
             url = self._policy.check(answer, hop=True)
-        text = "redirects are switched off" if not self._config.redirects else f"more than {self._config.redirects} redirects"
+        text = (
+            "redirects are switched off"
+            if not self._config.redirects
+            else f"more than {self._config.redirects} redirects"
+        )
         raise FetchError("media_unavailable", f"The server redirects: {text}.")
 
     async def _hop(self, url: URL, progress: Progress, account: Account) -> bytearray | str:
@@ -140,7 +166,9 @@ class Downloader:
         limit = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=progress.patience)
         progress.stage = "connecting"
         try:
-            async with self._session.get(url, allow_redirects=False, timeout=limit, trace_request_ctx=progress) as response:
+            async with self._session.get(
+                url, allow_redirects=False, timeout=limit, trace_request_ctx=progress
+            ) as response:
                 progress.stage = "reading the answer"
                 progress.fresh = min(progress.fresh, fresh_seconds(response.headers))
                 location = response.headers.get(hdrs.LOCATION)
@@ -151,8 +179,14 @@ class Downloader:
         except FetchError:
             raise
         except aiohttp.SocketTimeoutError:
-            raise FetchError("media_unavailable", f"The server stopped answering ({progress.stage}).", retry=True) from None
-        except (aiohttp.ServerTimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise FetchError(
+                "media_unavailable", f"The server stopped answering ({progress.stage}).", retry=True
+            ) from None
+        except (
+            aiohttp.ServerTimeoutError,
+            aiohttp.ClientConnectionError,
+            aiohttp.ClientPayloadError,
+        ) as error:
             text = f"The connection to the server failed ({progress.stage})."
             raise _found(error) or FetchError("media_unavailable", text, retry=True) from None
         except (aiohttp.ClientError, ValueError) as error:
@@ -164,10 +198,15 @@ class Downloader:
         if status != 200:
             retry = status >= 500 or status in _RETRIED
             raise FetchError(
-                "media_unavailable", f"The server answered with status {status}.", retry, _seconds(response) if retry else 0.0
+                "media_unavailable",
+                f"The server answered with status {status}.",
+                retry,
+                _seconds(response) if retry else 0.0,
             )
         if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in ("identity", ""):
-            raise FetchError("media_unavailable", "The server sends a compressed answer, which is not accepted.")
+            raise FetchError(
+                "media_unavailable", "The server sends a compressed answer, which is not accepted."
+            )
         if response.content_length is not None and response.content_length > self._config.max_bytes:
             raise self._too_large()
 
@@ -185,7 +224,10 @@ class Downloader:
         return data
 
     def _too_large(self) -> FetchError:
-        return FetchError("too_large", f"The answer is larger than the {self._config.max_bytes} bytes that one item may have.")
+        return FetchError(
+            "too_large",
+            f"The answer is larger than the {self._config.max_bytes} bytes that one item may have.",
+        )
 
 
 def _stages() -> aiohttp.TraceConfig:
@@ -210,7 +252,9 @@ def _join(url: URL, location: str) -> str:
     try:
         return str(url.join(URL(location)))
     except ValueError:
-        raise FetchError("media_unavailable", "The server redirects to something that is no URL.") from None
+        raise FetchError(
+            "media_unavailable", "The server redirects to something that is no URL."
+        ) from None
 
 
 def _seconds(response: aiohttp.ClientResponse) -> float:

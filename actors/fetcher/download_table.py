@@ -1,4 +1,5 @@
-"""Requests and the downloads they share. Pure: what happened goes in, what is to be done comes out."""
+"""Requests and the downloads they share. Pure: what happened goes in, what is to be done comes
+out."""
 
 from typing import NamedTuple
 
@@ -75,7 +76,8 @@ class FreeBytes(NamedTuple):
 
 
 class ToPreprocessor(NamedTuple):
-    """To a preprocessor of an epoch behind `after`; answered by `delivered` where it could be sent."""
+    """To a preprocessor of an epoch behind `after`; answered by `delivered` where it could be
+    sent."""
 
     message: Fetched
     after: int = 0
@@ -87,7 +89,8 @@ class ToClient(NamedTuple):
 
 
 class Linger(NamedTuple):
-    """Over while the preprocessor may still read it: call `read` when `MediaRead` has not come for long."""
+    """Over while the preprocessor may still read it: call `read` when `MediaRead` has not come for
+    long."""
 
     id: str
     attempt: int
@@ -120,7 +123,10 @@ class DownloadTable:
         effects: list[DownloadAction] = []
         fetch = self._fetches[request.id, request.attempt] = FetchRequest(request, after)
         for item in request.media:
-            if not isinstance(item.source, Url) or (item.modality, item.source.url) in fetch.downloads:
+            if (
+                not isinstance(item.source, Url)
+                or (item.modality, item.source.url) in fetch.downloads
+            ):
                 continue
             key = item.modality, item.source.url
             download = held.get(key) or self._downloads.get(key)
@@ -131,14 +137,18 @@ class DownloadTable:
                 self.shared += 1
             fetch.downloads[key] = download
             download.waiters[fetch] = None
-        for void in earlier:  # after the new one has joined: what it goes on with is not thrown away
+        for (
+            void
+        ) in earlier:  # after the new one has joined: what it goes on with is not thrown away
             if not void.sent:
                 effects.extend(self._drop(void))
         if fetch.arrived:
             effects.append(_give(fetch))
         return effects
 
-    def landed(self, download: Download, blob: BlobRef, span: tuple[float, float]) -> list[DownloadAction]:
+    def landed(
+        self, download: Download, blob: BlobRef, span: tuple[float, float]
+    ) -> list[DownloadAction]:
         download.blob, download.span = blob, span
         return [_give(fetch) for fetch in download.waiters if fetch.arrived]
 
@@ -159,14 +169,20 @@ class DownloadTable:
 
     def idle(self) -> list[Download]:
         """Landed and read by nobody: what can go when space is short."""
-        return [download for download in self._downloads.values() if download.blob is not None and not download.waiters]
+        return [
+            download
+            for download in self._downloads.values()
+            if download.blob is not None and not download.waiters
+        ]
 
     def delivered(self, id: str, attempt: int) -> None:
         self._fetches[id, attempt].sent = True
 
     def undelivered(self) -> list[DownloadAction]:
         """What waits for a preprocessor."""
-        return [_give(fetch) for fetch in self._fetches.values() if fetch.arrived and not fetch.sent]
+        return [
+            _give(fetch) for fetch in self._fetches.values() if fetch.arrived and not fetch.sent
+        ]
 
     def read(self, id: str, attempt: int) -> list[DownloadAction]:
         """The preprocessor reads none of its bytes any more. Idempotent."""
@@ -175,11 +191,16 @@ class DownloadTable:
 
     def withdraw(self, id: str, attempt: int) -> list[DownloadAction]:
         """These attempts are void, and a later one is welcome. Idempotent."""
-        fetches = [fetch for fetch in self._fetches.values() if fetch.request.id == id and fetch.request.attempt <= attempt]
+        fetches = [
+            fetch
+            for fetch in self._fetches.values()
+            if fetch.request.id == id and fetch.request.attempt <= attempt
+        ]
         return [effect for fetch in fetches if not fetch.sent for effect in self._drop(fetch)]
 
     def end(self, ids: tuple[str, ...]) -> list[DownloadAction]:
-        """Idempotent. Whose bytes nobody has begun to read is told so; for the others the preprocessor says it."""
+        """Idempotent. Whose bytes nobody has begun to read is told so; for the others the
+        preprocessor says it."""
         self._over.add(ids)
         ended = set(ids)
         fetches = [fetch for fetch in self._fetches.values() if fetch.request.id in ended]
@@ -192,7 +213,12 @@ class DownloadTable:
 
     def preprocessor_gone(self) -> list[DownloadAction]:
         """Its leases end; the ledger sends again what goes on."""
-        return [effect for fetch in list(self._fetches.values()) if fetch.sent for effect in self._drop(fetch)]
+        return [
+            effect
+            for fetch in list(self._fetches.values())
+            if fetch.sent
+            for effect in self._drop(fetch)
+        ]
 
     def _end(self, fetches: list[FetchRequest]) -> list[DownloadAction]:
         effects: list[DownloadAction] = []
@@ -205,7 +231,8 @@ class DownloadTable:
         return effects
 
     def _drop(self, fetch: FetchRequest, failed: Download | None = None) -> list[DownloadAction]:
-        """Take a fetch off the table, and what nobody else needs with it; `failed` is over already."""
+        """Take a fetch off the table, and what nobody else needs with it; `failed` is over
+        already."""
         del self._fetches[fetch.name]
         effects: list[DownloadAction] = []
         for download in fetch.downloads.values():
@@ -226,14 +253,18 @@ class DownloadTable:
 
 
 def _dropped(request: Request) -> ToClient:
-    """The answer to `End` for a request that was still here: no byte of its media is read any more."""
+    """The answer to `End` for a request that was still here: no byte of its media is read any
+    more."""
     return ToClient(request.client, Failed(request.id, request.attempt, DROPPED))
 
 
 def _where(request: Request, download: Download) -> str | None:
     """The first item of the request that names this download."""
     for item in request.media:
-        if isinstance(item.source, Url) and (item.modality, item.source.url) == (download.modality, download.url):
+        if isinstance(item.source, Url) and (item.modality, item.source.url) == (
+            download.modality,
+            download.url,
+        ):
             return item.where
     return None
 
@@ -249,5 +280,10 @@ def _give(fetch: FetchRequest) -> ToPreprocessor:
         download = fetch.downloads[item.modality, item.source.url]
         assert download.blob is not None
         media.append(MediaItem(item.modality, Encoded(download.blob), item.where, item.uuid))
-        timings.append(Timing("fetch", *download.span, f"{item.where}: {download.blob.nbytes} bytes"))
-    return ToPreprocessor(Fetched(msgspec.structs.replace(fetch.request, media=tuple(media)), tuple(timings)), fetch.after)
+        timings.append(
+            Timing("fetch", *download.span, f"{item.where}: {download.blob.nbytes} bytes")
+        )
+    return ToPreprocessor(
+        Fetched(msgspec.structs.replace(fetch.request, media=tuple(media)), tuple(timings)),
+        fetch.after,
+    )

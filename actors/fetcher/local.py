@@ -1,4 +1,5 @@
-"""file: URLs, below one folder and nowhere else: opened component by component, following no link."""
+"""file: URLs, below one folder and nowhere else: opened component by component, following no
+link."""
 
 import os
 import stat
@@ -10,7 +11,8 @@ _NOT_THERE = "There is no regular file at the file: URL's place, or it cannot be
 
 
 def read_local(url: str, folder: str | None, max_bytes: int) -> bytearray:
-    """The bytes of a regular file below `folder`. Blocking. Raises FetchError; its text names no path."""
+    """The bytes of a regular file below `folder`. Blocking. Raises FetchError; its text names no
+    path."""
     descriptor = _open(_components(url, folder), folder or "")
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
@@ -18,8 +20,13 @@ def read_local(url: str, folder: str | None, max_bytes: int) -> bytearray:
         raise FetchError("media_unavailable", _NOT_THERE)
     with open(descriptor, "rb", buffering=0) as file:
         if status.st_size > max_bytes:
-            raise FetchError("too_large", f"The file is larger than the {max_bytes} bytes that one item may have.")
-        data = bytearray(status.st_size)  # filled in place: every further copy of a picture takes as long as reading it
+            raise FetchError(
+                "too_large",
+                f"The file is larger than the {max_bytes} bytes that one item may have.",
+            )
+        data = bytearray(
+            status.st_size
+        )  # filled in place: every further copy of a picture takes as long as reading it
         with memoryview(data) as view:
             filled = 0
             while filled < len(data) and (count := file.readinto(view[filled:])):
@@ -28,14 +35,19 @@ def read_local(url: str, folder: str | None, max_bytes: int) -> bytearray:
         while chunk := file.read(min(1 << 20, max_bytes + 1 - len(data))):
             data += chunk
             if len(data) > max_bytes:  # it has grown meanwhile
-                raise FetchError("too_large", f"The file is larger than the {max_bytes} bytes that one item may have.")
+                raise FetchError(
+                    "too_large",
+                    f"The file is larger than the {max_bytes} bytes that one item may have.",
+                )
         return data
 
 
 def _components(url: str, folder: str | None) -> list[str]:
     """The names from `folder` down to the file."""
     if folder is None:
-        raise forbidden("file: URLs are switched off; --allowed-local-media-path names a folder for them.")
+        raise forbidden(
+            "file: URLs are switched off; --allowed-local-media-path names a folder for them."
+        )
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -43,9 +55,16 @@ def _components(url: str, folder: str | None) -> list[str]:
     path = unquote(parts.path)
     root = [name for name in os.path.abspath(folder).split("/") if name]
     names = [name for name in path.split("/") if name and name != "."]
-    wrong = parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path or ".." in names
+    wrong = (
+        parts.netloc not in ("", "localhost")
+        or not path.startswith("/")
+        or "\0" in path
+        or ".." in names
+    )
     if wrong or names[: len(root)] != root or len(names) == len(root):
-        raise forbidden("The file: URL leads out of the folder that --allowed-local-media-path allows.")
+        raise forbidden(
+            "The file: URL leads out of the folder that --allowed-local-media-path allows."
+        )
     return names[len(root) :]
 
 

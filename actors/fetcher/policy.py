@@ -1,6 +1,8 @@
-"""Which URLs may be fetched and which addresses connected to. Pure: strings in, a checked URL or a refusal out.
+"""Which URLs may be fetched and which addresses connected to. Pure: strings in, a checked URL or a
+refusal out.
 
-The URL is parsed once, by the library that will also connect, so that the check and the connection cannot disagree.
+The URL is parsed once, by the library that will also connect, so that the check and the connection
+cannot disagree.
 """
 
 import ipaddress
@@ -22,13 +24,16 @@ _SPECIAL = tuple(
     ipaddress.ip_network(block)
     for block in (
         "192.0.0.0/24", "192.88.99.0/24",  # protocol assignments, 6to4 relays
-        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",  # Teredo and its like, documentation, 6to4
+        # Teredo and its like, documentation, 6to4
+        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
     )
 )  # fmt: skip
-"""Refused though the standard library calls some of them global. The IPv6 forms that hide an IPv4 address lie in here (6to4,
-Teredo), outside of 2000::/3 (mapped, compatible, translated, NAT64), or below any prefix at all: ISATAP."""
+"""Refused though the standard library calls some of them global. The IPv6 forms that hide an IPv4
+address lie in here (6to4, Teredo), outside of 2000::/3 (mapped, compatible, translated, NAT64), or
+below any prefix at all: ISATAP."""
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
-"""RFC 5214: the upper half of an interface identifier whose lower half is an IPv4 address; the second for a global one."""
+"""RFC 5214: the upper half of an interface identifier whose lower half is an IPv4 address; the
+second for a global one."""
 
 FORBIDDEN_URL = "forbidden_url"
 """The code of a URL that the operator's rules do not let through."""
@@ -37,9 +42,17 @@ INVALID_URL = "invalid_url"
 
 
 class FetchError(Exception):
-    """One item cannot be fetched; `text` is for the client: no address, no path, no exception text."""
+    """One item cannot be fetched; `text` is for the client: no address, no path, no exception
+    text."""
 
-    def __init__(self, kind: Kind, text: str, retry: bool = False, retry_after: float = 0.0, code: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        text: str,
+        retry: bool = False,
+        retry_after: float = 0.0,
+        code: str | None = None,
+    ) -> None:
         super().__init__(text)
         self.kind: Kind = kind
         self.text = text
@@ -62,7 +75,8 @@ def invalid(text: str) -> FetchError:
 
 
 def is_public(address: str) -> bool:
-    """Whether packets to `address` leave for the public internet, and for nothing that a form of writing hides."""
+    """Whether packets to `address` leave for the public internet, and for nothing that a form of
+    writing hides."""
     if "%" in address:  # a zone: it names an interface of this machine
         return False
     try:
@@ -77,7 +91,8 @@ def is_public(address: str) -> bool:
 
 
 def normal_host(host: str) -> str:
-    """Lower case, punycode, no trailing dot; addresses in their one canonical form. Raises FetchError."""
+    """Lower case, punycode, no trailing dot; addresses in their one canonical form. Raises
+    FetchError."""
     try:
         plain = URL.build(scheme="http", host=host.rstrip("/")).raw_host or ""
     except ValueError:
@@ -90,7 +105,9 @@ def normal_host(host: str) -> str:
     labels = plain.split(".")
     if not all(labels):
         raise invalid("The URL names no valid host.")
-    if _NUMBER.fullmatch(labels[-1]):  # browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses
+    if _NUMBER.fullmatch(
+        labels[-1]
+    ):  # browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses
         return _canonical(plain)
     return plain
 
@@ -106,7 +123,9 @@ def _normal_domain(domain: str) -> str:
     try:
         return normal_host(domain)
     except FetchError:
-        raise ValueError(f"{domain!r} is no host name (without scheme, port or wildcard).") from None
+        raise ValueError(
+            f"{domain!r} is no host name (without scheme, port or wildcard)."
+        ) from None
 
 
 class Policy:
@@ -118,9 +137,11 @@ class Policy:
         self._allow_private = allow_private
 
     def check(self, url: str, hop: bool = False) -> URL:
-        """The URL to connect to, host normalised; scheme, host and, where it is one, address checked.
+        """The URL to connect to, host normalised; scheme, host and, where it is one, address
+        checked.
 
-        `hop`: it is the target of a redirect, about which the client learns nothing. Raises FetchError.
+        `hop`: it is the target of a redirect, about which the client learns nothing. Raises
+        FetchError.
         """
         if len(url) > MAX_URL or _FORBIDDEN.search(url):
             raise invalid("The URL is too long or holds characters that no URL may hold.")
@@ -151,7 +172,9 @@ class Policy:
 
     @staticmethod
     def refusal() -> FetchError:
-        return forbidden("The URL leads to an address that is not public (--allow-private-media opens them).")
+        return forbidden(
+            "The URL leads to an address that is not public (--allow-private-media opens them)."
+        )
 
 
 def _is_address(host: str) -> bool:

@@ -1,4 +1,5 @@
-"""Records of the download cache: which URL's bytes are on disk, and what to evict. Pure: names and sizes in, decisions out."""
+"""Records of the download cache: which URL's bytes are on disk, and what to evict. Pure: names and
+sizes in, decisions out."""
 
 from collections import OrderedDict
 from typing import NamedTuple
@@ -64,7 +65,8 @@ class Shelf:
         return note
 
     def add(self, key: str, note: Note, now: float) -> Evicted:
-        """As the last used; what no longer fits is evicted, the note itself where it cannot be kept."""
+        """As the last used; what no longer fits is evicted, the note itself where it cannot be
+        kept."""
         gone = Evicted([], [])
         if self._notes.get(key) != note:
             self._drop(key, gone)
@@ -120,5 +122,6 @@ class Shelf:
         )
 
     def _is_fresh(self, note: Note, now: float) -> bool:
-        """A note from further ahead than notes are made was made under another clock or another bound."""
+        """A note from further ahead than notes are made was made under another clock or another
+        bound."""
         return now < note.expires <= now + self._max_seconds

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class GpuRunner(BlockingActor):
-    """Owns the KV contents and the sampler states. Both are lost with it; the scheduler recomputes them from tokens."""
+    """Owns the KV contents and the sampler states. Both are lost with it; the scheduler recomputes
+    them from tokens."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
@@ -41,7 +42,9 @@ class GpuRunner(BlockingActor):
         decoded = msgspec.json.decode(config, type=RunnerConfig)
         threads = decoded.threads
         self._cores = Cores(self.launch.directory, GPU_RUNNER, threads)
-        self._runner = Runner(decoded, before_layer=None if threads.alone == threads.beside else self._share_cores)
+        self._runner = Runner(
+            decoded, before_layer=None if threads.alone == threads.beside else self._share_cores
+        )
         return self._runner.room.as_notes()
 
     def on_idle(self) -> None:
@@ -74,7 +77,8 @@ class GpuRunner(BlockingActor):
         }
 
     def _share_cores(self) -> None:
-        """Before each layer: a prompt takes a second and more, in which the encoder begins or ends."""
+        """Before each layer: a prompt takes a second and more, in which the encoder begins or
+        ends."""
         if (threads := self._cores.again()) is not None:
             torch.set_num_threads(threads)
 

@@ -1,7 +1,8 @@
-"""Guides at the preprocessor: what is remembered of them, and words for what is wrong with one. Pure but for the engine.
+"""Guides at the preprocessor: what is remembered of them, and words for what is wrong with one.
+Pure but for the engine.
 
-A guide is built for the first time in a decode worker, under its limits: whatever a caller's grammar does to the grammar
-engine, it does there. The runner builds only what has passed.
+A guide is built for the first time in a decode worker, under its limits: whatever a caller's
+grammar does to the grammar engine, it does there. The runner builds only what has passed.
 """
 
 import re
@@ -25,13 +26,18 @@ CODE = "invalid_grammar"
 CPU_SECONDS = 1.0
 """That writing a guide as a Lark grammar may take: here alone, where it delays nobody's streams."""
 RUNNER_SECONDS = 0.03
-"""That building the grammar and its first masks may take: the runner takes as long between two steps of everybody, and three
-times as long where all CPUs are busy. Of ninety real schemas the dearest takes 6 ms, an enumeration of 3,000 values 10."""
+"""That building the grammar and its first masks may take: the runner takes as long between two
+steps of everybody, and three times as long where all CPUs are busy. Of ninety real schemas the
+dearest takes 6 ms, an enumeration of 3,000 values 10."""
 PROBE_TOKENS = 8
 GUIDE_MEMORY = 512 << 20
 """Bytes that building one may add."""
-TOO_SLOW = Failure("invalid_request", "The grammar takes too long to build; make it simpler.", code=CODE)
-TOO_LARGE = Failure("invalid_request", "The grammar takes too much memory to build; make it simpler.", code=CODE)
+TOO_SLOW = Failure(
+    "invalid_request", "The grammar takes too long to build; make it simpler.", code=CODE
+)
+TOO_LARGE = Failure(
+    "invalid_request", "The grammar takes too much memory to build; make it simpler.", code=CODE
+)
 
 
 class KnownGuides:
@@ -43,7 +49,8 @@ class KnownGuides:
     @staticmethod
     def key(guide: Guide) -> str:
         """Also the name of the task that brings the verdict; no media item has such a key."""
-        return f"guide:{blake2b(f'{guide.kind}:{guide.text}'.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+        said = f"{guide.kind}:{guide.text}".encode("utf-8", "surrogatepass")
+        return f"guide:{blake2b(said, digest_size=16).hexdigest()}"
 
     def verdict(self, guide: Guide) -> Guide | Failure | None:
         """None: not known."""
@@ -70,7 +77,8 @@ class GuideChecker:
         self._tokenizer: Any = None
 
     def check(self, guide: Guide) -> Guide:
-        """The guide as the runner wants it: a Lark grammar. Raises RequestError that says what is wrong with it."""
+        """The guide as the runner wants it: a Lark grammar. Raises RequestError that says what is
+        wrong with it."""
         self.load()
         try:
             lark = within_cpu(CPU_SECONDS, lambda: _lark(guide))
@@ -84,7 +92,9 @@ class GuideChecker:
         if sum(trial.seconds) > RUNNER_SECONDS:
             raise RequestError(TOO_SLOW)
         first, *others = trial.seconds
-        return msgspec.structs.replace(lark, first_seconds=first, each_seconds=max(others, default=0.0))
+        return msgspec.structs.replace(
+            lark, first_seconds=first, each_seconds=max(others, default=0.0)
+        )
 
     def _try(self, lark: Guide) -> _Trial:
         """Build it as the runner will, and follow it for a few tokens."""
@@ -97,7 +107,10 @@ class GuideChecker:
             if matcher.is_error() or matcher.is_stopped():
                 break
             mask = matcher.compute_bitmask()
-            token = next((8 * i + (byte & -byte).bit_length() - 1 for i, byte in enumerate(mask) if byte), None)
+            token = next(
+                (8 * i + (byte & -byte).bit_length() - 1 for i, byte in enumerate(mask) if byte),
+                None,
+            )
             if token is None or token in vocabulary.eos_tokens:
                 break
             matcher.consume_token(token)
@@ -115,7 +128,8 @@ class GuideChecker:
         return _explained(_WHAT.get(guide.kind, "JSON schema"), error)
 
     def load(self) -> None:
-        """Read the vocabulary, once; raises RequestError where the grammar engine does not know this kind of tokenizer."""
+        """Read the vocabulary, once; raises RequestError where the grammar engine does not know
+        this kind of tokenizer."""
         if self._tokenizer is None:
             from llguidance import LLTokenizer
 
@@ -124,7 +138,9 @@ class GuideChecker:
                 eos = list(self._info.eos_token_ids)
                 self._tokenizer = LLTokenizer(text, n_vocab=self._info.vocab, eos_token=eos or None)
             except Exception as error:  # the library raises plain Exception
-                raise refuse("unsupported", "This model's tokenizer does not support structured output.") from error
+                raise refuse(
+                    "unsupported", "This model's tokenizer does not support structured output."
+                ) from error
 
 
 def _lark(guide: Guide) -> Guide:
@@ -141,7 +157,11 @@ def _lark(guide: Guide) -> Guide:
     try:
         return Guide("grammar", any_to_lark(guide.text))
     except Exception as error:  # whatever its parser raises
-        raise refuse("invalid_request", "The grammar is neither Lark (with a rule `start`) nor GBNF.", code=CODE) from error
+        raise refuse(
+            "invalid_request",
+            "The grammar is neither Lark (with a rule `start`) nor GBNF.",
+            code=CODE,
+        ) from error
 
 
 _WHAT = {"regex": "regular expression", "grammar": "grammar", "tool_calls": "tools' grammar"}
@@ -154,7 +174,11 @@ def _explained(what: str, text: str) -> RequestError:
     for pattern, words in _EXPLANATIONS:
         found = re.search(pattern, text)
         if found:
-            return _refusal(words.format(what, *(re.sub(r"[^\w.-]", "", group)[:64] for group in found.groups())))
+            return _refusal(
+                words.format(
+                    what, *(re.sub(r"[^\w.-]", "", group)[:64] for group in found.groups())
+                )
+            )
     place = re.search(r"^(?:at )?(\d+)\((\d+)\)", text)
     if place is not None and what == "grammar":  # a text that the caller wrote
         return _refusal(f"The grammar is not valid at line {place[1]}, column {place[2]}.")
@@ -169,14 +193,27 @@ _EXPLANATIONS: tuple[tuple[str, str], ...] = (
     (r"look-?around", "The {0} uses look-around, which is not supported."),
     (r"backreference", "The {0} uses back-references, which are not supported."),
     (r"Unsatisfiable schema", "The {0} is one that no value fits."),
-    (r"circular references", "The {0} refers to itself beside other conditions, which is not supported."),
+    (
+        r"circular references",
+        "The {0} refers to itself beside other conditions, which is not supported.",
+    ),
     (
         r"min/maxProperties",
-        "The {0} uses `minProperties` or `maxProperties` where some `properties` may be left out, which is not supported.",
+        "The {0} uses `minProperties` or `maxProperties` where some `properties` may be left "
+        "out, which is not supported.",
     ),
-    (r"are not disjoint", "The {0} has `patternProperties` that may match the same name, which is not supported."),
-    (r"Failed to generate regex for \w+ range", "The {0} has bounds of a number that cannot be enforced together."),
-    (r"[Uu]nicode property|property (?:name|value|not)", "The {0} uses a Unicode property that does not exist."),
+    (
+        r"are not disjoint",
+        "The {0} has `patternProperties` that may match the same name, which is not supported.",
+    ),
+    (
+        r"Failed to generate regex for \w+ range",
+        "The {0} has bounds of a number that cannot be enforced together.",
+    ),
+    (
+        r"[Uu]nicode property|property (?:name|value|not)",
+        "The {0} uses a Unicode property that does not exist.",
+    ),
     (r'unknown name: "?([\w-]+)', "The {0} uses the rule {1}, which it does not define."),
     (r"no start rule|start rule|missing start", "The {0} has no rule `start`."),
 )

@@ -1,7 +1,9 @@
-"""What makes two items the same: digest of the content, and the key that adds every option which changes the features.
+"""What makes two items the same: digest of the content, and the key that adds every option which
+changes the features.
 
-The shell computes both to find an item that it has or that is being decoded; the worker computes them again over the bytes
-that it has copied, so that an embedding is never filed under a digest of other bytes.
+The shell computes both to find an item that it has or that is being decoded; the worker computes
+them again over the bytes that it has copied, so that an embedding is never filed under a digest of
+other bytes.
 """
 
 import json
@@ -13,7 +15,17 @@ from blake3 import blake3
 
 from ...protocol.errors import refuse
 from ...protocol.memory.blobs import BlobRef, Bytes
-from ...protocol.requests.request import Embeds, Encoded, FrameList, Frames, Modality, PackedEmbeds, Pixels, Samples, Source
+from ...protocol.requests.request import (
+    Embeds,
+    Encoded,
+    FrameList,
+    Frames,
+    Modality,
+    PackedEmbeds,
+    Pixels,
+    Samples,
+    Source,
+)
 
 
 class _Hash(Protocol):
@@ -29,14 +41,23 @@ KEY_VERSION = "2"
 
 def blob_of(source: Source) -> BlobRef:
     match source:
-        case Encoded(blob) | Pixels(blob) | Frames(blob) | Samples(blob) | Embeds(blob) | FrameList(blob) | PackedEmbeds(blob):
+        case (
+            Encoded(blob)
+            | Pixels(blob)
+            | Frames(blob)
+            | Samples(blob)
+            | Embeds(blob)
+            | FrameList(blob)
+            | PackedEmbeds(blob)
+        ):
             return blob
         case _:
             raise refuse("internal", "An item came without its bytes.")
 
 
 def content_digest(hasher: str, source: Source, data: Bytes) -> str:
-    """Of encoded media the digest of the bytes alone; of decoded ones also of shape, type, mode and rate."""
+    """Of encoded media the digest of the bytes alone; of decoded ones also of shape, type, mode and
+    rate."""
     digest = _HASHERS[hasher]()
     if not isinstance(source, Encoded):
         blob = blob_of(source)
@@ -47,9 +68,21 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
             case Samples(_, rate):
                 about.append(rate)
             case Frames():
-                about += [source.fps, source.duration, source.total_num_frames, source.frames_indices, source.do_sample_frames]
+                about += [
+                    source.fps,
+                    source.duration,
+                    source.total_num_frames,
+                    source.frames_indices,
+                    source.do_sample_frames,
+                ]
             case FrameList():
-                facts = (source.fps, source.duration, source.total_num_frames, source.frames_indices, source.do_sample_frames)
+                facts = (
+                    source.fps,
+                    source.duration,
+                    source.total_num_frames,
+                    source.frames_indices,
+                    source.do_sample_frames,
+                )
                 about += [source.sizes, *facts]
             case Embeds(_, grid):
                 about.append(grid)
@@ -61,17 +94,20 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
 
 
 def key_salt(tenant: str, fingerprint: str, era: str = "") -> str:
-    """What, beside content and options, an embedding belongs to. `era`: drawn anew when the caches of media are emptied, so
-    that what requests in progress still hold is found by no later one."""
+    """What, beside content and options, an embedding belongs to. `era`: drawn anew when the caches
+    of media are emptied, so that what requests in progress still hold is found by no later one."""
     return json.dumps([tenant, fingerprint, KEY_VERSION + era])
 
 
-def item_key(digest: str, modality: Modality, processor: dict[str, Any], io: dict[str, Any], salt: str) -> str:
+def item_key(
+    digest: str, modality: Modality, processor: dict[str, Any], io: dict[str, Any], salt: str
+) -> str:
     """Identity of the embedding, hex."""
     about = json.dumps([digest, modality, processor, io, salt], sort_keys=True)
     return blake3(about.encode()).hexdigest()
 
 
 def part_keys(key: str, parts: int) -> tuple[str, ...]:
-    """Identities of the embeddings of an item's parts, hex; of its only one it is the item's own."""
+    """Identities of the embeddings of an item's parts, hex; of its only one it is the item's
+    own."""
     return (key, *(blake3(f"{key} {part}".encode()).hexdigest() for part in range(1, parts)))

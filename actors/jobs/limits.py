@@ -1,4 +1,5 @@
-"""The kinds of work that a decode worker is given: how long each may take, and what is said of one that ends it. Pure."""
+"""The kinds of work that a decode worker is given: how long each may take, and what is said of one
+that ends it. Pure."""
 
 from typing import TypeAlias
 
@@ -12,13 +13,14 @@ from .guides import TOO_LARGE, TOO_SLOW
 Job: TypeAlias = Decode | CheckGuide | RenderChat
 
 WALL = 1.5
-"""Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself, where its decoder lets it;
-after these it is killed."""
+"""Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself,
+where its decoder lets it; after these it is killed."""
 GUIDE_SECONDS = 15.0
-"""Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the worker is killed."""
+"""Wall clock for one guide in a worker, which may have to read the vocabulary first; beyond it the
+worker is killed."""
 RENDER_SECONDS = 8.0
-"""Wall clock for one conversation by its caller's template. A worker ends one itself after its CPU time, unless a single
-operation holds it."""
+"""Wall clock for one conversation by its caller's template. A worker ends one itself after its CPU
+time, unless a single operation holds it."""
 
 
 def too_slow(modality: Modality, seconds: float) -> Failure:
@@ -61,4 +63,8 @@ def deadly(job: Job) -> Failure:
 
 
 def poison(modality: Modality) -> Failure:
-    return Failure("unprocessable_media", f"The {modality} cannot be decoded: it ended the decoder twice.", code="poison")
+    return Failure(
+        "unprocessable_media",
+        f"The {modality} cannot be decoded: it ended the decoder twice.",
+        code="poison",
+    )

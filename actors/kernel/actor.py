@@ -1,4 +1,5 @@
-"""Actors that only pass messages on and wait for others: an asyncio loop whose handlers never wait themselves."""
+"""Actors that only pass messages on and wait for others: an asyncio loop whose handlers never wait
+themselves."""
 
 import asyncio
 import logging
@@ -30,7 +31,8 @@ class Actor(BaseActor):
         self._fault: BaseException | None = None
 
     async def on_start(self, config: bytes) -> dict[str, int]:
-        """Load what is needed; the answer goes into `Ready.notes`. Raise EngineError for a text the user should see."""
+        """Load what is needed; the answer goes into `Ready.notes`. Raise EngineError for a text the
+        user should see."""
         return {}
 
     async def on_stop(self) -> None:
@@ -85,7 +87,8 @@ class Actor(BaseActor):
         """This and the other two: True where more may be waiting."""
         for _ in range(DRAIN_AT_ONCE):
             frames = take(self.inboxes.inbox)
-            # The director's news first: what is sent because of a death must not meet the state from before it.
+            # The director's news first: what is sent because of a death must not meet the state
+            # from before it.
             self._drain_link()
             if frames is None or self._stopping.is_set():
                 return False
@@ -101,7 +104,8 @@ class Actor(BaseActor):
         return True
 
     def _drain_link(self) -> bool:
-        # A bounded loop, as above; sends on this socket can swallow its readiness, so every answer ends in a new drain.
+        # A bounded loop, as above; sends on this socket can swallow its readiness, so every answer
+        # ends in a new drain.
         for _ in range(DRAIN_AT_ONCE):
             message = self.link.receive()
             if message is None:
@@ -113,7 +117,8 @@ class Actor(BaseActor):
 
 
 def _name_the_loop() -> None:
-    """Handlers run in callbacks of the loop, outside any task; sniffio, which anyio asks if it is there, knows tasks only."""
+    """Handlers run in callbacks of the loop, outside any task; sniffio, which anyio asks if it is
+    there, knows tasks only."""
     try:
         from sniffio import current_async_library_cvar
     except ImportError:

@@ -1,9 +1,11 @@
-"""What the two kinds of actor, `Actor` and `BlockingActor`, share: the hooks to override, and what every message means.
+"""What the two kinds of actor, `Actor` and `BlockingActor`, share: the hooks to override, and what
+every message means.
 
-Life: `Hello` -> `Welcome` with its configuration -> `on_start` -> `Ready` -> messages, until `Stop` -> `on_stop`.
-A handler is a plain function: it changes the actor's state and sends messages. An exception that leaves a handler ends the
-process and the director starts a new one: state that may be wrong is never kept. What belongs to one request is caught by the
-actor and ends that request alone.
+Life: `Hello` -> `Welcome` with its configuration -> `on_start` -> `Ready` -> messages, until `Stop`
+-> `on_stop`. A handler is a plain function: it changes the actor's state and sends messages. An
+exception that leaves a handler ends the process and the director starts a new one: state that may
+be wrong is never kept. What belongs to one request is caught by the actor and ends that request
+alone.
 """
 
 import logging
@@ -38,12 +40,16 @@ from .settling import settle
 
 log = logging.getLogger(__name__)
 
-NO_SOCKETS = "The run directory takes no socket of {} now ({}): free some room there, or set TMPDIR to another folder."
+NO_SOCKETS = (
+    "The run directory takes no socket of {} now ({}): free some room there, or set TMPDIR to "
+    "another folder."
+)
 RETRY_SECONDS = 1.0
 
 
 class BaseActor:
-    """Subclasses own the loop: they wait for the sockets of `link` and `inboxes` and pass on what comes by `hear...`."""
+    """Subclasses own the loop: they wait for the sockets of `link` and `inboxes` and pass on what
+    comes by `hear...`."""
 
     inboxes: Inboxes
     """From `hello` on."""
@@ -71,7 +77,8 @@ class BaseActor:
         """An incarnation is dead and reaped: its leases end."""
 
     def on_reset(self, cache: Cache) -> None:
-        """Nothing that is kept now is found by requests that come from now on; what requests in progress hold stays theirs."""
+        """Nothing that is kept now is found by requests that come from now on; what requests in
+        progress hold stays theirs."""
 
     def counters(self) -> dict[str, float]:
         """Counted since the start; names in snake_case, units in the name."""
@@ -86,7 +93,8 @@ class BaseActor:
     # for the loop
 
     def hello(self) -> bytes:
-        """Introduce this process and open its inboxes; returns its configuration. Raises SystemExit where it is refused."""
+        """Introduce this process and open its inboxes; returns its configuration. Raises SystemExit
+        where it is refused."""
         welcome = self.link.hello(START_SECONDS)
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
@@ -95,15 +103,18 @@ class BaseActor:
         return welcome.config
 
     def _open_inboxes(self) -> Inboxes:
-        """Where the run directory takes no socket the director is told, which ends an engine that starts; in one that runs it
-        is tried until there is room, since another process could do no better."""
+        """Where the run directory takes no socket the director is told, which ends an engine that
+        starts; in one that runs it is tried until there is room, since another process could do no
+        better."""
         launch, told = self.launch, False
         while True:
             try:
                 return Inboxes(self.context, launch.directory, launch.role, launch.epoch)
             except (OSError, zmq.ZMQError) as error:
                 if not told:
-                    self.tell_fatal(EngineError(NO_SOCKETS.format(launch.role, os.strerror(error.errno or 0))))
+                    self.tell_fatal(
+                        EngineError(NO_SOCKETS.format(launch.role, os.strerror(error.errno or 0)))
+                    )
                 told = True
                 time.sleep(RETRY_SECONDS)
 
@@ -111,14 +122,21 @@ class BaseActor:
         launch, inboxes = self.launch, self.inboxes
         last_words.give_back()
         settle()
-        self.link.send(Ready(launch.role, launch.epoch, inboxes.inbox_endpoint, inboxes.control_endpoint, notes))
+        self.link.send(
+            Ready(
+                launch.role, launch.epoch, inboxes.inbox_endpoint, inboxes.control_endpoint, notes
+            )
+        )
 
     def tell_fatal(self, error: Exception) -> None:
         """It cannot load. What is no EngineError goes to the log as well."""
         text = str(error)
         if not isinstance(error, EngineError):
             log.error("%s cannot load", self.launch.role, exc_info=error)
-            text = f"The process {self.launch.role} could not load ({': '.join(filter(None, (type(error).__name__, text)))})."
+            text = (
+                f"The process {self.launch.role} could not load "
+                f"({': '.join(filter(None, (type(error).__name__, text)))})."
+            )
         self.link.send(Fatal(self.launch.role, self.launch.epoch, text))
 
     def hear(self, frames: list[bytes]) -> None:
@@ -150,7 +168,9 @@ class BaseActor:
                 self.on_gone(gone)
             case AskStats():
                 dropped = {"messages_dropped": float(self.inboxes.incoming.dropped)}
-                self.link.send(Stats(self.launch.role, self.launch.epoch, dropped | self.counters()))
+                self.link.send(
+                    Stats(self.launch.role, self.launch.epoch, dropped | self.counters())
+                )
             case Reset(number, cache):
                 self.on_reset(cache)
                 self.link.send(ResetDone(self.launch.role, self.launch.epoch, number))

@@ -12,7 +12,8 @@ class BlockingActor(BaseActor):
     """Does one thing at a time: handlers may compute for long, and there are no tasks."""
 
     def on_start(self, config: bytes) -> dict[str, int]:
-        """Load what is needed; the answer goes into `Ready.notes`. Raise EngineError for a text the user should see."""
+        """Load what is needed; the answer goes into `Ready.notes`. Raise EngineError for a text the
+        user should see."""
         return {}
 
     def on_idle(self) -> None:

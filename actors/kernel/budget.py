@@ -1,5 +1,5 @@
-"""Limits for one piece of work that others have a say in: the memory that the process held before and a budget on top, and CPU
-time."""
+"""Limits for one piece of work that others have a say in: the memory that the process held before
+and a budget on top, and CPU time."""
 
 import gc
 import resource
@@ -23,13 +23,15 @@ GARBAGE = 32 << 20
 
 
 class BudgetError(MemoryError):
-    """The work wants more than its own budget; with less, the machine's limits would have been what failed."""
+    """The work wants more than its own budget; with less, the machine's limits would have been what
+    failed."""
 
 
 @contextmanager
 def memory_budget(extra: int) -> Iterator[None]:
-    """Within the block, allocations beyond `extra` bytes more than now, garbage aside, raise BudgetError. Where the process's
-    own limit leaves less than that, what fails for it stays a MemoryError (or torch's)."""
+    """Within the block, allocations beyond `extra` bytes more than now, garbage aside, raise
+    BudgetError. Where the process's own limit leaves less than that, what fails for it stays a
+    MemoryError (or torch's)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     own = _ground.now() + extra
     limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
@@ -46,8 +48,9 @@ def memory_budget(extra: int) -> Iterator[None]:
 
 
 class _Ground:
-    """What the process holds beside garbage. Work that has failed leaves its frames in cycles, with all that it had made; freed
-    in the middle of the next work, that would be room for it beyond its budget."""
+    """What the process holds beside garbage. Work that has failed leaves its frames in cycles, with
+    all that it had made; freed in the middle of the next work, that would be room for it beyond its
+    budget."""
 
     def __init__(self) -> None:
         self._least = 0
@@ -66,16 +69,18 @@ _ground = _Ground()
 
 
 class CpuSpent(BaseException):
-    """The work has used up its CPU time. No Exception: decoders take those for damage, and go on or say so."""
+    """The work has used up its CPU time. No Exception: decoders take those for damage, and go on or
+    say so."""
 
 
 def within_cpu(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` makes. More than `seconds` of CPU time, of all threads together, raise CpuSpent as soon as it comes back to
-    Python; what does not come back is killed from outside. Only in the main thread, where actors do such work and which alone
-    has signals; elsewhere nothing is limited.
+    """What `work` makes. More than `seconds` of CPU time, of all threads together, raise CpuSpent
+    as soon as it comes back to Python; what does not come back is killed from outside. Only in the
+    main thread, where actors do such work and which alone has signals; elsewhere nothing is
+    limited.
 
-    No context manager: leaving one is a call, and time that is over just then would leave the timer running, which would end
-    the process in the middle of something else.
+    No context manager: leaving one is a call, and time that is over just then would leave the timer
+    running, which would end the process in the middle of something else.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()

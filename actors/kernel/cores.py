@@ -1,7 +1,9 @@
-"""Which of the two processes that compute has the cores: all of them while the other rests, else its part of them.
+"""Which of the two processes that compute has the cores: all of them while the other rests, else
+its part of them.
 
-Each holds a lock of the kernel for as long as it has something to compute, and looks whether the other holds its own: nobody
-waits for anybody, and what a process held is free when it has ended, however it ended.
+Each holds a lock of the kernel for as long as it has something to compute, and looks whether the
+other holds its own: nobody waits for anybody, and what a process held is free when it has ended,
+however it ended.
 """
 
 import fcntl
@@ -15,8 +17,9 @@ from ...protocol.config.roles import Threads
 from ...protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
 PAUSE_SECONDS = 0.02
-"""Who has been seen to compute goes on: between two steps of streams, or two pictures, nobody takes the other's part. A plan
-waits in the runner's socket before most of them; who waits longer leaves half of the cores idle behind every picture."""
+"""Who has been seen to compute goes on: between two steps of streams, or two pictures, nobody takes
+the other's part. A plan waits in the runner's socket before most of them; who waits longer leaves
+half of the cores idle behind every picture."""
 LOOK_SECONDS = 0.002
 """From one look at who else computes to the next, within a step or a picture."""
 _OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
@@ -25,7 +28,13 @@ _OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
 class Cores:
     """The lease of one of them. Not for two threads at once."""
 
-    def __init__(self, run_dir: Path, role: str, threads: Threads, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        role: str,
+        threads: Threads,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._threads = threads
         self._clock = clock
         self._met = -math.inf
@@ -38,12 +47,14 @@ class Cores:
         self._fds = [_open(run_dir, name) for name in (role, _OTHER[role])]
 
     def take(self, long: bool = False) -> int:
-        """Threads to compute on from now on; to be asked again by and by, as the other comes and goes. `long`: the attention
-        of long chunks is next."""
+        """Threads to compute on from now on; to be asked again by and by, as the other comes and
+        goes. `long`: the attention of long chunks is next."""
         alone = self._threads.long if long else self._threads.alone
         own, other = self._fds
         if not self._held:
-            self._held = _lock(own, fcntl.LOCK_EX)  # not where the other looks just now: the next time, then
+            self._held = _lock(
+                own, fcntl.LOCK_EX
+            )  # not where the other looks just now: the next time, then
         if alone == self._threads.beside:
             self.shared = False
             return alone
@@ -57,7 +68,8 @@ class Cores:
         return self._threads.beside if self.shared else alone
 
     def again(self) -> int | None:
-        """Threads to go on with in the middle of it, as the other comes and goes; None: it is too early to look."""
+        """Threads to go on with in the middle of it, as the other comes and goes; None: it is too
+        early to look."""
         return self.take() if self._clock() >= self._look_at else None
 
     def rest(self) -> None:

@@ -1,4 +1,5 @@
-"""The first lines of an engine process that has an interpreter of its own: `python -P -m thespis.actors.kernel.entry LAUNCH`.
+"""The first lines of an engine process that has an interpreter of its own: `python -P -m
+thespis.actors.kernel.entry LAUNCH`.
 
 LAUNCH is a `Launch` as JSON.
 """

@@ -1,4 +1,5 @@
-"""What a process writes to its stderr while it loads is kept in a file of the run, where the director finds what it died of.
+"""What a process writes to its stderr while it loads is kept in a file of the run, where the
+director finds what it died of.
 
 Its log goes past that file. When it is ready, it has its stderr back, with what was kept.
 """
@@ -21,7 +22,8 @@ def path_of(run_dir: Path, role: str, epoch: int) -> Path:
 
 
 def keep(path: Path) -> TextIO:
-    """From now on the process's stderr is the file; returns what it was. Where no file can be made, nothing is kept."""
+    """From now on the process's stderr is the file; returns what it was. Where no file can be made,
+    nothing is kept."""
     global _kept
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -26,8 +26,8 @@ _GROUP_SIGNALS = (
     signal.SIGUSR2,
     signal.SIGALRM,
 )
-"""What terminals, service managers and containers send to every process of a group. The director gets them too, and ends the
-others in order."""
+"""What terminals, service managers and containers send to every process of a group. The director
+gets them too, and ends the others in order."""
 
 _YIELDING = 10
 """Niceness: a tenth of a processor that is wanted by another, too."""
@@ -44,7 +44,8 @@ class Launch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent: int = 0
     """Pid of the director that the process must not outlive; 0: whoever the parent is."""
     outside: bool = True
-    """No work in hand is to blame for the end of the incarnation before: it was killed from outside, or there was none."""
+    """No work in hand is to blame for the end of the incarnation before: it was killed from
+    outside, or there was none."""
 
     @property
     def directory(self) -> Path:
@@ -56,18 +57,21 @@ def director_endpoint(run_dir: Path | str) -> str:
 
 
 def die_with_parent() -> None:
-    """SIGKILL when the parent ends. Call after the reparenting and from the main thread, whose life it follows."""
+    """SIGKILL when the parent ends. Call after the reparenting and from the main thread, whose life
+    it follows."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def give_way() -> None:
-    """For processes that work on what one caller sent: where processors are few, they go first to what all streams pass."""
+    """For processes that work on what one caller sent: where processors are few, they go first to
+    what all streams pass."""
     os.nice(_YIELDING)
 
 
 @contextmanager
 def group_signals_held() -> Iterator[None]:
-    """A child made meanwhile gets them when it has said what it does with them: by `ignore_group_signals`."""
+    """A child made meanwhile gets them when it has said what it does with them: by
+    `ignore_group_signals`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
     try:
         yield
@@ -88,7 +92,8 @@ def ignore_group_signals() -> None:
 
 
 def enter(launch: Launch) -> None:
-    """Become `launch.role`: title, logging, death with the director alone; then run the role's module to its end."""
+    """Become `launch.role`: title, logging, death with the director alone; then run the role's
+    module to its end."""
     import setproctitle
 
     ignore_group_signals()
@@ -97,11 +102,16 @@ def enter(launch: Launch) -> None:
     if os.getppid() != parent or parent == 1:
         sys.exit(1)  # the director died before we asked to follow it
     setproctitle.setproctitle(f"thespis {_title(launch.role)}")
-    configure_logging(launch.role, stream=last_words.keep(last_words.path_of(launch.directory, launch.role, launch.epoch)))
+    configure_logging(
+        launch.role,
+        stream=last_words.keep(last_words.path_of(launch.directory, launch.role, launch.epoch)),
+    )
     import_module(launch.module).main(launch)
 
 
-def configure_logging(role: str, level: int | str | None = None, stream: TextIO | None = None) -> None:
+def configure_logging(
+    role: str, level: int | str | None = None, stream: TextIO | None = None
+) -> None:
     """One line per event on `stream`, by default stderr: time, level, role, event."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(message)s"))

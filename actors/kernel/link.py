@@ -20,17 +20,22 @@ HEART = "heartbeat"
 HEARTBEAT_SECONDS = 0.5
 HELLO_SECONDS = 30.0
 START_SECONDS = 300.0
-"""For the processes of an engine: before they get their part, what the model is has to be found out."""
+"""For the processes of an engine: before they get their part, what the model is has to be found
+out."""
 HANG_SECONDS = 300.0
-"""A handler that takes longer will not come back: no model step, encoder batch or decode is that long."""
+"""A handler that takes longer will not come back: no model step, encoder batch or decode is that
+long."""
 PATIENCE_MS = 1000
-"""How long a send waits for a director that does not read, and how long the last messages may take to leave at the end."""
+"""How long a send waits for a director that does not read, and how long the last messages may take
+to leave at the end."""
 
 
 class DirectorLink:
-    """One DEALER to the director. `hello` blocks (at start only); afterwards `socket` is polled by the owner's loop.
+    """One DEALER to the director. `hello` blocks (at start only); afterwards `socket` is polled by
+    the owner's loop.
 
-    Its zmq identity is drawn: a second process under the same name is refused and takes nothing from the first.
+    Its zmq identity is drawn: a second process under the same name is refused and takes nothing
+    from the first.
     """
 
     def __init__(self, context: "zmq.Context[Any]", run_dir: str, role: str, epoch: int) -> None:
@@ -43,7 +48,8 @@ class DirectorLink:
         self._beating = threading.Event()
         self._heart: threading.Thread | None = None
         self.working_since: float | None = None
-        """When the handler that is running began (time.monotonic), None between handlers. Set by the owner's loop."""
+        """When the handler that is running began (time.monotonic), None between handlers. Set by
+        the owner's loop."""
 
     def _connect(self, suffix: str) -> "zmq.Socket[bytes]":
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
@@ -54,33 +60,46 @@ class DirectorLink:
         return socket
 
     def hello(self, seconds: float | None = None) -> Welcome | Refused:
-        """Introduce this process. Raises TimeoutError where no director answers within `seconds`, or `HELLO_SECONDS`."""
+        """Introduce this process. Raises TimeoutError where no director answers within `seconds`,
+        or `HELLO_SECONDS`."""
         self.send(Hello(self.role, self.epoch, os.getpid(), VERSION))
         if not self.socket.poll(int((HELLO_SECONDS if seconds is None else seconds) * 1000)):
             raise TimeoutError("no director answers in the run directory")
         answer = self._decoder.decode(self.socket.recv())
-        assert isinstance(answer, Welcome | Refused)  # the director knows this identity from the Hello only
+        assert isinstance(
+            answer, Welcome | Refused
+        )  # the director knows this identity from the Hello only
         return answer
 
     def start_heartbeats(self) -> None:
-        """From a thread and a socket of their own: a long import or step is not a death, a handler that hangs is one."""
+        """From a thread and a socket of their own: a long import or step is not a death, a handler
+        that hangs is one."""
         self._heart = threading.Thread(target=self._beat, name=HEART, daemon=True)
         self._heart.start()
 
     def _beat(self) -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, HEART.encode())  # the director looks for it by this name
+        ctypes.CDLL(None).prctl(
+            _PR_SET_NAME, HEART.encode()
+        )  # the director looks for it by this name
         socket = self._connect(".hb")
-        beat, hang = encode(Heartbeat(self.role, self.epoch)), encode(Stalled(self.role, self.epoch))
+        beat, hang = (
+            encode(Heartbeat(self.role, self.epoch)),
+            encode(Stalled(self.role, self.epoch)),
+        )
         seen, worked = None, 0.0
         while True:
             try:
                 if self._beating.wait(HEARTBEAT_SECONDS):
                     break
-                # Counted in beats: a paused container, or a stop by the terminal, is no work that hangs.
+                # Counted in beats: a paused container, or a stop by the terminal, is no work that
+                # hangs.
                 before, seen = seen, self.working_since
                 worked = worked + HEARTBEAT_SECONDS if seen is not None and seen == before else 0.0
                 socket.send(hang if worked > HANG_SECONDS else beat, zmq.NOBLOCK)
-            except (MemoryError, zmq.ZMQError):  # the director does not read, or the work in hand holds all that it may
+            except (
+                MemoryError,
+                zmq.ZMQError,
+            ):  # the director does not read, or the work in hand holds all that it may
                 continue
         socket.close(linger=0)
 

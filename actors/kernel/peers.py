@@ -23,11 +23,14 @@ MAX_EARLY = 4096
 class PeerTable:
     """Who can be written to. `update` connects new incarnations, `gone` closes dead ones.
 
-    A full edge is its reader's fault: it is closed at once, `report` tells the director, and what follows is what follows a
-    death. Admission keeps far below every bound, so only a process that hangs, or is stopped, lets its edge fill.
+    A full edge is its reader's fault: it is closed at once, `report` tells the director, and what
+    follows is what follows a death. Admission keeps far below every bound, so only a process that
+    hangs, or is stopped, lets its edge fill.
     """
 
-    def __init__(self, context: "zmq.Context[Any]", role: str, epoch: int, report: Callable[[Stalled], None]) -> None:
+    def __init__(
+        self, context: "zmq.Context[Any]", role: str, epoch: int, report: Callable[[Stalled], None]
+    ) -> None:
         self._context = context
         self._role, self._epoch = role, epoch
         self._edges = edges_from(role)
@@ -50,12 +53,19 @@ class PeerTable:
                 self._departed.discard(role)  # another one under its name
             edge = self._edges.get(kind_of(role))
             known = self._open.get(role)
-            if edge is None or (known is not None and known[0].epoch >= peer.epoch) or self._is_stalled(role, peer.epoch):
+            if (
+                edge is None
+                or (known is not None and known[0].epoch >= peer.epoch)
+                or self._is_stalled(role, peer.epoch)
+            ):
                 continue
             if known is not None:
                 known[1].close()
             self._missed.discard(role)
-            self._open[role] = (peer, Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound))
+            self._open[role] = (
+                peer,
+                Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound),
+            )
             for message in self._early.pop(role, ()):
                 self.send(role, message)
             fresh.append((role, peer))
@@ -75,7 +85,8 @@ class PeerTable:
             del self._open[message.role]
 
     def send(self, role: str, message: Message, after: int = -1) -> bool:
-        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from its own state.
+        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from
+        its own state.
 
         `after`: an epoch of `role` that is dead, though the news of it may not have come here yet.
         """
@@ -100,10 +111,15 @@ class PeerTable:
     def _miss(self, role: str, message: Message) -> None:
         if role not in self._missed and role not in self._departed:
             self._missed.add(role)
-            log.info("no %s to send %s to, nor what follows until there is one", role, type(message).__name__)
+            log.info(
+                "no %s to send %s to, nor what follows until there is one",
+                role,
+                type(message).__name__,
+            )
 
     def departed(self, role: str) -> bool:
-        """Whether this client is gone, and not only unknown: what others still send for it is for nobody."""
+        """Whether this client is gone, and not only unknown: what others still send for it is for
+        nobody."""
         return role in self._departed
 
     def _give_up(self, role: str) -> None:
@@ -139,8 +155,8 @@ class PeerTable:
 
 
 class UnknownSenders:
-    """Messages that overtook the director's introduction of their sender. They wait for it: an answer that cannot be sent would
-    leave a request hanging."""
+    """Messages that overtook the director's introduction of their sender. They wait for it: an
+    answer that cannot be sent would leave a request hanging."""
 
     def __init__(self, peers: PeerTable) -> None:
         self._peers = peers
@@ -167,7 +183,8 @@ class Inboxes:
     """The two ROUTERs a process binds: data, and control (`End`), which never waits behind data."""
 
     def __init__(self, context: "zmq.Context[Any]", run_dir: Path, role: str, epoch: int) -> None:
-        """Raises OSError or ZMQError, and leaves nothing open, where the run directory takes no socket."""
+        """Raises OSError or ZMQError, and leaves nothing open, where the run directory takes no
+        socket."""
         self.inbox_endpoint = socket_path(run_dir, role, epoch)
         self.control_endpoint = socket_path(run_dir, role, epoch, "ctl")
         self.inbox = bind_inbox(context, self.inbox_endpoint)

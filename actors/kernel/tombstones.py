@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from ...protocol.bounded import Bounded
 
 KEPT = 4096
-"""Far more than are in an engine at once, so whatever is still on its way for an older one has arrived; 0.2 KB each."""
+"""Far more than are in an engine at once, so whatever is still on its way for an older one has
+arrived; 0.2 KB each."""
 
 
 class Tombstones:

@@ -1,8 +1,9 @@
-"""The preprocessor's shell: messages in, messages out. Imports neither torch nor transformers nor a decoder.
+"""The preprocessor's shell: messages in, messages out. Without torch, transformers or a decoder.
 
-A request's text is rendered and tokenised here, at once, unless it brings a template of its own, which a decode worker runs.
-Its items go to the decode workers, or come from the store of features, or join an item that is being decoded for somebody
-else. When all are there the prepared request leaves.
+A request's text is rendered and tokenised here, at once, unless it brings a template of its own,
+which a decode worker runs. Its items go to the decode workers, or come from the store of features,
+or join an item that is being decoded for somebody else. When all are there the prepared request
+leaves.
 """
 
 import asyncio
@@ -19,10 +20,20 @@ from ...protocol import topology
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Cache, Excuse, Gone, Kill, Peer
-from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, GuideChecked
+from ...protocol.edges.decode_worker_to_preprocessor import (
+    ChatRendered,
+    Decoded,
+    DecodeFailed,
+    GuideChecked,
+)
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
-from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from ...protocol.edges.preprocessor_to_client import (
+    MediaDropped,
+    PreparedCopy,
+    PrepareFailed,
+    Tokenized,
+)
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.edges.preprocessor_to_scheduler import Submit
@@ -74,9 +85,20 @@ class Preprocessor(Actor):
         self._tokenizer = tokenizer = read_tokenizer(model)
         self._validator = RequestValidator(self.config, tokenizer.longest)
         splicer = Splicer(model.placeholders, tokenizer, model.frame)
-        self._renderer = PromptRenderer(model, tokenizer, splicer, self.config.chat_template, context)
+        self._renderer = PromptRenderer(
+            model, tokenizer, splicer, self.config.chat_template, context
+        )
         self._assembler = Assembler(model, splicer, self._renderer, context)
-        shell = Shell(self.send, self._kill, self._excuse, self._later, self._submit, self._fail, self._rendered, self._effort)
+        shell = Shell(
+            self.send,
+            self._kill,
+            self._excuse,
+            self._later,
+            self._submit,
+            self._fail,
+            self._rendered,
+            self._effort,
+        )
         self._decoding = ItemDecoding(self.config, shell)
         return {}
 
@@ -142,14 +164,22 @@ class Preprocessor(Actor):
                 self._decoding.evict()
             case topology.CLIENT:
                 self._drop_all(lambda pending: pending.request.client == role)
-            case topology.FETCHER:  # their clients have them fetched again; who brings the same bytes himself goes on
-                self._drop_all(lambda pending: any(self._reader.written_by(writer, blob.segment) for blob in pending.blobs))
+            case (
+                topology.FETCHER
+            ):  # their clients have them fetched again; who brings the same bytes himself goes on
+                self._drop_all(
+                    lambda pending: any(
+                        self._reader.written_by(writer, blob.segment) for blob in pending.blobs
+                    )
+                )
 
     # requests
 
     def _accept(self, request: Request, fetched: bool, timings: tuple[Timing, ...]) -> None:
         known = self._pending.get(request.id)
-        if request.id in self._over or (known is not None and known.request.attempt >= request.attempt):
+        if request.id in self._over or (
+            known is not None and known.request.attempt >= request.attempt
+        ):
             self._give_back(request, fetched)
             return
         if known is not None:
@@ -167,7 +197,11 @@ class Preprocessor(Actor):
             self._refuse(request, fetched, failure_of(error))
             return
         pending = PendingRequest(
-            request, fetched, rendered, [*timings, Timing("preprocess", start, time.monotonic())], sampling
+            request,
+            fetched,
+            rendered,
+            [*timings, Timing("preprocess", start, time.monotonic())],
+            sampling,
         )
         self._pending[request.id] = pending
         if own:
@@ -186,9 +220,13 @@ class Preprocessor(Actor):
 
     def _want_items(self, pending: PendingRequest) -> None:
         """Of a request that is rendered."""
-        pending.rendered = cut(pending.rendered, pending.request, self._tokenizer, self.config.max_model_len)
+        pending.rendered = cut(
+            pending.rendered, pending.request, self._tokenizer, self.config.max_model_len
+        )
         if (token_ids := pending.rendered.token_ids) is not None:
-            check_room(pending.request, len(token_ids), self.config.max_model_len, self.config.model)
+            check_room(
+                pending.request, len(token_ids), self.config.max_model_len, self.config.model
+            )
         if sum(blob.nbytes for blob in pending.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, pending)
         else:
@@ -196,7 +234,9 @@ class Preprocessor(Actor):
 
     async def _hash_in_thread(self, pending: PendingRequest) -> None:
         try:
-            digests = await anyio.to_thread.run_sync(self._identities.digests, pending.request.media)
+            digests = await anyio.to_thread.run_sync(
+                self._identities.digests, pending.request.media
+            )
         except Exception as error:
             self._fail(pending, failure_of(error))
             return
@@ -216,7 +256,8 @@ class Preprocessor(Actor):
             self._submit(pending)
 
     def _want(self, pending: PendingRequest, index: int, again: bool = False) -> None:
-        """Pin the item's features, or wait for the task that brings them; `again`: they were there. Raises RequestError."""
+        """Pin the item's features, or wait for the task that brings them; `again`: they were there.
+        Raises RequestError."""
         request, item = pending.request, pending.request.media[index]
         digest = self._identities.identify(pending, index)
         processor, io = self._validator.options.of(request, index)
@@ -228,7 +269,8 @@ class Preprocessor(Actor):
 
     def _submit(self, pending: PendingRequest) -> None:
         request = pending.request
-        self._send_features(pending)  # before Submit, Need must not find nothing; before all else, an encoder that rests begins
+        # Before Submit: Need must not find nothing. Before all else: an encoder that rests begins.
+        self._send_features(pending)
         try:
             options = self._validator.options.in_effect(request)
             prepared = self._assembler.assemble(pending, options)
@@ -236,7 +278,9 @@ class Preprocessor(Actor):
             self._fail(pending, failure_of(error))
             return
         submitted_to = 0
-        if request.attempt == 0:  # a later attempt is resumed by its client, which knows what was delivered
+        if (
+            request.attempt == 0
+        ):  # a later attempt is resumed by its client, which knows what was delivered
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)
             self.send(topology.SCHEDULER, Submit(prepared))
         text = pending.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
@@ -251,7 +295,15 @@ class Preprocessor(Actor):
         request = pending.request
         for entry in {entry.key: entry for entry in pending.held}.values():
             for part in entry.decoded.parts:
-                features = Features(request.id, request.client, part.key, part.kind, part.rows, part.tensors, entry.ready)
+                features = Features(
+                    request.id,
+                    request.client,
+                    part.key,
+                    part.kind,
+                    part.rows,
+                    part.tensors,
+                    entry.ready,
+                )
                 if self.send(topology.ENCODER_CACHE, features):
                     entry.leases[part.key] += 1
 
@@ -259,7 +311,9 @@ class Preprocessor(Actor):
         try:
             self._validator.check(request)
             if brings_template(request):
-                pending = PendingRequest(request, False, UNRENDERED, [], request.sampling, question=True)
+                pending = PendingRequest(
+                    request, False, UNRENDERED, [], request.sampling, question=True
+                )
                 self._pending[request.id] = pending
                 self._decoding.want_rendering(pending)
                 return
@@ -268,7 +322,10 @@ class Preprocessor(Actor):
             self.send(request.client, PrepareFailed(request.id, request.attempt, failure_of(error)))
 
     def _tell_tokens(self, request: Request, rendered: Rendered) -> None:
-        self.send(request.client, Tokenized(request.id, tuple(self._renderer.tokens(rendered)), rendered.shown))
+        self.send(
+            request.client,
+            Tokenized(request.id, tuple(self._renderer.tokens(rendered)), rendered.shown),
+        )
 
     # ends
 
@@ -280,7 +337,8 @@ class Preprocessor(Actor):
 
     def _fail(self, pending: PendingRequest, failure: Failure) -> None:
         if failure.kind == "restarted":
-            self._drain_link()  # the news of the death comes first, and may have dropped the request
+            # the news of the death comes first, and may have dropped the request
+            self._drain_link()
         if not pending.over:
             self._identities.free(pending)
             self._release(pending)

@@ -23,14 +23,17 @@ from .positions import Block, compose
 class Assembler:
     """Of one model; knows where items go and how far a prompt may reach."""
 
-    def __init__(self, model: ModelFacts, splicer: Splicer, renderer: PromptRenderer, context: int) -> None:
+    def __init__(
+        self, model: ModelFacts, splicer: Splicer, renderer: PromptRenderer, context: int
+    ) -> None:
         self._model = model
         self._splicer = splicer
         self._renderer = renderer
         self._context = context
 
     def assemble(self, pending: PendingRequest, options: EffectiveOptions) -> Prepared:
-        """Of a complete request; `options`: of its media, in effect. RequestError, for one where the prompt is too long."""
+        """Of a complete request; `options`: of its media, in effect. RequestError, for one where
+        the prompt is too long."""
         request, asked = pending.request, pending.sampling
         layout = self._lay_out(pending)
         check_room(request, len(layout.token_ids), self._context, self._model)
@@ -50,7 +53,9 @@ class Assembler:
             positions=layout.positions,
             unbroken=unbroken(layout.token_ids, self._model),
             position_delta=layout.delta,
-            sampling=msgspec.structs.replace(asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)),
+            sampling=msgspec.structs.replace(
+                asked, max_tokens=most, min_tokens=min(asked.min_tokens, most)
+            ),
             pooling=request.pooling,
             eos_token_ids=self._model.eos_token_ids,
             media_tokens=dict(layout.rows),
@@ -60,10 +65,15 @@ class Assembler:
 
     def _lay_out(self, pending: PendingRequest) -> "_Layout":
         rendered, held = pending.rendered, [entry.decoded for entry in pending.held]
-        if isinstance(pending.request.prompt, EmbedsPrompt):  # in every model such rows are text, and counted on like it
+        if isinstance(
+            pending.request.prompt, EmbedsPrompt
+        ):  # in every model such rows are text, and counted on like it
             (part,) = held[0].parts
             assert rendered.token_ids is not None
-            return _Layout(rendered.token_ids * part.rows, [Item(part.key, "prompt", part.rows, (Span(0, part.rows),))])
+            return _Layout(
+                rendered.token_ids * part.rows,
+                [Item(part.key, "prompt", part.rows, (Span(0, part.rows),))],
+            )
         if not held:
             assert rendered.token_ids is not None
             return _Layout(rendered.token_ids)
@@ -76,7 +86,11 @@ class Assembler:
         else:
             laid = self._splicer.lay_ids(rendered.token_ids, inserts)
         self._renderer.check_ids(laid.token_ids, self._splicer.spoken_ids)
-        items = [item for insert, runs in laid.placed for item in _items(held[insert.index].parts, insert.runs, runs)]
+        items = [
+            item
+            for insert, runs in laid.placed
+            for item in _items(held[insert.index].parts, insert.runs, runs)
+        ]
         items.sort(key=lambda item: item.spans[0].start)
         modalities = [item.modality for item in pending.request.media]
         rows = Counter[str]()
@@ -87,7 +101,9 @@ class Assembler:
         return _Layout(laid.token_ids, items, positions, delta, rows)
 
     def _insert(self, index: int, decoded: Decoded, nth: int) -> Insert:
-        runs = self._splicer.runs(decoded.text, decoded.counts, [part.embed_token_id for part in decoded.parts])
+        runs = self._splicer.runs(
+            decoded.text, decoded.counts, [part.embed_token_id for part in decoded.parts]
+        )
         return Insert(index, decoded.text, runs, decoded.number.replace("{n}", str(nth)))
 
     def _blocks(self, laid: Laid, held: list[Decoded], modalities: list[Modality]) -> list[Block]:
@@ -97,12 +113,23 @@ class Assembler:
         for insert, runs in laid.placed:
             decoded, modality = held[insert.index], modalities[insert.index]
             if decoded.planes is not None:
-                planes = np.frombuffer(decoded.planes, "<i4").reshape(self._model.position_planes, -1)
-                anchors = None if decoded.anchors is None else np.frombuffer(decoded.anchors, np.uint8).reshape(planes.shape)
+                planes = np.frombuffer(decoded.planes, "<i4").reshape(
+                    self._model.position_planes, -1
+                )
+                anchors = (
+                    None
+                    if decoded.anchors is None
+                    else np.frombuffer(decoded.anchors, np.uint8).reshape(planes.shape)
+                )
                 start = runs[0].start - self._splicer.lead(insert)
                 end = start + planes.shape[1]
-                if start < (blocks[-1].end if blocks else 0) or not runs[-1].end <= end <= len(laid.token_ids):
-                    text = f"A run of the {modality} items lacks the tokens that the model's processor puts around it."
+                if start < (blocks[-1].end if blocks else 0) or not runs[-1].end <= end <= len(
+                    laid.token_ids
+                ):
+                    text = (
+                        f"A run of the {modality} items lacks the tokens that the model's "
+                        f"processor puts around it."
+                    )
                     raise refuse("invalid_request", text)
                 blocks.append(Block(start, planes, decoded.advance, anchors, seen[modality]))
             seen[modality] += 1
@@ -120,13 +147,22 @@ class _Layout(NamedTuple):
 
 
 def unbroken(token_ids: Sequence[int], model: ModelFacts) -> tuple[tuple[int, int], ...]:
-    """The stretches of a prompt that lie in spans of tokens that see each other both ways, as the runner finds these."""
+    """The stretches of a prompt that lie in spans of tokens that see each other both ways, as the
+    runner finds these."""
     if model.span_scope in ("prompt", "text"):
         return ((0, len(token_ids)),)
-    places = np.isin(token_ids, model.span_token_ids).nonzero()[0] if model.span_token_ids else np.empty(0, np.int64)
+    places = (
+        np.isin(token_ids, model.span_token_ids).nonzero()[0]
+        if model.span_token_ids
+        else np.empty(0, np.int64)
+    )
     if not len(places):
         return ()
-    parts = np.split(places, (np.diff(places) > 1).nonzero()[0] + 1) if model.span_scope == "item" else [places]
+    parts = (
+        np.split(places, (np.diff(places) > 1).nonzero()[0] + 1)
+        if model.span_scope == "item"
+        else [places]
+    )
     return tuple((int(part[0]), int(part[-1]) + 1) for part in parts)
 
 
@@ -137,16 +173,23 @@ def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -
     for run, place in zip(runs, places, strict=True):
         spans[run.part].append(Span(place.start, run.length, done[run.part]))
         done[run.part] += run.length
-    return [Item(part.key, part.kind, part.rows, tuple(its)) for part, its in zip(parts, spans, strict=True)]
+    return [
+        Item(part.key, part.kind, part.rows, tuple(its))
+        for part, its in zip(parts, spans, strict=True)
+    ]
 
 
 def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -> None:
-    """At least one token must be left for an answer of tokens; one of vectors takes none. Raises RequestError."""
+    """At least one token must be left for an answer of tokens; one of vectors takes none. Raises
+    RequestError."""
     if tokens < 1:
         raise refuse("invalid_request", "The prompt is empty.")
     rows = tokens if request.pooling is not None and request.pooling.task != "embed" else 1
     if (size := 4 * rows * model.hidden) > MAX_BYTES:
-        text = f"A vector for each of {tokens} tokens takes {size} bytes together; a prompt gets at most {MAX_BYTES}."
+        text = (
+            f"A vector for each of {tokens} tokens takes {size} bytes together; a prompt gets at "
+            f"most {MAX_BYTES}."
+        )
         raise refuse("invalid_request", text, code="answer_too_large")
     if tokens + (request.pooling is None) > context:
         raise beyond_context(f"The prompt has {tokens} tokens", context)

@@ -1,6 +1,8 @@
-"""From items to features: tasks for the pool of workers, the store of what is held, kills and retries.
+"""From items to features: tasks for the pool of workers, the store of what is held, kills and
+retries.
 
-No sockets here: the shell gives it ways to send, to kill, to be called later, and to hear what becomes of a pending.
+No sockets here: the shell gives it ways to send, to kill, to be called later, and to hear what
+becomes of a pending.
 """
 
 import itertools
@@ -14,7 +16,12 @@ import msgspec
 
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, FreeFeatures, RenderChat
+from ...protocol.edges.preprocessor_to_decode_worker import (
+    CheckGuide,
+    Decode,
+    FreeFeatures,
+    RenderChat,
+)
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.guide import Guide
 from ...protocol.requests.request import ChatPrompt, Embeds, PackedEmbeds
@@ -31,12 +38,15 @@ from .store import NO_ROOM, FeatureEntry, FeatureStore
 log = logging.getLogger(__name__)
 
 CUT_SECONDS = 0.5
-"""For which a decode that nobody waits for any more may go on; waits for a processor do not count. A successor takes about as
-much to start, and what the worker keeps goes with it."""
+"""For which a decode that nobody waits for any more may go on; waits for a processor do not count.
+A successor takes about as much to start, and what the worker keeps goes with it."""
 LOOK_AGAIN_SECONDS = 0.05
-"""A timer may come before an answer that was there earlier: before a worker is killed, what it has sent is read."""
+"""A timer may come before an answer that was there earlier: before a worker is killed, what it has
+sent is read."""
 BYTES_GONE = Failure(
-    "invalid_request", "The request that brought this item's data has ended; send it with its data.", code="cache_miss"
+    "invalid_request",
+    "The request that brought this item's data has ended; send it with its data.",
+    code="cache_miss",
 )
 
 
@@ -74,9 +84,16 @@ class ItemDecoding:
     # requests
 
     def want(
-        self, pending: PendingRequest, index: int, key: str, processor: dict[str, Any], io: dict[str, Any], salt: str
+        self,
+        pending: PendingRequest,
+        index: int,
+        key: str,
+        processor: dict[str, Any],
+        io: dict[str, Any],
+        salt: str,
     ) -> bool:
-        """Pin the item's features, or wait for the task that brings them. False: not held, and there are no bytes."""
+        """Pin the item's features, or wait for the task that brings them. False: not held, and
+        there are no bytes."""
         entry = self.store.get(key)
         if entry is not None:
             self.count["decode_hits"] += 1
@@ -93,13 +110,16 @@ class ItemDecoding:
             self.count["decode_hits"] += 1
         else:
             job = Decode(next(self._jobs), item, processor, io, salt)
-            task = DecodeTask(key, _owner(pending), job, isinstance(item.source, Embeds | PackedEmbeds))
+            task = DecodeTask(
+                key, _owner(pending), job, isinstance(item.source, Embeds | PackedEmbeds)
+            )
             self.pool.enqueue(task)
         task.waiters.append(Waiter(pending, index))
         return True
 
     def want_guide(self, pending: PendingRequest, guide: Guide) -> None:
-        """Wait for a worker's verdict: guides are built where that may take a process with it. Raises RequestError."""
+        """Wait for a worker's verdict: guides are built where that may take a process with it.
+        Raises RequestError."""
         match self.guides.verdict(guide):
             case Guide() as known:
                 pending.take_guide(known)
@@ -114,7 +134,8 @@ class ItemDecoding:
         task.waiters.append(Waiter(pending, None))
 
     def want_rendering(self, pending: PendingRequest) -> None:
-        """Wait for a worker to render the conversation: a caller's template runs where it can be killed."""
+        """Wait for a worker to render the conversation: a caller's template runs where it can be
+        killed."""
         request = pending.request
         assert isinstance(request.prompt, ChatPrompt)
         modalities = tuple(item.modality for item in request.media)
@@ -130,16 +151,23 @@ class ItemDecoding:
         for task in self.pool.start():
             assert task.worker is not None
             self._began[task] = self._shell.effort(task.worker)
-            self._timers[task] = self._later(wall_seconds(task.decode, self._limits), self._overrun, task)
+            self._timers[task] = self._later(
+                wall_seconds(task.decode, self._limits), self._overrun, task
+            )
             self._shell.send(task.worker, task.decode)
 
     def release(self, pending: PendingRequest) -> None:
-        """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is still copying them files
-        what it gets under the digest of what it got, and a task that others wait for is then run again from theirs."""
+        """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is
+        still copying them files what it gets under the digest of what it got, and a task that
+        others wait for is then run again from theirs."""
         for entry in pending.entries:
             if entry is not None:
                 entry.pins -= 1
-        for task in self.pool.tasks() if pending.request.media or pending.unchecked or pending.unrendered else ():
+        for task in (
+            self.pool.tasks()
+            if pending.request.media or pending.unchecked or pending.unrendered
+            else ()
+        ):
             before = len(task.waiters)
             task.waiters = [waiter for waiter in task.waiters if waiter.pending is not pending]
             if len(task.waiters) < before:
@@ -152,8 +180,12 @@ class ItemDecoding:
                 self._excuse(task)
             else:
                 assert task.worker is not None
-                self._later(CUT_SECONDS, partial(self._cut, before=self._shell.effort(task.worker)), task)
-        elif not any(waiter.item is task.item for waiter in task.waiters):  # whose bytes are read is over
+                self._later(
+                    CUT_SECONDS, partial(self._cut, before=self._shell.effort(task.worker)), task
+                )
+        elif not any(
+            waiter.item is task.item for waiter in task.waiters
+        ):  # whose bytes are read is over
             if task.worker is None:
                 self._repoint(task)
             else:
@@ -166,7 +198,9 @@ class ItemDecoding:
         if task is None or task.over or message.key != task.key:
             self._shell.send(worker, FreeFeatures((message.job,)))
             if task is not None and not task.over:
-                self._again(task, Failure("internal", "The item's bytes changed while they were read."))
+                self._again(
+                    task, Failure("internal", "The item's bytes changed while they were read.")
+                )
         else:
             self.count["decoded"] += 1
             self.pool.finish(task)
@@ -201,7 +235,9 @@ class ItemDecoding:
             self.pool.finish(task)
             for waiter in task.waiters:
                 waiter.pending.unrendered = False
-                rendered = Rendered(message.token_ids, message.text, message.order, True, message.framed)
+                rendered = Rendered(
+                    message.token_ids, message.text, message.order, True, message.framed
+                )
                 self._shell.rendered(waiter.pending, rendered)
         self.pump()
 
@@ -215,7 +251,8 @@ class ItemDecoding:
         self.pump()
 
     def worker_gone(self, worker: str, epoch: int, outside: bool = False) -> set[FeatureEntry]:
-        """Returns the features that died with it; who has them pinned must want them again. `outside`: it was killed."""
+        """Returns the features that died with it; who has them pinned must want them again.
+        `outside`: it was killed."""
         self.count["worker_deaths"] += 1
         task = self.pool.remove_worker(worker, epoch, outside)
         lost = set(self.store.worker_gone(worker))
@@ -267,10 +304,14 @@ class ItemDecoding:
             self.pool.enqueue(task, first=True)
 
     def _repoint(self, task: DecodeTask[Waiter]) -> bool:
-        """To the bytes of somebody who still waits. False: who waits named it by its id alone, and the task has ended."""
+        """To the bytes of somebody who still waits. False: who waits named it by its id alone, and
+        the task has ended."""
         task.stale = False
         if isinstance(task.decode, Decode):
-            item = next((w.item for w in task.waiters if w.item is not None and w.item.source is not None), None)
+            item = next(
+                (w.item for w in task.waiters if w.item is not None and w.item.source is not None),
+                None,
+            )
             if item is None:
                 self._end(task, BYTES_GONE)
                 return False
@@ -283,7 +324,9 @@ class ItemDecoding:
         if isinstance(task.decode, CheckGuide):
             self.guides.learn(task.key, failure)
         self._excuse(task)
-        own_part = failure.part is not None and (task.item is None or failure.part != task.item.where)
+        own_part = failure.part is not None and (
+            task.item is None or failure.part != task.item.where
+        )
         self.pool.drop(task)
         self.pool.finish(task)
         task.over = True
@@ -293,14 +336,18 @@ class ItemDecoding:
             self._shell.fail(waiter.pending, msgspec.structs.replace(failure, part=part))
 
     def _excuse(self, task: DecodeTask[Waiter]) -> None:
-        """It is not tried again: the deaths of its workers are its fault. Had it been decoded, they would be their own."""
+        """It is not tried again: the deaths of its workers are its fault. Had it been decoded, they
+        would be their own."""
         for role, epoch in task.ended:
             self._shell.excuse(role, epoch)
         task.ended.clear()
 
     def _overrun(self, task: DecodeTask[Waiter]) -> None:
         assert task.worker is not None
-        left = wall_seconds(task.decode, self._limits) - self._shell.effort(task.worker).since(self._began[task]).could_run
+        left = (
+            wall_seconds(task.decode, self._limits)
+            - self._shell.effort(task.worker).since(self._began[task]).could_run
+        )
         wait, step = (left, self._overrun) if left > 0 else (0.0, self._end_overrun)
         self._timers[task] = self._later(max(wait, LOOK_AGAIN_SECONDS), step, task)
 
@@ -326,7 +373,9 @@ class ItemDecoding:
         self.pool.doom(task)
         self._shell.kill(task.worker)
 
-    def _later(self, seconds: float, step: Callable[[DecodeTask[Waiter]], None], task: DecodeTask[Waiter]) -> TimerHandle:
+    def _later(
+        self, seconds: float, step: Callable[[DecodeTask[Waiter]], None], task: DecodeTask[Waiter]
+    ) -> TimerHandle:
         return self._shell.later(seconds, lambda: step(task))
 
     def _stop_timer(self, task: DecodeTask[Waiter]) -> None:

@@ -1,5 +1,6 @@
-"""How long a worker has been at something, as the kernel counts it. Limits are on what it did or could have done: the time for
-which a machine with other work let it wait is no fault of an item's, and a successor would wait as long."""
+"""How long a worker has been at something, as the kernel counts it. Limits are on what it did or
+could have done: the time for which a machine with other work let it wait is no fault of an item's,
+and a successor would wait as long."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,8 @@ class Effort(NamedTuple):
 
     @property
     def could_run(self) -> float:
-        """At least two thirds of the time, so that whoever waits for it is told something in the end."""
+        """At least two thirds of the time, so that whoever waits for it is told something in the
+        end."""
         return max(self.own, self.at * 2 / 3)
 
 

@@ -19,7 +19,8 @@ class Identities:
         self._bindings = UuidBindings()
 
     def digests(self, media: tuple[MediaItem, ...]) -> list[str | None]:
-        """Of each item's bytes; None where there are none. Raises RequestError. May be called from a thread."""
+        """Of each item's bytes; None where there are none. Raises RequestError. May be called from
+        a thread."""
         digests: list[str | None] = []
         for item in media:
             if item.source is None:
@@ -31,12 +32,16 @@ class Identities:
             except BlobError as error:
                 if (short := shortage(error)) is not None:
                     raise RequestError(msgspec.structs.replace(short, part=item.where)) from error
-                text = "The item's bytes went with a process that was restarted; send the request again."
+                text = (
+                    "The item's bytes went with a process that was restarted; send the request "
+                    "again."
+                )
                 raise refuse("restarted", text, item.where) from error
         return digests
 
     def identify(self, pending: PendingRequest, index: int) -> str:
-        """The item's digest: of its bytes, or the one that its id is bound to. Raises RequestError."""
+        """The item's digest: of its bytes, or the one that its id is bound to. Raises
+        RequestError."""
         request, digest = pending.request, pending.digests[index]
         item = request.media[index]
         if item.uuid is None:
@@ -50,7 +55,12 @@ class Identities:
         if self._bindings.get(request.tenant, item.uuid) is None:
             pending.bound.append(item.uuid)
         if not self._bindings.bind(request.tenant, item.uuid, digest):
-            raise refuse("conflict", f"The id {item.uuid!r} names other content already.", item.where, "uuid_conflict")
+            raise refuse(
+                "conflict",
+                f"The id {item.uuid!r} names other content already.",
+                item.where,
+                "uuid_conflict",
+            )
         return digest
 
     def free(self, pending: PendingRequest) -> None:
@@ -64,12 +74,19 @@ class Identities:
 
 
 def cache_miss(request: Request, index: int, again: bool = False) -> RequestError:
-    """`again`: the item was here. In a later attempt it may have been: a process has died since the request was accepted."""
+    """`again`: the item was here. In a later attempt it may have been: a process has died since the
+    request was accepted."""
     item = request.media[index]
     if again or request.attempt:
-        text = "What this id names went with a process that was restarted; send the request again with its data."
+        text = (
+            "What this id names went with a process that was restarted; send the request again "
+            "with its data."
+        )
         return refuse("restarted", text, item.where)
     nth = sum(1 for earlier in request.media[:index] if earlier.modality == item.modality)
     return refuse(
-        "invalid_request", f"Cache miss for {item.modality} at index {nth} but data is not provided.", item.where, "cache_miss"
+        "invalid_request",
+        f"Cache miss for {item.modality} at index {nth} but data is not provided.",
+        item.where,
+        "cache_miss",
     )

@@ -43,7 +43,9 @@ class PendingRequest:
 
     @property
     def complete(self) -> bool:
-        here = bool(self.digests or not self.request.media) and all(entry is not None for entry in self.entries)
+        here = bool(self.digests or not self.request.media) and all(
+            entry is not None for entry in self.entries
+        )
         return here and not self.unchecked and not self.unrendered
 
     @property

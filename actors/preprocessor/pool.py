@@ -1,7 +1,9 @@
-"""Who decodes what, and when: a fair queue before a pool of workers, one item in flight per worker. Pure.
+"""Who decodes what, and when: a fair queue before a pool of workers, one item in flight per worker.
+Pure.
 
-One item at a time, so that a death has exactly one suspect and a kill costs one item. Tenants take turns, and in a tenant its
-clients and requests. Where there are several workers, one is kept from clips and sounds, which may take a minute each.
+One item at a time, so that a death has exactly one suspect and a kill costs one item. Tenants take
+turns, and in a tenant its clients and requests. Where there are several workers, one is kept from
+clips and sounds, which may take a minute each.
 """
 
 from dataclasses import dataclass, field
@@ -49,7 +51,11 @@ class DecodeTask(Generic[W]):
     def slow(self) -> bool:
         """It may take much longer than a picture may."""
         item = self.item
-        return item is not None and item.modality != "image" and not isinstance(item.source, Embeds | PackedEmbeds)
+        return (
+            item is not None
+            and item.modality != "image"
+            and not isinstance(item.source, Embeds | PackedEmbeds)
+        )
 
 
 class Pool(Generic[W]):

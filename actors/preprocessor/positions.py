@@ -26,9 +26,11 @@ class Block(NamedTuple):
 
 
 def compose(length: int, blocks: Sequence[Block]) -> tuple[bytes | None, int]:
-    """Positions int32 little endian [P, length], and the delta that continues them: position = index + delta.
+    """Positions int32 little endian [P, length], and the delta that continues them: position =
+    index + delta.
 
-    Text counts on from the last item. None where there is nothing but text, which counts 0, 1, 2 ... on every plane.
+    Text counts on from the last item. None where there is nothing but text, which counts 0, 1, 2
+    ... on every plane.
     """
     if not blocks:
         return None, 0
@@ -45,5 +47,9 @@ def compose(length: int, blocks: Sequence[Block]) -> tuple[bytes | None, int]:
 
 def _placed(block: Block, position: int) -> NDArray[np.int64]:
     planes: NDArray[np.int64] = block.planes.astype(np.int64)
-    planes += position if block.anchors is None else np.choose(block.anchors, (position, 0, block.ordinal))
+    planes += (
+        position
+        if block.anchors is None
+        else np.choose(block.anchors, (position, 0, block.ordinal))
+    )
     return planes

@@ -1,4 +1,5 @@
-"""What the policies of this actor ask of the process around them, and what it makes of their exceptions."""
+"""What the policies of this actor ask of the process around them, and what it makes of their
+exceptions."""
 
 import logging
 import time

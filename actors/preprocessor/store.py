@@ -1,6 +1,8 @@
-"""The processor cache's books: which features are held in which worker's arena, who still reads them, what may go.
+"""The processor cache's books: which features are held in which worker's arena, who still reads
+them, what may go.
 
-No bytes here: the features lie in the workers' arenas until the shell sends `FreeFeatures` for what `evict` returns.
+No bytes here: the features lie in the workers' arenas until the shell sends `FreeFeatures` for what
+`evict` returns.
 """
 
 from collections import Counter, OrderedDict
@@ -11,7 +13,8 @@ from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.memory.shortage import NO_SPACE
 
 NO_ROOM = NO_SPACE.code
-"""`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes room."""
+"""`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes
+room."""
 
 ITEMS = 16384
 """Entries at most: each costs 1.4 KB here, however small its features are."""
@@ -58,7 +61,8 @@ class FeatureStore:
         self._items: dict[str, str] = {}
         """Of each part that is held the key of its item."""
         self._owed: Counter[str] = Counter()
-        """Leases on parts that died with their worker: their returns will still come, and are not their successors'."""
+        """Leases on parts that died with their worker: their returns will still come, and are not
+        their successors'."""
         self._retired: set[str] = set()
         """Keys of what was in use at a reset: it goes as soon as nobody needs it."""
         self.bytes = 0
@@ -113,7 +117,8 @@ class FeatureStore:
         return lost
 
     def reset(self) -> list[FeatureEntry]:
-        """Keep nothing of what is here for reuse; returns what goes at once. Keys of later requests are to differ."""
+        """Keep nothing of what is here for reuse; returns what goes at once. Keys of later requests
+        are to differ."""
         self._retired.update(self._entries)
         return self.evict()
 
@@ -145,7 +150,8 @@ class FeatureStore:
 
 
 class UuidBindings:
-    """(tenant, id) -> digest of the first content seen under it; bounded, the least recently used goes first."""
+    """(tenant, id) -> digest of the first content seen under it; bounded, the least recently used
+    goes first."""
 
     def __init__(self, limit: int = 1 << 17) -> None:
         self._digests: Bounded[tuple[str, str], str] = Bounded(limit)

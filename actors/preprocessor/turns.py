@@ -1,4 +1,5 @@
-"""A queue in which names take turns at every level: tenants, a tenant's clients, a client's requests. Pure."""
+"""A queue in which names take turns at every level: tenants, a tenant's clients, a client's
+requests. Pure."""
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -8,8 +9,8 @@ T = TypeVar("T")
 
 
 class Turns(Generic[T]):
-    """Items under paths of names. Whoever comes waits for one item at most of each name that was there before, and not for
-    a second one of the name whose turn it was last."""
+    """Items under paths of names. Whoever comes waits for one item at most of each name that was
+    there before, and not for a second one of the name whose turn it was last."""
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
@@ -23,7 +24,8 @@ class Turns(Generic[T]):
         return len(self._items) + sum(len(branch) for branch in self._branches.values())
 
     def push(self, path: tuple[str, ...], item: T, first: bool = False) -> None:
-        """`first`: before all else of the first name in the path, whose own turn stays what it is."""
+        """`first`: before all else of the first name in the path, whose own turn stays what it
+        is."""
         node = self
         for depth, name in enumerate(path):
             if name not in node._branches:

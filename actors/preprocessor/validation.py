@@ -29,15 +29,19 @@ from .media_options import MediaOptions
 
 ITEMS_PER_PROMPT = 999
 MOST_BESIDE = 1 << 20
-"""Characters of a conversation's tools and template variables: they are searched for control tokens in one piece of work."""
+"""Characters of a conversation's tools and template variables: they are searched for control tokens
+in one piece of work."""
 
 
 class RequestValidator:
-    """One engine's rules, its media options among them. Raises EngineError where the operator's own options break them."""
+    """One engine's rules, its media options among them. Raises EngineError where the operator's own
+    options break them."""
 
     def __init__(self, config: PreprocessorConfig, longest_token: int | None = None) -> None:
         self._config = config
-        self.most_text = sys.maxsize if longest_token is None else config.max_model_len * longest_token
+        self.most_text = (
+            sys.maxsize if longest_token is None else config.max_model_len * longest_token
+        )
         """Characters; more cannot fit whatever they are, and need not be tokenised to know it."""
         self.options = MediaOptions(config)
 
@@ -45,7 +49,10 @@ class RequestValidator:
         """Raises RequestError naming the part."""
         size = _characters(request.prompt)
         if (beside := _characters_beside(request.prompt)) > MOST_BESIDE:
-            text = f"`tools` and `chat_template_kwargs` have {beside} characters, at most {MOST_BESIDE} are taken."
+            text = (
+                f"`tools` and `chat_template_kwargs` have {beside} characters, at most "
+                f"{MOST_BESIDE} are taken."
+            )
             raise refuse("invalid_request", text, code="body_too_complex")
         if size > self.most_text:
             raise beyond_context(f"The prompt has {size} characters", self._config.max_model_len)
@@ -71,13 +78,16 @@ class RequestValidator:
         counts: dict[Modality, int] = {}
         for item in request.media:
             if item.modality not in self._config.model.placeholders:
-                raise refuse("unsupported", f"This model takes no {item.modality} input.", item.where)
+                raise refuse(
+                    "unsupported", f"This model takes no {item.modality} input.", item.where
+                )
             index = counts.get(item.modality, 0)
             counts[item.modality] = index + 1
             if counts[item.modality] > (limit := self._limit(item)):
                 raise refuse(
                     "invalid_request",
-                    f"At most {limit} {item.modality}(s) may be provided in one prompt. Raise it with --limit-mm-per-prompt.",
+                    f"At most {limit} {item.modality}(s) may be provided in one prompt. Raise it "
+                    f"with --limit-mm-per-prompt.",
                     item.where,
                 )
             if isinstance(item.source, Url):
@@ -88,7 +98,8 @@ class RequestValidator:
                 name = item.modality
                 raise refuse(
                     "invalid_request",
-                    f"multi_modal_data['{name}'][{index}] is empty but multi_modal_uuids['{name}'][{index}] is missing.",
+                    f"multi_modal_data['{name}'][{index}] is empty but "
+                    f"multi_modal_uuids['{name}'][{index}] is missing.",
                     item.where,
                 )
 
@@ -96,17 +107,32 @@ class RequestValidator:
         if not self._config.enable_prompt_embeds:
             raise embeds_disabled("prompt_embeds", "prompt_embeds")
         if self._config.model.per_layer_width:
-            text = "This model's layers look at the tokens of a prompt themselves: it takes no prompt_embeds. Send text."
+            text = (
+                "This model's layers look at the tokens of a prompt themselves: it takes no "
+                "prompt_embeds. Send text."
+            )
             raise refuse("unsupported", text, "prompt_embeds", "unsupported")
         if request.sampling.prompt_logprobs is not None:
-            text = "A prompt of embeddings has no tokens that could be scored; leave out prompt_logprobs or prompt_embeds."
+            text = (
+                "A prompt of embeddings has no tokens that could be scored; leave out "
+                "prompt_logprobs or prompt_embeds."
+            )
             raise refuse("unsupported", text, "prompt_logprobs", "unsupported")
-        kinds = [item.modality for item in request.media if isinstance(item.source, Embeds | PackedEmbeds)]
+        kinds = [
+            item.modality
+            for item in request.media
+            if isinstance(item.source, Embeds | PackedEmbeds)
+        ]
         if kinds != ["prompt"] or len(request.media) != 1:
-            raise refuse("internal", "A prompt of embeddings came with other items, or without its rows.", "prompt_embeds")
+            raise refuse(
+                "internal",
+                "A prompt of embeddings came with other items, or without its rows.",
+                "prompt_embeds",
+            )
 
     def _limit(self, item: MediaItem) -> int:
-        """None of a modality means none to be encoded: embeddings, where they are enabled, need no tower."""
+        """None of a modality means none to be encoded: embeddings, where they are enabled, need no
+        tower."""
         limit = count_limit(self._config.limits_per_prompt, item.modality)
         ready = self._config.enable_embeds and isinstance(item.source, Embeds | PackedEmbeds | None)
         return ITEMS_PER_PROMPT if limit is None or (limit == 0 and ready) else limit
@@ -117,7 +143,12 @@ def _characters(prompt: Prompt) -> int:
         case TextPrompt(text):
             return len(text)
         case ChatPrompt(messages):
-            said = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            said = sum(
+                len(part.text)
+                for message in messages
+                for part in message.content
+                if isinstance(part, Text)
+            )
             return said + _length([message.extra for message in messages])
         case _:
             return 0
@@ -144,4 +175,6 @@ def _length(value: Any) -> int:
 
 def without_ids(request: Request) -> Request:
     """Where nothing is kept, ids name nothing."""
-    return msgspec.structs.replace(request, media=tuple(msgspec.structs.replace(item, uuid=None) for item in request.media))
+    return msgspec.structs.replace(
+        request, media=tuple(msgspec.structs.replace(item, uuid=None) for item in request.media)
+    )

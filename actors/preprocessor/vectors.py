@@ -1,4 +1,5 @@
-"""What a request for vectors says of its text: what stands before it, and how much of it is read. Pure."""
+"""What a request for vectors says of its text: what stands before it, and how much of it is read.
+Pure."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from ..prompting.tokens import TextTokenizer
 
 
 def worded(request: Request, pooler: Pooler | None, most_text: int) -> Request:
-    """With the text that is to be tokenised. `most_text`: characters beyond which nothing of a text that is cut can be read.
+    """With the text that is to be tokenised. `most_text`: characters beyond which nothing of a text
+    that is cut can be read.
 
     Raises RequestError for a prompt that stands before nothing.
     """
@@ -54,7 +56,9 @@ def _most(pooling: PoolingParams, frame: int, context: int) -> int:
         text = f"It is more than the model's context of {context} tokens."
         raise refuse("invalid_request", text, "truncate_prompt_tokens", "out_of_range")
     if most < max(1, frame):
-        text = f"The tokenizer puts {frame} tokens around every text, and there must be room for them."
+        text = (
+            f"The tokenizer puts {frame} tokens around every text, and there must be room for them."
+        )
         raise refuse("invalid_request", text, "truncate_prompt_tokens", "out_of_range")
     return most
 

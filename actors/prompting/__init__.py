@@ -1,1 +1,2 @@
-"""From a request's prompt to text and tokens: for the preprocessor, and in a worker for a caller's own template."""
+"""From a request's prompt to text and tokens: for the preprocessor, and in a worker for a caller's
+own template."""

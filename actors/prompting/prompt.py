@@ -1,4 +1,5 @@
-"""From a request's prompt to a text with one placeholder per item, or token ids: chat template, tokenisation, checks."""
+"""From a request's prompt to a text with one placeholder per item, or token ids: chat template,
+tokenisation, checks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +21,27 @@ from ...protocol.requests.request import (
     TokenPrompt,
 )
 from .splice import Splicer, too_many
-from .template import ChatTemplate, TemplateRefusal, TemplateTooSlow, compile_template, is_template_error
+from .template import (
+    ChatTemplate,
+    TemplateRefusal,
+    TemplateTooSlow,
+    compile_template,
+    is_template_error,
+)
 from .tokens import TextTokenizer, count_marked, mark, mark_role, mark_texts, unmark
 
-TEMPLATE_TOO_SLOW = Failure("invalid_request", "The chat template takes too long to render this conversation.")
-TEMPLATE_TOO_LARGE = Failure("invalid_request", "The chat template takes too much memory to render this conversation.")
+TEMPLATE_TOO_SLOW = Failure(
+    "invalid_request", "The chat template takes too long to render this conversation."
+)
+TEMPLATE_TOO_LARGE = Failure(
+    "invalid_request", "The chat template takes too much memory to render this conversation."
+)
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
 def _sayable(text: str) -> str:
-    """Halves of surrogate pairs, which a template can write and neither a tokenizer nor a message takes, become `?`."""
+    """Halves of surrogate pairs, which a template can write and neither a tokenizer nor a message
+    takes, become `?`."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -55,7 +67,8 @@ class Rendered:
 
 
 class PromptRenderer:
-    """Renders, and tokenises what holds no items; pure but for the clock that a template may ask."""
+    """Renders, and tokenises what holds no items; pure but for the clock that a template may
+    ask."""
 
     def __init__(
         self,
@@ -65,17 +78,22 @@ class PromptRenderer:
         template: str | None,
         most_tokens: int | None = None,
     ) -> None:
-        """`template`: the Jinja source that chats are rendered by; None: the model has none. A text that is longer than
-        `most_tokens` tokens can be, whatever they are, is not tokenised.
+        """`template`: the Jinja source that chats are rendered by; None: the model has none. A text
+        that is longer than `most_tokens` tokens can be, whatever they are, is not tokenised.
         """
         self._most_tokens = most_tokens
         self._tokenizer = tokenizer
         self._splicer = splicer
         self._placeholders = model.placeholders
         self._vocab = model.known
-        causal = [one.embed_token_id for one in model.placeholders.values() if one.embed_token_id not in model.span_token_ids]
+        causal = [
+            one.embed_token_id
+            for one in model.placeholders.values()
+            if one.embed_token_id not in model.span_token_ids
+        ]
         self._row_id = causal[0] if causal else 0
-        """Stands for each row of a prompt of embeddings: of media where it can be, for no answer that means anything has it."""
+        """Stands for each row of a prompt of embeddings: of media where it can be, for no answer
+        that means anything has it."""
         self._default: ChatTemplate | None = None
         if template is not None:
             try:
@@ -94,7 +112,9 @@ class PromptRenderer:
                     order.setdefault(media[index].modality, []).append(index)
                 text = self._chat(prompt, media)
                 framed = self._framed(text) if prompt.framed is None else prompt.framed
-                return self._of_text(Rendered(None, self._splicer.frame(text), order, True, framed), False)
+                return self._of_text(
+                    Rendered(None, self._splicer.frame(text), order, True, framed), False
+                )
             case TextPrompt(text, framed):
                 text = self._splicer.frame(text) if framed else text
                 return self._of_text(Rendered(None, text, _in_order(media), framed=framed), True)
@@ -114,7 +134,8 @@ class PromptRenderer:
         return self._splicer.spoken(encode(rendered.text, rendered.framed))
 
     def check_ids(self, token_ids: Sequence[int], beside: frozenset[int] = frozenset()) -> None:
-        """A tokenizer may have more tokens than its model. `beside`: what may lie outside, for it is looked up nowhere."""
+        """A tokenizer may have more tokens than its model. `beside`: what may lie outside, for it
+        is looked up nowhere."""
         check_token_ids(token_ids, self._vocab, beside=beside)
 
     def _of_text(self, rendered: Rendered, expandable: bool) -> Rendered:
@@ -126,21 +147,25 @@ class PromptRenderer:
         self.check_ids(token_ids, self._splicer.spoken_ids if order else frozenset())
         return replace(rendered, token_ids=token_ids)
 
-    def _check_counts(self, found: Mapping[Modality, int], order: dict[Modality, list[int]], expandable: bool) -> None:
-        """`expandable`: a run of placeholders may stand for one item, in a caller's own token ids or text."""
+    def _check_counts(
+        self, found: Mapping[Modality, int], order: dict[Modality, list[int]], expandable: bool
+    ) -> None:
+        """`expandable`: a run of placeholders may stand for one item, in a caller's own token ids
+        or text."""
         for modality, place in self._placeholders.items():
             wanted = len(order.get(modality, ()))
             if found[modality] < wanted:
                 raise refuse(
                     "invalid_request",
-                    f"Found {found[modality]} '{place.token}' placeholders in input prompt for {wanted} {modality} items.",
+                    f"Found {found[modality]} '{place.token}' placeholders in input prompt for "
+                    f"{wanted} {modality} items.",
                 )
             if found[modality] > wanted and (wanted == 0 or not expandable):
                 raise too_many(place.token)
 
     def _framed(self, text: str) -> bool:
-        """As transformers does: a model's processor adds the tokenizer's own frame, unless the template has written its
-        beginning; a tokenizer alone adds nothing to a conversation."""
+        """As transformers does: a model's processor adds the tokenizer's own frame, unless the
+        template has written its beginning; a tokenizer alone adds nothing to a conversation."""
         begin = self._tokenizer.special_texts.get("bos_token")
         return bool(self._placeholders) and not (begin is not None and text.startswith(begin))
 
@@ -155,7 +180,9 @@ class PromptRenderer:
             raise
         except TemplateRefusal as error:
             raise refuse(
-                "invalid_request", f"The chat template refuses this conversation: {_sayable(unmark(str(error.message))[:300])}"
+                "invalid_request",
+                f"The chat template refuses this conversation: "
+                f"{_sayable(unmark(str(error.message))[:300])}",
             ) from error
         except TemplateTooSlow as error:
             raise RequestError(TEMPLATE_TOO_SLOW) from error
@@ -164,27 +191,46 @@ class PromptRenderer:
         except Exception as error:
             if not is_template_error(error):
                 raise
-            raise refuse("invalid_request", "The chat template cannot render this conversation.") from error
+            raise refuse(
+                "invalid_request", "The chat template cannot render this conversation."
+            ) from error
         self._check_text(text)
         return _cut_at_tag(text) if prompt.continue_final_message else text
 
     def _check_text(self, text: str) -> None:
         """What was rendered, before it is tokenised. Raises RequestError."""
         if _sayable(text) != text:
-            raise refuse("invalid_request", "The chat template writes half of a surrogate pair, which is no character.")
+            raise refuse(
+                "invalid_request",
+                "The chat template writes half of a surrogate pair, which is no character.",
+            )
         if self._most_tokens is None:
             return
         if len(text) > self._most_tokens * self._tokenizer.longest:
-            raise beyond_context(f"The rendered prompt has {len(text)} characters", self._most_tokens)
+            raise beyond_context(
+                f"The rendered prompt has {len(text)} characters", self._most_tokens
+            )
         if (marked := count_marked(text)) > self._most_tokens:
-            raise beyond_context(f"The rendered prompt spells {marked} control tokens as text", self._most_tokens)
+            raise beyond_context(
+                f"The rendered prompt spells {marked} control tokens as text", self._most_tokens
+            )
 
-    def _variables(self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate) -> dict[str, Any]:
-        """What the template gets, the callers' words marked. Raises RecursionError for what nests too deep."""
+    def _variables(
+        self, prompt: ChatPrompt, media: tuple[MediaItem, ...], template: ChatTemplate
+    ) -> dict[str, Any]:
+        """What the template gets, the callers' words marked. Raises RecursionError for what nests
+        too deep."""
         places = self._placeholders.values()
-        always = frozenset(text for place in places for text in (place.token, place.embed_token, *place.marks))
+        always = frozenset(
+            text for place in places for text in (place.token, place.embed_token, *place.marks)
+        )
         control = self._tokenizer.control_tokens(template.literals, always)
-        texts = [part.text for message in prompt.messages for part in message.content if isinstance(part, Text)]
+        texts = [
+            part.text
+            for message in prompt.messages
+            for part in message.content
+            if isinstance(part, Text)
+        ]
         marked = iter(mark_texts(texts, control))
         messages = [
             {
@@ -212,27 +258,41 @@ class PromptRenderer:
             except Exception as error:
                 if not is_template_error(error):
                     raise
-                raise refuse("invalid_request", "The chat template is no valid Jinja template.", "chat_template") from error
+                raise refuse(
+                    "invalid_request",
+                    "The chat template is no valid Jinja template.",
+                    "chat_template",
+                ) from error
         if self._default is None:
             raise refuse(
                 "unsupported",
-                "This model has no chat template: give one as a file, as literal Jinja, or by a built-in one's name.",
+                "This model has no chat template: give one as a file, as literal Jinja, or by a "
+                "built-in one's name.",
                 "chat_template",
                 "no_chat_template",
             )
         return self._default
 
     def _content(
-        self, message: ChatMessage, media: tuple[MediaItem, ...], template: ChatTemplate, texts: Iterator[str]
+        self,
+        message: ChatMessage,
+        media: tuple[MediaItem, ...],
+        template: ChatTemplate,
+        texts: Iterator[str],
     ) -> list[dict[str, Any]] | str:
-        """As the template wants it: a list of parts, or lines. `texts`: the conversation's, marked, from this message on."""
+        """As the template wants it: a list of parts, or lines. `texts`: the conversation's, marked,
+        from this message on."""
         if template.format == "openai":
             return [
-                {"type": "text", "text": next(texts)} if isinstance(part, Text) else {"type": media[part.index].modality}
+                {"type": "text", "text": next(texts)}
+                if isinstance(part, Text)
+                else {"type": media[part.index].modality}
                 for part in message.content
             ]
         return "\n".join(
-            next(texts) if isinstance(part, Text) else self._placeholders[media[part.index].modality].text
+            next(texts)
+            if isinstance(part, Text)
+            else self._placeholders[media[part.index].modality].text
             for part in message.content
         )
 
@@ -242,10 +302,21 @@ def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:
     if not prompt.messages:
         raise refuse("invalid_request", "The conversation is empty.", "messages")
     if prompt.continue_final_message and prompt.add_generation_prompt:
-        raise refuse("invalid_request", "continue_final_message and add_generation_prompt exclude each other.")
-    indices = [part.index for message in prompt.messages for part in message.content if isinstance(part, Slot)]
+        raise refuse(
+            "invalid_request",
+            "continue_final_message and add_generation_prompt exclude each other.",
+        )
+    indices = [
+        part.index
+        for message in prompt.messages
+        for part in message.content
+        if isinstance(part, Slot)
+    ]
     if sorted(indices) != list(range(len(media))):
-        raise refuse("invalid_request", f"The messages name {len(indices)} media items, but {len(media)} were given.")
+        raise refuse(
+            "invalid_request",
+            f"The messages name {len(indices)} media items, but {len(media)} were given.",
+        )
     return indices
 
 
@@ -273,5 +344,8 @@ def _cut_at_tag(text: str) -> str:
     """Up to the tag; where the template trims messages, the spaces before it went with them."""
     tag = text.rfind(_CONTINUE.strip())
     if tag < 0:
-        raise refuse("invalid_request", "The chat template does not show the final message, so it cannot be continued.")
+        raise refuse(
+            "invalid_request",
+            "The chat template does not show the final message, so it cannot be continued.",
+        )
     return text[:tag] if text[tag : tag + len(_CONTINUE)] == _CONTINUE else text[:tag].rstrip()

@@ -1,8 +1,9 @@
 """Where the items of a prompt lie in it. Pure.
 
-The model's own processor says what stands for an item: a text in which each run of embedding rows is ONE token. That text takes
-the place of the item's placeholder before the prompt is tokenised, as there, so that what lies at its edges is tokenised with
-its neighbours; then each run gets its length.
+The model's own processor says what stands for an item: a text in which each run of embedding rows
+is ONE token. That text takes the place of the item's placeholder before the prompt is tokenised, as
+there, so that what lies at its edges is tokenised with its neighbours; then each run gets its
+length.
 """
 
 import re
@@ -56,28 +57,46 @@ class Laid(NamedTuple):
 
     token_ids: list[int]
     placed: list[tuple[Insert, list[Span]]]
-    """The items as they follow each other, with the places of their runs; all offsets are left 0."""
+    """The items as they follow each other, with the places of their runs; all offsets are left
+    0."""
 
 
 class Splicer:
     """Knows the placeholders of one model, in texts and among token ids."""
 
     def __init__(
-        self, placeholders: Mapping[Modality, PlaceholderFacts], tokenizer: TextTokenizer, frame: Frame = NO_FRAME
+        self,
+        placeholders: Mapping[Modality, PlaceholderFacts],
+        tokenizer: TextTokenizer,
+        frame: Frame = NO_FRAME,
     ) -> None:
         self._facts = placeholders
         self._frame = frame
         self._tokenizer = tokenizer
-        longest_first = sorted(placeholders, key=lambda modality: len(placeholders[modality].token), reverse=True)
-        self._places = re.compile(
-            "|".join([MARKED, *(_names_of(modality, placeholders[modality]) for modality in longest_first)])
+        longest_first = sorted(
+            placeholders, key=lambda modality: len(placeholders[modality].token), reverse=True
         )
-        """Of its groups the last is the modality, and `MODALITY_number` the item's number, where it has one."""
+        self._places = re.compile(
+            "|".join(
+                [
+                    MARKED,
+                    *(_names_of(modality, placeholders[modality]) for modality in longest_first),
+                ]
+            )
+        )
+        """Of its groups the last is the modality, and `MODALITY_number` the item's number, where it
+        has one."""
         self._apart = any(facts.apart for facts in placeholders.values())
-        self._embed_texts = {facts.embed_token_id: facts.embed_token for facts in placeholders.values()}
-        self._marks = {mark: text for facts in placeholders.values() for text, mark in facts.marks.items()}
+        self._embed_texts = {
+            facts.embed_token_id: facts.embed_token for facts in placeholders.values()
+        }
+        self._marks = {
+            mark: text for facts in placeholders.values() for text, mark in facts.marks.items()
+        }
         self._embed_texts |= self._marks
-        self.marks = {number: tokenizer.place_of(text) for number, text in self._embed_texts.items()}
+        self.marks = {
+            number: tokenizer.place_of(text) for number, text in self._embed_texts.items()
+        }
         """Of each embedding token the id that this tokenizer has for its text."""
         self.ids = {modality: _spoken(facts, tokenizer) for modality, facts in placeholders.items()}
         """How a caller's token ids name an item; None: they cannot."""
@@ -85,23 +104,38 @@ class Splicer:
         self.spoken_ids = frozenset({*self._embed_texts, *named})
         """Ids that stand for items or their rows, wherever the model's table ends."""
 
-    def runs(self, text: str, counts: Sequence[int], embed_token_ids: Sequence[int]) -> tuple[Run, ...]:
-        """Of an item's `text`, whose parts have these embedding tokens. Raises ValueError where the two do not fit."""
+    def runs(
+        self, text: str, counts: Sequence[int], embed_token_ids: Sequence[int]
+    ) -> tuple[Run, ...]:
+        """Of an item's `text`, whose parts have these embedding tokens. Raises ValueError where the
+        two do not fit."""
         part_of = {text: (number, 0) for number, text in self._marks.items()}
-        part_of |= {self._embed_texts[number]: (number, part) for part, number in enumerate(embed_token_ids)}
+        part_of |= {
+            self._embed_texts[number]: (number, part) for part, number in enumerate(embed_token_ids)
+        }
         longest_first = sorted(part_of, key=len, reverse=True)
-        found = [part_of[match[0]] for match in re.finditer("|".join(map(re.escape, longest_first)), text)]
-        return tuple(Run(self.marks[number], number, count, part) for (number, part), count in zip(found, counts, strict=True))
+        found = [
+            part_of[match[0]]
+            for match in re.finditer("|".join(map(re.escape, longest_first)), text)
+        ]
+        return tuple(
+            Run(self.marks[number], number, count, part)
+            for (number, part), count in zip(found, counts, strict=True)
+        )
 
     def in_text(self, text: str) -> Counter[Modality]:
-        """Placeholders in a text, without those that a caller's words spell. Raises RequestError for numbers out of order."""
+        """Placeholders in a text, without those that a caller's words spell. Raises RequestError
+        for numbers out of order."""
         found: Counter[Modality] = Counter()
         for modality, match in self._found(text):
             found[modality] += 1
             number = match.groupdict().get(f"{modality}_number")
             if number not in (None, str(found[modality])):
                 wanted = self._facts[modality].numbered.format(n=found[modality])
-                raise refuse("invalid_request", f"The prompt numbers its items in their order: '{match[0]}' is not '{wanted}'.")
+                raise refuse(
+                    "invalid_request",
+                    f"The prompt numbers its items in their order: '{match[0]}' is not '{wanted}'.",
+                )
         return found
 
     def frame(self, text: str) -> str:
@@ -109,7 +143,11 @@ class Splicer:
         if self._frame.behind_items:
             at = max((match.end() for _, match in self._found(text)), default=0)
             text = text[:at] + self._frame.behind_items + text[at:]
-        return ("" if text.startswith(self._frame.begin) else self._frame.begin) + text + self._frame.end
+        return (
+            ("" if text.startswith(self._frame.begin) else self._frame.begin)
+            + text
+            + self._frame.end
+        )
 
     def _found(self, text: str) -> Iterator[tuple[Modality, re.Match[str]]]:
         """Every name of an item."""
@@ -118,7 +156,8 @@ class Splicer:
                 yield cast(Modality, match.lastgroup), match
 
     def in_ids(self, ids: Sequence[int], wanted: Collection[Modality]) -> Counter[Modality]:
-        """Names of items among a caller's token ids; where there are none, the rows of items that he has expanded himself."""
+        """Names of items among a caller's token ids; where there are none, the rows of items that
+        he has expanded himself."""
         found: Counter[Modality] = Counter()
         for modality, facts in self._facts.items():
             found[modality] = self._named(modality, ids)
@@ -127,13 +166,14 @@ class Splicer:
         return found
 
     def spoken(self, ids: list[int]) -> list[int]:
-        """What a text became, as a caller may see it: ids of the model's for tokens that its tokenizer does not have."""
+        """What a text became, as a caller may see it: ids of the model's for tokens that its
+        tokenizer does not have."""
         strange = {mark: number for number, mark in self.marks.items() if mark < 0}
         return [strange.get(token, token) for token in ids] if strange else ids
 
     def lay_text(self, text: str, marked: bool, framed: bool, queues: Queues) -> Laid:
-        """Of a text with one placeholder for each item. `marked`: callers' words in it are; `framed`: it gets the tokenizer's
-        own beginning and end."""
+        """Of a text with one placeholder for each item. `marked`: callers' words in it are;
+        `framed`: it gets the tokenizer's own beginning and end."""
         order: list[Insert] = []
         between: list[str] = []
         waiting = {modality: iter(queue) for modality, queue in queues.items()}
@@ -152,16 +192,25 @@ class Splicer:
             return self._expand(encode(spliced, framed), order)
         texts = [encode(piece, framed) for piece in between]
         runs = [self._tokenizer.encode_within(item) for item in items]
-        return self._expand(list(chain.from_iterable(chain.from_iterable(zip_longest(texts, runs, fillvalue=[])))), order)
+        return self._expand(
+            list(chain.from_iterable(chain.from_iterable(zip_longest(texts, runs, fillvalue=[])))),
+            order,
+        )
 
     def lay_ids(self, ids: Sequence[int], queues: Queues) -> Laid:
-        """Of a caller's token ids, in which an item is named by its placeholder or by its whole run."""
+        """Of a caller's token ids, in which an item is named by its placeholder or by its whole
+        run."""
         names: dict[int, Iterator[Insert]] = {}
         whole: dict[int, list[tuple[Insert, Run]]] = {}
         for modality, queue in queues.items():
             if self._whole(modality, ids, len(queue)):
-                for number in (self._facts[modality].embed_token_id, *self._facts[modality].marks.values()):
-                    whole.setdefault(number, []).extend(one for one in _runs_of(queue) if one[1].token_id == number)
+                for number in (
+                    self._facts[modality].embed_token_id,
+                    *self._facts[modality].marks.values(),
+                ):
+                    whole.setdefault(number, []).extend(
+                        one for one in _runs_of(queue) if one[1].token_id == number
+                    )
             elif (name := self.ids[modality]) is not None:
                 names[name] = iter(queue)
         for number, found in whole.items():
@@ -187,7 +236,9 @@ class Splicer:
             else:
                 out.append(token)
             at += length
-        for insert in (insert for queue in queues.values() for insert in queue if insert not in order):
+        for insert in (
+            insert for queue in queues.values() for insert in queue if insert not in order
+        ):
             raise _wrong_run(self._embed_texts[insert.runs[0].token_id], insert.runs[0].length)
         return self._expand(out, order)
 
@@ -202,7 +253,8 @@ class Splicer:
         return self._tokenizer.encode_within(insert.text).index(insert.runs[0].mark)
 
     def _expand(self, ids: list[int], order: list[Insert]) -> Laid:
-        """Give each run its length. Raises RequestError where the prompt has embedding tokens that are no item's."""
+        """Give each run its length. Raises RequestError where the prompt has embedding tokens that
+        are no item's."""
         runs = [(number, run) for number, insert in enumerate(order) for run in insert.runs]
         marks = {run.mark for _, run in runs}
         places = [at for at, token in enumerate(ids) if token in marks]
@@ -255,8 +307,13 @@ def _spoken(facts: PlaceholderFacts, tokenizer: TextTokenizer) -> int | None:
 
 
 def too_many(token: str) -> RequestError:
-    return refuse("invalid_request", f"Found more '{token}' placeholders in input prompt than actual multimodal data items.")
+    return refuse(
+        "invalid_request",
+        f"Found more '{token}' placeholders in input prompt than actual multimodal data items.",
+    )
 
 
 def _wrong_run(token: str, length: int) -> RequestError:
-    return refuse("invalid_request", f"A run of '{token}' has not the length of its item, {length}.")
+    return refuse(
+        "invalid_request", f"A run of '{token}' has not the length of its item, {length}."
+    )

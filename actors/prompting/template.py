@@ -1,4 +1,5 @@
-"""Chat templates: the one renderer. A sandboxed Jinja environment with exactly what transformers gives its templates."""
+"""Chat templates: the one renderer. A sandboxed Jinja environment with exactly what transformers
+gives its templates."""
 
 import json
 import re
@@ -38,8 +39,9 @@ MAX_REPEATED = 1 << 20
 
 
 def _limited(work: Callable[[], T]) -> T:
-    """What `work` makes. Raises TemplateTooSlow when its time is over; CPU time, so that a loaded machine changes nothing.
-    Whatever the template's expressions and the functions that they call raise is a TemplateError, or a MemoryError."""
+    """What `work` makes. Raises TemplateTooSlow when its time is over; CPU time, so that a loaded
+    machine changes nothing. Whatever the template's expressions and the functions that they call
+    raise is a TemplateError, or a MemoryError."""
     try:
         return within_cpu(CPU_SECONDS, work)
     except CpuSpent:
@@ -55,7 +57,8 @@ _WIDE = re.compile(r"%[^A-Za-z%]*(\d{4}|\*)")
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Also refuses single operations that would be endless, or fill the memory, where no time limit can reach them."""
+    """Also refuses single operations that would be endless, or fill the memory, where no time limit
+    can reach them."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
@@ -64,9 +67,18 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         counts = [value for value in (left, right) if isinstance(value, int)]
         if operator == "*" and sizes and counts and sizes[0] * counts[0] > MAX_REPEATED:
             raise SecurityError("a chat template may not make a text or list that long")
-        if operator == "*" and len(counts) == 2 and sum(count.bit_length() for count in counts) > 1024:
+        if (
+            operator == "*"
+            and len(counts) == 2
+            and sum(count.bit_length() for count in counts) > 1024
+        ):
             raise SecurityError("a chat template may not make a number that large")
-        if operator == "**" and isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > 4096:
+        if (
+            operator == "**"
+            and isinstance(left, int)
+            and isinstance(right, int)
+            and left.bit_length() * right > 4096
+        ):
             raise SecurityError("a chat template may not raise to that power")
         if operator == "%" and isinstance(left, str) and _WIDE.search(left):
             raise SecurityError("a chat template may not format that wide")
@@ -117,12 +129,22 @@ def _raise_exception(message: str) -> None:
     raise TemplateRefusal(str(message))
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment = _Sandbox(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
@@ -143,9 +165,13 @@ class ChatTemplate:
         self._template = environment.from_string(source)
         tree = environment.parse(source)
         self.format: ContentFormat = "openai" if _loops_over_content(tree) else "string"
-        self.words = frozenset(node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str))
+        self.words = frozenset(
+            node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)
+        )
         """Strings that it names in its expressions: roles that it asks for are among them."""
-        self.literals = "\0".join([*(node.data for node in tree.find_all(nodes.TemplateData)), *self.words])
+        self.literals = "\0".join(
+            [*(node.data for node in tree.find_all(nodes.TemplateData)), *self.words]
+        )
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:
@@ -158,7 +184,8 @@ def compile_template(source: str) -> ChatTemplate:
 
 
 def is_template_error(error: Exception) -> bool:
-    """What rendering may raise: Jinja's own errors, and those of expressions in a template on data it did not expect."""
+    """What rendering may raise: Jinja's own errors, and those of expressions in a template on data
+    it did not expect."""
     return isinstance(error, _RENDERING_ERRORS)
 
 
@@ -175,7 +202,8 @@ _RENDERING_ERRORS = (
 
 
 def _loops_over_content(tree: nodes.Template) -> bool:
-    """Whether some loop runs over a message's content, directly, through a variable, or in a macro that gets it."""
+    """Whether some loop runs over a message's content, directly, through a variable, or in a macro
+    that gets it."""
     names: set[str] = set()
     macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
     while True:
@@ -186,14 +214,19 @@ def _loops_over_content(tree: nodes.Template) -> bool:
         for call in tree.find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in macros:
                 parameters = macros[call.node.name].args
-                names.update(p.name for p, arg in zip(parameters, call.args, strict=False) if _is_content(arg, names))
+                names.update(
+                    p.name
+                    for p, arg in zip(parameters, call.args, strict=False)
+                    if _is_content(arg, names)
+                )
         if len(names) == before:
             break
     return any(_is_content(loop.iter, names) for loop in tree.find_all(nodes.For))
 
 
 def _is_content(node: nodes.Node | None, names: set[str]) -> bool:
-    """`message['content']`, `message.content`, a name bound to it, a filter of it, or a choice that may be it."""
+    """`message['content']`, `message.content`, a name bound to it, a filter of it, or a choice that
+    may be it."""
     match node:
         case nodes.Filter():
             return _is_content(node.node, names)

@@ -1,4 +1,5 @@
-"""Text to token ids by the checkpoint's tokenizer.json, with words that must not become special tokens marked."""
+"""Text to token ids by the checkpoint's tokenizer.json, with words that must not become special
+tokens marked."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +16,8 @@ from ...protocol.facts import ModelFacts
 from ...protocol.requests.sampling import SamplingParams
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
-"""Private-use characters around a special token's spelling in somebody's text; never in a prompt otherwise."""
+"""Private-use characters around a special token's spelling in somebody's text; never in a prompt
+otherwise."""
 MARKED = f"{_OPEN}[^{_OPEN}{_CLOSE}]*{_CLOSE}"
 """A pattern of what `mark` has marked."""
 
@@ -40,15 +42,20 @@ class TextTokenizer:
     """Equal, id for id, to transformers' tokenizer of the same checkpoint."""
 
     def __init__(
-        self, tokenizer: Tokenizer, config: Mapping[str, Any], more: Iterable[str] = (), numbered: Iterable[str] = ()
+        self,
+        tokenizer: Tokenizer,
+        config: Mapping[str, Any],
+        more: Iterable[str] = (),
+        numbered: Iterable[str] = (),
     ) -> None:
-        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of` says. `numbered`: further names
-        of items, which a caller's words must not become either."""
+        """`more`: texts that are one token whether the tokenizer has them or not, as `place_of`
+        says. `numbered`: further names of items, which a caller's words must not become either."""
         self._tokenizer = tokenizer
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._own: dict[int, int] = {}
-        """Ids that the library gave to tokens of ours: they would be another's in the model. Ours are negative."""
+        """Ids that the library gave to tokens of ours: they would be another's in the model. Ours
+        are negative."""
         self._have(more)
         self.special_texts: dict[str, str] = {}
         """What a template may name: bos_token, eos_token, image_token ..."""
@@ -81,7 +88,8 @@ class TextTokenizer:
         return text
 
     def place_of(self, text: str) -> int:
-        """The id of one of the tokens that were named at the beginning; negative where the tokenizer does not have it."""
+        """The id of one of the tokens that were named at the beginning; negative where the
+        tokenizer does not have it."""
         number = self._number(text)
         return self._own.get(number, number)
 
@@ -99,10 +107,13 @@ class TextTokenizer:
         return self._after_newline(text)
 
     def _encode_all(self, texts: list[str], add_special_tokens: bool = False) -> list[list[int]]:
-        # Not `encode`: it keeps the interpreter's lock, and a megabyte of text would silence the heartbeats for a second.
+        # Not `encode`: it keeps the interpreter's lock, and a megabyte of text would silence the
+        # heartbeats for a second.
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
         if self._own:
-            return [[self._own.get(number, number) for number in encoding.ids] for encoding in encodings]
+            return [
+                [self._own.get(number, number) for number in encoding.ids] for encoding in encodings
+            ]
         return [encoding.ids for encoding in encodings]
 
     def spellings(self, words: Iterable[str]) -> tuple[tuple[int, ...], ...]:
@@ -123,7 +134,8 @@ class TextTokenizer:
         return sampling.replace(bad_words_ids=tuple(ids for ids in spelled if max(ids) < vocab))
 
     def control_tokens(self, literals: str, always: frozenset[str]) -> Control:
-        """What in a caller's words must stay text: special tokens, `always`, and added tokens that the template writes."""
+        """What in a caller's words must stay text: special tokens, `always`, and added tokens that
+        the template writes."""
         known = self._controls.get((literals, always))
         if known is not None:
             return known
@@ -132,16 +144,21 @@ class TextTokenizer:
         longest_first = sorted(tokens, key=len, reverse=True)
         names = [numbered_pattern(name) for name in self._numbered]
         pattern = re.compile("|".join([*names, *map(re.escape, longest_first)]) or "(?!)")
-        longest = max([*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)], default=0)
+        longest = max(
+            [*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)], default=0
+        )
         self._controls[literals, always] = control = Control(pattern, longest, tuple(longest_first))
         return control
 
     def encode_marked(self, text: str, add_special_tokens: bool) -> list[int]:
-        """Like `encode`, but what `mark` has marked becomes plain text. Text without marks is encoded in one piece."""
+        """Like `encode`, but what `mark` has marked becomes plain text. Text without marks is
+        encoded in one piece."""
         if _OPEN not in text and _CLOSE not in text:
             return self.encode(text, add_special_tokens)
         pieces = re.split(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]", text)
-        marked = {piece: self._as_text(piece) for piece in dict.fromkeys(filter(None, pieces[1::2]))}
+        marked = {
+            piece: self._as_text(piece) for piece in dict.fromkeys(filter(None, pieces[1::2]))
+        }
         between = self._after_newlines(list(dict.fromkeys(filter(None, pieces[2::2]))))
         ids = self._plain(pieces[0])
         for index, piece in enumerate(pieces[1:], start=1):
@@ -159,16 +176,20 @@ class TextTokenizer:
             ids = self._after_newline(piece)
         finally:
             self._tokenizer.encode_special_tokens = False
-        if token is not None and token in ids:  # an added token that is not special: spelled letter by letter it is plain text
+        if (
+            token is not None and token in ids
+        ):  # an added token that is not special: spelled letter by letter it is plain text
             return [number for letter in piece for number in self._after_newline(letter)]
         return ids
 
     def _after_newline(self, piece: str) -> list[int]:
-        """As in the middle of a text: SentencePiece puts a space before what it takes for a beginning."""
+        """As in the middle of a text: SentencePiece puts a space before what it takes for a
+        beginning."""
         return self._after_newlines([piece])[piece]
 
     def _after_newlines(self, pieces: list[str]) -> dict[str, list[int]]:
-        """Each of them so, at once: one call for each would hold everybody up where a caller's words are full of marks."""
+        """Each of them so, at once: one call for each would hold everybody up where a caller's
+        words are full of marks."""
         encoded = self._encode_all(["\n" + piece for piece in pieces])
         start = len(self._newline)
         return {
@@ -186,27 +207,38 @@ class TextTokenizer:
 
 
 def read_tokenizer(model: ModelFacts) -> TextTokenizer:
-    """A model's, in which every placeholder is one token. Raises EngineError for files that cannot be read."""
+    """A model's, in which every placeholder is one token. Raises EngineError for files that cannot
+    be read."""
     try:
         tokenizer = Tokenizer.from_str(tokenizer_text(model.path, model.tokenizer_parts))
     except Exception as error:  # the library raises plain Exception
         raise EngineError("The model's tokenizer.json cannot be read.") from error
-    texts = [text for place in model.placeholders.values() for text in (place.token, place.embed_token, *place.marks)]
+    texts = [
+        text
+        for place in model.placeholders.values()
+        for text in (place.token, place.embed_token, *place.marks)
+    ]
     numbered = [place.numbered for place in model.placeholders.values() if place.numbered]
-    return TextTokenizer(tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts, numbered)
+    return TextTokenizer(
+        tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts, numbered
+    )
 
 
 def numbered_pattern(name: str, group: str = "") -> str:
-    """Of `name` with any number in the place of `{n}`, which is the group's content where a group is named."""
+    """Of `name` with any number in the place of `{n}`, which is the group's content where a group
+    is named."""
     number = f"[0-9]{{1,{DIGITS}}}"
     return re.escape(name).replace(re.escape("{n}"), f"(?P<{group}>{number})" if group else number)
 
 
 def mark(value: Any, control: Control) -> Any:
-    """Mark control tokens in a string, or in every string within a list or dict, names of fields included."""
+    """Mark control tokens in a string, or in every string within a list or dict, names of fields
+    included."""
     match value:
         case str():
-            return control.pattern.sub(lambda found: f"{_OPEN}{found[0]}{_CLOSE}", _without_marks(value))
+            return control.pattern.sub(
+                lambda found: f"{_OPEN}{found[0]}{_CLOSE}", _without_marks(value)
+            )
         case Mapping():
             return {_mark_name(key, control): mark(entry, control) for key, entry in value.items()}
         case list() | tuple():
@@ -216,7 +248,8 @@ def mark(value: Any, control: Control) -> Any:
 
 
 def _mark_name(name: Any, control: Control) -> Any:
-    """A plain word is left alone, whatever a tokenizer has among its tokens: templates ask for fields by it."""
+    """A plain word is left alone, whatever a tokenizer has among its tokens: templates ask for
+    fields by it."""
     return name if isinstance(name, str) and name.isidentifier() else mark(name, control)
 
 
@@ -224,26 +257,42 @@ ROLES = frozenset({"system", "user", "assistant", "tool", "function"})
 
 
 def mark_role(role: str, control: Control, known: Collection[str]) -> str:
-    """Templates build tokens from roles, `'<|' + role + '|>'`. One that is nobody's, neither the API's nor among the template's
-    own words (`known`), makes none: where it is a piece of a control token's spelling it is set apart, and stays text.
+    """Templates build tokens from roles, `'<|' + role + '|>'`. One that is nobody's, neither the
+    API's nor among the template's own words (`known`), makes none: where it is a piece of a control
+    token's spelling it is set apart, and stays text.
     """
-    if role in ROLES or role in known or not any(role.lower() in token.lower() for token in control.tokens):
+    if (
+        role in ROLES
+        or role in known
+        or not any(role.lower() in token.lower() for token in control.tokens)
+    ):
         return role
     return f"{_OPEN}{_without_marks(role)}{_CLOSE}"
 
 
 def mark_texts(texts: Sequence[str], control: Control) -> list[str]:
-    """Mark texts that a template may write one behind the other, trimmed or not: what they spell together is broken apart."""
+    """Mark texts that a template may write one behind the other, trimmed or not: what they spell
+    together is broken apart."""
     clean = [_without_marks(text) for text in texts]
-    seams = zip(_spelled_over(clean, control), _spelled_over([text.strip() for text in clean], control), strict=True)
-    return [(_CLOSE if any(seam) else "") + mark(text, control) for text, seam in zip(clean, seams, strict=True)]
+    seams = zip(
+        _spelled_over(clean, control),
+        _spelled_over([text.strip() for text in clean], control),
+        strict=True,
+    )
+    return [
+        (_CLOSE if any(seam) else "") + mark(text, control)
+        for text, seam in zip(clean, seams, strict=True)
+    ]
 
 
 def _spelled_over(texts: Sequence[str], control: Control) -> list[bool]:
     """Of each text: a control token begins before it and reaches into it."""
     whole, seam, found = "".join(texts), 0, []
     for text in texts:
-        matches = (control.pattern.match(whole, start) for start in range(max(0, seam - control.longest + 1), seam))
+        matches = (
+            control.pattern.match(whole, start)
+            for start in range(max(0, seam - control.longest + 1), seam)
+        )
         found.append(any(match is not None and match.end() > seam for match in matches))
         seam += len(text)
     return found

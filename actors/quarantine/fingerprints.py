@@ -1,5 +1,5 @@
-"""What makes two requests the same work, so that what one is refused for, the next need not die of. The seed never is part of
-it: it is drawn anew for each."""
+"""What makes two requests the same work, so that what one is refused for, the next need not die of.
+The seed never is part of it: it is drawn anew for each."""
 
 from collections.abc import Callable
 from hashlib import blake2b
@@ -34,7 +34,9 @@ def fingerprint(request: Request, read: Read) -> str:
 def fingerprint_of_prepared(prepared: Prepared) -> str:
     """Equal for two requests that are the same work for the actors behind the scheduler."""
     keys = [item.key for item in prepared.items]
-    return _digest((prepared.token_ids, keys, _without_chance(prepared.sampling), prepared.pooling)).hexdigest()
+    return _digest(
+        (prepared.token_ids, keys, _without_chance(prepared.sampling), prepared.pooling)
+    ).hexdigest()
 
 
 def _without_chance(sampling: SamplingParams) -> SamplingParams:
@@ -47,7 +49,14 @@ def _without_chance(sampling: SamplingParams) -> SamplingParams:
 def _as_asked(request: Request) -> Any:
     media = [_described(item) for item in request.media]
     sampling = _without_chance(request.sampling)
-    return request.prompt, media, sampling, request.pooling, request.mm_processor_kwargs, request.media_io_kwargs
+    return (
+        request.prompt,
+        media,
+        sampling,
+        request.pooling,
+        request.mm_processor_kwargs,
+        request.media_io_kwargs,
+    )
 
 
 def _described(item: MediaItem) -> Any:

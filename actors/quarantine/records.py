@@ -1,9 +1,11 @@
-"""Who is to blame when a process dies: proof before judgement. Pure; names are requests or items, times are parameters.
+"""Who is to blame when a process dies: proof before judgement. Pure; names are requests or items,
+times are parameters.
 
-After a second death with work in hand, what was in hand at both is run again alone, one at a time, and cleared when it gets
-through; only what was alone in the process at deaths that add up to proof is refused. Two deaths of the process's own doing
-(a crash, an exit, out of memory) are proof. A kill from outside is nobody's fault as far as anybody can see, so it proves
-less, three are needed, and it is forgotten as soon as the suspect gets past the place at which it happened.
+After a second death with work in hand, what was in hand at both is run again alone, one at a time,
+and cleared when it gets through; only what was alone in the process at deaths that add up to proof
+is refused. Two deaths of the process's own doing (a crash, an exit, out of memory) are proof. A
+kill from outside is nobody's fault as far as anybody can see, so it proves less, three are needed,
+and it is forgotten as soon as the suspect gets past the place at which it happened.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +17,8 @@ from ...protocol.errors import Failure
 
 POISON = Failure(
     "unprocessable",
-    "This request ended the process that worked on it more than once, while nothing else was there: it is not tried again.",
+    "This request ended the process that worked on it more than once, while nothing else was "
+    "there: it is not tried again.",
     code="poison",
 )
 OWN, OUTSIDE, PROOF = 3, 2, 6
@@ -48,17 +51,22 @@ class _Record:
     alone_outside: int = 0
     suspect: bool = False
     to_the_end: bool = False
-    """It got past the place once and the process crashed again: getting past clears it no more, only its end does."""
+    """It got past the place once and the process crashed again: getting past clears it no more,
+    only its end does."""
 
 
 class Quarantine:
-    """The records of one kind of process. Its owner runs `suspects` alone, one at a time, the first first."""
+    """The records of one kind of process. Its owner runs `suspects` alone, one at a time, the first
+    first."""
 
     def __init__(self) -> None:
         self._records: Bounded[str, _Record] = Bounded(KEPT)
 
-    def died(self, epoch: int, in_hand: Iterable[str], outside: bool, others: bool = False) -> Proof | None:
-        """This incarnation ended with these in hand; returns what is now proved to be the cause, and forgets it.
+    def died(
+        self, epoch: int, in_hand: Iterable[str], outside: bool, others: bool = False
+    ) -> Proof | None:
+        """This incarnation ended with these in hand; returns what is now proved to be the cause,
+        and forgets it.
 
         `others`: it also had work that is not named here, so nobody was alone.
         """
@@ -102,10 +110,13 @@ class Quarantine:
 
     def first(self, wanted: Callable[[str], bool]) -> str | None:
         """The first suspect that anybody still wants: the one to run alone now."""
-        return next((name for name in self._records if self._records[name].suspect and wanted(name)), None)
+        return next(
+            (name for name in self._records if self._records[name].suspect and wanted(name)), None
+        )
 
     def evidence(self, name: str) -> int:
-        """Against `name`, of deaths alone; `PROOF` is never reached here, for then it has been named."""
+        """Against `name`, of deaths alone; `PROOF` is never reached here, for then it has been
+        named."""
         record = self._records.get(name)
         return 0 if record is None else OWN * record.alone_own + OUTSIDE * record.alone_outside
 

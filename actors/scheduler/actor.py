@@ -1,6 +1,7 @@
 """The scheduler's shell: it hands messages to the policy, and sends what the policy says.
 
-Order within one event: the next plans first, since the runner waits for them, then tokens, then everything else.
+Order within one event: the next plans first, since the runner waits for them, then tokens, then
+everything else.
 """
 
 import asyncio
@@ -81,7 +82,9 @@ class SchedulerActor(Actor):
     def on_gone(self, gone: Gone) -> None:
         role, now = gone.role, time.monotonic()
         match kind_of(role):
-            case topology.GPU_RUNNER if GPU_RUNNER not in self.peers:  # else its successor is here already
+            case topology.GPU_RUNNER if (
+                GPU_RUNNER not in self.peers
+            ):  # else its successor is here already
                 self.policy.runner_lost(gone.epoch, now, gone.outside)
             case topology.ENCODER_CACHE if ENCODER_CACHE not in self.peers:
                 self.policy.encoder_lost(gone.epoch, now, gone.outside)
@@ -109,7 +112,11 @@ class SchedulerActor(Actor):
             self.link.send(excuse)
         outbox.director.clear()
         if outbox.clients:  # a request can come before the news of its client
-            outbox.clients[:] = [(client, answer) for client, answer in outbox.clients if not self._answer(client, answer)]
+            outbox.clients[:] = [
+                (client, answer)
+                for client, answer in outbox.clients
+                if not self._answer(client, answer)
+            ]
 
     def _come_back(self, now: float) -> None:
         """When the policy wants to be asked again."""

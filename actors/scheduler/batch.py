@@ -1,4 +1,5 @@
-"""Who waits, who runs, who is leaving; and what they hold. Sequences change place here and nowhere else."""
+"""Who waits, who runs, who is leaving; and what they hold. Sequences change place here and nowhere
+else."""
 
 import sys
 from bisect import insort
@@ -19,7 +20,9 @@ NEVER = sys.maxsize
 class Batch:
     """The places of all sequences. `running` is in order, too; its last is the youngest."""
 
-    def __init__(self, media: Embeddings, tally: Tally, pieces: Pieces, prefix_caching: bool, step: int) -> None:
+    def __init__(
+        self, media: Embeddings, tally: Tally, pieces: Pieces, prefix_caching: bool, step: int
+    ) -> None:
         """`step`: tokens computed in one, at most."""
         self._media = media
         self._tally = tally
@@ -47,25 +50,33 @@ class Batch:
         self._hashing = blocks
 
     def hit(self, seq: Sequence) -> Hit | None:
-        """What a waiting sequence may begin with; at least its last token is left to compute. None: it is not known in this
-        step, whose streams would wait for its hashes."""
+        """What a waiting sequence may begin with; at least its last token is left to compute. None:
+        it is not known in this step, whose streams would wait for its hashes."""
         books = self.books
         if books is None or not self._caching or seq.wants_scores or seq.request.whole:
             return NOTHING
         made = len(seq.chain.hashes)
         missing = max(0, seq.known // books.block_size - made)
-        seq.chain.extend(seq.prompt, seq.output, (made + min(missing, self._hashing)) * books.block_size)
+        seq.chain.extend(
+            seq.prompt, seq.output, (made + min(missing, self._hashing)) * books.block_size
+        )
         if missing > self._hashing:
             self._hashing = 0
             return None
         self._hashing -= missing
-        # A window lets go of what the rest of a longer stretch may look at; elsewhere a stretch may be found in part.
+        # A window lets go of what the rest of a longer stretch may look at; elsewhere a stretch may
+        # be found in part.
         fixed = self._pieces.fixed
-        may_end = partial(self._pieces.may_part, seq) if fixed else partial(seq.may_end, seen=books.narrowest)
+        may_end = (
+            partial(self._pieces.may_part, seq)
+            if fixed
+            else partial(seq.may_end, seen=books.narrowest)
+        )
         return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], may_end)
 
     def admit(self, seq: Sequence, hit: Hit) -> bool:
-        """Into the batch, with room for all its known tokens, or the next of them; False where it is not to be had."""
+        """Into the batch, with room for all its known tokens, or the next of them; False where it
+        is not to be had."""
         books = self.books
         assert books is not None
         holding = books.open(hit, seq.known, self._step)
@@ -84,13 +95,15 @@ class Batch:
         return True
 
     def has_place(self, seq: Sequence, tokens: int = 1, others: int = 0) -> bool:
-        """Nobody need be preempted for its next ones, nor for the block that each of so many `others` may come to need."""
+        """Nobody need be preempted for its next ones, nor for the block that each of so many
+        `others` may come to need."""
         books = self.books
         assert books is not None
         return not books.lacks(seq.holding, seq.planned + tokens, others)
 
     def _landmarks(self, seq: Sequence, hit: Hit, books: Books) -> tuple[int, ...]:
-        """Where a prefill stops to have its states kept: where it parts from what others began with, and at its end."""
+        """Where a prefill stops to have its states kept: where it parts from what others began
+        with, and at its end."""
         if books.states is None or not self._caching:
             return ()
         last = (seq.known - 1) // books.block_size * books.block_size
@@ -99,10 +112,12 @@ class Batch:
         return tuple(sorted({place for place in (hit.known, last) if place > hit.tokens}))
 
     def victim(self, seq: Sequence) -> Sequence | None:
-        """Whom to preempt for a sequence that lacks blocks; None where it must wait a step. Only younger ones are, so the first
-        in order always gets through."""
+        """Whom to preempt for a sequence that lacks blocks; None where it must wait a step. Only
+        younger ones are, so the first in order always gets through."""
         youngest = self.running[-1]
-        return None if self.leaving or youngest is seq else youngest  # blocks are on their way, or all others are older
+        return (
+            None if self.leaving or youngest is seq else youngest
+        )  # blocks are on their way, or all others are older
 
     def snapshot(self, seq: Sequence, end: int) -> int:
         """A slot for the states of a prefill that stops at `end`; 0: they are not to be kept."""
@@ -117,11 +132,13 @@ class Batch:
         assert self.books is not None
         made = made and seq.published != NEVER
         self._tally.snapshots_taken += made
-        self.books.shelve(slot, seq.chain.hashes[end // self.books.block_size - 1] if made else None)
+        self.books.shelve(
+            slot, seq.chain.hashes[end // self.books.block_size - 1] if made else None
+        )
 
     def advance(self, seq: Sequence, end: int) -> None:
-        """Positions up to `end` have been computed and answered: full blocks of them can be shared, and what lies behind every
-        window goes back."""
+        """Positions up to `end` have been computed and answered: full blocks of them can be shared,
+        and what lies behind every window goes back."""
         books = self.books
         assert books is not None
         if end >= len(seq.prompt):
@@ -136,14 +153,16 @@ class Batch:
         books.let_go(seq.holding, end)
 
     def forget_prefixes(self) -> None:
-        """Empty the prefix cache. What runs goes on and shares nothing any more: all that it makes follows from what it had."""
+        """Empty the prefix cache. What runs goes on and shares nothing any more: all that it makes
+        follows from what it had."""
         if self.books is not None:
             self.books.forget()
         for seq in self.running + self.leaving:
             seq.published = NEVER
 
     def leave(self, seq: Sequence) -> None:
-        """Out of the batch and the queue; where it has not ended, back into the queue as soon as its steps are answered."""
+        """Out of the batch and the queue; where it has not ended, back into the queue as soon as
+        its steps are answered."""
         match seq.place:
             case Place.RUNNING:
                 self.running.remove(seq)
@@ -164,7 +183,8 @@ class Batch:
         self.leave(seq)
 
     def settle(self, seq: Sequence) -> None:
-        """The last step that touches a leaving sequence has been answered: blocks and embeddings go back."""
+        """The last step that touches a leaving sequence has been answered: blocks and embeddings go
+        back."""
         self.leaving.remove(seq)
         if self.books is not None:
             self.books.close(seq.holding)

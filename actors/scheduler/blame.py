@@ -1,9 +1,11 @@
-"""Requests and items that may be killing the runner, encoder or detokenizer: which to run alone, which to refuse, and when.
+"""Requests and items that may be killing the runner, encoder or detokenizer: which to run alone,
+which to refuse, and when.
 
-For the runner the suspects are requests, by id: those in the steps in flight at its death. For the encoder they are items,
-by key: those asked for and not there. A suspect request gets the batch for itself until it is past the place where the
-runner died; a suspect item is asked for by itself, on behalf of no request, until the encoder has survived it. For the
-detokenizer they are the requests that it was told of; it is told of one suspect alone until that one is over.
+For the runner the suspects are requests, by id: those in the steps in flight at its death. For the
+encoder they are items, by key: those asked for and not there. A suspect request gets the batch for
+itself until it is past the place where the runner died; a suspect item is asked for by itself, on
+behalf of no request, until the encoder has survived it. For the detokenizer they are the requests
+that it was told of; it is told of one suspect alone until that one is over.
 """
 
 from collections.abc import Iterable
@@ -19,7 +21,8 @@ from .sequence import ScheduledRequest, Sequence
 
 POISON_ITEM = Failure(
     "unprocessable_media",
-    "An item of this request ended the encoder more than once, while nothing else was there: it is not tried again.",
+    "An item of this request ended the encoder more than once, while nothing else was there: it "
+    "is not tried again.",
     code="poison",
 )
 
@@ -49,7 +52,9 @@ class Blame:
             return POISON_ITEM
         return None
 
-    def runner_died(self, epoch: int, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float) -> None:
+    def runner_died(
+        self, epoch: int, touched: Iterable[tuple[Sequence, int]], outside: bool, now: float
+    ) -> None:
         """`touched`: sequences in the steps in flight, and one past the last position of each."""
         ids: dict[str, ScheduledRequest] = {}
         there: set[str] = set()
@@ -60,7 +65,11 @@ class Blame:
                 ids[seq.request.id] = seq.request
         proof = self.requests.died(epoch, ids, outside, others=there != ids.keys())
         if proof is not None:
-            self._ban(fingerprint_of_prepared(ids[proof.name].prepared), now, Excuse(GPU_RUNNER, proof.epochs))
+            self._ban(
+                fingerprint_of_prepared(ids[proof.name].prepared),
+                now,
+                Excuse(GPU_RUNNER, proof.epochs),
+            )
 
     def encoder_died(self, epoch: int, keys: set[str], outside: bool, now: float) -> None:
         proof = self.items.died(epoch, sorted(keys), outside)
@@ -72,7 +81,11 @@ class Blame:
         by_id = {request.id: request for request in told}
         proof = self.texts.died(epoch, by_id, outside=False)
         if proof is not None:
-            self._ban(fingerprint_of_prepared(by_id[proof.name].prepared), now, Excuse(DETOKENIZER, proof.epochs))
+            self._ban(
+                fingerprint_of_prepared(by_id[proof.name].prepared),
+                now,
+                Excuse(DETOKENIZER, proof.epochs),
+            )
 
     def over(self, id: str) -> None:
         """Its client wants no more of it."""

@@ -1,6 +1,8 @@
-"""The books of one table's KV blocks: who holds which, and which hold a known beginning of some prompt.
+"""The books of one table's KV blocks: who holds which, and which hold a known beginning of some
+prompt.
 
-The GPU runner keeps the bytes; here are only numbers. Block 0 (`PADDING`) is never handed out: it stands for none.
+The GPU runner keeps the bytes; here are only numbers. Block 0 (`PADDING`) is never handed out: it
+stands for none.
 """
 
 from collections import OrderedDict
@@ -8,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 
 class BlockPool:
-    """Reference counts, the prefix cache, and the order in which free cached blocks are given up (least recently used)."""
+    """Reference counts, the prefix cache, and the order in which free cached blocks are given up
+    (least recently used)."""
 
     def __init__(self, num_blocks: int) -> None:
         self.total = num_blocks - 1
@@ -43,7 +46,8 @@ class BlockPool:
         return [self._cached.get(digest, 0) for digest in hashes]
 
     def has_room(self, hit: Iterable[int], fresh: int) -> bool:
-        """Whether `fresh` new blocks can be had beside those of a prefix hit, some of which may be free themselves."""
+        """Whether `fresh` new blocks can be had beside those of a prefix hit, some of which may be
+        free themselves."""
         return self.free - sum(1 for block in hit if not self._refs[block]) >= fresh
 
     def share(self, blocks: Iterable[int]) -> None:
@@ -70,14 +74,16 @@ class BlockPool:
         return taken
 
     def publish(self, block: int, digest: bytes) -> None:
-        """`block` is full and computed: others may share it. Of two blocks with equal content the first is kept."""
+        """`block` is full and computed: others may share it. Of two blocks with equal content the
+        first is kept."""
         assert block
         if digest not in self._cached and self._hashes[block] is None:
             self._cached[digest] = block
             self._hashes[block] = digest
 
     def forget(self) -> None:
-        """Empty the cache: no beginning that is held now is matched again. Blocks in use stay with their holders."""
+        """Empty the cache: no beginning that is held now is matched again. Blocks in use stay with
+        their holders."""
         self._blank.extend(reversed(self._idle))
         self._idle.clear()
         self._cached.clear()
@@ -86,8 +92,8 @@ class BlockPool:
     def give_back(self, blocks: Sequence[int], soon: bool = False) -> None:
         """Hold these once less. The end of a prompt is given up before its beginning.
 
-        `soon`: they are the next to be given up, the last of them first: what a long prompt leaves behind makes room for the
-        rest of it, and not what others will come back for.
+        `soon`: they are the next to be given up, the last of them first: what a long prompt leaves
+        behind makes room for the rest of it, and not what others will come back for.
         """
         if soon:
             blocks = blocks[::-1]

@@ -1,7 +1,9 @@
-"""What sequences hold in the runner: blocks in every table, and a slot for recurrent states. Had together, or not at all.
+"""What sequences hold in the runner: blocks in every table, and a slot for recurrent states. Had
+together, or not at all.
 
-A table of layers with a window gets blocks as a sequence comes to need them, and has them back when no token that is still to
-be computed looks at them; a table of layers that see everything gives all that is known of a sequence at once.
+A table of layers with a window gets blocks as a sequence comes to need them, and has them back when
+no token that is still to be computed looks at them; a table of layers that see everything gives all
+that is known of a sequence at once.
 """
 
 import sys
@@ -41,13 +43,16 @@ class Holding:
 
 
 class Books:
-    """One `BlockPool` per table, and one for the slots of states, where a snapshot is what a cached block is elsewhere."""
+    """One `BlockPool` per table, and one for the slots of states, where a snapshot is what a cached
+    block is elsewhere."""
 
     def __init__(self, room: Room, windows: Sequence[int | None], block_size: int) -> None:
         self.block_size = block_size
         self.windows = tuple(windows)
         self.pools = tuple(BlockPool(blocks) for blocks in room.blocks)
-        self.narrowest = min((window for window in windows if window is not None), default=sys.maxsize)
+        self.narrowest = min(
+            (window for window in windows if window is not None), default=sys.maxsize
+        )
         """Tokens that each token looks back in every layer, its own among them."""
         self.states = BlockPool(room.states) if room.states else None
 
@@ -63,8 +68,8 @@ class Books:
         return min(lengths)
 
     def find(self, hashes: Sequence[bytes], may_end: Callable[[int], bool] | None = None) -> Hit:
-        """The longest beginning of a chain of hashes that is held. `may_end`: whether it may be cut after so many tokens; None:
-        after any."""
+        """The longest beginning of a chain of hashes that is held. `may_end`: whether it may be cut
+        after so many tokens; None: after any."""
         size = self.block_size
         found = [pool.find_all(hashes) for pool in self.pools]
         most = len(hashes)
@@ -84,15 +89,18 @@ class Books:
             if state or self.states is None:
                 return Hit(
                     count * size,
-                    tuple(_behind(blocks[:count], first) for blocks, first in zip(found, firsts, strict=True)),
+                    tuple(
+                        _behind(blocks[:count], first)
+                        for blocks, first in zip(found, firsts, strict=True)
+                    ),
                     state,
                     known,
                 )
         return Hit(known=known)
 
     def open(self, hit: Hit, known: int, step: int) -> Holding | None:
-        """Room for a sequence of `known` tokens that begins with `hit`; in windows, for the next `step` of them. None: there
-        is none now."""
+        """Room for a sequence of `known` tokens that begins with `hit`; in windows, for the next
+        `step` of them. None: there is none now."""
         had = hit.blocks or tuple([] for _ in self.pools)
         near = min(known, hit.tokens + step)
         wanted = [self.blocks_for(known if window is None else near) for window in self.windows]
@@ -104,37 +112,52 @@ class Books:
             return None
         if self.states is not None and not self.states.free:
             return None
-        holding = Holding([list(blocks) for blocks in had], [blocks.count(PADDING) for blocks in had])
+        holding = Holding(
+            [list(blocks) for blocks in had], [blocks.count(PADDING) for blocks in had]
+        )
         for pool, own in zip(self.pools, held, strict=True):
             pool.share(own)
-        for pool, window, blocks, count in zip(self.pools, self.windows, holding.blocks, wanted, strict=True):
+        for pool, window, blocks, count in zip(
+            self.pools, self.windows, holding.blocks, wanted, strict=True
+        ):
             if window is None:
                 blocks += pool.take(count - len(blocks))
         holding.tokens = self._covered(holding)
         if self.states is not None:
-            if hit.state:  # used: the next to be given up is another, or it where there is no other: it is copied first
+            # used: the next to be given up is another, or it where there is no other: it is copied
+            # first
+            if hit.state:
                 self.states.share([hit.state])
                 self.states.give_back([hit.state])
             (holding.state,) = self.states.take(1)
         return holding
 
     def lacks(self, holding: Holding, end: int, spare: int = 0) -> bool:
-        """Whether blocks for the positions up to `end` are not to be had, or not without touching `spare` others."""
+        """Whether blocks for the positions up to `end` are not to be had, or not without touching
+        `spare` others."""
         missing = self._missing(holding, end)
-        return any(count and pool.free < count + spare for pool, count in zip(self.pools, missing, strict=True))
+        return any(
+            count and pool.free < count + spare
+            for pool, count in zip(self.pools, missing, strict=True)
+        )
 
     def extend(self, holding: Holding, end: int) -> tuple[tuple[int, ...], ...]:
-        """Blocks for the positions up to `end`, of each table; () where it has them. They are to be had."""
+        """Blocks for the positions up to `end`, of each table; () where it has them. They are to be
+        had."""
         if end <= holding.tokens:
             return ()
-        more = tuple(tuple(pool.take(count)) for pool, count in zip(self.pools, self._missing(holding, end), strict=True))
+        more = tuple(
+            tuple(pool.take(count))
+            for pool, count in zip(self.pools, self._missing(holding, end), strict=True)
+        )
         for blocks, taken in zip(holding.blocks, more, strict=True):
             blocks += taken
         holding.tokens = self._covered(holding)
         return more
 
     def publish(self, holding: Holding, hashes: Sequence[bytes], first: int, last: int) -> None:
-        """Blocks [first, last) of the sequence are full and computed, and none has been given back: others may share them."""
+        """Blocks [first, last) of the sequence are full and computed, and none has been given back:
+        others may share them."""
         for pool, blocks in zip(self.pools, holding.blocks, strict=True):
             for index in range(first, last):
                 pool.publish(blocks[index], hashes[index])
@@ -157,13 +180,15 @@ class Books:
             self.states.give_back([holding.state])
 
     def snapshot(self, digest: bytes) -> int:
-        """A slot to copy the states at the end of a beginning into; 0 where they are kept already, or no slot is to be had."""
+        """A slot to copy the states at the end of a beginning into; 0 where they are kept already,
+        or no slot is to be had."""
         if self.states is None or self.states.find(digest) or not self.states.free:
             return 0
         return self.states.take(1)[0]
 
     def shelve(self, slot: int, digest: bytes | None) -> None:
-        """The copy into a slot has been made, for all who begin with `digest`; None: it has not, or nobody may use it."""
+        """The copy into a slot has been made, for all who begin with `digest`; None: it has not, or
+        nobody may use it."""
         assert self.states is not None
         if digest is not None:
             self.states.publish(slot, digest)
@@ -175,7 +200,8 @@ class Books:
             pool.forget()
 
     def counters(self) -> dict[str, float]:
-        """Blocks, and those in use, of all tables together, and of each where there are several; slots of states likewise."""
+        """Blocks, and those in use, of all tables together, and of each where there are several;
+        slots of states likewise."""
         said: dict[str, float] = {
             "kv_blocks_used": sum(pool.used for pool in self.pools),
             "kv_blocks": sum(pool.total for pool in self.pools),
@@ -200,7 +226,9 @@ class Books:
         return [max(0, wanted - len(blocks)) for blocks in holding.blocks]
 
     def _covered(self, holding: Holding) -> int:
-        return min(map(len, holding.blocks), default=sys.maxsize // self.block_size) * self.block_size
+        return (
+            min(map(len, holding.blocks), default=sys.maxsize // self.block_size) * self.block_size
+        )
 
 
 def _runs(blocks: Sequence[int]) -> list[int]:

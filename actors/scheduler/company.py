@@ -1,7 +1,8 @@
 """Requests that come together begin together. Pure.
 
-An engine that rests could compute the first one's prompt at once. The others' prompts would then be computed beside its answer,
-one by one, in steps that its stream has to wait for. In one step all take as long as one after the other, and no stream waits.
+An engine that rests could compute the first one's prompt at once. The others' prompts would then be
+computed beside its answer, one by one, in steps that its stream has to wait for. In one step all
+take as long as one after the other, and no stream waits.
 """
 
 import math
@@ -25,8 +26,8 @@ class Company:
         self._costs, self._pace = costs, pace
 
     def awaited_until(self, waiting: Iterable[Sequence], now: float) -> float:
-        """The moment, by time.monotonic, up to which the first step should wait for more than these; it lies in the past where
-        they have waited enough, or need not."""
+        """The moment, by time.monotonic, up to which the first step should wait for more than
+        these; it lies in the past where they have waited enough, or need not."""
         first, seconds = math.inf, 0.0
         for seq in waiting:
             submitted = seq.request.submitted

@@ -1,8 +1,9 @@
 """What the works of a step cost, in shares of the longest step that streams are to wait for. Pure.
 
-A step may compute `max_batched_tokens` of a prompt's beginning. Whatever else takes the runner's time counts as the part of
-that which takes as long: later positions, since each looks back at all before it; newcomers, whose state is set up between
-everybody's tokens; and what a caller's own constraints cost at every token.
+A step may compute `max_batched_tokens` of a prompt's beginning. Whatever else takes the runner's
+time counts as the part of that which takes as long: later positions, since each looks back at all
+before it; newcomers, whose state is set up between everybody's tokens; and what a caller's own
+constraints cost at every token.
 """
 
 import math
@@ -12,7 +13,8 @@ from ...protocol.requests.prepared import Prepared
 from ...protocol.requests.sampling import SamplingParams
 
 STEP_SECONDS = 0.032
-"""What set-up and constraints may take of one step: about as long as a full step of a small model on one core."""
+"""What set-up and constraints may take of one step: about as long as a full step of a small model
+on one core."""
 NEWCOMER_SECONDS = 0.001
 """To make a sequence known, and to begin a chunk of its own in every layer."""
 ENTRY_SECONDS = 3e-6
@@ -24,10 +26,11 @@ SCORED = 2
 LEAST = 4
 """The part of a step that decoding leaves to prompts and newcomers is one in so many."""
 LEAST_CHUNK = 8
-"""Of the tokens of a step, one in so many is the least chunk: each chunk has to gather all that was cached before it."""
+"""Of the tokens of a step, one in so many is the least chunk: each chunk has to gather all that was
+cached before it."""
 LEAST_BESIDE = 64
-"""The same of a step that streams wait for, and that would be too long for them: beside the encoder a large model's token takes
-a tenth of what is left of three plain steps."""
+"""The same of a step that streams wait for, and that would be too long for them: beside the encoder
+a large model's token takes a tenth of what is left of three plain steps."""
 
 
 class Costs:
@@ -42,8 +45,11 @@ class Costs:
         tokens = count * (1 + (start + count / 2) / self._even)
         return tokens * (SCORED if scored else 1) / self._tokens
 
-    def affordable(self, start: int, share: float, scored: bool = False, least: int = LEAST_CHUNK) -> int:
-        """How many positions from `start` on `share` pays for; where it is less, the least chunk: one in `least` of a step."""
+    def affordable(
+        self, start: int, share: float, scored: bool = False, least: int = LEAST_CHUNK
+    ) -> int:
+        """How many positions from `start` on `share` pays for; where it is less, the least chunk:
+        one in `least` of a step."""
         room = max(0.0, share) * self._tokens / (SCORED if scored else 1)
         slope = 1 + start / self._even
         count = self._even * (math.sqrt(slope * slope + 2 * room / self._even) - slope)
@@ -64,5 +70,7 @@ def joining(prepared: Prepared, known: int) -> float:
 def constraining(params: SamplingParams) -> float:
     """The share of a step that a caller's own constraints take for each token."""
     guide = params.structured_outputs
-    seconds = (0.0 if guide is None else guide.each_seconds) + BAD_WORD_SECONDS * len(params.bad_words_ids)
+    seconds = (0.0 if guide is None else guide.each_seconds) + BAD_WORD_SECONDS * len(
+        params.bad_words_ids
+    )
     return seconds / STEP_SECONDS

@@ -33,7 +33,8 @@ class Draft:
         self.share = 1.0
         """What is left of the step's time, see `costs`."""
         self.whole = 1.0
-        """What there is of it while no stream waits, where a step of a small model may take several times its full one."""
+        """What there is of it while no stream waits, where a step of a small model may take several
+        times its full one."""
         self.chunks = 0
         """Prompts that it computes parts of."""
         self.prompts = 0.0
@@ -81,8 +82,9 @@ class Draft:
                 return
 
     def blocks(self, seq: Sequence, end: int, batch: Batch) -> Blocks | None:
-        """Those that the positions up to `end` need, () where they are there; None where they are not to be had now. Younger
-        sequences give way for them, whatever they were to say in this step."""
+        """Those that the positions up to `end` need, () where they are there; None where they are
+        not to be had now. Younger sequences give way for them, whatever they were to say in this
+        step."""
         books = batch.books
         assert books is not None
         if end <= seq.holding.tokens:

@@ -4,7 +4,9 @@ from ...protocol.edges.scheduler_to_detokenizer import FinishReason
 from ...protocol.requests.prepared import Prepared
 
 
-def ending(prepared: Prepared, max_tokens: int, output: list[int]) -> tuple[FinishReason | None, int | None]:
+def ending(
+    prepared: Prepared, max_tokens: int, output: list[int]
+) -> tuple[FinishReason | None, int | None]:
     """(reason, the token that ended it) for an output whose last token is new."""
     sampling, token = prepared.sampling, output[-1]
     if len(output) >= sampling.min_tokens:

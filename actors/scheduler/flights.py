@@ -1,9 +1,16 @@
-"""Steps that have been planned and not answered, and what becomes of each sequence in them by the answer."""
+"""Steps that have been planned and not answered, and what becomes of each sequence in them by the
+answer."""
 
 from collections import deque
 from dataclasses import dataclass
 
-from ...protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled, SequenceFault, StepResult
+from ...protocol.edges.gpu_runner_to_scheduler import (
+    Pooled,
+    PromptLogprobs,
+    Sampled,
+    SequenceFault,
+    StepResult,
+)
 from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs
 from .batch import Batch
 from .blame import Blame
@@ -31,10 +38,19 @@ class StepInFlight:
 
 
 class Flights:
-    """The runner answers them in order: tokens to the outputs, full blocks to the prefix cache, ends found."""
+    """The runner answers them in order: tokens to the outputs, full blocks to the prefix cache,
+    ends found."""
 
-    def __init__(self, batch: Batch, register: Register, blame: Blame, outbox: Outbox, tally: Tally) -> None:
-        self._batch, self._register, self._blame, self._outbox, self._tally = batch, register, blame, outbox, tally
+    def __init__(
+        self, batch: Batch, register: Register, blame: Blame, outbox: Outbox, tally: Tally
+    ) -> None:
+        self._batch, self._register, self._blame, self._outbox, self._tally = (
+            batch,
+            register,
+            blame,
+            outbox,
+            tally,
+        )
         self.steps: deque[StepInFlight] = deque()
         """The oldest first."""
 
@@ -43,7 +59,9 @@ class Flights:
 
     def others_than(self, request: ScheduledRequest) -> bool:
         """Whether a step computes anything of another request."""
-        return any(part.seq.request is not request for flight in self.steps for part in flight.parts)
+        return any(
+            part.seq.request is not request for flight in self.steps for part in flight.parts
+        )
 
     def orphan(self) -> None:
         """The encoder-cache has died: blobs that these steps read may be gone under them."""
@@ -51,7 +69,8 @@ class Flights:
             flight.orphaned = True
 
     def lose(self) -> list[tuple[Sequence, int]]:
-        """The runner has died: nothing of these is answered. The sequences in them, and one past the last position of each."""
+        """The runner has died: nothing of these is answered. The sequences in them, and one past
+        the last position of each."""
         touched = [(part.seq, part.end) for flight in self.steps for part in flight.parts]
         self.steps.clear()
         return touched
@@ -113,7 +132,8 @@ class Flights:
         return len(seq.output) - first
 
     def _advance(self, part: Part, taken: int, scores: PromptLogprobs | None) -> None:
-        """The positions up to its end have been computed; of a draft, those before the first wrong guess."""
+        """The positions up to its end have been computed; of a draft, those before the first wrong
+        guess."""
         seq, end = part.seq, part.end
         if part.guesses:
             seq.planned = end = end - part.guesses - 1 + taken
@@ -135,9 +155,22 @@ class Flights:
             seq.ended = True
             self._batch.leave(seq)
         position = len(seq.output) - taken
-        logprobs = tuple(seq.logprobs[len(seq.logprobs) - taken :]) if prepared.sampling.logprobs is not None else ()
+        logprobs = (
+            tuple(seq.logprobs[len(seq.logprobs) - taken :])
+            if prepared.sampling.logprobs is not None
+            else ()
+        )
         tokens = tuple(seq.output[position:])
-        return Output(prepared.id, prepared.attempt, seq.choice, position, tokens, logprobs, seq.finish, seq.stop_token)
+        return Output(
+            prepared.id,
+            prepared.attempt,
+            seq.choice,
+            position,
+            tokens,
+            logprobs,
+            seq.finish,
+            seq.stop_token,
+        )
 
     def _answer(self, seq: Sequence, pooled: Pooled, now: float) -> None:
         """With vectors, whole: nothing follows."""
@@ -147,7 +180,8 @@ class Flights:
         self._outbox.detokenizer.append(vectors(seq.request, pooled))
 
     def _faulted(self, seq: Sequence, fault: SequenceFault | None, orphaned: bool) -> None:
-        """A step could not compute it. Where that may be for want of an embedding that died, it is computed anew."""
+        """A step could not compute it. Where that may be for want of an embedding that died, it is
+        computed anew."""
         if seq.place is Place.LEAVING:
             return  # it has been preempted, perhaps for a fault of the step before
         if orphaned and not (fault is not None and fault.constrained):
@@ -157,7 +191,8 @@ class Flights:
             self._register.fail(seq.request, failure_of(fault))
 
     def _score(self, seq: Sequence, part: PromptLogprobs | None) -> None:
-        """Tell the prompt's log-probabilities as they come; after a preemption they come again from the start."""
+        """Tell the prompt's log-probabilities as they come; after a preemption they come again from
+        the start."""
         request, known = seq.request, len(seq.request.scores)
         if part is not None:
             request.scores.extend(part.entries[max(0, 1 + known - part.start) :])

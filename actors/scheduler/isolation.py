@@ -1,4 +1,5 @@
-"""One suspect at a time: clears the batch for a request that must run alone, or the encoder for an item."""
+"""One suspect at a time: clears the batch for a request that must run alone, or the encoder for an
+item."""
 
 from .batch import Batch
 from .blame import Blame
@@ -8,10 +9,16 @@ from .sequence import ScheduledRequest
 
 
 class Isolation:
-    """Checks before each step whether a suspect must run alone, and makes room for it. Without suspects it costs nothing."""
+    """Checks before each step whether a suspect must run alone, and makes room for it. Without
+    suspects it costs nothing."""
 
     def __init__(
-        self, blame: Blame, batch: Batch, media: Embeddings, planner: Planner, requests: dict[str, ScheduledRequest]
+        self,
+        blame: Blame,
+        batch: Batch,
+        media: Embeddings,
+        planner: Planner,
+        requests: dict[str, ScheduledRequest],
     ) -> None:
         self._blame, self._batch, self._media, self._planner = blame, batch, media, planner
         self._requests = requests
@@ -31,7 +38,9 @@ class Isolation:
         return [
             request
             for request in self._requests.values()
-            if any(not seq.ended and key in seq.needs_after(seq.planned) for seq in request.sequences)
+            if any(
+                not seq.ended and key in seq.needs_after(seq.planned) for seq in request.sequences
+            )
         ]
 
     def _is_live(self, id: str) -> bool:
@@ -48,9 +57,13 @@ class Isolation:
                 self._media.release(seq)
 
     def _try_item(self) -> None:
-        """While an item waits for its trial nothing else is asked for; when all else is answered, it is asked for alone."""
+        """While an item waits for its trial nothing else is asked for; when all else is answered,
+        it is asked for alone."""
         rows = {
-            item.key: item.rows for request in self._requests.values() if not request.closed for item in request.prepared.items
+            item.key: item.rows
+            for request in self._requests.values()
+            if not request.closed
+            for item in request.prepared.items
         }
         key = self._blame.items.first(lambda key: key in rows and bool(self.wanting(key)))
         self._media.closed = key is not None

@@ -6,8 +6,8 @@ from ...protocol.requests.prepared import Prepared
 
 
 def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:
-    """Output tokens a choice may have; the preprocessor has clamped it, but None means what the context leaves. Vectors are
-    none."""
+    """Output tokens a choice may have; the preprocessor has clamped it, but None means what the
+    context leaves. Vectors are none."""
     if prepared.pooling is not None:
         return 0
     wanted = prepared.sampling.max_tokens
@@ -15,8 +15,8 @@ def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:
 
 
 def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) -> Failure | None:
-    """Why this request can never fit, or None. `longest`: tokens of one sequence that the KV cache holds; None while the runner
-    has not said."""
+    """Why this request can never fit, or None. `longest`: tokens of one sequence that the KV cache
+    holds; None while the runner has not said."""
     prompt = len(prepared.token_ids)
     if not prompt:
         return Failure("invalid_request", "The prompt is empty.")
@@ -29,7 +29,8 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
     if rows * config.hidden_bytes > config.store_bytes:
         return Failure(
             "invalid_request",
-            f"The media of this request need {rows * config.hidden_bytes} bytes of embeddings, but the encoder cache holds "
+            f"The media of this request need {rows * config.hidden_bytes} bytes of embeddings, "
+            f"but the encoder cache holds "
             f"{config.store_bytes}: send fewer or smaller items.",
             code="media_too_large",
         )
@@ -37,8 +38,10 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
     if whole > config.max_batched_tokens:
         return Failure(
             "invalid_request",
-            f"{whole} tokens of this prompt see each other both ways and must be computed in one step, but a step holds "
-            f"{config.max_batched_tokens}: send fewer or smaller items, or start with a larger max_num_batched_tokens.",
+            f"{whole} tokens of this prompt see each other both ways and must be computed in one "
+            f"step, but a step holds "
+            f"{config.max_batched_tokens}: send fewer or smaller items, or start with a larger "
+            f"max_num_batched_tokens.",
             code="media_too_large" if prepared.items else "context_length_exceeded",
         )
     return None
@@ -47,7 +50,8 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
 def _too_long(prompt: int, wanted: int, limit: int, what: str) -> Failure:
     return Failure(
         "invalid_request",
-        f"The prompt has {prompt} tokens and {wanted} more may be generated, {prompt + wanted} together, but {what} holds "
+        f"The prompt has {prompt} tokens and {wanted} more may be generated, {prompt + wanted} "
+        f"together, but {what} holds "
         f"{limit}: shorten the prompt or lower max_tokens.",
         code="context_length_exceeded",
     )

@@ -1,4 +1,5 @@
-"""Guesses of what a sequence will say next: what it has said, or was asked, after the same words. Pure.
+"""Guesses of what a sequence will say next: what it has said, or was asked, after the same words.
+Pure.
 
 Token ids are compared as the characters of a string, which has a fast search.
 """
@@ -8,11 +9,14 @@ from .sequence import Sequence
 
 
 def propose(said: str, count: int, longest: int, shortest: int) -> str:
-    """At most `count` characters that followed the last ones of `said` where these stood before: the last place where as many
-    follow, else the first. The `longest` end that stood before counts; "": none of at least `shortest` did."""
+    """At most `count` characters that followed the last ones of `said` where these stood before:
+    the last place where as many follow, else the first. The `longest` end that stood before counts;
+    "": none of at least `shortest` did."""
     found = 0
     for length in range(shortest, min(longest, len(said) - 1) + 1):
-        if said.find(said[-length:], 0, len(said) - 1) < 0:  # then no longer end stood before either
+        if (
+            said.find(said[-length:], 0, len(said) - 1) < 0
+        ):  # then no longer end stood before either
             break
         found = length
     if not found:
@@ -25,7 +29,8 @@ def propose(said: str, count: int, longest: int, shortest: int) -> str:
 
 
 class Lookup:
-    """Of one engine; None: nothing is guessed. What is found is kept until the sequence has said more: a plan asks twice."""
+    """Of one engine; None: nothing is guessed. What is found is kept until the sequence has said
+    more: a plan asks twice."""
 
     def __init__(self, speculation: Speculation | None) -> None:
         self._how = speculation
@@ -38,7 +43,9 @@ class Lookup:
             return ()
         if len(seq.said) < seq.known or not seq.said:
             seq.said = _said(seq)
-            seq.guessed = propose(seq.said, how.num_speculative_tokens, how.prompt_lookup_max, how.prompt_lookup_min)
+            seq.guessed = propose(
+                seq.said, how.num_speculative_tokens, how.prompt_lookup_max, how.prompt_lookup_min
+            )
         return tuple(map(ord, seq.guessed[:most]))
 
 

@@ -1,4 +1,5 @@
-"""Which embeddings are asked for, held and given back: the scheduler's side of the encoder-cache's books."""
+"""Which embeddings are asked for, held and given back: the scheduler's side of the encoder-cache's
+books."""
 
 from collections.abc import Iterable
 
@@ -9,7 +10,8 @@ from .sequence import ScheduledRequest, Sequence
 
 
 class Embeddings:
-    """One `Need` names all items of a sequence that no prefix hit covers; one `Release` gives all of them back."""
+    """One `Need` names all items of a sequence that no prefix hit covers; one `Release` gives all
+    of them back."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -21,7 +23,8 @@ class Embeddings:
         """(holder, key) of the item that is being tried alone."""
 
     def ask(self, seq: Sequence, start: int, now: float) -> bool:
-        """Make sure that all items of positions from `start` on are asked for, in one piece; False where that must wait."""
+        """Make sure that all items of positions from `start` on are asked for, in one piece; False
+        where that must wait."""
         needs = seq.needs_after(start)
         if seq.asked is not None and needs.keys() <= seq.asked:
             return True
@@ -56,13 +59,20 @@ class Embeddings:
 
     def awaited(self) -> set[str]:
         """What the encoder may be working on now: asked for and not there."""
-        keys = {key for seq in self._holders.values() for key in (seq.asked or ()) if key not in seq.ready}
+        keys = {
+            key
+            for seq in self._holders.values()
+            for key in (seq.asked or ())
+            if key not in seq.ready
+        }
         return keys | {self.trial[1]} if self.trial is not None else keys
 
     @property
     def encoding(self) -> bool:
         """Whether the encoder has work."""
-        return any(seq.asked and not seq.asked <= seq.ready.keys() for seq in self._holders.values())
+        return any(
+            seq.asked and not seq.asked <= seq.ready.keys() for seq in self._holders.values()
+        )
 
     def ready(self, message: EmbeddingReady, now: float) -> None:
         for seq in self._of(message.holders):

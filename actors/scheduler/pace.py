@@ -1,5 +1,5 @@
-"""How long the steps of this engine take, learnt from their results: streams wait for a prompt's chunk in time, not in tokens.
-Pure."""
+"""How long the steps of this engine take, learnt from their results: streams wait for a prompt's
+chunk in time, not in tokens. Pure."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from .costs import STEP_SECONDS
 
 PLAIN_STEPS = 2.75
-"""A step in which somebody decodes takes as long as so many with all cores and without a prompt, at the most: it varies, and
-streams are to wait for less than three."""
+"""A step in which somebody decodes takes as long as so many with all cores and without a prompt, at
+the most: it varies, and streams are to wait for less than three."""
 UNNOTICED_SECONDS = 0.016
-"""That prompts may always take of one step: a small model's full one on a core of its own. Where others want the core, too, it
-takes twice as long."""
+"""That prompts may always take of one step: a small model's full one on a core of its own. Where
+others want the core, too, it takes twice as long."""
 NEWEST = 0.25
-"""The part that the newest step has in what is known of prompts. Other work on the machine can only add, so it counts twice at
-most."""
+"""The part that the newest step has in what is known of prompts. Other work on the machine can only
+add, so it counts twice at most."""
 RECENT = 9
-"""Plain steps of which the middle one counts: a client that makes pictures, or their decoding, holds up several in a row, and
-a process's first ones are slow. What they teach would stand for as long as every step has a prompt."""
+"""Plain steps of which the middle one counts: a client that makes pictures, or their decoding,
+holds up several in a row, and a process's first ones are slow. What they teach would stand for as
+long as every step has a prompt."""
 
 
 @dataclass
@@ -25,9 +26,11 @@ class _Known:
     """Of steps with all cores, or beside the encoder. 0: none has been measured."""
 
     steps: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """Of the newest steps that only decode: seconds, and the share of a step's tokens that they decoded."""
+    """Of the newest steps that only decode: seconds, and the share of a step's tokens that they
+    decoded."""
     prompts: float = 0.0
-    """Seconds that all the prompts of a step may take which has nothing else: those of a share of 1."""
+    """Seconds that all the prompts of a step may take which has nothing else: those of a share of
+    1."""
 
     @property
     def plain(self) -> tuple[float, float]:
@@ -35,8 +38,8 @@ class _Known:
         return sorted(self.steps)[(len(self.steps) - 1) // 2] if self.steps else (0.0, 0.0)
 
     def plain_seconds(self, decoded: float) -> float:
-        """Where so much is decoded. While streams come, each beside a prompt, no plain step is seen: a token more is taken to
-        take what a prompt's takes."""
+        """Where so much is decoded. While streams come, each beside a prompt, no plain step is
+        seen: a token more is taken to take what a prompt's takes."""
         seconds, share = self.plain
         return seconds + max(0.0, decoded - share) * self.prompts if seconds else 0.0
 
@@ -52,8 +55,9 @@ class Pace:
         """The share of a step's tokens that the newest one with any decoded."""
 
     def learn(self, seconds: float, prompts: float, decoded: float, beside: bool = False) -> None:
-        """A step took `seconds` for `prompts`, their share by `Costs`, and for tokens of sequences that decode, the share
-        `decoded` of a step's tokens; `beside`: the encoder had its part of the cores."""
+        """A step took `seconds` for `prompts`, their share by `Costs`, and for tokens of sequences
+        that decode, the share `decoded` of a step's tokens; `beside`: the encoder had its part of
+        the cores."""
         known = self._now = self._beside if beside else self._alone
         if decoded:
             self._decoded = decoded
@@ -62,20 +66,23 @@ class Pace:
                 known.steps.append((seconds, decoded))
         elif not decoded:
             known.prompts = _blend(known.prompts, seconds / prompts)
-        elif (plain := self._measured.plain)[0]:  # what it took beyond that, prompts took, and the streams that have come since
+        elif (plain := self._measured.plain)[
+            0
+        ]:  # what it took beyond that, prompts took, and the streams that have come since
             beyond = max(0.0, seconds - plain[0])
             known.prompts = _blend(known.prompts, beyond / (prompts + max(0.0, decoded - plain[1])))
 
     def expect(self, encoding: bool) -> None:
-        """The encoder has work: where it has been seen to take cores, it takes them before a result tells."""
+        """The encoder has work: where it has been seen to take cores, it takes them before a result
+        tells."""
         if encoding and (self._beside.steps or self._beside.prompts):
             self._now = self._beside
 
     @property
     def beside_streams(self) -> float:
-        """The share of a step that prompts may take while somebody decodes; never less than a third, or than what nobody
-        notices. 0 where that bounds it and no plain step has been measured: the next one is plain, else a long prompt goes by
-        unbounded."""
+        """The share of a step that prompts may take while somebody decodes; never less than a
+        third, or than what nobody notices. 0 where that bounds it and no plain step has been
+        measured: the next one is plain, else a long prompt goes by unbounded."""
         prompts = self._prompts
         if not prompts:
             return 1.0
@@ -92,8 +99,8 @@ class Pace:
 
     @property
     def without_streams(self) -> float:
-        """The share of a step that prompts may take while nobody decodes: a small model's full step is over so soon that late
-        positions of a prompt need not be cut finer."""
+        """The share of a step that prompts may take while nobody decodes: a small model's full step
+        is over so soon that late positions of a prompt need not be cut finer."""
         return max(1.0, STEP_SECONDS / self._prompts) if self._prompts else 1.0
 
     @property
@@ -104,12 +111,16 @@ class Pace:
 
     @property
     def _measured(self) -> _Known:
-        """Plain steps as they are now, or as they were otherwise: a small model's take as long beside the encoder."""
-        return next((known for known in (self._now, self._alone, self._beside) if known.steps), self._now)
+        """Plain steps as they are now, or as they were otherwise: a small model's take as long
+        beside the encoder."""
+        return next(
+            (known for known in (self._now, self._alone, self._beside) if known.steps), self._now
+        )
 
     @property
     def _prompts(self) -> float:
-        """As it is now; where that is not known, as it was otherwise: half of the cores take twice as long."""
+        """As it is now; where that is not known, as it was otherwise: half of the cores take twice
+        as long."""
         if self._now.prompts:
             return self._now.prompts
         return 2 * self._alone.prompts if self._now is self._beside else self._beside.prompts / 2

@@ -1,4 +1,5 @@
-"""Where a sequence may be cut: what the runner computes of it at once, and what others may begin with. Pure."""
+"""Where a sequence may be cut: what the runner computes of it at once, and what others may begin
+with. Pure."""
 
 from .sequence import Sequence
 
@@ -14,24 +15,28 @@ class Pieces:
         return seq.reach(start, end)
 
     def whole_at(self, seq: Sequence, start: int) -> int:
-        """The length of what must be computed in one step from `start` on, where its items are there; else 0."""
+        """The length of what must be computed in one step from `start` on, where its items are
+        there; else 0."""
         return seq.whole_at(start)
 
     def may_part(self, seq: Sequence, tokens: int) -> bool:
-        """Whether another sequence may go on from its first `tokens` tokens, or this one from another's."""
+        """Whether another sequence may go on from its first `tokens` tokens, or this one from
+        another's."""
         return seq.may_end(tokens)
 
     def shared(self, seq: Sequence, end: int) -> int:
-        """How many of its first `end` tokens lie in pieces that would be the same in every sequence that begins with them."""
+        """How many of its first `end` tokens lie in pieces that would be the same in every sequence
+        that begins with them."""
         return end
 
 
 class Tiles(Pieces):
-    """By the sequence alone, so that each of its numbers is computed by the same operations of the same shapes whatever else
-    runs, and whatever was cached, preempted or lost.
+    """By the sequence alone, so that each of its numbers is computed by the same operations of the
+    same shapes whatever else runs, and whatever was cached, preempted or lost.
 
-    A prompt is cut at every multiple of `size` and at both ends of each stretch that must stay whole, in which there is no
-    other cut; an answer, also one that is computed again, goes token by token. Only whole tiles of a prompt are shared.
+    A prompt is cut at every multiple of `size` and at both ends of each stretch that must stay
+    whole, in which there is no other cut; an answer, also one that is computed again, goes token by
+    token. Only whole tiles of a prompt are shared.
     """
 
     fixed = True

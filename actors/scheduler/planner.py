@@ -1,4 +1,5 @@
-"""schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
+"""schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing
+else."""
 
 import sys
 
@@ -19,15 +20,19 @@ from .sequence import ScheduledRequest, Sequence
 LARGE_STEP = 8
 """Sequences from which on a step is counted in `Tally.steps_with_8_or_more`."""
 HASHES = 1024
-"""Blocks of newcomers that are hashed for a step while another one is computed: more of them take longer than a plan may."""
+"""Blocks of newcomers that are hashed for a step while another one is computed: more of them take
+longer than a plan may."""
 MEDIA_AHEAD = 16
-"""Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the batch."""
+"""Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the
+batch."""
 
 
 class Planner:
     """Turns the batch into steps."""
 
-    def __init__(self, config: SchedulerConfig, batch: Batch, media: Embeddings, pieces: Pieces, tally: Tally) -> None:
+    def __init__(
+        self, config: SchedulerConfig, batch: Batch, media: Embeddings, pieces: Pieces, tally: Tally
+    ) -> None:
         self._budget = config.max_batched_tokens
         self._costs = Costs(config)
         self.pace = Pace()
@@ -41,10 +46,12 @@ class Planner:
         self.only: ScheduledRequest | None = None
         """The one request that may be computed now, because it runs alone."""
         self._reserved = 0
-        """Budget that decoding leaves free, because a span that must stay whole did not fit into the step before."""
+        """Budget that decoding leaves free, because a span that must stay whole did not fit into
+        the step before."""
 
     def schedule(self, now: float, idle: bool) -> tuple[StepPlan, Draft] | None:
-        """One step: a token for everyone who decodes, then prompts in chunks, then newcomers, while the budget lasts.
+        """One step: a token for everyone who decodes, then prompts in chunks, then newcomers, while
+        the budget lasts.
 
         `idle`: no step is in flight. None where nothing can be computed.
         """
@@ -53,7 +60,9 @@ class Planner:
         reserved, self._reserved = self._reserved, 0
         draft = self._draft(now, reserved)
         if reserved and not draft.parts:
-            draft = self._draft(now)  # what the room was kept for lacks blocks, which those who decode may hold
+            draft = self._draft(
+                now
+            )  # what the room was kept for lacks blocks, which those who decode may hold
         if not draft.parts:
             if idle:
                 self._give_way(draft.starved)
@@ -79,20 +88,26 @@ class Planner:
         return draft
 
     def awaits_company(self, now: float) -> float:
-        """The moment up to which an engine that rests waits for more requests than it has; in the past: it does not."""
+        """The moment up to which an engine that rests waits for more requests than it has; in the
+        past: it does not."""
         return 0.0 if self._batch.running else self._company.awaited_until(self._batch.waiting, now)
 
     def ask_ahead(self, now: float, idle: bool) -> None:
-        """Ask for the embeddings of the sequences that will run soon, in that order. It comes before `schedule`."""
+        """Ask for the embeddings of the sequences that will run soon, in that order. It comes
+        before `schedule`."""
         asking = 0
         self._batch.may_hash(sys.maxsize if idle else HASHES)
-        for seq in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
+        for (
+            seq
+        ) in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
             if seq.request.spans and seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
         for seq in self._batch.waiting.media:
             if not self._may_run(seq):
                 continue
-            yields = seq.gave_way == self._tally.steps and self._media.holders > 0  # else nobody is left to give way to
+            yields = (
+                seq.gave_way == self._tally.steps and self._media.holders > 0
+            )  # else nobody is left to give way to
             if seq.asked is None and not yields and not seq.waits_for_leader():
                 hit = self._batch.hit(seq)
                 if hit is None:
@@ -105,7 +120,9 @@ class Planner:
     def _prefill(self, draft: Draft) -> None:
         running = self._batch.running
         index = 0
-        while index < len(running) and draft.budget and draft.share > 0:  # preemption may shorten it meanwhile
+        while (
+            index < len(running) and draft.budget and draft.share > 0
+        ):  # preemption may shorten it meanwhile
             seq = running[index]
             index += 1
             if seq.planned < seq.target:
@@ -116,13 +133,20 @@ class Planner:
         for seq in batch.waiting.candidates():
             if not draft.budget or draft.share <= 0 or len(batch.running) >= self._max_seqs:
                 return
-            if seq.stalled or seq.waits_for_leader() or not self._may_run(seq) or (seq.request.spans and seq.asked is None):
+            if (
+                seq.stalled
+                or seq.waits_for_leader()
+                or not self._may_run(seq)
+                or (seq.request.spans and seq.asked is None)
+            ):
                 continue
             hit = batch.hit(seq)
             if hit is None:
                 return
             start = hit.tokens
-            if seq.request.spans and not self._media.ask(seq, start, now):  # a hit may have gone since it was first asked
+            if seq.request.spans and not self._media.ask(
+                seq, start, now
+            ):  # a hit may have gone since it was first asked
                 continue
             if not self._goes_on(seq, start, draft):
                 continue
@@ -142,21 +166,28 @@ class Planner:
         return self.only is None or seq.request is self.only
 
     def _goes_on(self, seq: Sequence, start: int, draft: Draft) -> bool:
-        """Whether a newcomer has something to compute in this step. A few tokens before an item that is not there wait for it:
-        with its rows they cost little, and a step of their own would take the cores that encode it."""
+        """Whether a newcomer has something to compute in this step. A few tokens before an item
+        that is not there wait for it: with its rows they cost little, and a step of their own would
+        take the cores that encode it."""
         end = min(seq.known, start + draft.budget)
         reach = self._pieces.reach(seq, start, end)
-        if reach > start and (reach - start >= self._budget // LEAST_CHUNK or seq.has_items(start, min(end, reach + 1))):
+        if reach > start and (
+            reach - start >= self._budget // LEAST_CHUNK
+            or seq.has_items(start, min(end, reach + 1))
+        ):
             return True
         seq.stalled = reach > start or not self._reserve(seq, start)
         return False
 
     def _chunk(self, seq: Sequence, draft: Draft) -> None:
-        """As much of a prompt as the budget and its items allow. What must stay whole is only bounded in tokens."""
+        """As much of a prompt as the budget and its items allow. What must stay whole is only
+        bounded in tokens."""
         start = seq.planned
         count = self._costs.affordable(start, draft.share, seq.wants_scores, draft.least)
         limit = min(seq.target, start + min(draft.budget, count))
-        end = self._pieces.reach(seq, start, next((place for place in seq.landmarks if start < place < limit), limit))
+        end = self._pieces.reach(
+            seq, start, next((place for place in seq.landmarks if start < place < limit), limit)
+        )
         if end == start and self._pieces.whole_at(seq, start) <= draft.budget:
             end += self._pieces.whole_at(seq, start)
         if end == start:
@@ -169,7 +200,9 @@ class Planner:
             first, last = max(start, placed.start), min(end, placed.end)
             if first < last:
                 row = placed.offset + first - placed.start
-                draft.embeds.append(Embed(seq.number, first, last - first, row, seq.ready[placed.item.key]))
+                draft.embeds.append(
+                    Embed(seq.number, first, last - first, row, seq.ready[placed.item.key])
+                )
                 self._tally.split_spans += first == placed.start and last < placed.end
         self._tally.prompt_tokens_computed += max(0, min(end, len(seq.prompt)) - start)
         cost = self._costs.span(start, end - start, seq.wants_scores)
@@ -178,24 +211,32 @@ class Planner:
         draft.prompts += cost
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
-        """Keep room in the next step for what is ready and must stay whole; False where there is nothing such at `start`."""
+        """Keep room in the next step for what is ready and must stay whole; False where there is
+        nothing such at `start`."""
         whole = self._pieces.whole_at(seq, start)
         self._reserved = max(self._reserved, whole)
         return whole > 0
 
     def _give_way(self, starved: bool) -> None:
-        """Break a deadlock between blocks and embeddings: sequences that hold blocks may be waiting for embeddings whose space
-        others hold, which in turn wait for blocks. Waiting ones let go, and ask again after the next step, or when nobody is
-        left to give way to. `starved`: one that runs lacks blocks, as those of a window come by and by; then the youngest
-        that holds embeddings is put back, so that the first in order always gets through."""
+        """Break a deadlock between blocks and embeddings: sequences that hold blocks may be waiting
+        for embeddings whose space others hold, which in turn wait for blocks. Waiting ones let go,
+        and ask again after the next step, or when nobody is left to give way to. `starved`: one
+        that runs lacks blocks, as those of a window come by and by; then the youngest that holds
+        embeddings is put back, so that the first in order always gets through."""
         batch, steps = self._batch, self._tally.steps
-        stuck = any(seq.planned < seq.target for seq in batch.running) or any(seq.stalled for seq in batch.waiting.media)
+        stuck = any(seq.planned < seq.target for seq in batch.running) or any(
+            seq.stalled for seq in batch.waiting.media
+        )
         holding = [seq for seq in batch.waiting.media if seq.holder is not None and not seq.stalled]
         if stuck and any(seq.gave_way != steps for seq in holding):
             for seq in holding:
                 self._media.release(seq)
                 seq.gave_way = steps
-        if starved and (last := next((seq for seq in reversed(batch.running[1:]) if seq.holder is not None), None)):
+        if starved and (
+            last := next(
+                (seq for seq in reversed(batch.running[1:]) if seq.holder is not None), None
+            )
+        ):
             last.gave_way = steps
             batch.preempt(last)
 
@@ -226,7 +267,9 @@ def _introduce(seq: Sequence, hit: Hit) -> NewSequence:
     sampling = prepared.sampling
     if sampling.prompt_logprobs is not None and not seq.wants_scores:
         sampling = sampling.replace(prompt_logprobs=None)
-    if sampling.stop or sampling.bad_words:  # texts are others' work; a thousand of them would be read for each choice
+    if (
+        sampling.stop or sampling.bad_words
+    ):  # texts are others' work; a thousand of them would be read for each choice
         sampling = sampling.replace(stop=(), bad_words=())
     return NewSequence(
         seq=seq.number,

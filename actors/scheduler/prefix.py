@@ -17,10 +17,11 @@ Stretch = TypeVar("Stretch", Placement, tuple[int, int, bytes])
 class HashChain:
     """The hashes of one sequence's full blocks, made as its tokens become known.
 
-    A block's hash covers its parent's, its token ids, key and place of every item that it overlaps (equal placeholders of
-    different pictures are different content), its rotary positions, and all of any stretch that it overlaps whose tokens see
-    each other both ways: its keys follow from what lies behind it, too. The chain begins with the tenant, and with the
-    prompt's length where that is above `rope_bound`: its keys are turned as those of no other length. Where `answers_apart`, a
+    A block's hash covers its parent's, its token ids, key and place of every item that it overlaps
+    (equal placeholders of different pictures are different content), its rotary positions, and all
+    of any stretch that it overlaps whose tokens see each other both ways: its keys follow from what
+    lies behind it, too. The chain begins with the tenant, and with the prompt's length where that
+    is above `rope_bound`: its keys are turned as those of no other length. Where `answers_apart`, a
     block with an answer's tokens is none of a prompt that has them.
     """
 
@@ -40,13 +41,19 @@ class HashChain:
         self._delta = prepared.position_delta
         length = len(prepared.token_ids)
         turned = length if rope_bound is not None and length > rope_bound else 0
-        self._stretches = tuple((first, last, self._content(prepared, first, last)) for first, last in prepared.unbroken)
+        self._stretches = tuple(
+            (first, last, self._content(prepared, first, last)) for first, last in prepared.unbroken
+        )
         self._parent = sha256(f"thespis blocks {turned} {prepared.tenant}".encode()).digest()
         self.hashes: list[bytes] = []
 
     def extend(self, prompt: tuple[int, ...], output: list[int], tokens: int) -> None:
         """Make the hashes of all blocks that end within the first `tokens` tokens."""
-        first, last, size = len(self.hashes) * self._size, tokens // self._size * self._size, self._size
+        first, last, size = (
+            len(self.hashes) * self._size,
+            tokens // self._size * self._size,
+            self._size,
+        )
         if first >= last:
             return
         ids = array("q", prompt[first:last])
@@ -87,11 +94,14 @@ def _planes(positions: bytes | None, tokens: int) -> "list[array[int]] | None":
     if positions is None:
         return None
     width = 4 * tokens
-    return [array("i", positions[start : start + width]) for start in range(0, len(positions), width)]
+    return [
+        array("i", positions[start : start + width]) for start in range(0, len(positions), width)
+    ]
 
 
 class _Passing(Generic[Stretch]):
-    """Stretches [begin, stop, ...) in their order, passed by one block after the other: a prompt may have thousands of both."""
+    """Stretches [begin, stop, ...) in their order, passed by one block after the other: a prompt
+    may have thousands of both."""
 
     def __init__(self, stretches: Sequence[Stretch], first: int) -> None:
         """`first`: where the first block begins."""

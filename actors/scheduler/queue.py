@@ -9,12 +9,13 @@ from .sequence import Sequence
 
 by_order = attrgetter("order")
 LOOK = 1024
-"""Sequences with media that are looked at for one step: most of a long queue can do nothing before their embeddings are
-there, and those are asked for from the front."""
+"""Sequences with media that are looked at for one step: most of a long queue can do nothing before
+their embeddings are there, and those are asked for from the front."""
 
 
 class Queue:
-    """Sequences with media apart from the others, so that a plan need not pass ten thousand that do not concern it."""
+    """Sequences with media apart from the others, so that a plan need not pass ten thousand that do
+    not concern it."""
 
     def __init__(self) -> None:
         self._plain: list[Sequence] = []
@@ -37,7 +38,8 @@ class Queue:
         del sequences[index]
 
     def candidates(self) -> Iterator[Sequence]:
-        """In order; of those with media the first `LOOK`. What is yielded may be removed before the next is asked for."""
+        """In order; of those with media the first `LOOK`. What is yielded may be removed before the
+        next is asked for."""
         plain, media = _Walk(self._plain, len(self._plain)), _Walk(self.media, LOOK)
         while True:
             one, other = plain.here(), media.here()
@@ -55,14 +57,19 @@ class Queue:
 
 
 class _Walk:
-    """Through a list from which what it has come to may be removed; a copy of ten thousand would take longer than a plan."""
+    """Through a list from which what it has come to may be removed; a copy of ten thousand would
+    take longer than a plan."""
 
     def __init__(self, sequences: list[Sequence], most: int) -> None:
         self._sequences, self._left = sequences, most
         self._index = 0
 
     def here(self) -> Sequence | None:
-        return self._sequences[self._index] if self._left and self._index < len(self._sequences) else None
+        return (
+            self._sequences[self._index]
+            if self._left and self._index < len(self._sequences)
+            else None
+        )
 
     def go_on(self, seq: Sequence) -> None:
         self._left -= 1

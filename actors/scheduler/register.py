@@ -1,4 +1,5 @@
-"""Which requests there are: the one place where they are taken in, closed, refused and forgotten."""
+"""Which requests there are: the one place where they are taken in, closed, refused and
+forgotten."""
 
 from collections.abc import Iterable
 
@@ -23,8 +24,16 @@ KEPT = 4096
 class Register:
     """Every request from its arrival until its client wants no more of it."""
 
-    def __init__(self, config: SchedulerConfig, batch: Batch, blame: Blame, outbox: Outbox, tally: Tally) -> None:
-        self._config, self._batch, self._blame, self._outbox, self._tally = config, batch, blame, outbox, tally
+    def __init__(
+        self, config: SchedulerConfig, batch: Batch, blame: Blame, outbox: Outbox, tally: Tally
+    ) -> None:
+        self._config, self._batch, self._blame, self._outbox, self._tally = (
+            config,
+            batch,
+            blame,
+            outbox,
+            tally,
+        )
         self.requests: dict[str, ScheduledRequest] = {}
         """By id: live ones, and closed ones until they are acknowledged."""
         self._closed: dict[str, None] = {}
@@ -38,17 +47,22 @@ class Register:
         return len(self._closed)
 
     def holds(self, request: ScheduledRequest) -> bool:
-        """False for one that has been forgotten, or replaced by a higher attempt, and is only leaving."""
+        """False for one that has been forgotten, or replaced by a higher attempt, and is only
+        leaving."""
         return self.requests.get(request.id) is request
 
     def take(self, prepared: Prepared, so_far: tuple[ChoiceSoFar, ...], now: float) -> None:
         """A request comes in, unless it is refused. A lower attempt than the known one is stale."""
         known = self.requests.get(prepared.id)
-        if prepared.id in self._over or (known is not None and known.prepared.attempt >= prepared.attempt):
+        if prepared.id in self._over or (
+            known is not None and known.prepared.attempt >= prepared.attempt
+        ):
             return
         if known is not None:
             self.drop(known)
-        refused = refusal(prepared, self._config, self._longest()) or self._blame.refusal(prepared, now)
+        refused = refusal(prepared, self._config, self._longest()) or self._blame.refusal(
+            prepared, now
+        )
         if refused is not None:
             self._tally.rejected += 1
             self._say(prepared, Rejected(prepared.id, prepared.attempt, refused))
@@ -82,7 +96,11 @@ class Register:
 
     def close_if_over(self, request: ScheduledRequest) -> None:
         """All its choices may have ended."""
-        if request.closed or not self.holds(request) or not all(seq.ended for seq in request.sequences):
+        if (
+            request.closed
+            or not self.holds(request)
+            or not all(seq.ended for seq in request.sequences)
+        ):
             return
         request.closed = True
         self._blame.requests.ended(request.id)
@@ -101,10 +119,14 @@ class Register:
         self._say(request.prepared, Rejected(request.id, request.prepared.attempt, failure))
 
     def refuse_banned(self, now: float, closed: bool = False) -> None:
-        """Somebody may have been found to kill a process. `closed`: also of those that are computed and only wait for their
-        text."""
+        """Somebody may have been found to kill a process. `closed`: also of those that are computed
+        and only wait for their text."""
         for request in tuple(self.requests.values()):
-            refused = None if request.closed and not closed else self._blame.refusal(request.prepared, now)
+            refused = (
+                None
+                if request.closed and not closed
+                else self._blame.refusal(request.prepared, now)
+            )
             if refused is not None:
                 self._tally.rejected += 1
                 self.fail(request, refused)

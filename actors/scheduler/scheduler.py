@@ -1,6 +1,8 @@
-"""The scheduler's policy: requests in, plans out, results in, outputs out. No socket, no clock, no torch.
+"""The scheduler's policy: requests in, plans out, results in, outputs out. No socket, no clock, no
+torch.
 
-Times are parameters (seconds by time.monotonic); what must be sent goes to `outbox`. The shell in `actor.py` sends it.
+Times are parameters (seconds by time.monotonic); what must be sent goes to `outbox`. The shell in
+`actor.py` sends it.
 """
 
 from collections.abc import Iterable
@@ -33,8 +35,9 @@ NO_ROOM = Books(Room(()), (), 1)
 
 
 class Scheduler:
-    """Owns the queue, the token ids and the block tables of all requests, each in one of its parts: `register` which there are,
-    `batch` places and blocks, `media` embeddings, `flights` steps, `blame` suspects, `telling` what the detokenizer hears."""
+    """Owns the queue, the token ids and the block tables of all requests, each in one of its parts:
+    `register` which there are, `batch` places and blocks, `media` embeddings, `flights` steps,
+    `blame` suspects, `telling` what the detokenizer hears."""
 
     def __init__(self, config: SchedulerConfig) -> None:
         self.outbox = Outbox()
@@ -42,7 +45,9 @@ class Scheduler:
         self.config = config
         self.media = Embeddings(self.outbox)
         cuts = pieces(config.tile)
-        self.batch = Batch(self.media, self.tally, cuts, config.prefix_caching, config.max_batched_tokens)
+        self.batch = Batch(
+            self.media, self.tally, cuts, config.prefix_caching, config.max_batched_tokens
+        )
         self.planner = Planner(config, self.batch, self.media, cuts, self.tally)
         self.blame = Blame(self.outbox)
         self.register = Register(config, self.batch, self.blame, self.outbox, self.tally)
@@ -57,13 +62,18 @@ class Scheduler:
     # requests
 
     def submit(self, prepared: Prepared, now: float, so_far: tuple[ChoiceSoFar, ...] = ()) -> None:
-        """Take a request in; `so_far`: what the client has of a resumed one. A lower attempt than the known one is stale."""
+        """Take a request in; `so_far`: what the client has of a resumed one. A lower attempt than
+        the known one is stale."""
         self.register.take(prepared, so_far, now)
 
     def stopped(self, message: Stopped) -> None:
         """The detokenizer found a stop string: tokens after it are not wanted."""
         request = self.requests.get(message.id)
-        if request is None or request.prepared.attempt != message.attempt or message.choice >= len(request.sequences):
+        if (
+            request is None
+            or request.prepared.attempt != message.attempt
+            or message.choice >= len(request.sequences)
+        ):
             return
         seq = request.sequences[message.choice]
         if seq.ended:
@@ -110,7 +120,8 @@ class Scheduler:
         return [request for request in asking if self.register.holds(request)]
 
     def encoder_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
-        """Blobs that steps in flight read may be gone under them. `outside`: it was killed, and is no sign of a bad item."""
+        """Blobs that steps in flight read may be gone under them. `outside`: it was killed, and is
+        no sign of a bad item."""
         if self._encoder_here:
             self.blame.encoder_died(epoch, self.media.awaited(), outside, now)
         self._encoder_here = False
@@ -118,7 +129,8 @@ class Scheduler:
         self.register.refuse_banned(now)
 
     def encoder_joined(self, now: float) -> None:
-        """A new encoder-cache knows nothing of us: whoever still needs items asks again, at the next step."""
+        """A new encoder-cache knows nothing of us: whoever still needs items asks again, at the
+        next step."""
         self._encoder_here = True
         self._void_media()  # it may come before the news of the death
 
@@ -146,17 +158,21 @@ class Scheduler:
         if planned is None:
             return None
         plan, draft = planned
-        self.flights.steps.append(StepInFlight(plan.step, draft.parts, draft.prompts, draft.decoded))
+        self.flights.steps.append(
+            StepInFlight(plan.step, draft.parts, draft.prompts, draft.decoded)
+        )
         return plan
 
     def apply(self, result: StepResult, now: float) -> None:
-        """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache, ends found."""
+        """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache,
+        ends found."""
         flight = self.flights.apply(result, now)
         if flight is not None:
             self.planner.pace.learn(result.seconds, flight.prompts, flight.decoded, result.beside)
 
     def runner_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
-        """Nothing of what was computed is left; what was answered stays. `outside`: it was killed, no request is to blame."""
+        """Nothing of what was computed is left; what was answered stays. `outside`: it was killed,
+        no request is to blame."""
         touched = self.flights.lose()
         self.batch.lose_runner()
         if touched:

@@ -13,7 +13,8 @@ from .books import Holding
 from .prefix import HashChain
 
 Order = tuple[int, float, int, int]
-"""Who comes first: (priority, arrival, number of the request, choice). The smallest is never preempted."""
+"""Who comes first: (priority, arrival, number of the request, choice). The smallest is never
+preempted."""
 
 
 class Place(Enum):
@@ -35,7 +36,8 @@ class PlacedSpan(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class ScheduledRequest:
-    """One attempt of a request. Kept after its end until the client acknowledges, so that its tokens can be replayed."""
+    """One attempt of a request. Kept after its end until the client acknowledges, so that its
+    tokens can be replayed."""
 
     prepared: Prepared
     max_tokens: int
@@ -74,7 +76,11 @@ class ScheduledRequest:
     def usage(self) -> Usage:
         prepared = self.prepared
         return Usage(
-            len(prepared.token_ids), self.cached_tokens, prepared.media_tokens, self.preemptions, prepared.media_options
+            len(prepared.token_ids),
+            self.cached_tokens,
+            prepared.media_tokens,
+            self.preemptions,
+            prepared.media_options,
         )
 
     def stages(self) -> tuple[Timing, ...]:
@@ -85,7 +91,11 @@ class ScheduledRequest:
             ("prefill", self.started, self.first_token),
             ("decode", self.first_token, self.last_token),
         )
-        own = [Timing(stage, start, end) for stage, start, end in marks if start is not None and end is not None]
+        own = [
+            Timing(stage, start, end)
+            for stage, start, end in marks
+            if start is not None and end is not None
+        ]
         return (*self.timings, *own)
 
 
@@ -139,7 +149,8 @@ class Sequence:
     turn: int = 0
     """The step in which it was last given a token to sample."""
     doubt: int = 0
-    """The runner has died while positions before this one were being computed; 0: they have been answered since."""
+    """The runner has died while positions before this one were being computed; 0: they have been
+    answered since."""
 
     # media
     holder: str | None = None
@@ -175,9 +186,12 @@ class Sequence:
         return self.request.spans[-1].end if self.request.spans else 0
 
     def may_end(self, tokens: int, seen: int = 0) -> bool:
-        """Whether a step may end after so many tokens: not within a stretch that must stay whole, unless it is no longer than
-        what every token looks back, `seen`."""
-        return not any(first < tokens < last and last - first > seen for first, last in self.request.prepared.unbroken)
+        """Whether a step may end after so many tokens: not within a stretch that must stay whole,
+        unless it is no longer than what every token looks back, `seen`."""
+        return not any(
+            first < tokens < last and last - first > seen
+            for first, last in self.request.prepared.unbroken
+        )
 
     def waits_for_leader(self) -> bool:
         leader = self.leader
@@ -185,18 +199,23 @@ class Sequence:
 
     def needs_after(self, start: int) -> dict[str, int]:
         """Rows by key of the items that positions from `start` on take."""
-        return {placed.item.key: placed.item.rows for placed in self.request.spans if placed.end > start}
+        return {
+            placed.item.key: placed.item.rows for placed in self.request.spans if placed.end > start
+        }
 
     def reach(self, start: int, end: int) -> int:
-        """How far up to `end` a prefill from `start` may go: not into an item that is not there, nor through the middle of
-        what must stay whole."""
+        """How far up to `end` a prefill from `start` may go: not into an item that is not there,
+        nor through the middle of what must stay whole."""
         end = min(end, self._there(start, end))
         stretches = self.request.prepared.unbroken
         stretch = next(iter(stretches[bisect_left(stretches, end, key=lambda one: one[1]) :]), None)
-        return max(start, stretch[0]) if stretch is not None and stretch[0] < end < stretch[1] else end
+        return (
+            max(start, stretch[0]) if stretch is not None and stretch[0] < end < stretch[1] else end
+        )
 
     def whole_at(self, start: int) -> int:
-        """The length of the rest of a stretch that must stay whole, where its items are there; else 0."""
+        """The length of the rest of a stretch that must stay whole, where its items are there; else
+        0."""
         for first, last in self.request.prepared.unbroken:
             if first <= start < last:
                 return last - start if self._there(start, last) == last else 0
@@ -220,7 +239,11 @@ class Sequence:
 def place_spans(prepared: Prepared) -> tuple[PlacedSpan, ...]:
     return tuple(
         sorted(
-            (PlacedSpan(span.start, span.end, span.offset, item) for item in prepared.items for span in item.spans),
+            (
+                PlacedSpan(span.start, span.end, span.offset, item)
+                for item in prepared.items
+                for span in item.spans
+            ),
             key=lambda placed: placed.start,
         )
     )

@@ -89,7 +89,10 @@ class Api:
         try:
             yield
         except aiohttp.ClientConnectorError:
-            text = f"No server answers at {self.base_url}; start one with `thespis serve`, or give its address by --base-url."
+            text = (
+                f"No server answers at {self.base_url}; start one with `thespis serve`, or give "
+                f"its address by --base-url."
+            )
             raise ApiError(text) from None
         except (aiohttp.ClientError, ConnectionError):
             raise ApiError(f"The connection to {self.base_url} broke.") from None
@@ -97,7 +100,8 @@ class Api:
             raise ApiError(self._stranger()) from None
 
     async def model(self, wanted: str | None = None) -> str:
-        """The name of the first model that is served, or the `wanted` one. Raises ApiError where that is not served."""
+        """The name of the first model that is served, or the `wanted` one. Raises ApiError where
+        that is not served."""
         try:
             names = [str(model["id"]) for model in (await self.get("/v1/models"))["data"]]
             if wanted is None:
@@ -109,7 +113,10 @@ class Api:
         return wanted
 
     def _stranger(self) -> str:
-        return f"What answers at {self.base_url} does not speak OpenAI's API; give another address by --base-url."
+        return (
+            f"What answers at {self.base_url} does not speak OpenAI's API; give another address "
+            f"by --base-url."
+        )
 
     async def get(self, path: str) -> Any:
         async with self._reached(), self._session.get(self.base_url + path) as response:
@@ -117,13 +124,22 @@ class Api:
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         data = BytesIO(msgspec.json.encode(body))
-        async with self._reached(), self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
+        async with (
+            self._reached(),
+            self._session.post(self.base_url + path, data=data, headers=_JSON) as response,
+        ):
             return msgspec.json.decode(await _good(response))
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Chunk]:
-        """The events of one streamed answer. Raises ApiError where the server refuses or reports an error inside."""
-        data = BytesIO(msgspec.json.encode({**body, "stream": True}))  # as a file, aiohttp sends it in pieces
-        async with self._reached(), self._session.post(self.base_url + path, data=data, headers=_JSON) as response:
+        """The events of one streamed answer. Raises ApiError where the server refuses or reports an
+        error inside."""
+        data = BytesIO(
+            msgspec.json.encode({**body, "stream": True})
+        )  # as a file, aiohttp sends it in pieces
+        async with (
+            self._reached(),
+            self._session.post(self.base_url + path, data=data, headers=_JSON) as response,
+        ):
             if response.status != 200:
                 await _good(response)
             rest = b""

@@ -20,18 +20,21 @@ from .server import serving
 HELP = """\
 /image PATH, /video PATH, /audio PATH   attach a file to the next message
 /clear                                  start a new conversation
-/quit                                   leave (so does Ctrl-D; Ctrl-C stops an answer, or clears the line)"""
+/quit                                   leave, as Ctrl-D; Ctrl-C stops an answer or clears the line\
+"""
 
 
 class ChatSession:
-    """What has been said, and the media that go with the next message. Pure but for reading the files that are named."""
+    """What has been said, and the media that go with the next message. Pure but for reading the
+    files that are named."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self._waiting: list[dict[str, Any]] = []
 
     def command(self, line: str) -> str:
-        """Does what a line with a slash says; the text to show. Raises EngineError for a file that cannot be read."""
+        """Does what a line with a slash says; the text to show. Raises EngineError for a file that
+        cannot be read."""
         name, _, rest = line[1:].partition(" ")
         if name in PARTS:
             if not rest.strip():
@@ -60,17 +63,30 @@ class ChatSession:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
-        "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"
+        "--base-url",
+        metavar="URL",
+        help="a server that is already running (default: start one, and end it afterwards)",
     )
     parser.add_argument("--api-key", metavar="KEY", help="key of that server")
     parser.add_argument("--system", metavar="TEXT", help="a system message")
     parser.add_argument(
-        "--temperature", type=float, default=0.0, metavar="X", help="0: always the most likely token (default: %(default)s)"
+        "--temperature",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="0: always the most likely token (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-tokens", type=int, metavar="N", help="tokens of one answer (default: as many as the context leaves)"
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="tokens of one answer (default: as many as the context leaves)",
     )
-    add_flags(parser.add_argument_group("engine", "ignored with --base-url"), EngineConfig, skip=("model",))
+    add_flags(
+        parser.add_argument_group("engine", "ignored with --base-url"),
+        EngineConfig,
+        skip=("model",),
+    )
     parser.usage = "thespis chat [MODEL] [flags]"
     parser.epilog = HELP
 
@@ -117,7 +133,8 @@ def _at_interrupt(handler: Callable[[int, FrameType | None], Any]) -> Iterator[N
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C between an answer and the prompt came too late for the one and is no word to the other."""
+    """Ctrl-C between an answer and the prompt came too late for the one and is no word to the
+    other."""
 
 
 def _until_quit(read: Callable[[], str | None]) -> Iterator[str]:
@@ -143,9 +160,15 @@ async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | Non
                 await _answer(api, model, conversation, given)
 
 
-async def _answer(api: Api, model: str, conversation: ChatSession, given: argparse.Namespace) -> None:
+async def _answer(
+    api: Api, model: str, conversation: ChatSession, given: argparse.Namespace
+) -> None:
     system = [{"role": "system", "content": given.system}] if given.system else []
-    body: dict[str, Any] = {"model": model, "messages": system + conversation.messages, "temperature": given.temperature}
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": system + conversation.messages,
+        "temperature": given.temperature,
+    }
     if given.max_tokens is not None:
         body["max_tokens"] = given.max_tokens
     said: list[str] = []

@@ -1,4 +1,5 @@
-"""`thespis demo`: the bundled model is asked about bundled media; right or wrong, and where the time went."""
+"""`thespis demo`: the bundled model is asked about bundled media; right or wrong, and where the
+time went."""
 
 import argparse
 import asyncio
@@ -32,7 +33,9 @@ class Example(msgspec.Struct, frozen=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--base-url", metavar="URL", help="a server that is already running (default: start one, and end it afterwards)"
+        "--base-url",
+        metavar="URL",
+        help="a server that is already running (default: start one, and end it afterwards)",
     )
     parser.add_argument("--api-key", metavar="KEY", help="key of that server")
     parser.epilog = "exit code: 0 when every answer is right, 1 when one is wrong"
@@ -60,7 +63,9 @@ def load_examples(folder: Path) -> list[tuple[Example, Path]]:
     return [(example, folder / example.file) for example in examples]
 
 
-async def ask_all(base_url: str, examples: Sequence[tuple[Example, Path]], api_key: str | None = None) -> bool:
+async def ask_all(
+    base_url: str, examples: Sequence[tuple[Example, Path]], api_key: str | None = None
+) -> bool:
     """Ask one after the other and print; whether every answer was right."""
     right = 0
     async with Api(base_url, api_key) as api:
@@ -75,7 +80,15 @@ async def _ask(api: Api, model: str, example: Example, path: Path) -> bool:
     print(f"\n{example.kind} {example.file}: {example.question}\n  ", end="", flush=True)
     body = {
         "model": model,
-        "messages": [{"role": "user", "content": [media_part(example.kind, path), {"type": "text", "text": example.question}]}],
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    media_part(example.kind, path),
+                    {"type": "text", "text": example.question},
+                ],
+            }
+        ],
         "temperature": 0,
         "max_tokens": 64,
         "return_timings": True,
@@ -105,12 +118,21 @@ def media_part(kind: str, path: Path) -> dict[str, Any]:
 
 
 def time_line(stages: Sequence[Stage], total: float) -> str:
-    """`queue 1 ms | fetch - | decode media 4 ms | ...`: seconds of each stage, added up. A dash: it did not happen."""
+    """`queue 1 ms | fetch - | decode media 4 ms | ...`: seconds of each stage, added up. A dash: it
+    did not happen."""
     spent: dict[str, float] = {}
     for stage in stages:
         # Two stages are called decode: of media, which names what it decoded, and of tokens.
-        name = stage.stage if stage.stage != "decode" else "decode media" if stage.detail else "decode tokens"
+        name = (
+            stage.stage
+            if stage.stage != "decode"
+            else "decode media"
+            if stage.detail
+            else "decode tokens"
+        )
         spent[name] = spent.get(name, 0.0) + stage.end - stage.start
     names = ("queue", "fetch", "decode media", "encode", "prefill", "decode tokens")
-    shown = [f"{name} {spent[name] * 1000:.0f} ms" if name in spent else f"{name} -" for name in names]
+    shown = [
+        f"{name} {spent[name] * 1000:.0f} ms" if name in spent else f"{name} -" for name in names
+    ]
     return " | ".join([*shown, f"in all {total * 1000:.0f} ms"])

@@ -1,4 +1,5 @@
-"""Command line flags made from the configuration Structs: every field, with its description, unit and default."""
+"""Command line flags made from the configuration Structs: every field, with its description, unit
+and default."""
 
 import argparse
 import json
@@ -26,8 +27,11 @@ EXAMPLES = {
 """What a flag's JSON looks like, for those who gave something else."""
 
 
-def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], skip: Sequence[str] = ()) -> None:
-    """One flag per described field. What is not given stays out of the namespace, so that the Struct's default holds."""
+def add_flags(
+    parser: argparse._ActionsContainer, schema: type[msgspec.Struct], skip: Sequence[str] = ()
+) -> None:
+    """One flag per described field. What is not given stays out of the namespace, so that the
+    Struct's default holds."""
     hints = get_type_hints(schema, include_extras=True)
     for field in msgspec.structs.fields(schema):
         if field.name in skip or get_origin(hints[field.name]) is not Annotated:
@@ -44,13 +48,19 @@ def add_flags(parser: argparse._ActionsContainer, schema: type[msgspec.Struct], 
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    words = "checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)"
+    words = (
+        "checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)"
+    )
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help=words)
 
 
 def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
     """The Struct from the flags that were given. Raises ValueError naming the field."""
-    values = {name: value for name in schema.__struct_fields__ if (value := getattr(given, name, None)) is not None}
+    values = {
+        name: value
+        for name in schema.__struct_fields__
+        if (value := getattr(given, name, None)) is not None
+    }
     return configure(schema, {**values, **more})
 
 
@@ -69,7 +79,8 @@ def _reading(kind: Any, name: str) -> dict[str, Any]:
             return {"type": _one_of(words, HINTS[name]), "metavar": f"{{{','.join(words)}}}"}
         return {"choices": get_args(kind)}
     if get_origin(kind) is tuple:
-        # Several values after one flag would take MODEL for one of them, unless it can be told apart.
+        # Several values after one flag would take MODEL for one of them, unless it can be told
+        # apart.
         if get_args(kind)[0] == HostName:
             return {"action": "extend", "nargs": "+", "type": _host_name, "metavar": "HOST"}
         if get_args(kind)[0] == OriginName:
@@ -87,14 +98,18 @@ def _is_checkpoint(path: str) -> bool:
 
 
 def _not_the_model(text: str) -> str:
-    """Refuses what a shell leaves where a variable is not set: `--api-key "$KEY"`, `--api-key $KEY MODEL`."""
+    """Refuses what a shell leaves where a variable is not set: `--api-key "$KEY"`, `--api-key $KEY
+    MODEL`."""
     if not text or _is_checkpoint(text):
-        raise argparse.ArgumentTypeError(f"expected a value, got {'the model ' + repr(text) if text else 'an empty one'}")
+        raise argparse.ArgumentTypeError(
+            f"expected a value, got {'the model ' + repr(text) if text else 'an empty one'}"
+        )
     return text
 
 
 def _host_name(text: str) -> str:
-    """Refuses what names a file or a URL. Whether it is a host name in every detail is for the fetcher to say."""
+    """Refuses what names a file or a URL. Whether it is a host name in every detail is for the
+    fetcher to say."""
     if re.search(r"[/\\\s]|^[.~]", text) or _is_checkpoint(text):
         form = "a host name has no scheme, port, path or wildcard, and MODEL goes before the flags"
         raise argparse.ArgumentTypeError(f"{text!r} is not a host name: {form}")
@@ -107,7 +122,9 @@ def _one_of(words: Sequence[str], hint: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
             known = ", ".join(map(repr, words))
-            raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known}). {hint}")
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {known}). {hint}"
+            )
         return text
 
     return read
@@ -120,7 +137,9 @@ def _json_object_like(example: str) -> Callable[[str], dict[str, Any]]:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise argparse.ArgumentTypeError(f"expected a JSON object such as '{example}', got {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected a JSON object such as '{example}', got {text!r}"
+            )
         return value
 
     return read

@@ -1,4 +1,5 @@
-"""`thespis`: one command, a few verbs. Each verb's module is imported only when it is called, so that --help is fast."""
+"""`thespis`: one command, a few verbs. Each verb's module is imported only when it is called, so
+that --help is fast."""
 
 import argparse
 import difflib
@@ -11,7 +12,7 @@ from typing import NamedTuple
 EXAMPLES = """\
 examples:
   thespis serve                          serve the bundled model on http://127.0.0.1:8000/v1
-  thespis serve ORG/NAME                 serve a model of the Hugging Face hub, which is fetched once
+  thespis serve ORG/NAME                 serve a model of the hub, which is fetched once
   thespis serve ./Qwen2-VL --port 9000   serve a checkpoint folder
   thespis demo                           ask the bundled model about an image, a video and a sound
   thespis chat                           chat with it in the terminal; /image PATH attaches an image
@@ -34,7 +35,9 @@ COMMANDS: dict[str, Command] = {
     "pull": Command("pull", "fetch a model of the hub into the cache, and start nothing"),
     "models": Command("models", "list the models in the cache, and which of them run here"),
     "bench": Command("bench", "measure latency and throughput of a server"),
-    "run": Command("run", "demo and server in one: ask, then keep serving (what scripts/run starts)"),
+    "run": Command(
+        "run", "demo and server in one: ask, then keep serving (what scripts/run starts)"
+    ),
 }
 
 
@@ -42,7 +45,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser; only the flags of `command` are in it, as reading all would import everything."""
     parser = argparse.ArgumentParser(
         prog="thespis",
-        description="Thespis serves multimodal language models: text, images, video and audio in, streamed text out.",
+        description="Thespis serves multimodal language models: text, images, video and audio in, "
+        "streamed text out.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,7 +54,10 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, known in COMMANDS.items():
         verb = verbs.add_parser(
-            name, help=known.line, description=known.line[0].upper() + known.line[1:] + ".", formatter_class=_Formatter
+            name,
+            help=known.line,
+            description=known.line[0].upper() + known.line[1:] + ".",
+            formatter_class=_Formatter,
         )
         if name == command:
             import_module(f".{known.module}", __package__).add_arguments(verb)
@@ -67,7 +74,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 def without_keys(words: Sequence[str]) -> list[str]:
     """A command line as everybody may read it."""
     shown = [re.sub(r"\A(--api[-_]key=).+", r"\1***", word, flags=re.DOTALL) for word in words]
-    return ["***" if before in ("--api-key", "--api_key") else word for before, word in zip(["", *shown], shown, strict=False)]
+    return [
+        "***" if before in ("--api-key", "--api_key") else word
+        for before, word in zip(["", *shown], shown, strict=False)
+    ]
 
 
 def _hide_keys() -> None:
@@ -79,14 +89,20 @@ def _hide_keys() -> None:
 
 
 def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """The parser and what it has read. Ends the program for what is wrong, with the usage of the command that was meant."""
+    """The parser and what it has read. Ends the program for what is wrong, with the usage of the
+    command that was meant."""
     words = [word for word in given if not word.startswith("-")]
     parser = build_parser(words[0] if words else None)
     if words and given[0] != words[0] and given[0] not in ("-h", "--help", "--version"):
-        parser.error(f"there is no flag {given[0]} before the command: flags follow it, as in `thespis serve --port 9000`")
+        parser.error(
+            f"there is no flag {given[0]} before the command: flags follow it, as in `thespis "
+            f"serve --port 9000`"
+        )
     if words and words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        parser.error(f"there is no command {words[0]!r}" + (f". Did you mean {near[0]!r}?" if near else ""))
+        parser.error(
+            f"there is no command {words[0]!r}" + (f". Did you mean {near[0]!r}?" if near else "")
+        )
     verb = _verb_of(parser, words)
     hyphenated = _hyphenated(given, verb)
     _refuse_value_of_switch(hyphenated, verb)
@@ -97,9 +113,12 @@ def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace
 
 
 def _verb_of(parser: argparse.ArgumentParser, words: list[str]) -> argparse.ArgumentParser:
-    """The parser that reads the flags: that of the command, or of what stands below it, as in `bench serve`."""
+    """The parser that reads the flags: that of the command, or of what stands below it, as in
+    `bench serve`."""
     for word in words:
-        below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        below = [
+            action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+        ]
         if not below or word not in below[0].choices:
             break
         parser = below[0].choices[word]
@@ -111,7 +130,8 @@ def _flags(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _hyphenated(given: list[str], verb: argparse.ArgumentParser) -> list[str]:
-    """`--max_model_len=512` as `--max-model-len=512`: vLLM takes both spellings, and so do the scripts that start it."""
+    """`--max_model_len=512` as `--max-model-len=512`: vLLM takes both spellings, and so do the
+    scripts that start it."""
     known = set(_flags(verb))
     words = []
     for word in given:
@@ -123,24 +143,39 @@ def _hyphenated(given: list[str], verb: argparse.ArgumentParser) -> list[str]:
 
 def _refuse_value_of_switch(words: list[str], verb: argparse.ArgumentParser) -> None:
     """Of `--deterministic=1` argparse says that the value is ignored, and ends all the same."""
-    switches = [known for known in verb._actions if isinstance(known, argparse.BooleanOptionalAction)]
+    switches = [
+        known for known in verb._actions if isinstance(known, argparse.BooleanOptionalAction)
+    ]
     for word in words:
         flag, equals, _ = word.partition("=")
-        switch = next((known for known in switches if equals and flag in known.option_strings), None)
+        switch = next(
+            (known for known in switches if equals and flag in known.option_strings), None
+        )
         if switch is not None:
             verb.error(f"{flag} takes no value: write {' or '.join(switch.option_strings)} alone")
 
 
 def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
-    """Names the first flag that there is not, or else the first argument that is too many: a flag's value is no argument."""
+    """Names the first flag that there is not, or else the first argument that is too many: a flag's
+    value is no argument."""
     from ..unbuilt import SHORT, nearest, unbuilt
 
     flag = next((word.partition("=")[0] for word in strange if word.startswith("-")), None)
     if flag is None:
-        return f"unexpected argument {strange[0]!r}: there is one MODEL, and every other word belongs to a flag"
-    name, spelled = flag.strip("-").replace("-", "_"), [known.strip("-").replace("-", "_") for known in _flags(parser)]
+        return (
+            f"unexpected argument {strange[0]!r}: there is one MODEL, and every other word "
+            f"belongs to a flag"
+        )
+    name, spelled = (
+        flag.strip("-").replace("-", "_"),
+        [known.strip("-").replace("-", "_") for known in _flags(parser)],
+    )
     near = nearest(SHORT.get(name, name), spelled)
-    meant = f"Did you mean --{near.replace('_', '-')}?" if near else f"`{parser.prog} --help` lists the flags."
+    meant = (
+        f"Did you mean --{near.replace('_', '-')}?"
+        if near
+        else f"`{parser.prog} --help` lists the flags."
+    )
     return f"there is no flag {flag}. {unbuilt(name, spelled) or meant}"
 
 

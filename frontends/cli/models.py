@@ -13,9 +13,19 @@ HEAD = ("MODEL", "REVISION", "SIZE", "LAST USED")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--download-dir", metavar="TEXT", help="cache folder (default: HF_HUB_CACHE, else HF_HOME/hub)")
-    parser.add_argument("--json", action="store_true", help="one JSON object per model and line, with folder and commit")
-    parser.epilog = "fetch one with `thespis pull ORG/NAME`; remove one with `hf cache rm model/ORG/NAME`"
+    parser.add_argument(
+        "--download-dir",
+        metavar="TEXT",
+        help="cache folder (default: HF_HUB_CACHE, else HF_HOME/hub)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object per model and line, with folder and commit",
+    )
+    parser.epilog = (
+        "fetch one with `thespis pull ORG/NAME`; remove one with `hf cache rm model/ORG/NAME`"
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -30,7 +40,9 @@ def run(given: argparse.Namespace) -> int:
 
 def _objects(models: Iterable[HeldModel]) -> Iterator[str]:
     for model in models:
-        yield json.dumps({**model._asdict(), "folder": str(model.folder), "why_not": why_not(model.folder)})
+        yield json.dumps(
+            {**model._asdict(), "folder": str(model.folder), "why_not": why_not(model.folder)}
+        )
 
 
 def _table(models: Sequence[HeldModel]) -> Iterator[str]:
@@ -38,7 +50,10 @@ def _table(models: Sequence[HeldModel]) -> Iterator[str]:
         return
     rows = [HEAD, *map(_row, models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    texts = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
     yield f"{texts[0]}  RUNS HERE"
     for model, text in zip(models, texts[1:], strict=True):
         reason = why_not(model.folder)

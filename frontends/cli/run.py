@@ -1,4 +1,5 @@
-"""`thespis run`: start the engine on the bundled model, ask it over HTTP, then keep serving. What scripts/run calls."""
+"""`thespis run`: start the engine on the bundled model, ask it over HTTP, then keep serving. What
+scripts/run calls."""
 
 import argparse
 import asyncio
@@ -11,9 +12,15 @@ from .server import serve_until_stopped, serving
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="end after the answers; exit code 0 when all are right")
     parser.add_argument(
-        "--port", type=int, default=8000, metavar="N", help="port to listen on; 0: any free one (default: %(default)s)"
+        "--once", action="store_true", help="end after the answers; exit code 0 when all are right"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="port to listen on; 0: any free one (default: %(default)s)",
     )
 
 
@@ -26,7 +33,9 @@ def run(given: argparse.Namespace) -> int:
             if given.once:
                 return 0 if right else 1
             return serve_until_stopped(
-                running, f"\nserving at {running.url}/v1 until Ctrl-C (log: {running.run_dir / 'engine.log'})"
+                running,
+                f"\nserving at {running.url}/v1 until Ctrl-C (log: "
+                f"{running.run_dir / 'engine.log'})",
             )
     except KeyboardInterrupt:
         return 130 if given.once else 0

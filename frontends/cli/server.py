@@ -29,8 +29,8 @@ class Serving:
         self.run_dir = handle.run_dir
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """Hand a signal on to the engine, which ends in order: what is under way may finish. A SIGTERM or SIGINT that comes a
-        second or more after the first ends the waiting."""
+        """Hand a signal on to the engine, which ends in order: what is under way may finish. A
+        SIGTERM or SIGINT that comes a second or more after the first ends the waiting."""
         if self._handle.running:
             self._handle.process.send_signal(number)
 
@@ -47,16 +47,24 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError, ValueError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        reason = "no such address" if number is None else str(error.strerror).partition(" (while")[0]  # type: ignore[union-attr]
+        number, reason = None, "no such address"
+        if isinstance(error, OSError) and error.errno is not None:
+            number, reason = error.errno, str(error.strerror).partition(" (while")[0]
         other_host = number is None or number < 0 or number in _NO_HOST  # below 0: the resolver's
-        advice = "with --host an address of this machine" if other_host else "another with --port, or any with --port 0"
+        advice = (
+            "with --host an address of this machine"
+            if other_host
+            else "another with --port, or any with --port 0"
+        )
         raise EngineError(f"Cannot listen on {host}:{port} ({reason}); choose {advice}.") from None
 
 
 @contextmanager
-def serving(engine: EngineConfig, server: ServerConfig, *, inherit_log: bool = False) -> Iterator[Serving]:
-    """A server that is ready. SIGTERM, SIGINT and SIGHUP end it in order; so does leaving the block.
+def serving(
+    engine: EngineConfig, server: ServerConfig, *, inherit_log: bool = False
+) -> Iterator[Serving]:
+    """A server that is ready. SIGTERM, SIGINT and SIGHUP end it in order; so does leaving the
+    block.
 
     Raises EngineError where it cannot start, KeyboardInterrupt for a signal before it is ready.
     """
@@ -95,7 +103,10 @@ def _handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, handler)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
     try:
         yield
     finally:

@@ -1,4 +1,5 @@
-"""The limit on what is in the whole pipeline, counted once, on entry: requests, tokens and media bytes."""
+"""The limit on what is in the whole pipeline, counted once, on entry: requests, tokens and media
+bytes."""
 
 import asyncio
 from collections import deque
@@ -9,7 +10,14 @@ import msgspec
 
 from ...protocol.edges.control import Share
 from ...protocol.errors import Failure, RequestError, refuse
-from ...protocol.requests.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt
+from ...protocol.requests.request import (
+    ChatPrompt,
+    EmbedsPrompt,
+    Prompt,
+    Text,
+    TextPrompt,
+    TokenPrompt,
+)
 from ...protocol.requests.sampling import SamplingParams
 
 OPEN_END_TOKENS = 1024
@@ -31,7 +39,8 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Admission:
-    """The permits of one client. `try_take` refuses at once (a service), `take` queues (a batch)."""
+    """The permits of one client. `try_take` refuses at once (a service), `take` queues (a
+    batch)."""
 
     def __init__(self, share: Share) -> None:
         self.share = share
@@ -96,12 +105,15 @@ class Admission:
     def expecting(self, body_bytes: int) -> Iterator[None]:
         """Hold a place while a request body of this announced size is read.
 
-        Raises RequestError("overloaded") if a request of that size could not be accepted now, together with those whose bodies
-        are already being read. Media in a body are base64, so up to three quarters of it are media; without any it is small.
+        Raises RequestError("overloaded") if a request of that size could not be accepted now,
+        together with those whose bodies are already being read. Media in a body are base64, so up
+        to three quarters of it are media; without any it is small.
         """
         self.check_open()
         media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
-        beside = self._expected_media if media else 0  # media that are still being read do not hold up a small body
+        beside = (
+            self._expected_media if media else 0
+        )  # media that are still being read do not hold up a small body
         if self._waiting or not self._fits(Cost(1 + self._expected_requests, 1, media + beside)):
             raise _full()
         self._expected_requests += 1
@@ -153,13 +165,19 @@ class Admission:
 
 
 def _full() -> RequestError:
-    return refuse("overloaded", "The engine has as much work as it takes at once; try again later.", code="overloaded")
+    return refuse(
+        "overloaded",
+        "The engine has as much work as it takes at once; try again later.",
+        code="overloaded",
+    )
 
 
 def estimate_tokens(prompt: Prompt, sampling: SamplingParams, context: int) -> int:
-    """Tokens of a request with its answers, estimated: the prompt is not tokenised yet. No answer is longer than the context,
-    whatever was asked for."""
-    return _prompt_tokens(prompt) + sampling.n * min(sampling.max_tokens or OPEN_END_TOKENS, context)
+    """Tokens of a request with its answers, estimated: the prompt is not tokenised yet. No answer
+    is longer than the context, whatever was asked for."""
+    return _prompt_tokens(prompt) + sampling.n * min(
+        sampling.max_tokens or OPEN_END_TOKENS, context
+    )
 
 
 def _prompt_tokens(prompt: Prompt) -> int:
@@ -169,7 +187,12 @@ def _prompt_tokens(prompt: Prompt) -> int:
         case TextPrompt(text):
             return len(text) // CHARACTERS_PER_TOKEN + 1
         case ChatPrompt(messages):
-            characters = sum(len(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            characters = sum(
+                len(part.text)
+                for message in messages
+                for part in message.content
+                if isinstance(part, Text)
+            )
             return characters // CHARACTERS_PER_TOKEN + TOKENS_PER_MESSAGE * len(messages)
         case EmbedsPrompt():  # counted by its bytes, as media are
             return 0

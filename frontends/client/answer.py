@@ -1,4 +1,5 @@
-"""The whole answer to one prompt, gathered from the updates of its stream. Pure: no sockets, no clock."""
+"""The whole answer to one prompt, gathered from the updates of its stream. Pure: no sockets, no
+clock."""
 
 from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Vectors

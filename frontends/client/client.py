@@ -1,4 +1,5 @@
-"""The client: every face submits here. It admits requests, keeps the ledger, and gives each caller its stream."""
+"""The client: every face submits here. It admits requests, keeps the ledger, and gives each caller
+its stream."""
 
 import asyncio
 import os
@@ -44,30 +45,50 @@ from .tokenizing import Tokenizing
 from .wanted import check_wanted
 
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
-UNCONFIRMED = "A process of the engine did not confirm in time that its cache is empty; see the log, then try again."
-CLOSED = Failure("restarted", "The engine is shutting down; send the request again.", code="shutting_down")
+UNCONFIRMED = (
+    "A process of the engine did not confirm in time that its cache is empty; see the log, then "
+    "try again."
+)
+CLOSED = Failure(
+    "restarted", "The engine is shutting down; send the request again.", code="shutting_down"
+)
 """For requests that come while the engine drains."""
 COMPUTED = SamplingParams(max_tokens=1, temperature=0.0, seed=0)
 """Of requests whose prompt is computed and nothing sampled."""
-CUT = Failure("restarted", "The engine shut down before this request was done; send it again.", code="shutting_down")
+CUT = Failure(
+    "restarted",
+    "The engine shut down before this request was done; send it again.",
+    code="shutting_down",
+)
 """For requests that took longer than draining may."""
 
 
 class Client:
-    """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to its event loop."""
+    """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to
+    its event loop."""
 
-    def __init__(self, connection: Connection, run_dir: Path, config: ClientConfig, share: Share) -> None:
+    def __init__(
+        self, connection: Connection, run_dir: Path, config: ClientConfig, share: Share
+    ) -> None:
         """`connect` makes one, of a connection that has been greeted with `config` and `share`."""
-        self.model, self.model_name, self.max_model_len = config.model, config.name, config.max_model_len
+        self.model, self.model_name, self.max_model_len = (
+            config.model,
+            config.name,
+            config.max_model_len,
+        )
         self.admission = Admission(share)
-        self.media = MediaStore(run_dir, f"{connection.role}.0", self.admission, self._raise_if_closed)
+        self.media = MediaStore(
+            run_dir, f"{connection.role}.0", self.admission, self._raise_if_closed
+        )
         """Where the media of a request are put before it is submitted."""
         self._connection, self._roles = connection, config.roles
         self._ledger = Ledger()
         self._suspects = Suspects(partial(read_once, run_dir))
         self._delivery = Delivery(connection, self._ledger, self._suspects)
         self._tokenizing = Tokenizing(connection)
-        self._dispatcher = Dispatcher(connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media)
+        self._dispatcher = Dispatcher(
+            connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media
+        )
         self._random = random.Random(config.seed)
         """Draws the seeds of requests that have none."""
         self._loop = asyncio.get_running_loop()
@@ -76,11 +97,15 @@ class Client:
         self._closed = False
 
     @classmethod
-    async def connect(cls, run_dir: Path, name: str | None = None, patience: float | None = ANSWER_SECONDS) -> "Client":
-        """Join the engine that runs in `run_dir` and wait at most `patience` seconds until it is ready.
+    async def connect(
+        cls, run_dir: Path, name: str | None = None, patience: float | None = ANSWER_SECONDS
+    ) -> "Client":
+        """Join the engine that runs in `run_dir` and wait at most `patience` seconds until it is
+        ready.
 
-        Raises EngineError where it refuses or does not answer. Without a limit (a server that is itself a part of the engine
-        waits for as long as the start takes) TimeoutError where the director does not answer: a restart may help.
+        Raises EngineError where it refuses or does not answer. Without a limit (a server that is
+        itself a part of the engine waits for as long as the start takes) TimeoutError where the
+        director does not answer: a restart may help.
         """
         connection = Connection(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
         try:
@@ -101,7 +126,8 @@ class Client:
 
     @property
     def draining(self) -> bool:
-        """Whether the engine is about to end: it finishes what it has accepted and accepts nothing new."""
+        """Whether the engine is about to end: it finishes what it has accepted and accepts nothing
+        new."""
         return self.admission.closed
 
     def drain(self) -> None:
@@ -123,12 +149,17 @@ class Client:
         wait: bool = False,
         streamed: bool = True,
     ) -> Stream:
-        """Accept one request for tokens or for vectors. `wait`: queue for a place (a batch) instead of being refused (a
-        service). `deadline`: seconds by time.monotonic. `streamed`: its tokens are read as they come.
+        """Accept one request for tokens or for vectors. `wait`: queue for a place (a batch) instead
+        of being refused (a service). `deadline`: seconds by time.monotonic. `streamed`: its tokens
+        are read as they come.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
-        pooling, params = (wanted, COMPUTED) if isinstance(wanted, PoolingParams) else (None, wanted or SamplingParams())
+        pooling, params = (
+            (wanted, COMPUTED)
+            if isinstance(wanted, PoolingParams)
+            else (None, wanted or SamplingParams())
+        )
         if params.seed is None:
             params = params.replace(seed=self._random.getrandbits(63))
         request = Request(
@@ -151,7 +182,9 @@ class Client:
     async def _accept(self, request: Request, wait: bool) -> Stream:
         blobs = blobs_of(request)
         cost = Cost(
-            1, estimate_tokens(request.prompt, request.sampling, self.max_model_len), sum(blob.nbytes for blob in blobs)
+            1,
+            estimate_tokens(request.prompt, request.sampling, self.max_model_len),
+            sum(blob.nbytes for blob in blobs),
         )
         try:
             check_wanted(self.model, self.model_name, request.pooling)
@@ -163,7 +196,9 @@ class Client:
             self.media.drop_bytes(*blobs)
             raise
         stream = Stream(request.id, self.cancel)
-        entry = LedgerEntry(request, stream, cost, blobs, [Progress() for _ in range(request.sampling.n)])
+        entry = LedgerEntry(
+            request, stream, cost, blobs, [Progress() for _ in range(request.sampling.n)]
+        )
         self._ledger.add(entry)
         self._delivery.start(entry)
         if request.deadline is not None:
@@ -213,18 +248,21 @@ class Client:
         }
 
     async def status(self) -> Status:
-        """What the director knows: readiness, pids, fresh counters of every role. EngineError where none answers."""
+        """What the director knows: readiness, pids, fresh counters of every role. EngineError where
+        none answers."""
         self._raise_if_dead()
         return await self._questions.status()
 
     async def reset(self, cache: Cache) -> bool:
-        """Have the engine's cache of media, or of prompts' beginnings, emptied. True: every actor that has a part of it has
-        done so, or died; requests submitted from now on find nothing of before. Raises EngineError where none answers."""
+        """Have the engine's cache of media, or of prompts' beginnings, emptied. True: every actor
+        that has a part of it has done so, or died; requests submitted from now on find nothing of
+        before. Raises EngineError where none answers."""
         self._raise_if_dead()
         return await self._questions.reset(cache)
 
     async def close(self) -> None:
-        """Leave the engine: requests in flight are cancelled, everything that this client held is freed."""
+        """Leave the engine: requests in flight are cancelled, everything that this client held is
+        freed."""
         if self._closed:
             return
         self._closed = True
@@ -236,7 +274,12 @@ class Client:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         await self.close()
 
     def end_all(self, failure: Failure) -> None:
@@ -272,7 +315,8 @@ class Client:
 
     def _on_gone(self, role: str, epoch: int, outside: bool) -> None:
         asked = self._tokenizing.requests if role == "preprocessor" else []
-        # Questions have no entry in the ledger: they are repeated by their callers, and known again by what they ask.
+        # Questions have no entry in the ledger: they are repeated by their callers, and known again
+        # by what they ask.
         names = {f"tokenize {outline(request)}": request for request in asked}
         proof = self._delivery.take_up(role, epoch, outside, names)
         self._suspects.born(role, self._connection.others)
@@ -283,8 +327,12 @@ class Client:
         if role == "preprocessor":
             self._tokenizing.preprocessor_gone()
             self._dispatcher.end_leases(self._ledger.all())
-        elif role == "fetcher":  # for requests that are over, no other process will say that the media are free
-            self._dispatcher.end_leases([entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)])
+        elif (
+            role == "fetcher"
+        ):  # for requests that are over, no other process will say that the media are free
+            self._dispatcher.end_leases(
+                [entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)]
+            )
 
     def _refuse_alike(self, request: Request) -> None:
         """Refuse this request and every other that is the same work."""

@@ -1,4 +1,5 @@
-"""A client's sockets: its link to the director, its inbox, and its edges to the actors. No request is known here."""
+"""A client's sockets: its link to the director, its inbox, and its edges to the actors. No request
+is known here."""
 
 import asyncio
 import logging
@@ -30,7 +31,8 @@ NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
 INBOX_BATCH = 256
 """Messages that are taken in one turn of the loop; then its other tasks get theirs."""
 CONTROL_BOUND = 65536
-"""Messages that may wait for an actor's control socket; one that leaves more has stalled, and is replaced."""
+"""Messages that may wait for an actor's control socket; one that leaves more has stalled, and is
+replaced."""
 FLUSH_MS = 500
 """What the last words to the actors may take when a client leaves."""
 ENDED_AT = (*NEEDED, "encoder-cache")
@@ -62,7 +64,9 @@ class Connection:
     def __init__(self, run_dir: Path, name: str) -> None:
         self.role = f"client-{name}"
         self._run_dir = run_dir
-        self._director = _open_director(run_dir)  # first of all: where there is none, no socket is left open
+        self._director = _open_director(
+            run_dir
+        )  # first of all: where there is none, no socket is left open
         self._context: zmq.Context[Any] = zmq.Context()
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
         self._peers = PeerTable(self._context, self.role, 0, self.ask)
@@ -72,20 +76,24 @@ class Connection:
         self._dead: dict[str, int] = {}
         """By role of an actor, the last epoch known to have ended."""
         self._over = Tombstones()
-        """Requests of which an actor that comes now may still be told by one that has not heard of their end."""
+        """Requests of which an actor that comes now may still be told by one that has not heard of
+        their end."""
         self._here = asyncio.Event()
         self._left = False
         """Its sockets belong to the thread that closes them."""
 
     async def greet(self) -> tuple[ClientConfig, Share]:
-        """Say Hello; what the director answers. Raises EngineError where it refuses, TimeoutError where none answers."""
+        """Say Hello; what the director answers. Raises EngineError where it refuses, TimeoutError
+        where none answers."""
         hello = asyncio.ensure_future(asyncio.to_thread(self._link.hello))
         try:
             welcome = await asyncio.shield(hello)
             if isinstance(welcome, Refused):
                 raise EngineError(welcome.text)
             self._doors = Inboxes(self._context, self._run_dir, self.role, 0)
-        except BaseException:  # the director may count this client as there, or will when it answers at last
+        except (
+            BaseException
+        ):  # the director may count this client as there, or will when it answers at last
             await asyncio.wait([hello])  # its thread uses the link
             os.close(self._director)
             self._link.send(Leave(self.role, 0))
@@ -95,15 +103,21 @@ class Connection:
         return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
 
     async def join(self, listener: Listener, patience: float | None) -> None:
-        """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises TimeoutError, having left."""
+        """After `greet`: listen, and wait at most `patience` seconds for every actor. Raises
+        TimeoutError, having left."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._link.start_heartbeats()
-        for socket, drain in ((self._doors.inbox, self._drain_inbox), (self._link.socket, self._drain_link)):
+        for socket, drain in (
+            (self._doors.inbox, self._drain_inbox),
+            (self._link.socket, self._drain_link),
+        ):
             self._loop.add_reader(socket.FD, drain)
             self._loop.call_soon(drain)
         self._loop.add_reader(self._director, self._lose_director)
-        self._link.send(Ready(self.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint))
+        self._link.send(
+            Ready(self.role, 0, self._doors.inbox_endpoint, self._doors.control_endpoint)
+        )
         try:
             async with asyncio.timeout(patience):
                 await self._here.wait()
@@ -113,7 +127,8 @@ class Connection:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """Around the wait for an answer. Raises EngineError where none comes within `ANSWER_SECONDS`."""
+        """Around the wait for an answer. Raises EngineError where none comes within
+        `ANSWER_SECONDS`."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 yield
@@ -122,7 +137,10 @@ class Connection:
 
     def no_answer(self) -> EngineError:
         """For the person who runs the engine: it names the run directory."""
-        return EngineError(f"The engine in {self._run_dir} did not answer within {ANSWER_SECONDS:g} s; see engine.log there.")
+        return EngineError(
+            f"The engine in {self._run_dir} did not answer within {ANSWER_SECONDS:g} s; see "
+            f"engine.log there."
+        )
 
     def present(self, roles: Iterable[str]) -> bool:
         """Whether all of these are ready now."""
@@ -169,7 +187,8 @@ class Connection:
             self._link.send(Leave(self.role, 0))
         try:
             await asyncio.to_thread(self._close_sockets)
-        except RuntimeError:  # the interpreter is ending: threads take no more work, and nothing else waits for this one
+        # the interpreter is ending: threads take no more work, and nothing else waits for this one
+        except RuntimeError:
             self._close_sockets()
 
     def _close_sockets(self) -> None:
@@ -187,12 +206,15 @@ class Connection:
             frames = take(self._doors.inbox)
             if frames is None:
                 return
-            # The director's news first, as in the actors: what is told because of a death is of an attempt that ended with it.
+            # The director's news first, as in the actors: what is told because of a death is of an
+            # attempt that ended with it.
             self._drain_link()
             try:
                 received = self._doors.incoming.accept(frames)
             except Gap as gap:
-                log.warning("messages are missing, %s: what they were about is asked for again", gap)
+                log.warning(
+                    "messages are missing, %s: what they were about is asked for again", gap
+                )
                 self._doors.incoming.skip_to(frames)
                 self._listener.on_gap()
                 received = self._doors.incoming.accept(frames)
@@ -226,7 +248,9 @@ class Connection:
             if peer is not None and self._present.get(role) != peer.epoch:
                 if role in self._controls:
                     self._controls[role].close()
-                self._controls[role] = Outgoing(self._context, self.role, 0, peer.control, CONTROL_BOUND)
+                self._controls[role] = Outgoing(
+                    self._context, self.role, 0, peer.control, CONTROL_BOUND
+                )
                 if ended := tuple(self._over):
                     self._tell(role, ended)
         self._present = {role: peer.epoch for role, peer in table.peers.items()}
@@ -246,7 +270,8 @@ class Connection:
 
 
 def _open_director(run_dir: Path) -> int:
-    """A descriptor that becomes readable when the director of the run ends. Raises EngineError where there is none."""
+    """A descriptor that becomes readable when the director of the run ends. Raises EngineError
+    where there is none."""
     try:
         return os.pidfd_open(int((run_dir / "lock").read_text()))
     except (OSError, ValueError):

@@ -11,16 +11,19 @@ LATE = Failure("deadline", "The request's deadline has passed.", code="deadline"
 
 
 def steady(deadline: float | None) -> float | None:
-    """A caller's deadline, in unix seconds, by time.monotonic, as the clocks stand now: whoever sets the wall clock afterwards
-    moves it no more."""
+    """A caller's deadline, in unix seconds, by time.monotonic, as the clocks stand now: whoever
+    sets the wall clock afterwards moves it no more."""
     return None if deadline is None else time.monotonic() + deadline - time.time()
 
 
 @asynccontextmanager
 async def before(deadline: float | None) -> AsyncIterator[None]:
-    """A time limit on the block: `deadline` by time.monotonic, None for no limit. Raises RequestError when it has passed."""
+    """A time limit on the block: `deadline` by time.monotonic, None for no limit. Raises
+    RequestError when it has passed."""
     try:
-        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        async with asyncio.timeout(
+            None if deadline is None else max(0.0, deadline - time.monotonic())
+        ):
             yield
     except TimeoutError:
         raise RequestError(LATE) from None

@@ -1,4 +1,5 @@
-"""Sends the ledger's requests into the pipeline, and again when a process has died with a part of them."""
+"""Sends the ledger's requests into the pipeline, and again when a process has died with a part of
+them."""
 
 from collections.abc import Iterable
 
@@ -19,30 +20,37 @@ from .suspects import Suspects
 
 
 def check_sendable(request: Request) -> None:
-    """Raises RequestError if a Python caller has given a value that a message cannot hold, or that its reader would refuse (and
-    end because of). Called before anything is reserved for the request.
+    """Raises RequestError if a Python caller has given a value that a message cannot hold, or that
+    its reader would refuse (and end because of). Called before anything is reserved for the
+    request.
     """
     message = Prepare(request)
     try:
         encode(message)
-        # Not the bytes are read back, but what they stand for: a long text beyond ASCII takes its reader 50 ms.
+        # Not the bytes are read back, but what they stand for: a long text beyond ASCII takes its
+        # reader 50 ms.
         msgspec.convert(msgspec.to_builtins(message, builtin_types=(bytes,)), ClientToPreprocessor)
     except msgspec.ValidationError as error:
         raise wrong_field(str(error), within="request.") from None
     except (TypeError, ValueError, OverflowError, RecursionError):
-        text = "It has a value that cannot be sent: text that is not Unicode, a number beyond 64 bits, or an unknown object."
+        text = (
+            "It has a value that cannot be sent: text that is not Unicode, a number beyond 64 "
+            "bits, or an unknown object."
+        )
         raise refuse("invalid_request", text) from None
 
 
 class Delivery:
-    """Sends entries from the beginning, or from what was delivered. What cannot be sent now is due when its receiver comes."""
+    """Sends entries from the beginning, or from what was delivered. What cannot be sent now is due
+    when its receiver comes."""
 
     def __init__(self, connection: Connection, ledger: Ledger, suspects: Suspects) -> None:
         self._connection = connection
         self._ledger = ledger
         self._suspects = suspects
         self._submitted: set[str] = set()
-        """Requests that the preprocessor has given to the scheduler that runs now, in this attempt or an earlier one."""
+        """Requests that the preprocessor has given to the scheduler that runs now, in this attempt
+        or an earlier one."""
 
     def start(self, entry: LedgerEntry) -> None:
         """Send it from the beginning, now or as soon as it may go."""
@@ -51,10 +59,14 @@ class Delivery:
             entry.due, entry.leased = "send", False
             return
         if not entry.request.attempt and not self._may_go(entry, "scheduler"):
-            entry.again("send")  # the preprocessor hands a first attempt on to the scheduler without asking
+            entry.again(
+                "send"
+            )  # the preprocessor hands a first attempt on to the scheduler without asking
         request = entry.request
         if needs_fetch(request):
-            entry.leased = self._connection.send("fetcher", Fetch(request, self._connection.dead("preprocessor")))
+            entry.leased = self._connection.send(
+                "fetcher", Fetch(request, self._connection.dead("preprocessor"))
+            )
         else:
             entry.leased = self._connection.send("preprocessor", Prepare(request))
         entry.due = None if entry.leased else "send"
@@ -68,7 +80,9 @@ class Delivery:
                 self._resume(entry)
 
     def _may_go(self, entry: LedgerEntry, *way: str) -> bool:
-        return self._suspects.may_go(entry.request.id, way, lambda id: self._ledger.live(id) is not None)
+        return self._suspects.may_go(
+            entry.request.id, way, lambda id: self._ledger.live(id) is not None
+        )
 
     def passed(self, id: str, submitted_to: int) -> None:
         """An attempt of this request, perhaps an earlier one, has been prepared."""
@@ -86,9 +100,13 @@ class Delivery:
             self.do_due()
 
     def prepared(self, entry: LedgerEntry, prepared: Prepared, submitted_to: int) -> bool:
-        """Note the prepared prompt. Returns False if it differs from that of an earlier attempt: the media have changed."""
+        """Note the prepared prompt. Returns False if it differs from that of an earlier attempt:
+        the media have changed."""
         before = entry.stream.prepared
-        if before is not None and (before.token_ids, before.items) != (prepared.token_ids, prepared.items):
+        if before is not None and (before.token_ids, before.items) != (
+            prepared.token_ids,
+            prepared.items,
+        ):
             return False
         entry.stream.prepared, entry.awaited = prepared, False
         if submitted_to <= self._connection.dead("scheduler"):
@@ -101,7 +119,8 @@ class Delivery:
         self._resume(entry)
 
     def media_lost(self, entry: LedgerEntry) -> bool:
-        """An embedding was lost with its process: make its features again. Returns False if that has happened too often."""
+        """An embedding was lost with its process: make its features again. Returns False if that
+        has happened too often."""
         entry.lost += 1
         if entry.lost > MAX_LOST:
             return False
@@ -110,13 +129,17 @@ class Delivery:
         return True
 
     def take_up(self, role: str, epoch: int, outside: bool, besides: Iterable[str]) -> Proof | None:
-        """What a dead process had continues when its successor is there and the quarantine lets it. Returns the proof, if there
-        is one, of which request was the cause.
+        """What a dead process had continues when its successor is there and the quarantine lets it.
+        Returns the proof, if there is one, of which request was the cause.
 
         `besides`: work of this client that it had and that is not in the ledger.
         """
         caught = list(self._ledger.caught_by(role))
-        in_hand = [entry.request.id for entry in caught if not entry.due and (role == "scheduler" or entry.awaited)]
+        in_hand = [
+            entry.request.id
+            for entry in caught
+            if not entry.due and (role == "scheduler" or entry.awaited)
+        ]
         if role == "scheduler":
             in_hand, self._submitted = list(dict.fromkeys([*in_hand, *self._submitted])), set()
         proof = self._suspects.died(role, epoch, [*in_hand, *besides], outside)
@@ -127,7 +150,8 @@ class Delivery:
         return proof
 
     def take_up_all(self) -> None:
-        """Messages are missing, and nobody knows which requests they were about: all continue under a new attempt."""
+        """Messages are missing, and nobody knows which requests they were about: all continue under
+        a new attempt."""
         for entry in self._ledger.live_ones():
             self._go_on(entry)
         self.do_due()
@@ -142,5 +166,7 @@ class Delivery:
             return
         prepared = entry.stream.prepared
         assert prepared is not None
-        message = Resume(msgspec.structs.replace(prepared, attempt=entry.request.attempt), entry.so_far())
+        message = Resume(
+            msgspec.structs.replace(prepared, attempt=entry.request.attempt), entry.so_far()
+        )
         entry.due = None if self._connection.send("scheduler", message) else "resume"

@@ -8,9 +8,20 @@ import msgspec
 
 from ...protocol.edges.client_to_scheduler import Ack
 from ...protocol.edges.control import Drained
-from ...protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
+from ...protocol.edges.detokenizer_to_client import (
+    Delta,
+    Deltas,
+    DetokenizeFailed,
+    Finished,
+    PromptText,
+)
 from ...protocol.edges.fetcher_to_client import Failed
-from ...protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from ...protocol.edges.preprocessor_to_client import (
+    MediaDropped,
+    PreparedCopy,
+    PrepareFailed,
+    Tokenized,
+)
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
 from ...protocol.errors import Failure
@@ -23,13 +34,20 @@ from .stream import MOST_UNREAD
 from .tokenizing import RESTARTED, Tokenizing
 
 CHANGED = Failure(
-    "restarted", "The media of this request had to be read again and have changed; send it again.", code="media_changed"
+    "restarted",
+    "The media of this request had to be read again and have changed; send it again.",
+    code="media_changed",
 )
-UNREAD = Failure("cancelled", "The answer was not read: too many log-probabilities have waited for that.", code="not_read")
+UNREAD = Failure(
+    "cancelled",
+    "The answer was not read: too many log-probabilities have waited for that.",
+    code="not_read",
+)
 
 
 class Dispatcher:
-    """Takes each message to its ledger entry. When a request is over, what it held is given back here."""
+    """Takes each message to its ledger entry. When a request is over, what it held is given back
+    here."""
 
     def __init__(
         self,
@@ -83,7 +101,8 @@ class Dispatcher:
             self._hear_of(early)
 
     def _hear_of(self, message: Early) -> None:
-        """From the detokenizer. What overtakes the prepared prompt, which comes over another edge, waits in the entry."""
+        """From the detokenizer. What overtakes the prepared prompt, which comes over another edge,
+        waits in the entry."""
         entry = self._ledger.live(message.id, message.attempt)
         if entry is None:
             return
@@ -166,6 +185,7 @@ class Dispatcher:
 
 
 def _whole_way(entry: LedgerEntry, finished: Finished) -> Finished:
-    """With the timings of the way in, which came with the prepared prompt, before those of the way out."""
+    """With the timings of the way in, which came with the prepared prompt, before those of the way
+    out."""
     before = entry.stream.prepared.timings if entry.stream.prepared is not None else ()
     return msgspec.structs.replace(finished, timings=before + finished.timings)

@@ -1,4 +1,5 @@
-"""The client's ledger: every accepted request until it ends, with all that is needed to run it again."""
+"""The client's ledger: every accepted request until it ends, with all that is needed to run it
+again."""
 
 import asyncio
 from collections.abc import Iterator
@@ -51,8 +52,9 @@ class LedgerEntry(msgspec.Struct):
     due: Literal["send", "resume"] | None = None
     """What must be done as soon as the process that it goes to is there."""
     awaited: bool = True
-    """The prepared prompt of this attempt has not come: the fetcher or the preprocessor is working on it. (That of an earlier
-    attempt may be there: after the loss of an embedding, the next attempt starts from the beginning.)"""
+    """The prepared prompt of this attempt has not come: the fetcher or the preprocessor is working
+    on it. (That of an earlier attempt may be there: after the loss of an embedding, the next
+    attempt starts from the beginning.)"""
     heard: bool = False
     """Tokens of this attempt have come, so the scheduler has it."""
     expiry: asyncio.TimerHandle | None = None
@@ -73,7 +75,8 @@ class LedgerEntry(msgspec.Struct):
         return taken
 
     def accept(self, delta: Delta) -> Delta | None:
-        """Note what is delivered; None if nothing of it is new. What a replay repeats is cut off, by position and by offset.
+        """Note what is delivered; None if nothing of it is new. What a replay repeats is cut off,
+        by position and by offset.
 
         Raises Hole.
         """
@@ -86,7 +89,10 @@ class LedgerEntry(msgspec.Struct):
         if skip or had > 0:
             had = max(0, had)
             new = msgspec.structs.replace(
-                delta, token_ids=delta.token_ids[skip:], logprobs=delta.logprobs[skip:], text=delta.text[had:]
+                delta,
+                token_ids=delta.token_ids[skip:],
+                logprobs=delta.logprobs[skip:],
+                text=delta.text[had:],
             )
         if progress.ended or not (new.token_ids or new.text or new.finish_reason):
             return None
@@ -112,12 +118,17 @@ class Ledger:
     def live(self, id: str, attempt: int | None = None) -> LedgerEntry | None:
         """The entry, unless it is over or `attempt` is not its current one."""
         entry = self._entries.get(id)
-        if entry is None or entry.over or (attempt is not None and attempt != entry.request.attempt):
+        if (
+            entry is None
+            or entry.over
+            or (attempt is not None and attempt != entry.request.attempt)
+        ):
             return None
         return entry
 
     def end_lease(self, id: str, attempt: int) -> LedgerEntry | None:
-        """Nothing reads the blobs of this attempt any more. Returns the entry if `attempt` is its current one."""
+        """Nothing reads the blobs of this attempt any more. Returns the entry if `attempt` is its
+        current one."""
         entry = self._entries.get(id)
         if entry is None or attempt != entry.request.attempt:
             return None
@@ -125,13 +136,15 @@ class Ledger:
         return entry
 
     def sweep(self, entry: LedgerEntry) -> tuple[BlobRef, ...]:
-        """Remove the entry if it is over and not leased. Returns its blobs, which are free then, else ()."""
+        """Remove the entry if it is over and not leased. Returns its blobs, which are free then,
+        else ()."""
         if not entry.over or entry.leased:
             return ()
         return entry.blobs if self._entries.pop(entry.request.id, None) is not None else ()
 
     def caught_by(self, role: str) -> Iterator[LedgerEntry]:
-        """Live requests that cannot go on after the death of `role`. What other roles lose is made again inside the engine."""
+        """Live requests that cannot go on after the death of `role`. What other roles lose is made
+        again inside the engine."""
         for entry in self.live_ones():
             match role:
                 case "fetcher" if entry.awaited and needs_fetch(entry.request):
@@ -159,4 +172,8 @@ def needs_fetch(request: Request) -> bool:
 
 def blobs_of(request: Request) -> tuple[BlobRef, ...]:
     """The media bytes that a request refers to."""
-    return tuple(item.source.blob for item in request.media if item.source is not None and not isinstance(item.source, Url))
+    return tuple(
+        item.source.blob
+        for item in request.media
+        if item.source is not None and not isinstance(item.source, Url)
+    )

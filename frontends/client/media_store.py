@@ -1,4 +1,5 @@
-"""The media bytes of one client's requests: shared memory within its share of what the engine holds."""
+"""The media bytes of one client's requests: shared memory within its share of what the engine
+holds."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,9 +16,12 @@ ARENA_BYTES = 1 << 40
 
 
 class MediaStore:
-    """`check` raises if nothing will be accepted any more; callers that wait for room call it again after each `wake`."""
+    """`check` raises if nothing will be accepted any more; callers that wait for room call it again
+    after each `wake`."""
 
-    def __init__(self, run_dir: Path, name: str, admission: Admission, check: Callable[[], None]) -> None:
+    def __init__(
+        self, run_dir: Path, name: str, admission: Admission, check: Callable[[], None]
+    ) -> None:
         self._arena = Arena(run_dir, name, ARENA_BYTES)
         self._admission = admission
         self._check = check
@@ -28,10 +32,14 @@ class MediaStore:
         """Bytes."""
         return self._arena.used
 
-    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
-        """Copy `data` into shared memory. A request that is submitted with it owns it; otherwise give it back: `drop_bytes`.
+    def put_bytes(
+        self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None
+    ) -> BlobRef:
+        """Copy `data` into shared memory. A request that is submitted with it owns it; otherwise
+        give it back: `drop_bytes`.
 
-        Raises RequestError: "overloaded" if the client's share is used up, "unavailable" if the machine has no more memory.
+        Raises RequestError: "overloaded" if the client's share is used up, "unavailable" if the
+        machine has no more memory.
         """
         self._refuse_beyond(len(data))
         try:
@@ -47,7 +55,8 @@ class MediaStore:
             raise RequestError(shortage(error) or NO_SPACE) from None
 
     def adopt(self, blobs: Sequence[BlobRef]) -> None:
-        """What another process has written into a draft is put, without a copy. Raises as `put_bytes`."""
+        """What another process has written into a draft is put, without a copy. Raises as
+        `put_bytes`."""
         self._refuse_beyond(sum(blob.nbytes for blob in blobs))
         try:
             self._arena.adopt(blobs)
@@ -65,7 +74,8 @@ class MediaStore:
         self.wake()
 
     async def room(self, nbytes: int, deadline: float | None = None) -> None:
-        """Wait until `nbytes` can be put: a batch queues where a service refuses. Raises RequestError at the `deadline`."""
+        """Wait until `nbytes` can be put: a batch queues where a service refuses. Raises
+        RequestError at the `deadline`."""
         async with before(deadline):
             while nbytes and not self._has_room(nbytes):
                 self._check()
@@ -73,7 +83,8 @@ class MediaStore:
                 await self._changed.wait()
 
     def wake(self) -> None:
-        """Something has changed for the callers that wait: there is room, or there will never be any."""
+        """Something has changed for the callers that wait: there is room, or there will never be
+        any."""
         self._changed.set()
 
     def close(self) -> None:
@@ -86,4 +97,6 @@ class MediaStore:
 
     def _has_room(self, nbytes: int) -> bool:
         """What is larger than the whole share is accepted alone, rather than never."""
-        return not self._arena.used or self._arena.used + nbytes <= self._admission.share.media_bytes
+        return (
+            not self._arena.used or self._arena.used + nbytes <= self._admission.share.media_bytes
+        )

@@ -1,4 +1,5 @@
-"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader costs little memory."""
+"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader
+costs little memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,11 +14,13 @@ from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.prepared import Prepared
 
 MOST_UNREAD = 1 << 18
-"""Log-probabilities that wait for a caller who does not read: some 65 MB. Text and tokens are small beside them."""
+"""Log-probabilities that wait for a caller who does not read: some 65 MB. Text and tokens are small
+beside them."""
 
 
 class Choice(msgspec.Struct):
-    """What has come of one choice: since the last update, or, in an `Answer`, from its beginning."""
+    """What has come of one choice: since the last update, or, in an `Answer`, from its
+    beginning."""
 
     index: int
     text: str = ""
@@ -140,7 +143,9 @@ class Stream:
         if self._failure is not None and not self._pending:
             self._over = True
             raise RequestError(self._failure)
-        update = Update(list(self._pending.values()), self._finished, self._prompt_logprobs, self._vectors)
+        update = Update(
+            list(self._pending.values()), self._finished, self._prompt_logprobs, self._vectors
+        )
         self._pending, self._prompt_logprobs, self.unread = {}, None, 0
         self._over = self._finished is not None
         if self._failure is not None:  # the text that came before the failure is delivered first
@@ -155,5 +160,10 @@ class Stream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         await self.cancel()

@@ -1,9 +1,11 @@
-"""Requests of this client that may be killing a process: which go there alone, which are refused. Pure; times are parameters.
+"""Requests of this client that may be killing a process: which go there alone, which are refused.
+Pure; times are parameters.
 
-A client knows which of its requests are in the fetcher, the preprocessor and the scheduler, because it sends them there again
-after a death; so it keeps the blame for these three. (The scheduler keeps it for runner, encoder and detokenizer, the
-preprocessor for the decode workers.) After a second crash with requests in hand, these go there one at a time, in turn, until
-each has got through; the others wait in the ledger. A kill from outside counts against no request.
+A client knows which of its requests are in the fetcher, the preprocessor and the scheduler, because
+it sends them there again after a death; so it keeps the blame for these three. (The scheduler keeps
+it for runner, encoder and detokenizer, the preprocessor for the decode workers.) After a second
+crash with requests in hand, these go there one at a time, in turn, until each has got through; the
+others wait in the ledger. A kill from outside counts against no request.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,13 +19,15 @@ PLACES = ("fetcher", "preprocessor", "scheduler")
 
 
 class Suspects:
-    """`read` returns the bytes of a blob. Media are read only if a request that looks the same was refused before."""
+    """`read` returns the bytes of a blob. Media are read only if a request that looks the same was
+    refused before."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._of = {role: Quarantine() for role in PLACES}
         self._company = set(PLACES)
-        """Processes that may have, or have had, other clients' requests: none of ours is alone there."""
+        """Processes that may have, or have had, other clients' requests: none of ours is alone
+        there."""
         self._alike = Banned()
         self._banned = Banned()
         self.refused = 0
@@ -44,16 +48,20 @@ class Suspects:
             self._company.discard(role)
 
     def died(self, role: str, epoch: int, in_hand: Iterable[str], outside: bool) -> Proof | None:
-        """This incarnation ended with these requests in hand. Returns the proof, if there is one, of which was the cause."""
+        """This incarnation ended with these requests in hand. Returns the proof, if there is one,
+        of which was the cause."""
         if outside or role not in PLACES:
             return None
         return self._of[role].died(epoch, in_hand, outside=False, others=role in self._company)
 
     def may_go(self, id: str, way: Iterable[str], wanted: Callable[[str], bool]) -> bool:
-        """Whether a request may go into these processes now. The one whose turn it is may go into all."""
+        """Whether a request may go into these processes now. The one whose turn it is may go into
+        all."""
         if self.quiet or all(self._of[role].first(wanted) is None for role in way):
             return True
-        turn = next(filter(None, (quarantine.first(wanted) for quarantine in self._of.values())), None)
+        turn = next(
+            filter(None, (quarantine.first(wanted) for quarantine in self._of.values())), None
+        )
         return turn == id
 
     def passed(self, id: str) -> None:

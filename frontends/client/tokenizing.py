@@ -14,7 +14,9 @@ from ...protocol.requests.sampling import SamplingParams
 from .connection import Connection
 
 RESTARTED = Failure(
-    "restarted", "A part of the engine was restarted while it worked on this request; send it again.", code="restarted"
+    "restarted",
+    "A part of the engine was restarted while it worked on this request; send it again.",
+    code="restarted",
 )
 
 

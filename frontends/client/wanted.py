@@ -1,4 +1,5 @@
-"""Whether the model makes what a request wants: tokens or vectors, and of vectors how many numbers. Pure."""
+"""Whether the model makes what a request wants: tokens or vectors, and of vectors how many numbers.
+Pure."""
 
 from ...protocol.errors import refuse
 from ...protocol.facts import ModelFacts
@@ -6,15 +7,22 @@ from ...protocol.requests.pooling import PoolingParams
 
 
 def check_wanted(model: ModelFacts, name: str, pooling: PoolingParams | None) -> None:
-    """`name`: of the model, as callers see it. Raises RequestError 400 where it does not make what is wanted."""
+    """`name`: of the model, as callers see it. Raises RequestError 400 where it does not make what
+    is wanted."""
     if pooling is None and model.output == "vector":
-        text = f"The model `{name}` makes vectors and no text: ask for embeddings, or start it with --runner generate."
+        text = (
+            f"The model `{name}` makes vectors and no text: ask for embeddings, or start it with "
+            f"--runner generate."
+        )
         raise refuse("unsupported", text, "model", "wrong_output")
     if pooling is None:
         return
     pooler = model.pooler
     if pooler is None:
-        text = f"The model `{name}` makes text and no vectors; start it with --runner pooling to have them."
+        text = (
+            f"The model `{name}` makes text and no vectors; start it with --runner pooling to "
+            f"have them."
+        )
         raise refuse("unsupported", text, "model", "wrong_output")
     if pooling.prompt_name and pooling.prompt_name not in pooler.prompts:
         known = ", ".join(sorted(pooler.prompts)) or "none"
@@ -24,8 +32,16 @@ def check_wanted(model: ModelFacts, name: str, pooling: PoolingParams | None) ->
         return
     if not pooler.matryoshka:
         width = model.vector_width
-        text = f"The vectors of the model `{name}` have {width} numbers, and it does not say that it was made for fewer."
+        text = (
+            f"The vectors of the model `{name}` have {width} numbers, and it does not say that "
+            f"it was made for fewer."
+        )
         raise refuse("unsupported", text, "dimensions", "unsupported")
     if wanted > model.vector_width or (pooler.dimensions and wanted not in pooler.dimensions):
         known = ", ".join(map(str, pooler.dimensions)) or f"1 to {model.vector_width}"
-        raise refuse("invalid_request", f"The vectors of this model may have {known} numbers.", "dimensions", "out_of_range")
+        raise refuse(
+            "invalid_request",
+            f"The vectors of this model may have {known} numbers.",
+            "dimensions",
+            "out_of_range",
+        )

@@ -16,12 +16,16 @@ SINGLE = "model.safetensors"
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+-]{0,254}", re.ASCII)
 """Names of files at the top. A hub may name what it likes, and this becomes a path here."""
 _SMALL = re.compile(r".*\.(json|jinja|model)|(merges|vocab)\.txt")
-"""Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json, *.model), chat templates."""
+"""Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json,
+*.model), chat templates."""
 _MODULES = re.compile(r"[0-9]{1,2}_(Pooling/config\.json|Dense/(config\.json|model\.safetensors))")
-"""Of sentence-transformers: the files that are not at the top, the weights of a Dense small ones among them."""
+"""Of sentence-transformers: the files that are not at the top, the weights of a Dense small ones
+among them."""
 _WEIGHTS = re.compile(r"[^/]*\.(safetensors|gguf)")
 _TENSORS = ".safetensors"
-_NOT_READ = re.compile(r"(consolidated|pytorch_model|flax_model|tf_model|adapter_|onnx|openvino|trainer_state|training_args).*")
+_NOT_READ = re.compile(
+    r"(consolidated|pytorch_model|flax_model|tf_model|adapter_|onnx|openvino|trainer_state|training_args).*"
+)
 """Other forms of the weights with their indexes, and what training leaves."""
 
 
@@ -51,11 +55,14 @@ def may_be_read(name: str) -> bool:
         return True
     if not _PLAIN.fullmatch(name) or (name.endswith(".index.json") and name != INDEX):
         return False
-    return bool(_SMALL.fullmatch(name) or _WEIGHTS.fullmatch(name)) and (name == INDEX or not _NOT_READ.fullmatch(name))
+    return bool(_SMALL.fullmatch(name) or _WEIGHTS.fullmatch(name)) and (
+        name == INDEX or not _NOT_READ.fullmatch(name)
+    )
 
 
 def gguf_file(wanted: HubId, names: Collection[str]) -> str | None:
-    """The GGUF file that is meant; None: the model is no such file. Raises EngineError that says which there are."""
+    """The GGUF file that is meant; None: the model is no such file. Raises EngineError that says
+    which there are."""
     has_tensors = any(found.endswith(_TENSORS) for found in names)
     if wanted.choice is None and (has_tensors or not any(is_gguf(found) for found in names)):
         return None
@@ -63,7 +70,8 @@ def gguf_file(wanted: HubId, names: Collection[str]) -> str | None:
 
 
 def small_files(wanted: HubId, listing: Listing) -> list[HubFile]:
-    """All but the weights. Raises EngineError where the model is nothing that an engine reads, before anything is fetched."""
+    """All but the weights. Raises EngineError where the model is nothing that an engine reads,
+    before anything is fetched."""
     if gguf_file(wanted, listing.names) is None:
         reason = foreign_listing(listing.names, wanted.name)
         if reason is not None:
@@ -72,8 +80,8 @@ def small_files(wanted: HubId, listing: Listing) -> list[HubFile]:
 
 
 def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]:
-    """The GGUF file that is meant, else those that the index in `folder` names, else the one file, else all; before the index
-    has come, all.
+    """The GGUF file that is meant, else those that the index in `folder` names, else the one file,
+    else all; before the index has come, all.
 
     Raises EngineError where one is not on the hub.
     """
@@ -85,8 +93,14 @@ def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]
     named = _indexed(index, name) if index.is_file() else _best(known, INDEX in listing.names)
     missing = sorted(named - known.keys())
     if missing or not named:
-        what = f"lacks {missing[0]!r}, which its index names" if missing else "has no weights that are read (*.safetensors)"
-        raise EngineError(f"{name!r} {what}: it was published in part. Give another model or revision.")
+        what = (
+            f"lacks {missing[0]!r}, which its index names"
+            if missing
+            else "has no weights that are read (*.safetensors)"
+        )
+        raise EngineError(
+            f"{name!r} {what}: it was published in part. Give another model or revision."
+        )
     return [known[found] for found in sorted(named)]
 
 
@@ -98,9 +112,12 @@ def _indexed(index: Path, name: str) -> set[str]:
     try:
         return {str(found) for found in json.loads(index.read_bytes())["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise EngineError(f"{INDEX} of {name!r} cannot be read as JSON with a weight_map.") from None
+        raise EngineError(
+            f"{INDEX} of {name!r} cannot be read as JSON with a weight_map."
+        ) from None
 
 
 def _best(known: Iterable[str], in_parts: bool) -> set[str]:
-    """Without an index. Where there is one, the single file would be a second form of the same weights."""
+    """Without an index. Where there is one, the single file would be a second form of the same
+    weights."""
     return {SINGLE} if SINGLE in known and not in_parts else set(known)

@@ -1,4 +1,5 @@
-"""Files of a model, fetched by a few threads. A transfer that is cut goes on where it was, in this start or in the next."""
+"""Files of a model, fetched by a few threads. A transfer that is cut goes on where it was, in this
+start or in the next."""
 
 import contextlib
 import fcntl
@@ -35,9 +36,12 @@ class Stopped(Exception):
 
 
 class Fetch:
-    """Puts files of one commit into the cache. `run` blocks; `stop` may be set by another thread."""
+    """Puts files of one commit into the cache. `run` blocks; `stop` may be set by another
+    thread."""
 
-    def __init__(self, model: str, cached: CachedModel, commit: str, meter: Meter, stop: threading.Event) -> None:
+    def __init__(
+        self, model: str, cached: CachedModel, commit: str, meter: Meter, stop: threading.Event
+    ) -> None:
         self._model, self._cached, self._commit, self._meter = model, cached, commit, meter
         self._stop = stop
         self._failed: list[BaseException] = []
@@ -48,7 +52,10 @@ class Fetch:
         for file in sorted(files, key=lambda file: -file.size):
             self._open.put(file)
         # Daemons: a thread that waits for a silent hub must not hold a program that wants to end.
-        threads = [threading.Thread(target=self._work, name="thespis-hub", daemon=True) for _ in files[:THREADS]]
+        threads = [
+            threading.Thread(target=self._work, name="thespis-hub", daemon=True)
+            for _ in files[:THREADS]
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -97,8 +104,12 @@ class Fetch:
 
     @contextlib.contextmanager
     def _part(self, digest: str) -> Iterator[BinaryIO]:
-        """What there is of a content, opened for more. One process at a time has it; the others wait."""
-        with os.fdopen(os.open(self._cached.part_of(digest), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as part:
+        """What there is of a content, opened for more. One process at a time has it; the others
+        wait."""
+        with os.fdopen(
+            os.open(self._cached.part_of(digest), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666),
+            "r+b",
+        ) as part:
             while True:
                 try:
                     fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +139,12 @@ class Fetch:
             pause = next(pauses, None)
             if pause is None:
                 raise cut or broken(file, self._model)
-            log.warning("%s was cut after %s of %s: trying again", file.name, size(part.tell()), size(file.size))
+            log.warning(
+                "%s was cut after %s of %s: trying again",
+                file.name,
+                size(part.tell()),
+                size(file.size),
+            )
             self._pause(pause)
 
     def _transfer(self, file: HubFile, part: BinaryIO) -> None:
@@ -141,7 +157,9 @@ class Fetch:
         if begun:
             headers["Range"] = f"bytes={begun}-"
         url = hf_hub_url(self._model, file.name, revision=self._commit)
-        with get_session().stream("GET", url, headers=headers, timeout=SILENT_SECONDS, follow_redirects=True) as response:
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=SILENT_SECONDS, follow_redirects=True
+        ) as response:
             hf_raise_for_status(response)
             if begun and response.status_code != 206:  # it sends all of it again
                 _void(part)
@@ -155,9 +173,14 @@ class Fetch:
                 self._meter.add(len(piece))
 
     def _verify(self, file: HubFile, part: BinaryIO) -> None:
-        """Raises EngineError, and forgets the part, where its content is not what the hub has promised."""
+        """Raises EngineError, and forgets the part, where its content is not what the hub has
+        promised."""
         sha1 = len(file.digest) == 40
-        digest = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False) if sha1 else hashlib.sha256()
+        digest = (
+            hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+            if sha1
+            else hashlib.sha256()
+        )
         part.seek(0)
         while chunk := part.read(_CHUNK):
             self._check_stop()

@@ -1,7 +1,8 @@
-"""A GGUF file in place of a checkpoint: which one is meant, and the folder that is made around it, once.
+"""A GGUF file in place of a checkpoint: which one is meant, and the folder that is made around it,
+once.
 
-The folder holds what the file's metadata tell (configuration, tokenizer, chat template) and a link to the file. A process of
-its own makes it, since that takes transformers.
+The folder holds what the file's metadata tell (configuration, tokenizer, chat template) and a link
+to the file. A process of its own makes it, since that takes transformers.
 """
 
 import hashlib
@@ -29,7 +30,8 @@ SECONDS = 300.0
 
 
 def gguf_of(model: str) -> tuple[Path, Path | None] | None:
-    """(the file, the folder whose tokenizer is taken where it has one) of a path that somebody gives; None: it is no GGUF.
+    """(the file, the folder whose tokenizer is taken where it has one) of a path that somebody
+    gives; None: it is no GGUF.
 
     Of a folder with *.safetensors none is meant. Raises EngineError where a folder holds several.
     """
@@ -41,7 +43,9 @@ def gguf_of(model: str) -> tuple[Path, Path | None] | None:
         names = os.listdir(path) if path.is_dir() else []
     except (OSError, ValueError, RuntimeError):
         return None
-    if not any(is_gguf(name) for name in names) or any(name.endswith(".safetensors") for name in names):
+    if not any(is_gguf(name) for name in names) or any(
+        name.endswith(".safetensors") for name in names
+    ):
         return None
     return path / chosen(names, None, model), path
 
@@ -49,11 +53,14 @@ def gguf_of(model: str) -> tuple[Path, Path | None] | None:
 def check_library(name: str) -> None:
     """Raises EngineError where a file of this name could not be read for want of it."""
     if find_spec("gguf") is None:
-        raise EngineError(f"{name} is a GGUF file, for which a library is missing: pip install 'thespis[gguf]'.")
+        raise EngineError(
+            f"{name} is a GGUF file, for which a library is missing: pip install 'thespis[gguf]'."
+        )
 
 
 def folder_around(path: Path, beside: Path | None, stop: threading.Event | None = None) -> Path:
-    """The checkpoint folder of a GGUF file, made where it is not there yet. Blocks for some seconds then.
+    """The checkpoint folder of a GGUF file, made where it is not there yet. Blocks for some seconds
+    then.
 
     Raises EngineError for a file that is not read, and Stopped.
     """
@@ -70,7 +77,8 @@ def folder_around(path: Path, beside: Path | None, stop: threading.Event | None 
     except OSError as error:
         if not folder.is_dir():  # another start was faster
             raise EngineError(
-                f"The folder for {path.name} cannot be made in {str(folder.parent)!r} ({error.strerror}): set XDG_CACHE_HOME."
+                f"The folder for {path.name} cannot be made in {str(folder.parent)!r} "
+                f"({error.strerror}): set XDG_CACHE_HOME."
             ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -78,8 +86,11 @@ def folder_around(path: Path, beside: Path | None, stop: threading.Event | None 
 
 
 def _key(path: Path, beside: Path | None) -> str:
-    """By where the file lies, what its header says, the tokenizer beside it, and who makes the folder of it."""
-    digest = hashlib.sha256(f"{path.resolve()}\0{version()}\0{version_of('transformers')}\0".encode())
+    """By where the file lies, what its header says, the tokenizer beside it, and who makes the
+    folder of it."""
+    digest = hashlib.sha256(
+        f"{path.resolve()}\0{version()}\0{version_of('transformers')}\0".encode()
+    )
     with path.open("rb") as file:
         digest.update(file.read(read_gguf(path).header))
     if beside is not None:
@@ -89,7 +100,11 @@ def _key(path: Path, beside: Path | None) -> str:
 
 
 def _run(path: Path, folder: Path, beside: Path | None, stop: threading.Event | None) -> None:
-    given = [str(path.resolve()), str(folder), *([str(beside.resolve())] if beside is not None else [])]
+    given = [
+        str(path.resolve()),
+        str(folder),
+        *([str(beside.resolve())] if beside is not None else []),
+    ]
     command = [sys.executable, "-P", "-m", "thespis.gpu_runtime.gguf", *given]
     kept = {name: value for name, value in os.environ.items() if name not in KEYS}
     with subprocess.Popen(
@@ -102,7 +117,9 @@ def _run(path: Path, folder: Path, beside: Path | None, stop: threading.Event | 
     if process.returncode == 2 and said:
         raise EngineError(said.decode("utf-8", "replace").strip())
     if process.returncode:
-        raise EngineError(f"What {path.name} is cannot be found out (exit code {process.returncode}).")
+        raise EngineError(
+            f"What {path.name} is cannot be found out (exit code {process.returncode})."
+        )
 
 
 def _wait(process: "subprocess.Popen[bytes]", stop: threading.Event) -> tuple[bytes, bytes]:

@@ -14,29 +14,38 @@ _ENDING = ".gguf"
 
 
 def chosen(names: Collection[str], choice: str | None, model: str) -> str:
-    """The file that `choice` names, whole or by its last word (`Q8_0`), whatever its case; None: `PREFERRED`, or the only one.
+    """The file that `choice` names, whole or by its last word (`Q8_0`), whatever its case; None:
+    `PREFERRED`, or the only one.
 
     Raises EngineError that names what there is.
     """
     files = sorted(name for name in names if is_gguf(name))
     if choice is None:
-        fitting = files if len(files) == 1 else [name for name in files if _is_called(name, PREFERRED)]
+        fitting = (
+            files if len(files) == 1 else [name for name in files if _is_called(name, PREFERRED)]
+        )
     else:
         fitting = [name for name in files if _is_called(name, choice)]
     if len(fitting) == 1:
         return fitting[0]
-    there = ", ".join(files[:SHOWN]) + (f" and {len(files) - SHOWN} more" if len(files) > SHOWN else "")
+    there = ", ".join(files[:SHOWN]) + (
+        f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    )
     if not files:
         parts = any(_PART.search(name) for name in names)
         raise EngineError(
-            f"{model!r} holds no GGUF file of a text model in one piece{' (only parts of some)' if parts else ''}."
+            f"{model!r} holds no GGUF file of a text model in one "
+            f"piece{' (only parts of some)' if parts else ''}."
         )
     asked = f"no GGUF file {choice!r}" if choice is not None else "several GGUF files"
-    raise EngineError(f"{model!r} holds {asked}: choose one of {there}, whole or by its last word ({model}:Q8_0).")
+    raise EngineError(
+        f"{model!r} holds {asked}: choose one of {there}, whole or by its last word ({model}:Q8_0)."
+    )
 
 
 def is_gguf(name: str) -> bool:
-    """A text model in one piece: no tower (mmproj), part of several, or what quantising leaves (imatrix)."""
+    """A text model in one piece: no tower (mmproj), part of several, or what quantising leaves
+    (imatrix)."""
     lower = name.lower()
     return (
         "/" not in lower

@@ -1,4 +1,5 @@
-"""What a hub says of a model: its commit and its files. All that it says is checked here, before it is used."""
+"""What a hub says of a model: its commit and its files. All that it says is checked here, before it
+is used."""
 
 import re
 from typing import TYPE_CHECKING
@@ -17,21 +18,37 @@ _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def ask(wanted: HubId) -> Listing:
-    """One request. Raises what huggingface_hub and its HTTP client raise; EngineError for an answer that is none."""
+    """One request. Raises what huggingface_hub and its HTTP client raise; EngineError for an answer
+    that is none."""
     from huggingface_hub import HfApi, constants
 
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # it asks the hub for a list of programs, which would be a second request
+    constants.HF_HUB_DISABLE_TELEMETRY = (
+        True  # it asks the hub for a list of programs, which would be a second request
+    )
     api = HfApi(library_name="thespis", library_version=version())
     try:
-        info = api.model_info(wanted.name, revision=wanted.revision, files_metadata=True, timeout=ANSWER_SECONDS)
-    except (AttributeError, LookupError, TypeError) as error:  # what the library takes out of an answer is not in it
-        text = f"{endpoint()} does not answer as a hub of models does: see to the network, or to HF_ENDPOINT."
+        info = api.model_info(
+            wanted.name, revision=wanted.revision, files_metadata=True, timeout=ANSWER_SECONDS
+        )
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+    ) as error:  # what the library takes out of an answer is not in it
+        text = (
+            f"{endpoint()} does not answer as a hub of models does: see to the network, or to "
+            f"HF_ENDPOINT."
+        )
         raise EngineError(text) from error
     commit = info.sha
     if commit is None or not is_commit(commit):
-        raise EngineError(f"{endpoint()} names no commit of {wanted.name!r}: is HF_ENDPOINT a hub of models?")
+        raise EngineError(
+            f"{endpoint()} names no commit of {wanted.name!r}: is HF_ENDPOINT a hub of models?"
+        )
     siblings = info.siblings or []
-    files = tuple(_file(wanted.name, commit, found) for found in siblings if may_be_read(found.rfilename))
+    files = tuple(
+        _file(wanted.name, commit, found) for found in siblings if may_be_read(found.rfilename)
+    )
     return Listing(commit, frozenset(found.rfilename for found in siblings), files)
 
 
@@ -43,12 +60,15 @@ def endpoint() -> str:
 
 
 def _file(model: str, commit: str, found: "RepoSibling") -> HubFile:
-    size, digest = (found.size, found.blob_id) if found.lfs is None else (found.lfs.size, found.lfs.sha256)
+    size, digest = (
+        (found.size, found.blob_id) if found.lfs is None else (found.lfs.size, found.lfs.sha256)
+    )
     if size is None or digest is None:  # a mirror that lists names alone
         size, digest = _ask_about(model, commit, found.rfilename)
     if not isinstance(size, int) or size < 0 or not _DIGEST.fullmatch(digest or ""):
         raise EngineError(
-            f"{endpoint()} names no size and digest of {found.rfilename!r} in {model!r}: set another HF_ENDPOINT."
+            f"{endpoint()} names no size and digest of {found.rfilename!r} in {model!r}: set "
+            f"another HF_ENDPOINT."
         )
     return HubFile(found.rfilename, size, digest or "")
 

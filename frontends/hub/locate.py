@@ -26,9 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def located(config: EngineConfig, stop: threading.Event | None = None) -> EngineConfig:
-    """The same configuration with a folder in place of a model's id or a GGUF file; fetches what is not in the cache. Blocks.
+    """The same configuration with a folder in place of a model's id or a GGUF file; fetches what is
+    not in the cache. Blocks.
 
-    `stop`, set by another thread, ends it with Stopped. Raises EngineError that says what was wrong and what to do.
+    `stop`, set by another thread, ends it with Stopped. Raises EngineError that says what was wrong
+    and what to do.
     """
     wanted = hub_id(config.model)
     if wanted is None:
@@ -44,12 +46,16 @@ def located(config: EngineConfig, stop: threading.Event | None = None) -> Engine
 
 
 def _at(config: EngineConfig, folder: Path) -> EngineConfig:
-    return msgspec.structs.replace(config, model=str(folder), revision=None, served_model_name=config.name)
+    return msgspec.structs.replace(
+        config, model=str(folder), revision=None, served_model_name=config.name
+    )
 
 
-def fetched(wanted: HubId, download_dir: str | None = None, stop: threading.Event | None = None) -> Path:
-    """The model's folder in the cache, with those that it takes parts from. One request each where all is there, and none for a
-    full commit. Otherwise as `located`."""
+def fetched(
+    wanted: HubId, download_dir: str | None = None, stop: threading.Event | None = None
+) -> Path:
+    """The model's folder in the cache, with those that it takes parts from. One request each where
+    all is there, and none for a full commit. Otherwise as `located`."""
     folder = _alone(wanted, download_dir, stop)
     _fetch_companions(folder, str(cache_folder(download_dir)), stop)
     return folder
@@ -65,23 +71,30 @@ def _alone(wanted: HubId, download_dir: str | None, stop: threading.Event | None
 
 
 def _fetch_companions(folder: Path, download_dir: str | None, stop: threading.Event | None) -> None:
-    """The models of a hub that `folder` takes parts from; what these name themselves is of no use here. Where they lie is
-    `gpu_runtime/weights/companions.py`'s business."""
+    """The models of a hub that `folder` takes parts from; what these name themselves is of no use
+    here. Where they lie is `gpu_runtime/weights/companions.py`'s business."""
     try:
         config = read_object(folder, "config.json")
     except (EngineError, ValueError):  # the engine will say what it is
         return
     for named in named_companions(config, str(folder)).values():
         wanted = read_id(named)
-        here = not is_snapshot(folder) and any(os.path.isdir(place) for place in (folder / named, named))
+        here = not is_snapshot(folder) and any(
+            os.path.isdir(place) for place in (folder / named, named)
+        )
         if wanted is None or here:
             continue
         if wanted.revision is not None and not is_revision(wanted.revision):
-            raise EngineError(f"The config.json of {str(folder)!r} names {named!r}, which is no revision of a model.")
+            raise EngineError(
+                f"The config.json of {str(folder)!r} names {named!r}, which is no revision of a "
+                f"model."
+            )
         _alone(wanted, download_dir, stop)
 
 
-def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop: threading.Event) -> Path:
+def _as_on_the_hub(
+    wanted: HubId, cached: CachedModel, known: Path | None, stop: threading.Event
+) -> Path:
     """The state that the hub names; `known`, where it names none."""
     from huggingface_hub.errors import RevisionNotFoundError
 
@@ -93,7 +106,12 @@ def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop:
         text = sentence(error, wanted, cached.root)
         if known is None or isinstance(error, RevisionNotFoundError):
             raise EngineError(text) from None
-        log.warning("%s is taken from the cache as it was at commit %s. %s", shown(wanted), known.name[:12], text)
+        log.warning(
+            "%s is taken from the cache as it was at commit %s. %s",
+            shown(wanted),
+            known.name[:12],
+            text,
+        )
         return known
     try:
         _complete(wanted, cached, listing, stop)
@@ -106,7 +124,8 @@ def _as_on_the_hub(wanted: HubId, cached: CachedModel, known: Path | None, stop:
 
 
 def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: threading.Event) -> None:
-    """Fetch what the cache lacks of a commit: first the small files, so that whole weights have everything beside them."""
+    """Fetch what the cache lacks of a commit: first the small files, so that whole weights have
+    everything beside them."""
     snapshot = cached.snapshot(listing.commit)
     gguf = gguf_file(wanted, listing.names)
     if gguf is not None:
@@ -116,11 +135,17 @@ def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: thread
     if not small and not large:
         return
     _check_room(wanted, cached, [*small, *large])
-    with Meter(f"{wanted.name} ({listing.commit[:12]})", str(cached.root), cached.without_blobs([*small, *large])) as meter:
+    with Meter(
+        f"{wanted.name} ({listing.commit[:12]})",
+        str(cached.root),
+        cached.without_blobs([*small, *large]),
+    ) as meter:
         fetch = Fetch(wanted.name, cached, listing.commit, meter, stop)
         fetch.run(small)
         if gguf is None:
-            inspect_small_files(snapshot)  # what no engine would start from is not worth its weights
+            inspect_small_files(
+                snapshot
+            )  # what no engine would start from is not worth its weights
         large = _absent(snapshot, weight_files(wanted, listing, snapshot))  # the index is there now
         meter.expect(cached.without_blobs(large))
         fetch.run(large)

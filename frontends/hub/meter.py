@@ -23,7 +23,13 @@ class Meter:
         self._plain = not sys.stderr.isatty() or are_progress_bars_disabled()
         self._lock = threading.Lock()
         self._bar = tqdm(
-            total=self._total, desc=what, unit="B", unit_scale=True, dynamic_ncols=True, disable=self._plain, file=sys.stderr
+            total=self._total,
+            desc=what,
+            unit="B",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=self._plain,
+            file=sys.stderr,
         )
         self._count = 0
         self._begun = time.monotonic()
@@ -45,10 +51,18 @@ class Meter:
             _say(f"fetching {self._what}: {files}, {size(self._total)}, into {self._where}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._bar.close()
         if self._plain and kind is None:
-            _say(f"fetched {self._what}: {size(self._total)} in {time.monotonic() - self._begun:.0f} s")
+            _say(
+                f"fetched {self._what}: {size(self._total)} in "
+                f"{time.monotonic() - self._begun:.0f} s"
+            )
 
 
 def _say(text: str) -> None:

@@ -28,33 +28,48 @@ def sentence(error: BaseException, wanted: HubId, root: Path) -> str:
             return _gated(wanted.name)
         case errors.RevisionNotFoundError():
             return (
-                f"{wanted.name!r} has no revision {wanted.revision!r} at {endpoint()}: give a branch, a tag or a commit of it."
+                f"{wanted.name!r} has no revision {wanted.revision!r} at {endpoint()}: give a "
+                f"branch, a tag or a commit of it."
             )
         case errors.RepositoryNotFoundError():
             return _unknown(wanted.name)
         case errors.OfflineModeIsEnabled():
             return (
-                f"{shown(wanted)} is not in the cache {str(root)!r}, and HF_HUB_OFFLINE forbids to fetch it: unset that, "
+                f"{shown(wanted)} is not in the cache {str(root)!r}, and HF_HUB_OFFLINE forbids "
+                f"to fetch it: unset that, "
                 "or copy the model's folder here and give it."
             )
         case errors.HfHubHTTPError() if error.response.status_code == 401 and not _has_token():
-            return _unknown(wanted.name)  # hubs do not tell a stranger whether there is such a model
+            return _unknown(
+                wanted.name
+            )  # hubs do not tell a stranger whether there is such a model
         case errors.HfHubHTTPError():
             return _status(error.response.status_code, wanted)
         case OSError(errno=number) if number in _FULL:
-            return f"No room for {wanted.name!r} in {str(root)!r} ({error.strerror}): free some, or {OTHER_CACHE}."
+            return (
+                f"No room for {wanted.name!r} in {str(root)!r} ({error.strerror}): free some, or "
+                f"{OTHER_CACHE}."
+            )
         case OSError(errno=number) if number in _FORBIDDEN:
-            return f"The cache {str(root)!r} cannot be written to ({error.strerror}): {OTHER_CACHE}."
+            return (
+                f"The cache {str(root)!r} cannot be written to ({error.strerror}): {OTHER_CACHE}."
+            )
         case OSError(errno=number) if number is not None and error.filename is not None:
-            return f"{str(error.filename)!r} cannot be used ({error.strerror}): mend it, or {OTHER_CACHE}."
+            return (
+                f"{str(error.filename)!r} cannot be used ({error.strerror}): mend it, or "
+                f"{OTHER_CACHE}."
+            )
     return (
-        f"{endpoint()} cannot be reached for {shown(wanted)} ({type(error).__name__}): see to the network, or to HF_ENDPOINT; "
+        f"{endpoint()} cannot be reached for {shown(wanted)} ({type(error).__name__}): see to "
+        f"the network, or to HF_ENDPOINT; "
         "what has come is kept, and the next start goes on from there."
     )
 
 
 def shown(wanted: HubId) -> str:
-    return repr(wanted.name) if wanted.revision is None else f"{wanted.name!r} at {wanted.revision!r}"
+    return (
+        repr(wanted.name) if wanted.revision is None else f"{wanted.name!r} at {wanted.revision!r}"
+    )
 
 
 def size(count: int) -> str:
@@ -66,7 +81,10 @@ def size(count: int) -> str:
 
 
 def broken(file: HubFile, model: str) -> EngineError:
-    return EngineError(f"{file.name} of {model!r} did not come as the hub describes it (size and digest): try again.")
+    return EngineError(
+        f"{file.name} of {model!r} did not come as the hub describes it (size and digest): try "
+        f"again."
+    )
 
 
 def no_room(needed: int, free: int, wanted: HubId, root: Path) -> EngineError:
@@ -83,14 +101,21 @@ def _has_token() -> bool:
 def _gated(name: str) -> str:
     page = f"{endpoint()}/{name}"
     if _has_token():
-        return f"{name!r} is gated, and the token in use may not read it: ask for access at {page} with the token's account."
-    return f"{name!r} is gated: ask for access at {page}, then set HF_TOKEN to a token of that account (or run hf auth login)."
+        return (
+            f"{name!r} is gated, and the token in use may not read it: ask for access at {page} "
+            f"with the token's account."
+        )
+    return (
+        f"{name!r} is gated: ask for access at {page}, then set HF_TOKEN to a token of that "
+        f"account (or run hf auth login)."
+    )
 
 
 def _unknown(name: str) -> str:
     private = "the token in use may not see it" if _has_token() else "needs a token in HF_TOKEN"
     return (
-        f"There is no folder {name!r} here and no model {name!r} at {endpoint()}, or it is private and {private}: "
+        f"There is no folder {name!r} here and no model {name!r} at {endpoint()}, or it is "
+        f"private and {private}: "
         "check how it is written."
     )
 
@@ -98,7 +123,10 @@ def _unknown(name: str) -> str:
 def _status(status: int, wanted: HubId) -> str:
     asked = f"{endpoint()} refuses {shown(wanted)} (status {status})"
     if status in (401, 403):
-        return f"{asked}: the token in HF_TOKEN, or the one that hf auth login has kept, is not accepted for it; renew it."
+        return (
+            f"{asked}: the token in HF_TOKEN, or the one that hf auth login has kept, is not "
+            f"accepted for it; renew it."
+        )
     if status == 429:
         return f"{asked}: too many requests; wait some minutes, or set HF_TOKEN."
     if status >= 500:

@@ -1,1 +1,2 @@
-"""What callers give, read and checked: prompts, messages, media, embeddings. It becomes a submission."""
+"""What callers give, read and checked: prompts, messages, media, embeddings. It becomes a
+submission."""

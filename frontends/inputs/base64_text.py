@@ -1,8 +1,10 @@
-"""The forgiving base64 decode of WHATWG's Infra standard: white space anywhere, padding or none. Pure.
+"""The forgiving base64 decode of WHATWG's Infra standard: white space anywhere, padding or none.
+Pure.
 
-It works in slices, each of which holds the interpreter for less than a millisecond, however long the text is; what is wrong
-is said with its place. A body of a `data:` URL is percent-encoded besides. Nearly all texts are plain, digits from the first
-to the last: msgspec's decoder takes those four times as fast, and is asked first.
+It works in slices, each of which holds the interpreter for less than a millisecond, however long
+the text is; what is wrong is said with its place. A body of a `data:` URL is percent-encoded
+besides. Nearly all texts are plain, digits from the first to the last: msgspec's decoder takes
+those four times as fast, and is asked first.
 """
 
 import binascii
@@ -36,11 +38,18 @@ class SizeError(ValueError):
 
 
 def decode_into(
-    out: BytesIO, text: str | bytes, most: int, start: int = 0, end: int | None = None, escaped: bool = False
+    out: BytesIO,
+    text: str | bytes,
+    most: int,
+    start: int = 0,
+    end: int | None = None,
+    escaped: bool = False,
 ) -> None:
-    """Append what text[start:end] stands for. `most`: bytes that `out` may hold; looked at before each slice is decoded.
+    """Append what text[start:end] stands for. `most`: bytes that `out` may hold; looked at before
+    each slice is decoded.
 
-    Raises Base64Error, SizeError. Places count from `start`, of an escaped text after its escapes have been undone.
+    Raises Base64Error, SizeError. Places count from `start`, of an escaped text after its escapes
+    have been undone.
     """
     end = len(text) if end is None else end
     at = _decode_plain(out, text, most, start, end)
@@ -69,13 +78,18 @@ def decode_into(
 
 
 def _decode_plain(out: BytesIO, text: str | bytes, most: int, start: int, end: int) -> int:
-    """Append what text[start:end] stands for up to its last group of four, or to a slice with something else than digits; how
-    many characters that is."""
+    """Append what text[start:end] stands for up to its last group of four, or to a slice with
+    something else than digits; how many characters that is."""
     last, first = end - 4, start
     while isinstance(text, str) and first < last:
         piece = text[first : min(first + SLICE, last)]
         piece = piece[: len(piece) & ~3]
-        if not piece or not piece.isascii() or "=" in piece or out.tell() + len(piece) // 4 * 3 > most:
+        if (
+            not piece
+            or not piece.isascii()
+            or "=" in piece
+            or out.tell() + len(piece) // 4 * 3 > most
+        ):
             break
         try:
             out.write(msgspec.convert(piece, bytes))
@@ -86,7 +100,8 @@ def _decode_plain(out: BytesIO, text: str | bytes, most: int, start: int, end: i
 
 
 def _pieces(text: str | bytes, start: int, end: int, escaped: bool, at: int) -> Iterator[bytes]:
-    """The slices as bytes; `at`: the place of the first. Raises Base64Error for a character beyond ASCII."""
+    """The slices as bytes; `at`: the place of the first. Raises Base64Error for a character beyond
+    ASCII."""
     rest = b""
     step = ESCAPED_SLICE if escaped else SLICE
     for first in range(start, end, step):

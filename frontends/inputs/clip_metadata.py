@@ -19,7 +19,11 @@ def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
             continue
         match name:
             case "fps" | "duration":
-                fine = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6
+                fine = (
+                    isinstance(value, int | float)
+                    and not isinstance(value, bool)
+                    and 0 < value < 1e6
+                )
                 facts[name], wanted = value, "a positive number"
             case "total_num_frames":
                 fine = _whole(value) and value > 0
@@ -29,11 +33,18 @@ def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
                 facts[name], wanted = value, "true or false"
             case _:
                 value = value.tolist() if hasattr(value, "tolist") else value
-                fine = isinstance(value, Sequence) and not isinstance(value, str) and all(map(_whole, value))
+                fine = (
+                    isinstance(value, Sequence)
+                    and not isinstance(value, str)
+                    and all(map(_whole, value))
+                )
                 facts[name], wanted = tuple(value) if fine else (), "a list of whole numbers"
         if not fine:
             raise refuse("invalid_request", f"{name} must be {wanted}.", part=where)
-    return {name: float(value) if name in ("fps", "duration") else value for name, value in facts.items()}
+    return {
+        name: float(value) if name in ("fps", "duration") else value
+        for name, value in facts.items()
+    }
 
 
 def _whole(value: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Conversations in the OpenAI form, as the Python faces take them: plain dicts, read by the same code as the server's.
+"""Conversations in the OpenAI form, as the Python faces take them: plain dicts, read by the same
+code as the server's.
 
-In addition to the parts of the API, a Python caller may give objects: `image_pil`; `image`, `video` and `audio` with what
-`multi_modal_data` takes; and embeddings as arrays or tensors.
+In addition to the parts of the API, a Python caller may give objects: `image_pil`; `image`, `video`
+and `audio` with what `multi_modal_data` takes; and embeddings as arrays or tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,8 @@ Conversation = Sequence[Mapping[str, Any]]
 """Messages."""
 VectorInput = PromptInput | Conversation
 OPTIONS = (
-    "chat_template", "add_generation_prompt", "continue_final_message", "chat_template_kwargs", "mm_processor_kwargs",
+    "chat_template", "add_generation_prompt", "continue_final_message", "chat_template_kwargs",
+    "mm_processor_kwargs",
     "media_io_kwargs", "add_special_tokens",
 )  # fmt: skip
 """Of `embed` and `encode`, by name."""
@@ -37,7 +39,12 @@ _RULES = Rules(embeds=True, raw=read_raw)
 
 def is_conversation(given: object) -> "TypeIs[Conversation]":
     """One conversation, rather than a list of several, or a prompt."""
-    return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and isinstance(given[0], Mapping)
+    return (
+        isinstance(given, Sequence)
+        and not isinstance(given, str)
+        and bool(given)
+        and isinstance(given[0], Mapping)
+    )
 
 
 def is_messages(given: object) -> "TypeIs[Conversation]":
@@ -46,14 +53,19 @@ def is_messages(given: object) -> "TypeIs[Conversation]":
 
 
 def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submission:
-    """One prompt or conversation of which vectors are wanted. `options` of conversations say nothing of other prompts.
+    """One prompt or conversation of which vectors are wanted. `options` of conversations say
+    nothing of other prompts.
 
     Raises RequestError that names the part, TypeError for an option that there is none of.
     """
     if unknown := [name for name in options if name not in OPTIONS]:
-        raise TypeError(f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}.")
+        raise TypeError(
+            f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}."
+        )
     if is_messages(given):
-        generation = {"add_generation_prompt": False} if options.get("add_generation_prompt") is None else {}
+        generation = (
+            {"add_generation_prompt": False} if options.get("add_generation_prompt") is None else {}
+        )
         return read_chat(given, **{**options, **generation})
     read = read_prompt(given, options.get("mm_processor_kwargs"))
     framed = options.get("add_special_tokens")
@@ -74,14 +86,19 @@ def read_chat(
     media_io_kwargs: Mapping[str, Any] | None = None,
     add_special_tokens: bool | None = None,
 ) -> Submission:
-    """One conversation. `add_generation_prompt` defaults to the opposite of `continue_final_message`.
+    """One conversation. `add_generation_prompt` defaults to the opposite of
+    `continue_final_message`.
 
     Raises RequestError that names the part.
     """
     try:
         messages = [dict(message) for message in conversation]
     except (TypeError, ValueError):
-        raise refuse("invalid_request", "A conversation is a list of dicts with 'role' and 'content'.", "messages") from None
+        raise refuse(
+            "invalid_request",
+            "A conversation is a list of dicts with 'role' and 'content'.",
+            "messages",
+        ) from None
     chat, media = read_messages(messages, _RULES, Unread(strict=True))
     try:
         template = None if chat_template is None else operator_template(str(chat_template))
@@ -89,12 +106,18 @@ def read_chat(
         raise refuse("invalid_request", str(error), "chat_template") from None
     prompt = ChatPrompt(
         chat,
-        add_generation_prompt=not continue_final_message if add_generation_prompt is None else add_generation_prompt,
+        add_generation_prompt=not continue_final_message
+        if add_generation_prompt is None
+        else add_generation_prompt,
         continue_final_message=continue_final_message,
-        tools=tuple(read_options(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())),
+        tools=tuple(
+            read_options(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())
+        ),
         template=template,
         template_kwargs=read_options(chat_template_kwargs, "chat_template_kwargs"),
         framed=add_special_tokens,
     )
     processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
-    return Submission(prompt, tuple(media), processor, read_options(media_io_kwargs, "media_io_kwargs"))
+    return Submission(
+        prompt, tuple(media), processor, read_options(media_io_kwargs, "media_io_kwargs")
+    )

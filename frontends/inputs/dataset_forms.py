@@ -1,4 +1,5 @@
-"""Media as `datasets` and pipelines hold them: `{"array": ..., "sampling_rate": ...}` and `{"bytes": ..., "path": ...}`."""
+"""Media as `datasets` and pipelines hold them: `{"array": ..., "sampling_rate": ...}` and
+`{"bytes": ..., "path": ...}`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +17,14 @@ def is_dataset_form(modality: Modality, given: Mapping[Any, Any]) -> bool:
 
 
 def read_dataset_form(modality: Modality, given: Mapping[Any, Any], where: str) -> Any:
-    """The item itself: a file's bytes, an array, or (samples, sampling rate). Raises RequestError."""
+    """The item itself: a file's bytes, an array, or (samples, sampling rate). Raises
+    RequestError."""
     unknown = [key for key in given if key not in _KNOWN]
     if unknown:
-        text = f"Beside its data the dict has {unknown[0]!r}, which is not known; it may have {', '.join(sorted(_KNOWN))}."
+        text = (
+            f"Beside its data the dict has {unknown[0]!r}, which is not known; it may have "
+            f"{', '.join(sorted(_KNOWN))}."
+        )
         raise refuse("invalid_request", text, part=where)
     name = next((name for name in _SAMPLES if given.get(name) is not None), None)
     if name is not None:
@@ -30,15 +35,26 @@ def read_dataset_form(modality: Modality, given: Mapping[Any, Any], where: str) 
     if data is not None:
         raise refuse("invalid_request", "'bytes' must be the bytes of a file.", part=where)
     if given.get("path") is not None:
-        text = f"A dict with a path alone is not read; give the file's bytes, or a {modality}_url part with a file:// URL."
+        text = (
+            f"A dict with a path alone is not read; give the file's bytes, or a {modality}_url "
+            f"part with a file:// URL."
+        )
         raise refuse("invalid_request", text, part=where)
-    raise refuse("invalid_request", "The dict holds no data: give 'array' with 'sampling_rate', or 'bytes'.", part=where)
+    raise refuse(
+        "invalid_request",
+        "The dict holds no data: give 'array' with 'sampling_rate', or 'bytes'.",
+        part=where,
+    )
 
 
 def _samples(modality: Modality, given: Mapping[Any, Any], name: str, where: str) -> Any:
     if modality != "audio":
         if given.get("sampling_rate") is not None:
-            raise refuse("invalid_request", f"'sampling_rate' belongs to a sound, not to this {modality}.", part=where)
+            raise refuse(
+                "invalid_request",
+                f"'sampling_rate' belongs to a sound, not to this {modality}.",
+                part=where,
+            )
         return given[name]
     if given.get("sampling_rate") is None:
         raise refuse("invalid_request", f"'sampling_rate' is missing beside '{name}'.", part=where)

@@ -1,6 +1,8 @@
-"""Ready-made embeddings as callers of every face give them; and `encode_embeds`, which encodes them for HTTP.
+"""Ready-made embeddings as callers of every face give them; and `encode_embeds`, which encodes them
+for HTTP.
 
-Whether they fit the model is checked in a decode worker, where a bad file can do no harm, before anything else reads them.
+Whether they fit the model is checked in a decode worker, where a bad file can do no harm, before
+anything else reads them.
 """
 
 import base64
@@ -24,16 +26,20 @@ MOST_CHANNELS = 8
 
 
 def encode_embeds(embeds: Any, grid: Any = None) -> str:
-    """For `prompt_embeds`, and for an `image_embeds`, `video_embeds` or `audio_embeds` part: base64 of a safetensors file.
+    """For `prompt_embeds`, and for an `image_embeds`, `video_embeds` or `audio_embeds` part: base64
+    of a safetensors file.
 
-    `embeds`: array or tensor [rows, hidden], floating point. `grid`: (t, h, w) in patches, for models that need it.
+    `embeds`: array or tensor [rows, hidden], floating point. `grid`: (t, h, w) in patches, for
+    models that need it.
     """
     from safetensors.numpy import save
 
     array = to_numpy(embeds)
     tensors: dict[str, Array] = {"embeds": np.ascontiguousarray(array)}
     if grid is not None:
-        tensors["grid_thw"] = np.asarray(to_numpy(grid) if is_array(grid) else grid, np.int64).reshape(-1)
+        tensors["grid_thw"] = np.asarray(
+            to_numpy(grid) if is_array(grid) else grid, np.int64
+        ).reshape(-1)
     return base64.b64encode(save(tensors)).decode()
 
 
@@ -43,7 +49,8 @@ def is_array(value: Any) -> bool:
 
 
 def to_numpy(value: Any) -> Array:
-    """From an array, or a tensor on any device; floats of a type that numpy does not have become float32."""
+    """From an array, or a tensor on any device; floats of a type that numpy does not have become
+    float32."""
     if isinstance(value, np.ndarray):
         return value
     tensor = value.detach().cpu()
@@ -51,7 +58,8 @@ def to_numpy(value: Any) -> Array:
 
 
 def looks_like_embeds(modality: Modality, value: Any) -> bool:
-    """Whether a bare array cannot be a picture, clip or sound: floats with values or a shape that none of them has."""
+    """Whether a bare array cannot be a picture, clip or sound: floats with values or a shape that
+    none of them has."""
     if not is_array(value) or value.ndim not in (2, 3):
         return False
     if modality == "audio" and value.ndim == 2 and min(value.shape) <= MOST_CHANNELS:
@@ -63,7 +71,8 @@ def looks_like_embeds(modality: Modality, value: Any) -> bool:
 
 
 def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A dict for each item, from `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid `(N, 3)`. RequestError."""
+    """A dict for each item, from `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid
+    `(N, 3)`. RequestError."""
     name, where = f"{modality}_embeds", f"multi_modal_data['{modality}']"
     value = given.get(name)
     if isinstance(value, str):
@@ -76,10 +85,22 @@ def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str,
     elif is_array(value):
         items = _split_array(to_numpy(value), grids, name, where)
     else:
-        raise refuse("invalid_request", f"A dict of embeddings needs '{name}', an array or tensor.", part=where)
+        raise refuse(
+            "invalid_request",
+            f"A dict of embeddings needs '{name}', an array or tensor.",
+            part=where,
+        )
     if grids is not None and len(grids) != len(items):
-        raise refuse("invalid_request", f"There are {len(items)} items in {name}, but {len(grids)} grids.", part=where)
-    rest = [{f"{modality}_grid_thw": grid} for grid in grids] if grids is not None else [{}] * len(items)
+        raise refuse(
+            "invalid_request",
+            f"There are {len(items)} items in {name}, but {len(grids)} grids.",
+            part=where,
+        )
+    rest = (
+        [{f"{modality}_grid_thw": grid} for grid in grids]
+        if grids is not None
+        else [{}] * len(items)
+    )
     return [{name: item, **more} for item, more in zip(items, rest, strict=True)]
 
 
@@ -89,20 +110,32 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
     if array.ndim != 2 or grids is None or len(grids) < 2:
         return [array]
     cells = [math.prod(grid) for grid in grids]
-    rows = [len(array) * count / max(1, sum(cells)) for count in cells]  # a patch has equally many rows in all items
+    rows = [
+        len(array) * count / max(1, sum(cells)) for count in cells
+    ]  # a patch has equally many rows in all items
     if min(cells) < 1 or any(row != int(row) for row in rows):
-        text = f"The {len(array)} rows of {name} cannot be divided over grids of {', '.join(map(str, cells))} patches."
+        text = (
+            f"The {len(array)} rows of {name} cannot be divided over grids of "
+            f"{', '.join(map(str, cells))} patches."
+        )
         raise refuse("invalid_request", text, part=where)
     return np.split(array, np.cumsum([int(row) for row in rows])[:-1])
 
 
 def embeds_keys(modality: Modality) -> tuple[str, ...]:
     """Of a dict of ready-made embeddings."""
-    return (f"{modality}_embeds",) if modality in ("audio", "prompt") else (f"{modality}_embeds", f"{modality}_grid_thw")
+    return (
+        (f"{modality}_embeds",)
+        if modality in ("audio", "prompt")
+        else (f"{modality}_embeds", f"{modality}_grid_thw")
+    )
 
 
-def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict: bool = False) -> Raw:
-    """One item: `{"image_embeds": ...}`, an array, a tensor or base64 of a file, with its grid if the model needs one."""
+def read_embeds(
+    modality: Modality, entry: Mapping[str, Any], where: str, strict: bool = False
+) -> Raw:
+    """One item: `{"image_embeds": ...}`, an array, a tensor or base64 of a file, with its grid if
+    the model needs one."""
     name = f"{modality}_embeds"
     value, grid = entry.get(name), entry.get(f"{modality}_grid_thw")
     if strict and name in entry:
@@ -110,14 +143,25 @@ def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict
     if isinstance(value, str):
         return _packed(value, grid, modality, where)
     if not is_array(value):
-        raise refuse("invalid_request", f"A dict of embeddings needs '{name}', an array or tensor.", part=where)
+        raise refuse(
+            "invalid_request",
+            f"A dict of embeddings needs '{name}', an array or tensor.",
+            part=where,
+        )
     array = to_numpy(value)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
-    if array.dtype.name not in ("float16", "float32"):  # other floats are converted, the rest is refused below
+    if array.dtype.name not in (
+        "float16",
+        "float32",
+    ):  # other floats are converted, the rest is refused below
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
     if array.dtype.name not in ("float16", "float32"):
-        raise refuse("invalid_request", f"Embeddings must be floating point, got {array.dtype.name}.", part=where)
+        raise refuse(
+            "invalid_request",
+            f"Embeddings must be floating point, got {array.dtype.name}.",
+            part=where,
+        )
     thw = _grid(grid, modality, where)
     whole = np.ascontiguousarray(array)
     data: Any = whole.data.cast("B") if whole.size else b""
@@ -125,7 +169,8 @@ def read_embeds(modality: Modality, entry: Mapping[str, Any], where: str, strict
 
 
 def read_prompt_embeds(value: Any, where: str) -> Pending:
-    """The one item of a prompt of embeddings: an array, a tensor, or base64 of a file of one. Raises RequestError."""
+    """The one item of a prompt of embeddings: an array, a tensor, or base64 of a file of one.
+    Raises RequestError."""
     return Pending("prompt", read_embeds("prompt", {"prompt_embeds": value}, where), where)
 
 
@@ -140,7 +185,11 @@ def _packed(text: str, grid: Any, modality: Modality, where: str) -> Raw:
 def _grid(grid: Any, modality: Modality, where: str) -> Grid | None:
     grids = _grids(grid, modality, where)
     if grids is not None and len(grids) != 1:
-        raise refuse("invalid_request", f"{modality}_grid_thw has one row (t, h, w) per item, got {len(grids)}.", part=where)
+        raise refuse(
+            "invalid_request",
+            f"{modality}_grid_thw has one row (t, h, w) per item, got {len(grids)}.",
+            part=where,
+        )
     return grids[0] if grids else None
 
 
@@ -152,10 +201,19 @@ def _grids(grid: Any, modality: Modality, where: str) -> list[Grid] | None:
         array = np.asarray(to_numpy(grid) if is_array(grid) else grid)
     except ValueError:
         raise _no_grid(modality, where) from None
-    if array.ndim not in (1, 2) or array.shape[-1] != 3 or array.dtype.kind not in "iu" or array.size > MOST_GRID_NUMBERS:
+    if (
+        array.ndim not in (1, 2)
+        or array.shape[-1] != 3
+        or array.dtype.kind not in "iu"
+        or array.size > MOST_GRID_NUMBERS
+    ):
         raise _no_grid(modality, where)
     return [(int(t), int(h), int(w)) for t, h, w in array.reshape(-1, 3)]
 
 
 def _no_grid(modality: Modality, where: str) -> RequestError:
-    return refuse("invalid_request", f"{modality}_grid_thw must be whole numbers (t, h, w), one row per item.", part=where)
+    return refuse(
+        "invalid_request",
+        f"{modality}_grid_thw must be whole numbers (t, h, w), one row per item.",
+        part=where,
+    )

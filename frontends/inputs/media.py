@@ -1,7 +1,8 @@
-"""Media as callers send them: data: URLs are decoded here, http(s): and file: URLs go to the fetcher as they are.
+"""Media as callers send them: data: URLs are decoded here, http(s): and file: URLs go to the
+fetcher as they are.
 
-The bytes stay outside shared memory until the whole request has been read and accepted: then `place` puts them in. A refused
-request leaves nothing behind.
+The bytes stay outside shared memory until the whole request has been read and accepted: then
+`place` puts them in. A refused request leaves nothing behind.
 """
 
 import re
@@ -20,15 +21,23 @@ MAX_ITEM_BYTES = 256 << 20
 """Decoded bytes of one item; a download has the same limit."""
 SCHEMES = ("http", "https", "data", "file")
 LONGEST_SCHEME, LONGEST_HEADER = 64, 1 << 10
-"""Characters in which a URL's colon is looked for, and behind it a data URL's comma: the rest may be 300 MB."""
+"""Characters in which a URL's colon is looked for, and behind it a data URL's comma: the rest may
+be 300 MB."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
-_MAGIC = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp", "AAAA": "video/mp4"}
+_MAGIC = {
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+    "AAAA": "video/mp4",
+}
 _USUAL: dict[Modality, str] = {"image": "image/jpeg", "video": "video/mp4", "audio": "audio/wav"}
 """Media types: of the first characters of some files in base64, and what is likely otherwise."""
 
 
 class Raw(NamedTuple):
-    """Media that are no file: pixels, frames, samples, embeddings. `source` describes them once they are in shared memory."""
+    """Media that are no file: pixels, frames, samples, embeddings. `source` describes them once
+    they are in shared memory."""
 
     data: Bytes
     dtype: str
@@ -37,7 +46,8 @@ class Raw(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """One item of a request that is still being read; `content` is None if only `uuid` was given."""
+    """One item of a request that is still being read; `content` is None if only `uuid` was
+    given."""
 
     modality: Modality
     content: bytes | Raw | Url | None
@@ -59,14 +69,18 @@ class Pending(NamedTuple):
 class BlobStore(Protocol):
     """Where the bytes go: the client's media store."""
 
-    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef: ...
+    def put_bytes(
+        self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None
+    ) -> BlobRef: ...
 
     def drop_bytes(self, blob: BlobRef) -> None: ...
 
     def adopt(self, blobs: Sequence[BlobRef]) -> None: ...
 
 
-def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] | None = None) -> bytes | Raw | Url:
+def read_url(
+    url: str, modality: Modality, where: str, about: Mapping[str, Any] | None = None
+) -> bytes | Raw | Url:
     """`about`: what the caller says about a list of frames.
 
     Raises RequestError: 400 if it is not a URL of a known kind, 413 if it is too large.
@@ -80,7 +94,12 @@ def read_url(url: str, modality: Modality, where: str, about: Mapping[str, Any] 
     comma = url.find(",", colon, colon + LONGEST_HEADER)
     media_type, *options = url[colon + 1 : max(0, comma)].lower().split(";")
     if comma < 0 or "base64" not in (option.strip() for option in options):
-        raise refuse("invalid_request", "Only base64 data URLs are supported: data:<type>;base64,<data>.", where, "invalid_url")
+        raise refuse(
+            "invalid_request",
+            "Only base64 data URLs are supported: data:<type>;base64,<data>.",
+            where,
+            "invalid_url",
+        )
     if modality == "video" and media_type.strip() == "video/jpeg":
         return read_frames(url, read_facts(about or {}, where), where, comma + 1)
     content = BytesIO()
@@ -104,7 +123,8 @@ def read_frames(data: str, facts: dict[str, Any], where: str, start: int = 0) ->
 
 
 def read_base64(data: str | bytes, where: str) -> bytes:
-    """By the forgiving decode of the Fetch standard. Raises RequestError: 400 that says what is wrong, 413."""
+    """By the forgiving decode of the Fetch standard. Raises RequestError: 400 that says what is
+    wrong, 413."""
     content = BytesIO()
     _append(content, data, where, 0, None, False)
     return content.getvalue()
@@ -117,16 +137,26 @@ def read_encoded(text: str, modality: Modality, where: str) -> bytes:
         content = read_url(text, modality, where)
         if isinstance(content, bytes):
             return content
-        raise refuse("invalid_request", "A list of frames is given as video_url.", where, "invalid_url")
+        raise refuse(
+            "invalid_request", "A list of frames is given as video_url.", where, "invalid_url"
+        )
     if start.startswith(("http:", "https:", "file:")):
-        elsewhere = "" if modality == "prompt" else f"; a URL is given in a part of type {modality}_url"
+        elsewhere = (
+            "" if modality == "prompt" else f"; a URL is given in a part of type {modality}_url"
+        )
         text = f"Here the data itself is wanted, as base64{elsewhere}."
         raise refuse("invalid_request", text, where, "invalid_base64")
     return read_base64(text, where)
 
 
 def _append(
-    content: BytesIO, data: str | bytes, where: str, start: int, end: int | None, escaped: bool, what: str = "The data"
+    content: BytesIO,
+    data: str | bytes,
+    where: str,
+    start: int,
+    end: int | None,
+    escaped: bool,
+    what: str = "The data",
 ) -> None:
     """Decode data[start:end], which must not be nothing. Raises RequestError."""
     before = content.tell()
@@ -136,7 +166,9 @@ def _append(
         text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
         raise refuse("too_large", text, where, "media_too_large") from None
     except Base64Error as error:
-        raise refuse("invalid_request", f"{what} is not valid base64: {error}.", where, "invalid_base64") from None
+        raise refuse(
+            "invalid_request", f"{what} is not valid base64: {error}.", where, "invalid_base64"
+        ) from None
     if content.tell() == before:
         raise refuse("invalid_request", f"{what} is empty.", where, "empty_media")
 
@@ -146,14 +178,20 @@ def _no_url(text: str, modality: Modality) -> str:
     head = "".join(text[:64].split())
     if len(head) < 16 or not _BASE64.fullmatch(head):
         return "The URL must be an HTTP, data or file URL."
-    seen = (kind for magic, kind in _MAGIC.items() if head.startswith(magic) and kind.startswith(modality))
+    seen = (
+        kind
+        for magic, kind in _MAGIC.items()
+        if head.startswith(magic) and kind.startswith(modality)
+    )
     media_type = next(seen, _USUAL[modality])
-    return f"This is base64 without the frame of a URL: write data:{media_type};base64,<the base64>."
+    return (
+        f"This is base64 without the frame of a URL: write data:{media_type};base64,<the base64>."
+    )
 
 
 def place(pending: Sequence[Pending | MediaItem], arena: BlobStore) -> tuple[MediaItem, ...]:
-    """Put the bytes into shared memory; those that were written there by who read them need only be adopted. If an item does
-    not fit (RequestError), those before it are given back."""
+    """Put the bytes into shared memory; those that were written there by who read them need only be
+    adopted. If an item does not fit (RequestError), those before it are given back."""
     items: list[MediaItem] = []
     blobs: list[BlobRef] = []
     try:

@@ -1,4 +1,5 @@
-"""The messages of a conversation in the OpenAI form: roles, names and tool calls; parts.py reads their content. Pure."""
+"""The messages of a conversation in the OpenAI form: roles, names and tool calls; parts.py reads
+their content. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,26 +32,37 @@ def read_messages(
 ) -> tuple[tuple[ChatMessage, ...], list[Pending]]:
     """The conversation, and its media in order. Raises RequestError that names the part."""
     if not messages:
-        raise refuse("invalid_request", "There must be at least one message.", "messages", "empty_messages")
+        raise refuse(
+            "invalid_request", "There must be at least one message.", "messages", "empty_messages"
+        )
     media: list[Pending] = []
-    return tuple(_read_message(m, f"messages[{i}]", media, rules, unread) for i, m in enumerate(messages)), media
+    return tuple(
+        _read_message(m, f"messages[{i}]", media, rules, unread) for i, m in enumerate(messages)
+    ), media
 
 
-def _read_message(given: Mapping[str, Any], where: str, media: list[Pending], rules: Rules, unread: Unread) -> ChatMessage:
+def _read_message(
+    given: Mapping[str, Any], where: str, media: list[Pending], rules: Rules, unread: Unread
+) -> ChatMessage:
     try:
         message = msgspec.convert(given, GivenMessage)
     except msgspec.ValidationError as error:
         raise wrong_field(str(error), where) from None
     unread.check(given, GivenMessage.__struct_fields__, where)
     if not ROLE.fullmatch(message.role):
-        text = "A role is a word of 1 to 64 letters, digits, underscores, dots and dashes, and begins with a letter."
+        text = (
+            "A role is a word of 1 to 64 letters, digits, underscores, dots and dashes, and "
+            "begins with a letter."
+        )
         raise refuse("invalid_request", text, f"{where}.role", "invalid_role")
     content: list[Text | Slot] = []
     match message.content:
         case None if message.role == "assistant":
             pass
         case None:
-            raise refuse("invalid_request", "This field is required.", f"{where}.content", "missing_field")
+            raise refuse(
+                "invalid_request", "This field is required.", f"{where}.content", "missing_field"
+            )
         case str(text):
             content.append(Text(text))
         case parts:
@@ -63,16 +75,25 @@ def _read_message(given: Mapping[str, Any], where: str, media: list[Pending], ru
         extra["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         calls = enumerate(message.tool_calls)
-        extra["tool_calls"] = [_read_call(call, f"{where}.tool_calls[{i}]", unread) for i, call in calls]
+        extra["tool_calls"] = [
+            _read_call(call, f"{where}.tool_calls[{i}]", unread) for i, call in calls
+        ]
     # Templates know "system"; "developer" is OpenAI's newer name for the same role.
-    return ChatMessage("system" if message.role == "developer" else message.role, tuple(content), extra)
+    return ChatMessage(
+        "system" if message.role == "developer" else message.role, tuple(content), extra
+    )
 
 
 def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, Any]:
     """Callers send a call's arguments as JSON text; templates want the object."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise refuse("invalid_request", "A tool call needs a function with a name.", where, "invalid_tool_call")
+        raise refuse(
+            "invalid_request",
+            "A tool call needs a function with a name.",
+            where,
+            "invalid_tool_call",
+        )
     unread.check(call, ("id", "type", "function", "index"), where)
     unread.check(function, ("name", "arguments"), f"{where}.function")
     arguments = function.get("arguments")
@@ -81,7 +102,10 @@ def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, An
             arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
         except (msgspec.DecodeError, RecursionError):
             raise refuse(
-                "invalid_request", "The arguments are not valid JSON.", f"{where}.function.arguments", "invalid_tool_call"
+                "invalid_request",
+                "The arguments are not valid JSON.",
+                f"{where}.function.arguments",
+                "invalid_tool_call",
             ) from None
     known = {**call, "function": {**function, "arguments": arguments}}
     check_numbers(known, where)

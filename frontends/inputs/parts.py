@@ -1,4 +1,5 @@
-"""The content parts of a message in the OpenAI form: texts and media, each error naming its part. Pure."""
+"""The content parts of a message in the OpenAI form: texts and media, each error naming its part.
+Pure."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -24,8 +25,17 @@ URL_TYPES: dict[str, tuple[Modality, str]] = {
     "video_url": ("video", "video_url"),
     "audio_url": ("audio", "audio_url"),
 }
-EMBED_TYPES: dict[str, Modality] = {"image_embeds": "image", "video_embeds": "video", "audio_embeds": "audio"}
-RAW_TYPES: dict[str, Modality] = {"image_pil": "image", "image": "image", "video": "video", "audio": "audio"}
+EMBED_TYPES: dict[str, Modality] = {
+    "image_embeds": "image",
+    "video_embeds": "video",
+    "audio_embeds": "audio",
+}
+RAW_TYPES: dict[str, Modality] = {
+    "image_pil": "image",
+    "image": "image",
+    "video": "video",
+    "audio": "audio",
+}
 """From Python callers only: PIL pictures, arrays, tensors. The field has the name of the type."""
 BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
 """A part without a `type` that has one of these keys is of that type."""
@@ -50,17 +60,27 @@ class Rules(NamedTuple):
     """None: the caller is another program, whose media come as text."""
 
 
-def read_part(part: Any, where: str, media: list[Pending], rules: Rules, unread: Unread) -> Text | Slot:
-    """A text, or the place of a medium, which is appended to `media`. Raises RequestError that names the part."""
+def read_part(
+    part: Any, where: str, media: list[Pending], rules: Rules, unread: Unread
+) -> Text | Slot:
+    """A text, or the place of a medium, which is appended to `media`. Raises RequestError that
+    names the part."""
     if isinstance(part, str):
         return Text(part)
     if not isinstance(part, Mapping):
-        raise refuse("invalid_request", "A content part must be an object with a `type`.", where, "wrong_type")
+        raise refuse(
+            "invalid_request",
+            "A content part must be an object with a `type`.",
+            where,
+            "wrong_type",
+        )
     kind = part.get("type")
     if kind is None:
         kind = next((key for key in (*BARE_KEYS, *EMBED_TYPES, "image_pil") if key in part), None)
         if kind is None:
-            raise refuse("invalid_request", "The part has no `type`.", f"{where}.type", "missing_field")
+            raise refuse(
+                "invalid_request", "The part has no `type`.", f"{where}.type", "missing_field"
+            )
     if not isinstance(kind, str):
         raise refuse("invalid_request", "Expected str.", f"{where}.type", "wrong_type")
     if kind in TEXT_TYPES:
@@ -71,7 +91,9 @@ def read_part(part: Any, where: str, media: list[Pending], rules: Rules, unread:
     return Slot(len(media) - 1)
 
 
-def _read_medium(kind: str, part: Mapping[str, Any], where: str, rules: Rules, unread: Unread) -> Pending:
+def _read_medium(
+    kind: str, part: Mapping[str, Any], where: str, rules: Rules, unread: Unread
+) -> Pending:
     uuid = _read_uuid(part, where)
     if kind in URL_TYPES:
         modality, field = URL_TYPES[kind]
@@ -86,16 +108,24 @@ def _read_medium(kind: str, part: Mapping[str, Any], where: str, rules: Rules, u
         modality = EMBED_TYPES[kind]
         content = _read_embeds(kind, part, where, rules)
         inside = part.get(kind) if isinstance(part.get(kind), Mapping) else {}
-        return _pending(modality, kind, content, part, (inside, *embeds_keys(modality)), where, unread)
+        return _pending(
+            modality, kind, content, part, (inside, *embeds_keys(modality)), where, unread
+        )
     if kind in RAW_TYPES and rules.raw is not None:
         value, modality = _given(part, kind, where), RAW_TYPES[kind]
         content = None if value is None else rules.raw(modality, value, where)
         return _pending(modality, kind, content, part, ({},), where, unread)
     if kind == "image_pil":
-        text = "Parts of type image_pil are for LLM.chat in Python; here a picture comes as image_url."
+        text = (
+            "Parts of type image_pil are for LLM.chat in Python; here a picture comes as image_url."
+        )
         raise refuse("invalid_request", text, f"{where}.type", "unknown_part")
-    known = ", ".join((*TEXT_TYPES, *URL_TYPES, "input_audio", *EMBED_TYPES, *(RAW_TYPES if rules.raw else ())))
-    raise refuse("invalid_request", f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part")
+    known = ", ".join(
+        (*TEXT_TYPES, *URL_TYPES, "input_audio", *EMBED_TYPES, *(RAW_TYPES if rules.raw else ()))
+    )
+    raise refuse(
+        "invalid_request", f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part"
+    )
 
 
 def _pending(
@@ -107,18 +137,27 @@ def _pending(
     where: str,
     unread: Unread,
 ) -> Pending:
-    """The item with its own options. `inner`: the object in `field`, and what it may hold beside the options."""
+    """The item with its own options. `inner`: the object in `field`, and what it may hold beside
+    the options."""
     inside, *names = inner
     own, facts = _extras(modality, field, content)
     for given, at in ((part, where), (inside, f"{where}.{field}")):
         if given.get("detail") not in (None, "auto"):
             unread.tell(f"{at}.detail")
             _warn_of_detail()
-    unread.check(part, ("type", "uuid", field, "detail", *own, *facts, *(names if field in EMBED_TYPES else ())), where)
+    unread.check(
+        part,
+        ("type", "uuid", field, "detail", *own, *facts, *(names if field in EMBED_TYPES else ())),
+        where,
+    )
     unread.check(inside, ("detail", *names, *own, *facts), f"{where}.{field}")
     options: dict[str, Any] = {}
     for name in own:
-        value, at = (inside[name], f"{where}.{field}.{name}") if name in inside else (part.get(name), f"{where}.{name}")
+        value, at = (
+            (inside[name], f"{where}.{field}.{name}")
+            if name in inside
+            else (part.get(name), f"{where}.{name}")
+        )
         if value is not None:
             if not isinstance(value, bool | int | float) or not -(1 << 63) <= value < 1 << 63:
                 raise refuse("invalid_request", "Expected a number.", at, "wrong_type")
@@ -132,8 +171,11 @@ def _warn_of_detail() -> None:
     log.warning("`detail` has no effect: pictures are processed as the model wants them")
 
 
-def _extras(modality: Modality, field: str, content: bytes | Raw | Url | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The options that such an item may have of its own, and what may be said of it as a list of frames."""
+def _extras(
+    modality: Modality, field: str, content: bytes | Raw | Url | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The options that such an item may have of its own, and what may be said of it as a list of
+    frames."""
     if modality != "video":
         return ((), ()) if field in EMBED_TYPES else (OWN_OPTIONS[modality], ())
     if field in EMBED_TYPES:
@@ -144,13 +186,18 @@ def _extras(modality: Modality, field: str, content: bytes | Raw | Url | None) -
 
 
 def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
-    """The field's value, which may be null. Raises RequestError if both the field and a uuid are missing."""
+    """The field's value, which may be null. Raises RequestError if both the field and a uuid are
+    missing."""
     if field not in part and part.get("uuid") is None:
-        raise refuse("invalid_request", "This field is required.", f"{where}.{field}", "missing_field")
+        raise refuse(
+            "invalid_request", "This field is required.", f"{where}.{field}", "missing_field"
+        )
     return part.get(field)
 
 
-def _read_embeds(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -> "bytes | Raw | None":
+def _read_embeds(
+    kind: str, part: Mapping[str, Any], where: str, rules: Rules
+) -> "bytes | Raw | None":
     if not rules.embeds:
         raise embeds_disabled(kind, where)
     value = _given(part, kind, where)
@@ -167,7 +214,12 @@ def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
     if uuid is None:
         return None
     if not 1 <= len(_string(uuid, f"{where}.uuid")) <= MAX_UUID:
-        raise refuse("invalid_request", f"A uuid has 1 to {MAX_UUID} characters.", f"{where}.uuid", "invalid_uuid")
+        raise refuse(
+            "invalid_request",
+            f"A uuid has 1 to {MAX_UUID} characters.",
+            f"{where}.uuid",
+            "invalid_uuid",
+        )
     return str(uuid)
 
 
@@ -179,8 +231,14 @@ def _read_url_field(
         about = {**part, **value}
         value, name = value.get("url"), f"{field}.url"
         if value is None and uuid is None:
-            raise refuse("invalid_request", "This field is required.", f"{where}.{name}", "missing_field")
-    return None if value is None else read_url(_string(value, f"{where}.{name}"), modality, where, about)
+            raise refuse(
+                "invalid_request", "This field is required.", f"{where}.{name}", "missing_field"
+            )
+    return (
+        None
+        if value is None
+        else read_url(_string(value, f"{where}.{name}"), modality, where, about)
+    )
 
 
 def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> bytes | None:
@@ -188,7 +246,12 @@ def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> 
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise refuse("invalid_request", "Expected an object with `data` and `format`.", f"{where}.input_audio", "wrong_type")
+        raise refuse(
+            "invalid_request",
+            "Expected an object with `data` and `format`.",
+            f"{where}.input_audio",
+            "wrong_type",
+        )
     data = value.get("data")
     if data is None and uuid is not None:
         return None

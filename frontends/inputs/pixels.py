@@ -14,7 +14,8 @@ OVERSHOOT = 0.25
 BYTES_OVERSHOOT = 64
 """The same for floats from 0 to 255."""
 NEVER_BYTES = 8
-"""Floats that are negative and nowhere above this are normalised values, not bytes with an overshoot."""
+"""Floats that are negative and nowhere above this are normalised values, not bytes with an
+overshoot."""
 
 
 def channels_last(array: Array, where: str) -> Array:
@@ -25,12 +26,16 @@ def channels_last(array: Array, where: str) -> Array:
         return array
     if array.shape[-3] in (1, 3, 4):
         return np.moveaxis(array, -3, -1)
-    raise refuse("invalid_request", f"Pixels have 1, 3 or 4 channels, got an array of shape {list(array.shape)}.", part=where)
+    raise refuse(
+        "invalid_request",
+        f"Pixels have 1, 3 or 4 channels, got an array of shape {list(array.shape)}.",
+        part=where,
+    )
 
 
 def to_bytes(array: Array, where: str) -> Array:
-    """uint8: bytes stay, 16 bits keep their upper half as a PNG's do, floats are 0 to 1 or 0 to 255. Raises RequestError
-    for what has no range of its own and does not fit."""
+    """uint8: bytes stay, 16 bits keep their upper half as a PNG's do, floats are 0 to 1 or 0 to
+    255. Raises RequestError for what has no range of its own and does not fit."""
     match array.dtype.kind, array.dtype.itemsize:
         case "u", 1:
             return array
@@ -48,7 +53,10 @@ def to_bytes(array: Array, where: str) -> Array:
 def _of_integers(array: Array, where: str) -> Array:
     low, high = _range(array)
     if low < 0 or high > 255:
-        text = f"Pixels of type {array.dtype.name} must be 0 to 255, got {low:g} to {high:g}; give 16-bit values as uint16."
+        text = (
+            f"Pixels of type {array.dtype.name} must be 0 to 255, got {low:g} to {high:g}; give "
+            f"16-bit values as uint16."
+        )
         raise refuse("invalid_request", text, part=where)
     return array.astype(np.uint8)
 
@@ -61,7 +69,8 @@ def _of_floats(array: Array, where: str) -> Array:
     normalised = low < -OVERSHOOT and high <= NEVER_BYTES
     if not unit and (normalised or low < -BYTES_OVERSHOOT or high > 255 + BYTES_OVERSHOOT):
         text = (
-            f"Pixels as floats must be 0 to 1 or 0 to 255, got {low:g} to {high:g}; a normalised picture must be undone first."
+            f"Pixels as floats must be 0 to 1 or 0 to 255, got {low:g} to {high:g}; a normalised "
+            f"picture must be undone first."
         )
         raise refuse("invalid_request", text, part=where)
     pixels: Array = np.clip(np.rint(array * 255.0 if unit else array), 0, 255).astype(np.uint8)

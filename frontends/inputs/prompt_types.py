@@ -1,4 +1,5 @@
-"""The dicts that `generate` takes as prompts, as types: for a caller's type checker, and to write them by name."""
+"""The dicts that `generate` takes as prompts, as types: for a caller's type checker, and to write
+them by name."""
 
 from typing import Any, NotRequired, Required, TypedDict
 
@@ -19,19 +20,22 @@ class TextPrompt(_Common):
 
 
 class TokensPrompt(_Common):
-    """`TokensPrompt(prompt_token_ids=[1, 2])`: token ids, and perhaps the text that they stand for."""
+    """`TokensPrompt(prompt_token_ids=[1, 2])`: token ids, and perhaps the text that they stand
+    for."""
 
     prompt_token_ids: Required[list[int]]
     prompt: NotRequired[str]
 
 
 class EmbedsPrompt(TypedDict):
-    """`EmbedsPrompt(prompt_embeds=rows)`: what the model would look up for the tokens, [tokens, hidden], and perhaps their
-    text."""
+    """`EmbedsPrompt(prompt_embeds=rows)`: what the model would look up for the tokens, [tokens,
+    hidden], and perhaps their text."""
 
     prompt_embeds: Required[Any]
     prompt: NotRequired[str]
 
 
 EMBEDS_KEYS = frozenset(EmbedsPrompt.__annotations__)
-PROMPT_KEYS = frozenset(TextPrompt.__annotations__) | frozenset(TokensPrompt.__annotations__) | EMBEDS_KEYS
+PROMPT_KEYS = (
+    frozenset(TextPrompt.__annotations__) | frozenset(TokensPrompt.__annotations__) | EMBEDS_KEYS
+)

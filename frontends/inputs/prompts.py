@@ -1,4 +1,5 @@
-"""The inputs of `generate`: prompts with `multi_modal_data` and `multi_modal_uuids`. Pure; no shared memory is used yet.
+"""The inputs of `generate`: prompts with `multi_modal_data` and `multi_modal_uuids`. Pure; no
+shared memory is used yet.
 
 Errors are RequestErrors that name the item.
 """
@@ -7,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import refuse
-from ...protocol.requests.request import MODALITIES, EmbedsPrompt, Modality, Prompt, TextPrompt, TokenPrompt
+from ...protocol.requests.request import (
+    MODALITIES,
+    EmbedsPrompt,
+    Modality,
+    Prompt,
+    TextPrompt,
+    TokenPrompt,
+)
 from .embeds import read_prompt_embeds
 from .media import Pending
 from .parts import MAX_UUID
@@ -24,12 +32,16 @@ PromptInput = str | Mapping[str, Any] | Sequence[int]
 
 def is_prompt(given: object) -> "TypeIs[PromptInput]":
     """One prompt, rather than a list of several."""
-    return isinstance(given, str | Mapping) or (isinstance(given, Sequence) and bool(given) and isinstance(given[0], int))
+    return isinstance(given, str | Mapping) or (
+        isinstance(given, Sequence) and bool(given) and isinstance(given[0], int)
+    )
 
 
-def read_prompt(given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | None = None) -> Submission:
-    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with `multi_modal_data` and its ids; or
-    `prompt_embeds`.
+def read_prompt(
+    given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | None = None
+) -> Submission:
+    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with
+    `multi_modal_data` and its ids; or `prompt_embeds`.
 
     The dict's own `mm_processor_kwargs` go before those given here.
     """
@@ -47,7 +59,9 @@ def read_prompt(given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | Non
     elif isinstance(given.get("prompt"), str):
         prompt = TextPrompt(given["prompt"])
     else:
-        text = "A prompt is a string, or a dict with 'prompt', 'prompt_token_ids' or 'prompt_embeds'."
+        text = (
+            "A prompt is a string, or a dict with 'prompt', 'prompt_token_ids' or 'prompt_embeds'."
+        )
         raise refuse("invalid_request", text, part="prompt")
     return Submission(
         prompt,
@@ -69,25 +83,42 @@ def _token_prompt(ids: Sequence[Any]) -> TokenPrompt:
     try:
         return TokenPrompt(tuple(int(token) for token in ids))
     except (TypeError, ValueError):
-        raise refuse("invalid_request", "Token ids are whole numbers.", part="prompt_token_ids") from None
+        raise refuse(
+            "invalid_request", "Token ids are whole numbers.", part="prompt_token_ids"
+        ) from None
 
 
 def _embeds_prompt(given: Mapping[str, Any], processor: dict[str, Any]) -> Submission:
     """Its `prompt` is what the rows stand for, and only comes back."""
     for name, value in given.items():
         if name not in EMBEDS_KEYS and value is not None:
-            text = "It excludes `prompt_embeds`, whose rows are the whole prompt; leave one of them out."
+            text = (
+                "It excludes `prompt_embeds`, whose rows are the whole prompt; leave one of them "
+                "out."
+            )
             raise refuse("invalid_request", text, name, "contradicting_fields")
     if not isinstance(meant := given.get("prompt"), str | None):
-        raise refuse("invalid_request", "It must be a string: the text that the embeddings stand for.", "prompt", "wrong_type")
-    return Submission(EmbedsPrompt(), (read_prompt_embeds(given["prompt_embeds"], "prompt_embeds"),), processor, text=meant)
+        raise refuse(
+            "invalid_request",
+            "It must be a string: the text that the embeddings stand for.",
+            "prompt",
+            "wrong_type",
+        )
+    return Submission(
+        EmbedsPrompt(),
+        (read_prompt_embeds(given["prompt_embeds"], "prompt_embeds"),),
+        processor,
+        text=meant,
+    )
 
 
 def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pending, ...]:
     """The items in the order image, video, audio; within one modality in the order given."""
     for name, given in (("multi_modal_data", data), ("multi_modal_uuids", uuids)):
         if not isinstance(given, Mapping):
-            raise refuse("invalid_request", "It must be a dict with a list per modality.", part=name)
+            raise refuse(
+                "invalid_request", "It must be a dict with a list per modality.", part=name
+            )
         for modality in given:
             if modality not in MODALITIES:
                 text = f"Unsupported modality: {modality!s:.80}{suggestion(modality, MODALITIES)}"
@@ -95,9 +126,18 @@ def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pendi
     items: list[Pending] = []
     for modality in MODALITIES:
         entries = split(modality, data[modality]) if modality in data else []
-        for index, (entry, uuid) in enumerate(zip(entries, _ids(modality, uuids, len(entries)), strict=True)):
+        for index, (entry, uuid) in enumerate(
+            zip(entries, _ids(modality, uuids, len(entries)), strict=True)
+        ):
             where = f"multi_modal_data['{modality}'][{index}]"
-            items.append(Pending(modality, None if entry is None else read_raw(modality, entry, where), where, uuid))
+            items.append(
+                Pending(
+                    modality,
+                    None if entry is None else read_raw(modality, entry, where),
+                    where,
+                    uuid,
+                )
+            )
     return tuple(items)
 
 
@@ -112,12 +152,18 @@ def _ids(modality: Modality, uuids: Mapping[str, Any], count: int) -> list[str |
     if len(names) != count:
         raise refuse(
             "invalid_request",
-            f"If given, multi_modal_uuids['{modality}'] must have same length as multi_modal_data['{modality}'], "
+            f"If given, multi_modal_uuids['{modality}'] must have same length as "
+            f"multi_modal_data['{modality}'], "
             f"but got {len(names)} vs {count}.",
             part="multi_modal_uuids",
         )
     for index, name in enumerate(names):
         if name is not None and not (isinstance(name, str) and 1 <= len(name) <= MAX_UUID):
             where = f"multi_modal_uuids['{modality}'][{index}]"
-            raise refuse("invalid_request", f"An id is a string of 1 to {MAX_UUID} characters, or None.", where, "invalid_uuid")
+            raise refuse(
+                "invalid_request",
+                f"An id is a string of 1 to {MAX_UUID} characters, or None.",
+                where,
+                "invalid_uuid",
+            )
     return names

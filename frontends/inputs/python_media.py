@@ -1,6 +1,7 @@
 """Media as Python objects (PIL pictures, arrays, tensors) into bytes that can be shared. Pure.
 
-Nothing is decoded or resized here: decode workers do that, within their limits. Errors are RequestErrors that name the item.
+Nothing is decoded or resized here: decode workers do that, within their limits. Errors are
+RequestErrors that name the item.
 """
 
 import logging
@@ -26,7 +27,8 @@ DESCRIPTIVE = ("video_backend", "width", "height")
 
 
 def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
-    """One item: a file's bytes, a PIL picture, an array, a tensor, a clip, a sound, a dict of a dataset or of embeddings."""
+    """One item: a file's bytes, a PIL picture, an array, a tensor, a clip, a sound, a dict of a
+    dataset or of embeddings."""
     if isinstance(entry, Mapping) and is_dataset_form(modality, entry):
         entry = read_dataset_form(modality, entry, where)
     if isinstance(entry, bytes | bytearray | memoryview):
@@ -45,7 +47,8 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
 
 
 def split(modality: Modality, value: Any) -> list[Any]:
-    """One item or several: a list is several, except that a list of pictures is one clip and a list of numbers one sound."""
+    """One item or several: a list is several, except that a list of pictures is one clip and a list
+    of numbers one sound."""
     if isinstance(value, Mapping):
         return [value] if is_dataset_form(modality, value) else list(split_embeds(modality, value))
     bare = value if isinstance(value, list) else [value]
@@ -54,7 +57,12 @@ def split(modality: Modality, value: Any) -> list[Any]:
     if is_array(value):
         several = {"image": 4, "video": 5, "audio": 3}[modality]
         return list(value) if value.ndim == several else [value]
-    if modality == "video" and isinstance(value, list) and value and all(_is_picture(frame) for frame in value):
+    if (
+        modality == "video"
+        and isinstance(value, list)
+        and value
+        and all(_is_picture(frame) for frame in value)
+    ):
         return [value]
     if modality == "audio" and isinstance(value, list) and _all_numbers(value):
         return [value]
@@ -84,11 +92,16 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
     if is_array(entry) and entry.ndim in (2, 3):
         array = to_bytes(channels_last(to_numpy(entry), where), where)
         return array, {1: "L", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
-    raise refuse("invalid_request", "A picture is a PIL image, an array or tensor, or the bytes of a file.", part=where)
+    raise refuse(
+        "invalid_request",
+        "A picture is a PIL image, an array or tensor, or the bytes of a file.",
+        part=where,
+    )
 
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
-    """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows the background."""
+    """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows
+    the background."""
     from ...actors.decode_worker.orientation import upright
 
     image = upright(image)
@@ -96,7 +109,11 @@ def _of_pil(image: Any, where: str) -> tuple[Array, str]:
     wanted = ("RGBA", "LA") if transparent else ("RGB", "L")
     if image.mode[0] in "IF":  # PIL would clip at 255
         deep = np.asarray(image)
-        if image.mode == "I" and deep.max(initial=0) > 255 and 0 <= deep.min(initial=0) <= deep.max(initial=0) < 1 << 16:
+        if (
+            image.mode == "I"
+            and deep.max(initial=0) > 255
+            and 0 <= deep.min(initial=0) <= deep.max(initial=0) < 1 << 16
+        ):
             deep = deep.astype(np.uint16)  # as PIL writes this mode into a PNG
         return to_bytes(deep, where)[..., None], "L"
     if image.mode not in wanted:
@@ -115,7 +132,9 @@ def _clip(entry: Any, where: str) -> Raw:
     if isinstance(entry, list | tuple):
         if not entry:
             raise refuse("invalid_request", "A clip has at least one frame.", part=where)
-        if _stackable(entry):  # whether floats end at 1 or at 255 is told by the whole clip, not by a dark frame
+        if _stackable(
+            entry
+        ):  # whether floats end at 1 or at 255 is told by the whole clip, not by a dark frame
             return _clip((np.stack([to_numpy(frame) for frame in entry]), metadata), where)
         frames = [_opaque(_pixels(frame, where)[0]) for frame in entry]
         if len({frame.shape for frame in frames}) != 1:
@@ -125,7 +144,9 @@ def _clip(entry: Any, where: str) -> Raw:
         array = _opaque(to_bytes(channels_last(to_numpy(entry), where), where))
     else:
         raise refuse(
-            "invalid_request", "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.", part=where
+            "invalid_request",
+            "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.",
+            part=where,
         )
     Unread(strict=True).check(metadata, (*CLIP_FACTS, *DESCRIPTIVE), where)
     facts = read_facts(metadata, where)
@@ -141,7 +162,8 @@ def _stackable(frames: list[Any] | tuple[Any, ...]) -> bool:
 
 
 def _opaque(pixels: Array) -> Array:
-    """[..., 3] from [..., 1], [..., 2], [..., 3] or [..., 4]: white shows through what is transparent."""
+    """[..., 3] from [..., 1], [..., 2], [..., 3] or [..., 4]: white shows through what is
+    transparent."""
     channels = pixels.shape[-1]
     colours = pixels[..., : 1 if channels < 3 else 3]
     if channels in (2, 4):
@@ -155,7 +177,9 @@ def _opaque(pixels: Array) -> Array:
 
 def _sound(entry: Any, where: str) -> Raw:
     rate: int | None = None
-    if hasattr(entry, "get_all_samples"):  # torchcodec's decoder, which newer versions of `datasets` give
+    if hasattr(
+        entry, "get_all_samples"
+    ):  # torchcodec's decoder, which newer versions of `datasets` give
         samples = entry.get_all_samples()
         entry = (samples.data, samples.sample_rate)
     if isinstance(entry, tuple) and len(entry) == 2:
@@ -164,7 +188,11 @@ def _sound(entry: Any, where: str) -> Raw:
         _tell_of_rate()
     array = _full_scale(_samples(entry, where), where)
     if array.ndim not in (1, 2):
-        raise refuse("invalid_request", f"A sound has one or two axes, got shape {list(array.shape)}.", part=where)
+        raise refuse(
+            "invalid_request",
+            f"A sound has one or two axes, got shape {list(array.shape)}.",
+            part=where,
+        )
     if array.ndim == 2 and array.shape[0] > array.shape[1]:
         array = array.T  # [samples, channels]
     return Raw(*share(array.astype(np.float32)), lambda blob: Samples(blob, rate))
@@ -176,7 +204,9 @@ def _rate(given: Any, where: str) -> int:
     except (TypeError, ValueError, OverflowError):
         rate = math.nan
     if isinstance(given, bool | str) or not rate.is_integer():
-        raise refuse("invalid_request", "The sampling rate of a sound is a whole number.", part=where)
+        raise refuse(
+            "invalid_request", "The sampling rate of a sound is a whole number.", part=where
+        )
     return int(rate)
 
 
@@ -185,9 +215,13 @@ def _samples(entry: Any, where: str) -> Array:
     if is_array(entry):
         return to_numpy(entry)
     rows = entry if isinstance(entry, list) and entry and isinstance(entry[0], list) else [entry]
-    if not all(isinstance(row, list) and _all_numbers(row) for row in rows) or len({len(row) for row in rows}) > 1:
+    if (
+        not all(isinstance(row, list) and _all_numbers(row) for row in rows)
+        or len({len(row) for row in rows}) > 1
+    ):
         text = (
-            "A sound is (array, sampling rate), {'array': ..., 'sampling_rate': ...}, an array or list of samples, "
+            "A sound is (array, sampling rate), {'array': ..., 'sampling_rate': ...}, an array "
+            "or list of samples, "
             "or the bytes of a file."
         )
         raise refuse("invalid_request", text, part=where)
@@ -195,14 +229,18 @@ def _samples(entry: Any, where: str) -> Array:
 
 
 def _full_scale(array: Array, where: str) -> Array:
-    """Floats as they are; integers by the full range of their type, where it is one that sounds are kept in."""
+    """Floats as they are; integers by the full range of their type, where it is one that sounds are
+    kept in."""
     if array.dtype.kind not in "fiu":
         raise refuse("invalid_request", "Samples must be numbers.", part=where)
     if array.dtype.kind == "f":
         return array
     if array.dtype.itemsize == 8:  # of numbers that nobody has given a type
         if array.size and (array.max() > 1 or array.min() < -1 + (array.dtype.kind == "u")):
-            text = f"Samples of type {array.dtype.name} have no full scale; give floats from -1 to 1, int16 or int32."
+            text = (
+                f"Samples of type {array.dtype.name} have no full scale; give floats from -1 to "
+                f"1, int16 or int32."
+            )
             raise refuse("invalid_request", text, part=where)
         return array
     middle = 2.0 ** (8 * array.dtype.itemsize - 1)  # unsigned samples swing around it
@@ -212,7 +250,10 @@ def _full_scale(array: Array, where: str) -> Array:
 @cache
 def _tell_of_rate() -> None:
     """Only once: a caller that gives one such array gives many."""
-    log.warning("a sound without its sampling rate is taken as being at the model's; give (array, sampling_rate)")
+    log.warning(
+        "a sound without its sampling rate is taken as being at the model's; give (array, "
+        "sampling_rate)"
+    )
 
 
 def _is_picture(value: Any) -> bool:

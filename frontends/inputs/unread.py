@@ -1,5 +1,5 @@
-"""What callers write and nobody reads: told over HTTP, where clients send what other servers know; refused from Python, where
-it is a slip of the pen. Pure."""
+"""What callers write and nobody reads: told over HTTP, where clients send what other servers know;
+refused from Python, where it is a slip of the pen. Pure."""
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,10 @@ class Unread:
             if value is not None and key not in known:
                 if self._strict:
                     raise refuse(
-                        "invalid_request", f"Unknown key {key!r:.80}{suggestion(key, known)}", where or None, "unknown_key"
+                        "invalid_request",
+                        f"Unknown key {key!r:.80}{suggestion(key, known)}",
+                        where or None,
+                        "unknown_key",
                     )
                 self.tell(f"{where}.{key}" if where else str(key))
 

@@ -1,4 +1,5 @@
-"""What the APIs that generate text have in common: what a call asks of its answer, and from its prompts to the response."""
+"""What the APIs that generate text have in common: what a call asks of its answer, and from its
+prompts to the response."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,9 @@ from .requests.common import Generation
 from .requests.schema import Common
 
 
-def options_of(state: AppState, body: Common, arrival: float, generation: Generation, **more: Any) -> AnswerOptions:
+def options_of(
+    state: AppState, body: Common, arrival: float, generation: Generation, **more: Any
+) -> AnswerOptions:
     """`more`: fields of AnswerOptions that one API alone has."""
     return AnswerOptions(
         created=int(time.time()),
@@ -26,7 +29,8 @@ def options_of(state: AppState, body: Common, arrival: float, generation: Genera
         prompt_logprobs=body.prompt_logprobs is not None,
         return_token_ids=bool(body.return_token_ids),
         include_usage=(told := bool(body.stream_options and body.stream_options.include_usage)),
-        continuous_usage=told and bool(body.stream_options and body.stream_options.continuous_usage_stats),
+        continuous_usage=told
+        and bool(body.stream_options and body.stream_options.continuous_usage_stats),
         tokens_as_ids=bool(body.return_tokens_as_token_ids),
         return_timings=bool(body.return_timings),
         **more,
@@ -41,11 +45,14 @@ async def answer(
     writer_for: Callable[[str], ResponseWriter],
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """`writer_for`: makes the writer of an answer of this id. Raises RequestError while nothing has been sent."""
+    """`writer_for`: makes the writer of an answer of this id. Raises RequestError while nothing has
+    been sent."""
     state, own_id = request.app[APP_STATE], own_id_of(request, body.request_id)
     meter = CallMeter(state.metrics, arrival)
     async with AsyncExitStack() as stack:
-        streams = await submit_all(state.client, generations, request[TENANT], stack, bool(body.stream))
+        streams = await submit_all(
+            state.client, generations, request[TENANT], stack, bool(body.stream)
+        )
         id = own_id or streams[0].id
         writer, headers = writer_for(id), {"X-Request-Id": id, **headers}
         if body.stream:
@@ -55,8 +62,9 @@ async def answer(
 
 
 def own_id_of(request: web.Request, told: str | None) -> str | None:
-    """The caller's name for the request: of the header, else of the body (`told`). It only comes back; inside, requests have
-    ids of ours, so that nobody's can be taken. Raises RequestError 400."""
+    """The caller's name for the request: of the header, else of the body (`told`). It only comes
+    back; inside, requests have ids of ours, so that nobody's can be taken. Raises RequestError
+    400."""
     id = request.headers.get("X-Request-Id")
     check_id("X-Request-Id", id)
     return told if id is None else id

@@ -1,4 +1,5 @@
-"""The aiohttp application: paths, and one middleware that decides who is let in and turns exceptions into answers."""
+"""The aiohttp application: paths, and one middleware that decides who is let in and turns
+exceptions into answers."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -21,12 +22,18 @@ from .gate.origins import preflight
 from .small_endpoints import detokenize, health, live, metrics, models, one_model, tokenize, version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-METRICS_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize")
+METRICS_PATHS = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/tokenize",
+    "/detokenize",
+)
 
 
 def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> web.Application:
-    """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is off. `blame`: None where
-    nobody comes after this process."""
+    """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is
+    off. `blame`: None where nobody comes after this process."""
     app = web.Application(middlewares=[_door], client_max_size=0)
     app[APP_STATE] = state = AppState(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
@@ -65,12 +72,18 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await _answer(request, handler, state)
     if request.path in METRICS_PATHS:
         state.metrics.requests.labels(request.path, str(response.status)).inc()
-        if response.status in RETRY_AFTER_SECONDS and BODY_WANTED not in request and not response.prepared:
+        if (
+            response.status in RETRY_AFTER_SECONDS
+            and BODY_WANTED not in request
+            and not response.prepared
+        ):
             await _write_refusal(request, response, state)
     return response
 
 
-async def _write_refusal(request: web.Request, response: web.StreamResponse, state: AppState) -> None:
+async def _write_refusal(
+    request: web.Request, response: web.StreamResponse, state: AppState
+) -> None:
     """Here rather than by aiohttp, so that the time it took is known."""
     await response.prepare(request)
     await response.write_eof()
@@ -86,7 +99,10 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
     if (fault := _not_let_in(request, state)) is not None:
         return error_response(*fault)
     if request.method == hdrs.METH_OPTIONS and (methods := _methods(request)):
-        return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)})
+        return web.Response(
+            status=204,
+            headers={hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)},
+        )
     try:
         return await handler(request)
     except ConnectionError as error:
@@ -102,7 +118,9 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
 def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     """The first reason, cheapest first, not to hear this caller; else its tenant is noted."""
     headers = request.headers
-    fault = state.hosts.fault(headers.get(hdrs.HOST)) or state.origins.fault(request.method, _origin(request))
+    fault = state.hosts.fault(headers.get(hdrs.HOST)) or state.origins.fault(
+        request.method, _origin(request)
+    )
     if fault is not None or request.path in OPEN_PATHS or _asks_for_a_page(request):
         request[TENANT] = ""
         return fault
@@ -118,12 +136,19 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
 
 def _origin(request: web.Request) -> str | None:
     """Of the page that calls; two origins are none that could be allowed."""
-    return ", ".join(request.headers.getall(hdrs.ORIGIN, ())) if hdrs.ORIGIN in request.headers else None
+    return (
+        ", ".join(request.headers.getall(hdrs.ORIGIN, ()))
+        if hdrs.ORIGIN in request.headers
+        else None
+    )
 
 
 def _asks_for_a_page(request: web.Request) -> bool:
     """A preflight: a browser sends it without the key that the page itself will send."""
-    return request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    return (
+        request.method == hdrs.METH_OPTIONS
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    )
 
 
 def _methods(request: web.Request) -> list[str]:

@@ -1,4 +1,5 @@
-"""What the handlers of one app share: client, keys, body limits, metrics, and the count of generations under way."""
+"""What the handlers of one app share: client, keys, body limits, metrics, and the count of
+generations under way."""
 
 import asyncio
 import logging
@@ -36,7 +37,9 @@ class AppState:
         server = config.server
         self.keys = Keys(server.api_key)
         self.origins = Origins(server.allowed_origins)
-        self.hosts = Hosts(server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key)
+        self.hosts = Hosts(
+            server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key
+        )
         limit = int(config.server.max_body_mb * (1 << 20))
         self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
         self.terms = terms_of(config)
@@ -84,14 +87,20 @@ class AppState:
             if not self._busy:
                 self._idle.set()
 
-    async def read(self, request: web.Request, kind: Kind[B, P], generates: bool = False) -> tuple[B, list[P], dict[str, str]]:
+    async def read(
+        self, request: web.Request, kind: Kind[B, P], generates: bool = False
+    ) -> tuple[B, list[P], dict[str, str]]:
         """The body, what it asks for, and headers that name the ignored fields.
 
-        What is not small is read by another process, so that other streams go on meanwhile. With `generates` the headers alone
-        decide whether the engine has room for a request of this size; if not, raises RequestError 429. Call `forget` when the
-        request is over.
+        What is not small is read by another process, so that other streams go on meanwhile. With
+        `generates` the headers alone decide whether the engine has room for a request of this size;
+        if not, raises RequestError 429. Call `forget` when the request is over.
         """
-        place = self.client.admission.expecting(request.content_length or 0) if generates else nullcontext()
+        place = (
+            self.client.admission.expecting(request.content_length or 0)
+            if generates
+            else nullcontext()
+        )
         with place:
             async with self.bodies.receive(request) as body:
                 call = await self._read(kind, body, request[TENANT])
@@ -118,8 +127,8 @@ class AppState:
             raise
 
     async def metrics_text(self) -> bytes:
-        """Those who ask while it is being made get the same: to ask every process and to write its counters takes milliseconds,
-        and a thousand callers may ask at once."""
+        """Those who ask while it is being made get the same: to ask every process and to write its
+        counters takes milliseconds, and a thousand callers may ask at once."""
         if self._measuring is None:
             self._measuring = asyncio.create_task(self._measure())
         return await asyncio.shield(self._measuring)
@@ -141,7 +150,11 @@ class AppState:
 
     def _warn(self, fields: Sequence[str]) -> None:
         """Once for each name: a caller that sends it sends it every time."""
-        new = {name: None for field in fields if (name := re.sub(r"\[\d+\]", "[]", field)) not in self._warned}
+        new = {
+            name: None
+            for field in fields
+            if (name := re.sub(r"\[\d+\]", "[]", field)) not in self._warned
+        }
         if new and len(self._warned) < MAX_WARNED:
             self._warned.update(new)
             log.warning("requests have fields that are ignored: %s", ", ".join(new))

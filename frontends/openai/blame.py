@@ -1,8 +1,10 @@
-"""Which body an HTTP server was reading when it ended: known to its successors, and judged as by every other record of blame.
+"""Which body an HTTP server was reading when it ended: known to its successors, and judged as by
+every other record of blame.
 
-The server reads small bodies by itself, one at a time, so the one in hand was alone there. After one such death its tenant's
-bodies are read by readers alone, for as long as it is remembered: whoever ends the server does it once, whatever he sends next.
-After a second death with the same body, or when it has ended its readers, that body is refused.
+The server reads small bodies by itself, one at a time, so the one in hand was alone there. After
+one such death its tenant's bodies are read by readers alone, for as long as it is remembered:
+whoever ends the server does it once, whatever he sends next. After a second death with the same
+body, or when it has ended its readers, that body is refused.
 """
 
 import mmap
@@ -43,7 +45,8 @@ class Record(msgspec.Struct):
 
 
 class Blame:
-    """One incarnation's. `excuse` is told the epochs whose deaths have been explained, `keep` the record that has changed."""
+    """One incarnation's. `excuse` is told the epochs whose deaths have been explained, `keep` the
+    record that has changed."""
 
     def __init__(
         self,
@@ -60,7 +63,9 @@ class Blame:
         self._record = record or Record()
         died, body, tenant = _HAND.unpack_from(hand)
         _HAND.pack_into(hand, 0, 0, b"", b"")
-        self._record.deaths = [one for one in self._record.deaths if one.when > now - KEPT_SECONDS][-MAX_DEATHS:]
+        self._record.deaths = [one for one in self._record.deaths if one.when > now - KEPT_SECONDS][
+            -MAX_DEATHS:
+        ]
         self._banned = Banned()
         for name, since in self._record.banned.items():
             self._banned.add(name, since)
@@ -77,13 +82,20 @@ class Blame:
     def _judge(self, body: str, now: float) -> None:
         quarantine = Quarantine()
         for death in self._record.deaths:
-            if death.body == body and quarantine.died(death.epoch, (body,), outside=False) is not None:
+            if (
+                death.body == body
+                and quarantine.died(death.epoch, (body,), outside=False) is not None
+            ):
                 self.convict(body, now)
 
     def convict(self, body: str, now: float) -> None:
         """It is proved to end whoever reads it."""
         self._banned.add(body, now)
-        self._record.banned = {name: since for name, since in self._record.banned.items() if self._banned.holds(name, now)}
+        self._record.banned = {
+            name: since
+            for name, since in self._record.banned.items()
+            if self._banned.holds(name, now)
+        }
         self._record.banned[body] = now
         if epochs := tuple(death.epoch for death in self._record.deaths if death.body == body):
             self._excuse(epochs)
@@ -96,7 +108,10 @@ class Blame:
 
     def suspects(self, tenant: str, now: float) -> bool:
         """Whether a body of this tenant may have ended a server of late."""
-        return any(death.tenant == tenant and death.when > now - KEPT_SECONDS for death in self._record.deaths)
+        return any(
+            death.tenant == tenant and death.when > now - KEPT_SECONDS
+            for death in self._record.deaths
+        )
 
     @contextmanager
     def in_hand(self, body: str, tenant: str) -> Iterator[None]:
@@ -108,8 +123,11 @@ class Blame:
             _HAND.pack_into(self._hand, 0, 0, b"", b"")
 
 
-def open_blame(run_dir: Path, epoch: int, outside: bool, now: float, excuse: Callable[[tuple[int, ...]], None]) -> Blame:
-    """The record lies in the run directory; what is in hand, in memory that outlives this process. Raises OSError."""
+def open_blame(
+    run_dir: Path, epoch: int, outside: bool, now: float, excuse: Callable[[tuple[int, ...]], None]
+) -> Blame:
+    """The record lies in the run directory; what is in hand, in memory that outlives this process.
+    Raises OSError."""
     fd = os.open(run_dir / f"{HTTP}.hand", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, _HAND.size)

@@ -1,4 +1,5 @@
-"""Errors as callers see them: which failure an exception is, and its answer. No exception's text and no path gets out."""
+"""Errors as callers see them: which failure an exception is, and its answer. No exception's text
+and no path gets out."""
 
 import logging
 import math
@@ -17,11 +18,19 @@ SERVER = "thespis"
 """The Server header, instead of aiohttp's list of components and their versions."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 2}
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
-ENGINE_GONE = Failure("restarted", "The engine is not there at the moment; send the request again.", code="engine_dead")
+ENGINE_GONE = Failure(
+    "restarted",
+    "The engine is not there at the moment; send the request again.",
+    code="engine_dead",
+)
 NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
 NO_HTTP = Failure("invalid_request", "This is not a readable HTTP request.", code="invalid_http")
-NO_EXPECTATION = Failure("unsupported", "Of expectations only `100-continue` is known.", code="unsupported_expectation")
-NO_METHOD = Failure("invalid_request", "This path does not take that method.", code="method_not_allowed")
+NO_EXPECTATION = Failure(
+    "unsupported", "Of expectations only `100-continue` is known.", code="unsupported_expectation"
+)
+NO_METHOD = Failure(
+    "invalid_request", "This path does not take that method.", code="method_not_allowed"
+)
 ERROR_TYPES = {
     "not_found": "not_found_error",
     "conflict": "conflict_error",
@@ -49,29 +58,39 @@ class Refusal(NamedTuple):
 
 
 NO_KEY = Refusal(
-    Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key"), 401, {"WWW-Authenticate": "Bearer"}
+    Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key"),
+    401,
+    {"WWW-Authenticate": "Bearer"},
 )
 CROWDED = Refusal(NO_FILES, STATUS[NO_FILES.kind])
 """To a caller whose connection took almost the last file that this process may open."""
 TOO_MANY_CONNECTIONS = Refusal(
     Failure(
         "overloaded",
-        "There are too many connections from your address; close some, or send requests over those there are.",
+        "There are too many connections from your address; close some, or send requests over "
+        "those there are.",
         code="too_many_connections",
     ),
     429,
 )
 LATE_HEAD = Refusal(
-    Failure("invalid_request", "The head of the request did not come whole in time.", code="request_timeout"), 408
+    Failure(
+        "invalid_request",
+        "The head of the request did not come whole in time.",
+        code="request_timeout",
+    ),
+    408,
 )
 
 
 def error_body(failure: Failure) -> dict[str, Any]:
-    """OpenAI's error object. The text names the part, as programs read `param` and people read `message`."""
+    """OpenAI's error object. The text names the part, as programs read `param` and people read
+    `message`."""
     return {
         "error": {
             "message": failure.text if failure.part is None else f"{failure.part}: {failure.text}",
-            "type": TYPES_BY_CODE.get(failure.code or "") or ERROR_TYPES.get(failure.kind, "invalid_request_error"),
+            "type": TYPES_BY_CODE.get(failure.code or "")
+            or ERROR_TYPES.get(failure.kind, "invalid_request_error"),
             "param": failure.part,
             "code": failure.code or failure.kind,
         }
@@ -83,7 +102,8 @@ def error_event(failure: Failure) -> bytes:
 
 
 def failure_of(error: Exception) -> Refusal:
-    """What the caller is told, and the status. What was not foreseen is logged here, and told without details."""
+    """What the caller is told, and the status. What was not foreseen is logged here, and told
+    without details."""
     match error:
         case RequestError(failure=failure):
             return Refusal(failure, STATUS[failure.kind])
@@ -95,7 +115,10 @@ def failure_of(error: Exception) -> Refusal:
         case web.HTTPMethodNotAllowed():
             return Refusal(NO_METHOD, 405, {"Allow": ", ".join(sorted(error.allowed_methods))})
         case web.HTTPException():
-            return Refusal(Failure("invalid_request", "The request is not valid.", code="invalid_request"), error.status)
+            return Refusal(
+                Failure("invalid_request", "The request is not valid.", code="invalid_request"),
+                error.status,
+            )
     if (short := shortage(error)) is not None:
         return Refusal(short, STATUS[short.kind])
     log.error("a request failed", exc_info=error)
@@ -103,18 +126,29 @@ def failure_of(error: Exception) -> Refusal:
 
 
 def error_response(failure: Failure, status: int, more: Mapping[str, str] = {}) -> web.Response:
-    headers = {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))} if status in RETRY_AFTER_SECONDS else {}
+    headers = (
+        {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))}
+        if status in RETRY_AFTER_SECONDS
+        else {}
+    )
     body = msgspec.json.encode(error_body(failure))
-    return web.Response(body=body, status=status, content_type="application/json", headers={**headers, **more})
+    return web.Response(
+        body=body, status=status, content_type="application/json", headers={**headers, **more}
+    )
 
 
 def raw_answer(refusal: Refusal) -> bytes:
     """A whole answer to somebody who has not asked, before the connection is closed."""
     response = error_response(*refusal)
     assert isinstance(response.body, bytes)
-    response.headers.update({"Server": SERVER, "Connection": "close", "Content-Length": str(len(response.body))})
+    response.headers.update(
+        {"Server": SERVER, "Connection": "close", "Content-Length": str(len(response.body))}
+    )
     lines = (f"{name}: {value}\r\n" for name, value in response.headers.items())
-    return f"HTTP/1.1 {response.status} {response.reason}\r\n{''.join(lines)}\r\n".encode() + response.body
+    return (
+        f"HTTP/1.1 {response.status} {response.reason}\r\n{''.join(lines)}\r\n".encode()
+        + response.body
+    )
 
 
 def no_request(status: int) -> web.Response:

@@ -1,4 +1,5 @@
-"""The HTTP frontend as a process: role `http`, which the director starts and restarts like the actors."""
+"""The HTTP frontend as a process: role `http`, which the director starts and restarts like the
+actors."""
 
 import asyncio
 import logging
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 
 class Http(Actor):
-    """Listens as long as it lives. While the engine drains it refuses what is new and finishes what was accepted."""
+    """Listens as long as it lives. While the engine drains it refuses what is new and finishes what
+    was accepted."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
@@ -36,8 +38,16 @@ class Http(Actor):
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=HttpConfig)
         listener = open_listener(settings.server)
-        self._client = await Client.connect(self.launch.directory, f"http-{self.launch.epoch}", patience=None)
-        blame = open_blame(self.launch.directory, self.launch.epoch, self.launch.outside, time.monotonic(), self._excuse)
+        self._client = await Client.connect(
+            self.launch.directory, f"http-{self.launch.epoch}", patience=None
+        )
+        blame = open_blame(
+            self.launch.directory,
+            self.launch.epoch,
+            self.launch.outside,
+            time.monotonic(),
+            self._excuse,
+        )
         self._app = make_app(self._client, settings, blame)
         self._runner = await serve_on(self._app, listener, limits_of(settings.server))
         return {"port": listener.getsockname()[1]}
@@ -69,7 +79,9 @@ def open_listener(server: ServerConfig) -> socket.socket:
         try:
             listener = socket.create_server((server.host, server.port), backlog=BACKLOG)
         except OSError as error:
-            raise EngineError(f"Cannot listen on {server.host}:{server.port}: {error.strerror}.") from error
+            raise EngineError(
+                f"Cannot listen on {server.host}:{server.port}: {error.strerror}."
+            ) from error
     listener.setblocking(False)
     return listener
 

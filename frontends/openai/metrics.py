@@ -1,4 +1,5 @@
-"""Prometheus metrics: what this frontend measures, and what every actor tells: its counts, and what it holds now."""
+"""Prometheus metrics: what this frontend measures, and what every actor tells: its counts, and what
+it holds now."""
 
 import re
 from bisect import bisect_left
@@ -12,23 +13,62 @@ from prometheus_client.registry import Collector
 from ...protocol.edges.control import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-REFUSAL_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+REFUSAL_SECONDS = (
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+)
 COUNTS = frozenset({
-    "steps", "steps_with_8_or_more", "preemptions", "prefix_queries", "prefix_hit_tokens", "recompute_hit_tokens",
-    "snapshots_taken", "snapshot_hits", "split_spans", "prompt_tokens_computed", "generated_tokens", "drafted_tokens",
-    "accepted_tokens", "requests", "rejected", "aborted", "faults", "poison", "downloads", "shared", "bytes", "refused",
-    "failed", "cache_hits", "prepared", "decoded", "decode_hits", "worker_kills", "worker_deaths", "encoded_items",
-    "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled", "step_seconds",
+    "steps", "steps_with_8_or_more", "preemptions", "prefix_queries", "prefix_hit_tokens",
+    "recompute_hit_tokens",
+    "snapshots_taken", "snapshot_hits", "split_spans", "prompt_tokens_computed", "generated_tokens",
+    "drafted_tokens",
+    "accepted_tokens", "requests", "rejected", "aborted", "faults", "poison", "downloads", "shared",
+    "bytes", "refused",
+    "failed", "cache_hits", "prepared", "decoded", "decode_hits", "worker_kills", "worker_deaths",
+    "encoded_items",
+    "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled",
+    "step_seconds",
     "beside_steps_cpu_seconds", "stopped", "finished", "orphans", "messages_dropped",
 })  # fmt: skip
 """Of what actors tell: what only grows while they live. All else is a gauge."""
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+)
 
 
 class Histogram(Collector):
     """Written by the server's loop alone, at every token: without the library's locks."""
 
-    def __init__(self, name: str, text: str, bounds: tuple[float, ...], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, name: str, text: str, bounds: tuple[float, ...], registry: CollectorRegistry
+    ) -> None:
         """`bounds`: the largest value of each bucket, rising; what is larger has one of its own."""
         self._name, self._text, self._bounds = name, text, bounds
         self._counts = [0] * (len(bounds) + 1)
@@ -51,20 +91,34 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         on = self._registry
-        self.requests = Counter("thespis_requests", "Answered requests.", ("path", "status"), registry=on)
-        self.in_flight = Gauge("thespis_requests_in_flight", "Generations being answered.", registry=on)
-        self.prompt_tokens = Counter("thespis_prompt_tokens", "Prompt tokens of finished requests.", registry=on)
-        self.output_tokens = Counter("thespis_output_tokens", "Output tokens of finished requests.", registry=on)
-        self.first_token = Histogram("thespis_time_to_first_token_seconds", "From arrival to the first update.", SECONDS, on)
+        self.requests = Counter(
+            "thespis_requests", "Answered requests.", ("path", "status"), registry=on
+        )
+        self.in_flight = Gauge(
+            "thespis_requests_in_flight", "Generations being answered.", registry=on
+        )
+        self.prompt_tokens = Counter(
+            "thespis_prompt_tokens", "Prompt tokens of finished requests.", registry=on
+        )
+        self.output_tokens = Counter(
+            "thespis_output_tokens", "Output tokens of finished requests.", registry=on
+        )
+        self.first_token = Histogram(
+            "thespis_time_to_first_token_seconds", "From arrival to the first update.", SECONDS, on
+        )
         self.inter_token = Histogram(
-            "thespis_inter_token_seconds", "Between two updates of one stream, per token.", SECONDS, on
+            "thespis_inter_token_seconds",
+            "Between two updates of one stream, per token.",
+            SECONDS,
+            on,
         )
         self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", SECONDS, on)
         text = "From the head of a request to its written 429 or 503, where its body was not read."
         self.refusal = Histogram("thespis_refusal_seconds", text, REFUSAL_SECONDS, on)
 
     def text(self, status: Status | None) -> bytes:
-        """The metrics as text. If `status` is None, the engine did not answer and only the frontend's own lines are there."""
+        """The metrics as text. If `status` is None, the engine did not answer and only the
+        frontend's own lines are there."""
         own: bytes = generate_latest(self._registry)
         if status is None:
             return own
@@ -75,15 +129,20 @@ class Metrics:
 
 
 class _Engine(Collector):
-    """One `Status`, as metric families `thespis_<role>_<name>`; those of counts end with `_total`."""
+    """One `Status`, as metric families `thespis_<role>_<name>`; those of counts end with
+    `_total`."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         status = self._status
-        yield GaugeMetricFamily("thespis_ready", "1 when every role is ready.", value=float(status.ready))
-        restarts = CounterMetricFamily("thespis_restarts", "Restarts of a role since the start.", labels=("role",))
+        yield GaugeMetricFamily(
+            "thespis_ready", "1 when every role is ready.", value=float(status.ready)
+        )
+        restarts = CounterMetricFamily(
+            "thespis_restarts", "Restarts of a role since the start.", labels=("role",)
+        )
         for role, count in sorted(status.restarts.items()):
             restarts.add_metric((role,), float(count))
         yield restarts

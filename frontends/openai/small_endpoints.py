@@ -12,7 +12,9 @@ from .metrics import CONTENT_TYPE
 
 
 def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=encode_json(body), status=status, content_type="application/json", headers=headers)
+    return web.Response(
+        body=encode_json(body), status=status, content_type="application/json", headers=headers
+    )
 
 
 def _card(state: AppState) -> dict[str, Any]:
@@ -55,7 +57,9 @@ async def version(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    return web.Response(body=await request.app[APP_STATE].metrics_text(), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(
+        body=await request.app[APP_STATE].metrics_text(), headers={"Content-Type": CONTENT_TYPE}
+    )
 
 
 async def tokenize(request: web.Request) -> web.Response:
@@ -63,7 +67,12 @@ async def tokenize(request: web.Request) -> web.Response:
     _, (prompt,), headers = await state.read(request, TOKENIZE)
     found = await state.client.tokenize(prompt)
     tokens = list(found.token_ids)
-    answer = {"count": len(tokens), "max_model_len": state.config.max_model_len, "tokens": tokens, "prompt": found.text}
+    answer = {
+        "count": len(tokens),
+        "max_model_len": state.config.max_model_len,
+        "tokens": tokens,
+        "prompt": found.text,
+    }
     return _json(answer, headers=headers)
 
 

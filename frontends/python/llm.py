@@ -1,5 +1,6 @@
-"""`LLM`: the offline face, with plain blocking calls. The client's event loop runs in a thread of its own, so that scripts
-without a main guard, REPLs and notebooks (whose loop is already running) all work the same.
+"""`LLM`: the offline face, with plain blocking calls. The client's event loop runs in a thread of
+its own, so that scripts without a main guard, REPLs and notebooks (whose loop is already running)
+all work the same.
 """
 
 import asyncio
@@ -18,7 +19,14 @@ from ..client.client import UNCONFIRMED, Client
 from ..client.stream import Stream
 from ..client.tokenizing import tokenizer_of
 from ..engine import EngineHandle, find_engine, start_engine
-from ..inputs.conversations import Conversation, VectorInput, is_conversation, is_messages, read_chat, read_for_vectors
+from ..inputs.conversations import (
+    Conversation,
+    VectorInput,
+    is_conversation,
+    is_messages,
+    read_chat,
+    read_for_vectors,
+)
 from ..inputs.prompts import PromptInput, is_prompt, read_prompt
 from ..inputs.submission import RequestGroup, Submission, submit
 from .moment import Moment
@@ -42,18 +50,24 @@ PromptReader = Callable[[], Submission]
 class LLM:
     """An engine for offline batches: `LLM("folder").generate("Hello")`.
 
-    `model` is a folder, a GGUF file, or `ORG/NAME[@REVISION]` on the hub, which is fetched first; without one the bundled
-    model runs.
-    Takes every field of `EngineConfig` as a keyword argument. With `run_dir` it joins the engine that runs there. Raises
-    EngineError if there is none, or if the engine cannot start or does not answer.
-    The processes that it started end with `close()`, the `with` block, the object, or this process.
+    `model` is a folder, a GGUF file, or `ORG/NAME[@REVISION]` on the hub, which is fetched first;
+    without one the bundled model runs. Takes every field of `EngineConfig` as a keyword argument.
+    With `run_dir` it joins the engine that runs there. Raises EngineError if there is none, or if
+    the engine cannot start or does not answer. The processes that it started end with `close()`,
+    the `with` block, the object, or this process.
     """
 
-    def __init__(self, model: str | Path = "", *, run_dir: str | Path | None = None, **options: Any) -> None:
+    def __init__(
+        self, model: str | Path = "", *, run_dir: str | Path | None = None, **options: Any
+    ) -> None:
         self._engine = None if run_dir is not None else start_engine(engine_config(model, options))
-        self._run_dir = self._engine.run_dir if self._engine is not None else find_engine(run_dir or "")
+        self._run_dir = (
+            self._engine.run_dir if self._engine is not None else find_engine(run_dir or "")
+        )
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="thespis-client", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="thespis-client", daemon=True
+        )
         self._thread.start()
         try:
             self._client = self._call(Client.connect(self._run_dir))
@@ -62,7 +76,9 @@ class LLM:
                 self._engine.stop()
             self._stop_loop(self._loop, self._thread)
             raise
-        self._close = weakref.finalize(self, _shut, self._engine, self._client, self._loop, self._thread)
+        self._close = weakref.finalize(
+            self, _shut, self._engine, self._client, self._loop, self._thread
+        )
 
     # generation
 
@@ -75,12 +91,16 @@ class LLM:
         priority: int | Sequence[int] | None = None,
         mm_processor_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """One answer per prompt, in order. Raises RequestError for the first prompt that is refused or fails.
+        """One answer per prompt, in order. Raises RequestError for the first prompt that is refused
+        or fails.
 
-        `priority`: one, or one per prompt; the lowest runs first. `mm_processor_kwargs`: for prompts that say nothing else.
+        `priority`: one, or one per prompt; the lowest runs first. `mm_processor_kwargs`: for
+        prompts that say nothing else.
         """
         given = [prompts] if is_prompt(prompts) else list(prompts)
-        readers: list[PromptReader] = [partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given]
+        readers: list[PromptReader] = [
+            partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given
+        ]
         return self._run(readers, sampling_params, use_tqdm, priority)
 
     def chat(
@@ -97,12 +117,13 @@ class LLM:
         mm_processor_kwargs: Mapping[str, Any] | None = None,
         media_io_kwargs: Mapping[str, Any] | None = None,
     ) -> list[RequestOutput]:
-        """One answer per conversation, in order; one conversation or a list of several, in the OpenAI form.
+        """One answer per conversation, in order; one conversation or a list of several, in the
+        OpenAI form.
 
-        They are rendered by `chat_template` (a file, Jinja source, or the name of a built-in one), by default the model's.
-        In addition to the API's content parts there are `image_pil`, and `image`, `video` and `audio` with what
-        `multi_modal_data` takes. `add_generation_prompt` defaults to the opposite of `continue_final_message`. Raises
-        RequestError like `generate`.
+        They are rendered by `chat_template` (a file, Jinja source, or the name of a built-in one),
+        by default the model's. In addition to the API's content parts there are `image_pil`, and
+        `image`, `video` and `audio` with what `multi_modal_data` takes. `add_generation_prompt`
+        defaults to the opposite of `continue_final_message`. Raises RequestError like `generate`.
         """
         batch = [messages] if is_conversation(messages) else messages
         read = partial(
@@ -115,7 +136,9 @@ class LLM:
             mm_processor_kwargs=mm_processor_kwargs,
             media_io_kwargs=media_io_kwargs,
         )
-        return self._run([partial(read, conversation) for conversation in batch], sampling_params, use_tqdm)
+        return self._run(
+            [partial(read, conversation) for conversation in batch], sampling_params, use_tqdm
+        )
 
     # vectors
 
@@ -130,10 +153,11 @@ class LLM:
     ) -> list[EmbeddingRequestOutput]:
         """One vector per prompt, in order, as `outputs.embedding`.
 
-        A prompt is one of `generate`, or a conversation (a list of messages with `role`); a list may mix both. `options`:
-        `mm_processor_kwargs`, and for conversations those of `chat`, of which `add_generation_prompt` is false here; with
-        `add_special_tokens` they get the tokenizer's own beginning and end, or not. Raises RequestError like `generate`, and
-        for a model that makes text.
+        A prompt is one of `generate`, or a conversation (a list of messages with `role`); a list
+        may mix both. `options`: `mm_processor_kwargs`, and for conversations those of `chat`, of
+        which `add_generation_prompt` is false here; with `add_special_tokens` they get the
+        tokenizer's own beginning and end, or not. Raises RequestError like `generate`, and for a
+        model that makes text.
         """
         outputs = self._pool(prompts, pooling_params, "embed", use_tqdm, priority, options)
         return [output.as_embedding() for output in outputs]
@@ -148,8 +172,9 @@ class LLM:
         priority: int | Sequence[int] | None = None,
         **options: Any,
     ) -> list[PoolingRequestOutput]:
-        """What a pooling task makes of each prompt, in order, as a tensor in `outputs.data`: `embed` one vector, `token_embed`
-        one for each token. Prompts, options and errors are those of `embed`. Raises ValueError where no task is named.
+        """What a pooling task makes of each prompt, in order, as a tensor in `outputs.data`:
+        `embed` one vector, `token_embed` one for each token. Prompts, options and errors are those
+        of `embed`. Raises ValueError where no task is named.
         """
         return self._pool(prompts, pooling_params, pooling_task, use_tqdm, priority, options)
 
@@ -162,25 +187,40 @@ class LLM:
         priority: int | Sequence[int] | None,
         options: dict[str, Any],
     ) -> list[PoolingRequestOutput]:
-        given: list[Any] = [prompts] if is_prompt(prompts) or is_messages(prompts) else list(prompts)
+        given: list[Any] = (
+            [prompts] if is_prompt(prompts) or is_messages(prompts) else list(prompts)
+        )
         several = params if isinstance(params, Sequence) else [params] * len(given)
         each = [with_task(one, task) for one in several]
-        readers: list[PromptReader] = [partial(read_for_vectors, prompt, options) for prompt in given]
+        readers: list[PromptReader] = [
+            partial(read_for_vectors, prompt, options) for prompt in given
+        ]
         turns = _one_each("priorities", priority or 0, len(readers), int)
         wanted = _one_each("pooling_params", each, len(readers), PoolingParams)
-        return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, collect_vectors, lambda _: 0))
+        return self._call(
+            _run_all(self._client, readers, wanted, turns, use_tqdm, collect_vectors, lambda _: 0)
+        )
 
     def _run(
-        self, readers: list[PromptReader], params: Params, use_tqdm: bool, priority: int | Sequence[int] | None = None
+        self,
+        readers: list[PromptReader],
+        params: Params,
+        use_tqdm: bool,
+        priority: int | Sequence[int] | None = None,
     ) -> list[RequestOutput]:
         turns = _one_each("priorities", priority or 0, len(readers), int)
-        wanted = _one_each("sampling_params", params or SamplingParams(), len(readers), SamplingParams)
-        return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, _collect, _tokens_in))
+        wanted = _one_each(
+            "sampling_params", params or SamplingParams(), len(readers), SamplingParams
+        )
+        return self._call(
+            _run_all(self._client, readers, wanted, turns, use_tqdm, _collect, _tokens_in)
+        )
 
     # the engine
 
     def get_tokenizer(self) -> Any:
-        """transformers' tokenizer of the model's folder; made with the first call, and not by the engine."""
+        """transformers' tokenizer of the model's folder; made with the first call, and not by the
+        engine."""
         return tokenizer_of(self._client.model.path)
 
     @property
@@ -189,19 +229,23 @@ class LLM:
         return self._run_dir
 
     def status(self) -> Status:
-        """Readiness, pids and counters of every process. Raises EngineError where the engine has ended or does not answer."""
+        """Readiness, pids and counters of every process. Raises EngineError where the engine has
+        ended or does not answer."""
         return self._call(self._client.status())
 
     def reset_prefix_cache(self) -> bool:
-        """Forget the computed beginnings of prompts. Requests in progress keep theirs, and later ones do not find them.
+        """Forget the computed beginnings of prompts. Requests in progress keep theirs, and later
+        ones do not find them.
 
-        False where the scheduler has not confirmed it in time. Raises EngineError where the engine does not answer.
+        False where the scheduler has not confirmed it in time. Raises EngineError where the engine
+        does not answer.
         """
         return self._call(self._client.reset("prefix"))
 
     def reset_mm_cache(self) -> None:
-        """Forget decoded media, their embeddings, and what ids (`uuid`) name. Requests in progress keep what they hold, and
-        later ones do not find it: they decode and encode anew. Raises EngineError where that is not confirmed.
+        """Forget decoded media, their embeddings, and what ids (`uuid`) name. Requests in progress
+        keep what they hold, and later ones do not find it: they decode and encode anew. Raises
+        EngineError where that is not confirmed.
         """
         if not self._call(self._client.reset("media")):
             raise EngineError(UNCONFIRMED)
@@ -217,7 +261,8 @@ class LLM:
         self.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the client's loop. Ctrl-C here cancels it there, with every request that it has submitted."""
+        """Run `work` on the client's loop. Ctrl-C here cancels it there, with every request that it
+        has submitted."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -232,7 +277,12 @@ class LLM:
         loop.close()
 
 
-def _shut(engine: EngineHandle | None, client: Client, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+def _shut(
+    engine: EngineHandle | None,
+    client: Client,
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+) -> None:
     """Close an LLM. It must not refer to the object, which could then never be collected."""
     asyncio.run_coroutine_threadsafe(client.close(), loop).result(CLOSE_SECONDS)
     LLM._stop_loop(loop, thread)
@@ -246,11 +296,15 @@ def _one_each(name: str, given: Any, count: int, kind: type[K]) -> list[K]:
     if not all(isinstance(one, kind) for one in each):
         raise TypeError(f"{name} are {kind.__name__}(...), one or a list with one per prompt.")
     if len(each) != count:
-        raise ValueError(f"There are {count} prompts and {len(each)} {name}; give one, or one per prompt.")
+        raise ValueError(
+            f"There are {count} prompts and {len(each)} {name}; give one, or one per prompt."
+        )
     return each
 
 
-async def _collect(stream: Stream, text: str | None, sampling: SamplingParams, arrival: Moment) -> RequestOutput:
+async def _collect(
+    stream: Stream, text: str | None, sampling: SamplingParams, arrival: Moment
+) -> RequestOutput:
     return await collect(stream, text, sampling.n, arrival)
 
 
@@ -267,8 +321,8 @@ async def _run_all(
     gather: Callable[[Stream, str | None, W, Moment], Coroutine[Any, Any, R]],
     tokens: Callable[[R], int],
 ) -> list[R]:
-    """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more media than it takes.
-    `gather` reads one answer, `tokens` says how many it has."""
+    """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more
+    media than it takes. `gather` reads one answer, `tokens` says how many it has."""
     bar = ProgressBar(len(readers), use_tqdm)
 
     async def run_one(stream: Stream, text: str | None, wanted: W) -> R:
@@ -281,6 +335,8 @@ async def _run_all(
             running = []
             for read, wanted, turn in zip(readers, params, turns, strict=True):
                 given = read()
-                stream = await submit(client, given, wanted, wait=True, priority=turn, streamed=False)
+                stream = await submit(
+                    client, given, wanted, wait=True, priority=turn, streamed=False
+                )
                 running.append(group.read(stream, partial(run_one, stream, given.text, wanted)))
     return [task.result() for task in running]

@@ -1,11 +1,13 @@
-"""When a call came: by the steady clock, by which everything is measured and ordered, and by the one that people read."""
+"""When a call came: by the steady clock, by which everything is measured and ordered, and by the
+one that people read."""
 
 import time
 from typing import NamedTuple, Self
 
 
 class Moment(NamedTuple):
-    """One moment by both clocks. The wall clock may be set forward or back later; what is derived from here does not move."""
+    """One moment by both clocks. The wall clock may be set forward or back later; what is derived
+    from here does not move."""
 
     unix: float
     """Seconds, for people and other programs."""

@@ -27,8 +27,8 @@ class CompletionOutput(msgspec.Struct):
 
 
 class RequestMetrics(msgspec.Struct):
-    """Where the time went; durations in seconds, moments, those of `timings` too, in unix seconds. A step of the wall clock
-    while the request is under way does not show."""
+    """Where the time went; durations in seconds, moments, those of `timings` too, in unix seconds.
+    A step of the wall clock while the request is under way does not show."""
 
     arrival: float
     first_token: float | None = None
@@ -87,10 +87,14 @@ async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -
         if update.finished is not None:
             metrics.finished = now
     answer.prompt_token_ids = stream.prompt_token_ids
-    return _whole(stream.id, stream.prompt_text if prompt is None else prompt, answer, metrics, arrival)
+    return _whole(
+        stream.id, stream.prompt_text if prompt is None else prompt, answer, metrics, arrival
+    )
 
 
-def _whole(request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment) -> RequestOutput:
+def _whole(
+    request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment
+) -> RequestOutput:
     measure(metrics, answer.finished, arrival)
     return RequestOutput(
         request_id,
@@ -108,10 +112,17 @@ def measure(metrics: RequestMetrics, finished: Finished | None, arrival: Moment)
     if finished is None:
         return
     metrics.timings = tuple(
-        Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail) for t in finished.timings
+        Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail)
+        for t in finished.timings
     )
-    metrics.cached_tokens, metrics.preemptions = finished.usage.cached_tokens, finished.usage.preemptions
-    metrics.media_tokens, metrics.media_options = finished.usage.media_tokens, finished.usage.media_options
+    metrics.cached_tokens, metrics.preemptions = (
+        finished.usage.cached_tokens,
+        finished.usage.preemptions,
+    )
+    metrics.media_tokens, metrics.media_options = (
+        finished.usage.media_tokens,
+        finished.usage.media_options,
+    )
 
 
 def _output(choice: Choice) -> CompletionOutput:
@@ -128,4 +139,7 @@ def _output(choice: Choice) -> CompletionOutput:
 
 def by_token(positions: Sequence[PositionLogprobs]) -> list[dict[int, Logprob]]:
     """Per position, the alternatives and the chosen token by id."""
-    return [{entry.token_id: entry for entry in (*position.top, position.chosen)} for position in positions]
+    return [
+        {entry.token_id: entry for entry in (*position.top, position.chosen)}
+        for position in positions
+    ]

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Self
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-"""Without tqdm's own rate, which turns into seconds per request where it is slow; both rates stand in the postfix."""
+"""Without tqdm's own rate, which turns into seconds per request where it is slow; both rates stand
+in the postfix."""
 
 
 class ProgressBar:
@@ -14,7 +15,9 @@ class ProgressBar:
     def __init__(self, total: int, shown: bool) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total, desc="Requests", disable=not shown, dynamic_ncols=True, bar_format=FORMAT)
+        self._bar = tqdm(
+            total=total, desc="Requests", disable=not shown, dynamic_ncols=True, bar_format=FORMAT
+        )
         self._tokens = 0
         self._started = time.monotonic()
 
@@ -30,5 +33,10 @@ class ProgressBar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self._bar.close()

@@ -15,7 +15,10 @@ from .outputs import RequestMetrics, measure
 if TYPE_CHECKING:
     import torch
 
-NO_TASK = f"encode needs a pooling_task: one of {', '.join(TASKS)}; for the vectors of whole prompts there is embed."
+NO_TASK = (
+    f"encode needs a pooling_task: one of {', '.join(TASKS)}; for the vectors of whole prompts "
+    f"there is embed."
+)
 
 
 class EmbeddingOutput(msgspec.Struct):
@@ -76,7 +79,9 @@ class PoolingRequestOutput(_Output, kw_only=True):
         return EmbeddingRequestOutput(outputs=EmbeddingOutput(numbers), **fields)
 
 
-async def collect_vectors(stream: Stream, prompt: str | None, pooling: PoolingParams, arrival: Moment) -> PoolingRequestOutput:
+async def collect_vectors(
+    stream: Stream, prompt: str | None, pooling: PoolingParams, arrival: Moment
+) -> PoolingRequestOutput:
     """Read the stream to its end. `prompt`: as the caller wrote it; `arrival`: of the call."""
     answer, metrics = Answer(0), RequestMetrics(arrival.unix)
     async for update in stream:
@@ -89,17 +94,21 @@ async def collect_vectors(stream: Stream, prompt: str | None, pooling: PoolingPa
         request_id=stream.id,
         prompt=stream.prompt_text if prompt is None else prompt,
         prompt_token_ids=list(stream.prompt_token_ids),
-        outputs=PoolingOutput(made.data, (width,) if pooling.task == "embed" else (made.rows, width)),
+        outputs=PoolingOutput(
+            made.data, (width,) if pooling.task == "embed" else (made.rows, width)
+        ),
         metrics=metrics,
     )
 
 
 def with_task(params: PoolingParams | None, task: str | None) -> PoolingParams:
-    """What `encode` is given. Raises TypeError for parameters of another kind, and ValueError where nobody names a task, or one
-    that there is not."""
+    """What `encode` is given. Raises TypeError for parameters of another kind, and ValueError where
+    nobody names a task, or one that there is not."""
     if not isinstance(params, PoolingParams | None):
         raise TypeError("pooling_params are PoolingParams(...), one or a list with one per prompt.")
     if params is None and task is None:
         raise ValueError(NO_TASK)
     given = params or PoolingParams()
-    return given if task is None else PoolingParams(**(msgspec.structs.asdict(given) | {"task": task}))
+    return (
+        given if task is None else PoolingParams(**(msgspec.structs.asdict(given) | {"task": task}))
+    )

@@ -1,4 +1,5 @@
-"""Our attention as one of transformers' own implementations: its modules call it, layer by layer, on one flat step."""
+"""Our attention as one of transformers' own implementations: its modules call it, layer by layer,
+on one flat step."""
 
 import inspect
 from typing import Any
@@ -14,14 +15,28 @@ from ..layers.how import How
 NAME = "thespis_paged"
 _BOUND = "thespis_attention"
 _WITHOUT_EFFECT = frozenset(
-    {"position_ids", "position_embeddings", "cache_position", "use_cache", "return_dict", "output_attentions"}
-    | {"output_hidden_states", "output_router_logits", "logits_to_keep", "visual_pos_masks", "deepstack_visual_embeds"}
+    {
+        "position_ids",
+        "position_embeddings",
+        "cache_position",
+        "use_cache",
+        "return_dict",
+        "output_attentions",
+    }
+    | {
+        "output_hidden_states",
+        "output_router_logits",
+        "logits_to_keep",
+        "visual_pos_masks",
+        "deepstack_visual_embeds",
+    }
 )
 """Keywords of the model's call that it hands down to its attention, which have no say in it."""
 
 
 class Unsupported(Exception):
-    """What a model asks of its attention that ours does not do; the text goes on after "its layer N ..."."""
+    """What a model asks of its attention that ours does not do; the text goes on after "its layer N
+    ..."."""
 
 
 def register() -> None:
@@ -33,16 +48,21 @@ def register() -> None:
 
 
 def bind(decoder: nn.Module, paged: PagedAttention) -> None:
-    """Have the layers of `decoder` attend through `paged`. Not a keyword of its call: not every class hands those down."""
+    """Have the layers of `decoder` attend through `paged`. Not a keyword of its call: not every
+    class hands those down."""
     for module in decoder.modules():
         if hasattr(module, "layer_idx"):
             setattr(module, _BOUND, paged)
 
 
 def tell_layers(decoder: nn.Module) -> None:
-    """Have an attention that several layers share know for which of them it is called: it is told at each call."""
+    """Have an attention that several layers share know for which of them it is called: it is told
+    at each call."""
     for module in decoder.modules():
-        if hasattr(module, "layer_idx") and "layer_idx" in inspect.signature(module.forward).parameters:
+        if (
+            hasattr(module, "layer_idx")
+            and "layer_idx" in inspect.signature(module.forward).parameters
+        ):
             module.register_forward_pre_hook(_told, with_kwargs=True)
 
 
@@ -65,7 +85,8 @@ def attention(
     dropout: float = 0.0,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """`query` [1, heads, tokens, key_dim], `key` and `value` [1, kv_heads, tokens, key_dim or value_dim] of one flat step.
+    """`query` [1, heads, tokens, key_dim], `key` and `value` [1, kv_heads, tokens, key_dim or
+    value_dim] of one flat step.
 
     Raises Unsupported for anything else that is asked.
     """
@@ -78,7 +99,9 @@ def attention(
     how = How(key_dim**-0.5 if scaling is None else scaling, sliding_window, softcap, s_aux)
     width = paged.width(layer)
     if width != key_dim or width != value_dim:
-        query, key, value = (F.pad(each, (0, width - each.shape[-1])) for each in (query, key, value))
+        query, key, value = (
+            F.pad(each, (0, width - each.shape[-1])) for each in (query, key, value)
+        )
     kv = torch.stack((key[0].transpose(0, 1), value[0].transpose(0, 1)), dim=1)
     out = paged(layer, query[0].transpose(0, 1), kv, how).view(1, tokens, heads, width)
     return out if width == value_dim else out[..., :value_dim].contiguous(), None

@@ -1,4 +1,5 @@
-"""An embedding whose table stays in its file: where the head is that table, memory has it once, in the head's own layout."""
+"""An embedding whose table stays in its file: where the head is that table, memory has it once, in
+the head's own layout."""
 
 from typing import Any, cast
 
@@ -9,7 +10,8 @@ from ..weights.rows import StoredRows
 
 
 class FileEmbedding:
-    """Takes the module over: what it does to looked-up rows (a scale) is done by its own forward, over those of a step."""
+    """Takes the module over: what it does to looked-up rows (a scale) is done by its own forward,
+    over those of a step."""
 
     def __init__(self, module: nn.Embedding, rows: StoredRows, dtype: torch.dtype) -> None:
         self._module = cast(Any, module)

@@ -1,4 +1,5 @@
-"""Logits by a model's own forward: what it does to them after the last projection (a cap, a scale) is done here too."""
+"""Logits by a model's own forward: what it does to them after the last projection (a cap, a scale)
+is done here too."""
 
 from typing import Any
 
@@ -10,7 +11,8 @@ from .parts import ModelParts
 
 
 class Head:
-    """Takes the whole model over: its body is replaced, and gone from memory where nobody else keeps it."""
+    """Takes the whole model over: its body is replaced, and gone from memory where nobody else
+    keeps it."""
 
     def __init__(self, parts: ModelParts, pack: bool) -> None:
         """`pack`: nobody else needs the projection's weight as it is."""
@@ -20,7 +22,9 @@ class Head:
         setattr(self._whole.get_submodule(owner), name, self._body)
         projection: Any = serving(parts.head, pack)
         if projection is not None:
-            where = next(path for path, module in self._whole.named_modules() if module is parts.head)
+            where = next(
+                path for path, module in self._whole.named_modules() if module is parts.head
+            )
             owner, _, name = where.rpartition(".")
             setattr(self._whole.get_submodule(owner), name, projection)
         else:
@@ -37,19 +41,25 @@ class Head:
 
     def _by_forward(self, hidden: torch.Tensor) -> torch.Tensor:
         self._body.hidden = hidden[None]
-        logits: torch.Tensor = self._whole(inputs_embeds=hidden[None], attention_mask=None, use_cache=False).logits
+        logits: torch.Tensor = self._whole(
+            inputs_embeds=hidden[None], attention_mask=None, use_cache=False
+        ).logits
         self._body.hidden = None
         return logits[0].float()
 
     @torch.inference_mode()
     def _is_plain(self, projection: Any, like: torch.Tensor) -> bool:
-        """The forward does nothing but project: it need not be called at every step. Wide numbers, so that a cap shows."""
-        rows = torch.linspace(-9, 9, 2 * projection.in_features, device=like.device, dtype=like.dtype).view(2, -1)
+        """The forward does nothing but project: it need not be called at every step. Wide numbers,
+        so that a cap shows."""
+        rows = torch.linspace(
+            -9, 9, 2 * projection.in_features, device=like.device, dtype=like.dtype
+        ).view(2, -1)
         return torch.equal(projection(rows).float(), self._by_forward(rows))
 
 
 class _GivenHidden(nn.Module):
-    """In the place of a body: answers with the hidden states that it was given, and has the body's numbers."""
+    """In the place of a body: answers with the hidden states that it was given, and has the body's
+    numbers."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()

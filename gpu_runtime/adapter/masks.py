@@ -1,7 +1,9 @@
-"""Which tokens each layer may see, in the words of the model's own masks: a window or chunk may be in the mask alone.
+"""Which tokens each layer may see, in the words of the model's own masks: a window or chunk may be
+in the mask alone.
 
-A short prompt never reaches the edge of a window. So the masks are not looked at as numbers: the functions that make them are
-asked about positions around those edges, and about the last one of the context.
+A short prompt never reaches the edge of a window. So the masks are not looked at as numbers: the
+functions that make them are asked about positions around those edges, and about the last one of the
+context.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,11 +18,13 @@ from transformers.modeling_utils import AttentionInterface
 
 NAME = "thespis_masks"
 Sees = Callable[..., torch.Tensor]
-"""(batch, head, query position, key position), broadcast, to bool: whether the one sees the other."""
+"""(batch, head, query position, key position), broadcast, to bool: whether the one sees the
+other."""
 
 _made: list[Sees] = []
 _told: dict[int, tuple[int | None, int | None]] = {}
-"""By layer: index into `_made`, or None where it gets no mask; and the window of which its attention is told."""
+"""By layer: index into `_made`, or None where it gets no mask; and the window of which its
+attention is told."""
 
 
 def register() -> None:
@@ -30,8 +34,8 @@ def register() -> None:
 
 
 def wrong_layer(forward: Callable[[], Any], context: int, ahead: bool = False) -> int | None:
-    """The first layer whose mask is not the causal one of the window that its attention gets, or with `ahead` that of all
-    tokens as far as this window reaches on both sides; None: all are.
+    """The first layer whose mask is not the causal one of the window that its attention gets, or
+    with `ahead` that of all tokens as far as this window reaches on both sides; None: all are.
 
     `forward` calls the model, whose attention implementation is `NAME`.
     """
@@ -52,14 +56,17 @@ def wrong_layer(forward: Callable[[], Any], context: int, ahead: bool = False) -
 
 @contextmanager
 def _spans_that_end() -> Iterator[None]:
-    """A mask's function knows spans of the tokens that it was made for; it is asked of places beyond, where there are none."""
+    """A mask's function knows spans of the tokens that it was made for; it is asked of places
+    beyond, where there are none."""
     patched: Any = masking_utils
     own = patched.blockwise_overlay
 
     def overlay(block_sequence_ids: torch.Tensor) -> Sees:
         last = block_sequence_ids.shape[-1]
         sees = own(functional.pad(block_sequence_ids, (0, 1), value=-1))
-        return lambda batch, head, query, key: sees(batch, head, query.clamp(max=last), key.clamp(max=last))
+        return lambda batch, head, query, key: sees(
+            batch, head, query.clamp(max=last), key.clamp(max=last)
+        )
 
     patched.blockwise_overlay = overlay
     try:
@@ -90,9 +97,15 @@ def _mask(*_: Any, mask_function: Sees, device: Any = None, **__: Any) -> torch.
 
 
 def _attention(
-    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None, **given: Any
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **given: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attends to nothing. `query` [1, heads, tokens, dim]; an answer of the right shape [1, tokens, heads, value_dim]."""
+    """Attends to nothing. `query` [1, heads, tokens, dim]; an answer of the right shape [1, tokens,
+    heads, value_dim]."""
     mask = None if attention_mask is None else int(attention_mask.reshape(-1)[0])
     _told[module.layer_idx] = (mask, given.get("sliding_window"))
     return query.new_zeros((1, query.shape[2], query.shape[1], value.shape[3])), None

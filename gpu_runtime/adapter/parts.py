@@ -23,14 +23,19 @@ class ModelParts(NamedTuple):
 
     @property
     def body(self) -> str:
-        """Path of what `whole` puts its head on: all but the head, where the class has such a part; else the decoder."""
+        """Path of what `whole` puts its head on: all but the head, where the class has such a part;
+        else the decoder."""
         name = self.whole.base_model_prefix
         within = name and isinstance(getattr(self.whole, name, None), nn.Module)
         return name if within else path_of(self.whole, self.decoder)
 
     def roots(self, headless: bool = False) -> list[str]:
         """Paths of the modules that a process needs which has no towers; `headless`: nor a head."""
-        beside = [name for name, _ in self.whole.named_children() if self.body == self.whole.base_model_prefix != name]
+        beside = [
+            name
+            for name, _ in self.whole.named_children()
+            if self.body == self.whole.base_model_prefix != name
+        ]
         needed = [path_of(self.whole, part) for part in (self.decoder, self.embedding, self.head)]
         without = {needed[-1]} if headless else set()
         return sorted({*beside, *needed} - without)
@@ -38,20 +43,35 @@ class ModelParts(NamedTuple):
     def towers(self) -> list[str]:
         """Paths of towers that lie in the decoder itself."""
         row = OWN.get(self.whole.config.model_type)
-        return [] if row is None else [f"{path_of(self.whole, self.decoder)}.{part}" for part in row.inside]
+        return (
+            []
+            if row is None
+            else [f"{path_of(self.whole, self.decoder)}.{part}" for part in row.inside]
+        )
 
 
 def take_apart(whole: PreTrainedModel) -> ModelParts:
     """Raises EngineError for a model that is no decoder with embeddings and a head."""
     model: Any = whole  # half of what is asked of it has no types
-    embedding, head, decoder = model.get_input_embeddings(), model.get_output_embeddings(), model.get_decoder()
-    if hasattr(decoder, "get_output_embeddings") and decoder.get_output_embeddings() is not None:  # itself a model with a head
+    embedding, head, decoder = (
+        model.get_input_embeddings(),
+        model.get_output_embeddings(),
+        model.get_decoder(),
+    )
+    if (
+        hasattr(decoder, "get_output_embeddings") and decoder.get_output_embeddings() is not None
+    ):  # itself a model with a head
         inner = decoder.get_decoder() if decoder is not whole else decoder
         decoder = inner if inner is not decoder else getattr(inner, "model", None)
     if embedding is None or head is None or decoder is None:
-        raise EngineError(f"{type(whole).__name__} of transformers is no decoder with embeddings and a head: it cannot be run.")
+        raise EngineError(
+            f"{type(whole).__name__} of transformers is no decoder with embeddings and a head: "
+            f"it cannot be run."
+        )
     return ModelParts(whole, decoder, embedding, head)
 
 
 def path_of(whole: nn.Module, part: nn.Module) -> str:
-    return str(next(path for path, module in whole.named_modules(remove_duplicate=False) if module is part))
+    return str(
+        next(path for path, module in whole.named_modules(remove_duplicate=False) if module is part)
+    )

@@ -1,7 +1,9 @@
-"""Rotary positions whose frequencies depend on lengths (longrope, dynamic NTK): fixed per sequence by its prompt.
+"""Rotary positions whose frequencies depend on lengths (longrope, dynamic NTK): fixed per sequence
+by its prompt.
 
-transformers chooses them by the longest sequence of a call. In a flat step that would be the longest of all, and a token's
-keys would depend on chunks and company; each sequence has those that `generate` would choose for its prompt alone.
+transformers chooses them by the longest sequence of a call. In a flat step that would be the
+longest of all, and a token's keys would depend on chunks and company; each sequence has those that
+`generate` would choose for its prompt alone.
 """
 
 import copy
@@ -25,17 +27,21 @@ class LengthRope(nn.Module):
         super().__init__()
         self._rotary = rotary
         self._turn: Any = inspect.unwrap(type(rotary).forward)
-        """Cosines and sines by the module's frequencies as they are: without its look at the lengths."""
+        """Cosines and sines by the module's frequencies as they are: without its look at the
+        lengths."""
         self._lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._chosen: OrderedDict[tuple[int, *tuple[Any, ...]], Any] = OrderedDict()
-        """By length and what else the module is asked for: the frequencies of some differ from layer type to layer type."""
+        """By length and what else the module is asked for: the frequencies of some differ from
+        layer type to layer type."""
         self._distinct: dict[bytes, Any] = {}
 
     def begin(self, lengths: NDArray[np.int64]) -> None:
         """`lengths` [tokens]: of each token's sequence, the positions that its prompt takes."""
         self._lengths = lengths
 
-    def forward(self, x: torch.Tensor, position_ids: torch.Tensor, **more: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, x: torch.Tensor, position_ids: torch.Tensor, **more: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """`position_ids` [..., tokens]; cosines and sines [..., tokens, dim]."""
         rotaries = [self._for(int(length), x, position_ids, more) for length in self._lengths]
         kinds = list({id(one): one for one in rotaries}.values())
@@ -51,18 +57,27 @@ class LengthRope(nn.Module):
                 whole[index][..., where, :] = part
         return whole[0], whole[1]
 
-    def _for(self, length: int, x: torch.Tensor, position_ids: torch.Tensor, more: dict[str, Any]) -> Any:
-        """A copy of the module with the frequencies that it chooses for one sequence of `length` positions."""
+    def _for(
+        self, length: int, x: torch.Tensor, position_ids: torch.Tensor, more: dict[str, Any]
+    ) -> Any:
+        """A copy of the module with the frequencies that it chooses for one sequence of `length`
+        positions."""
         asked = (length, *more.values())
         if asked not in self._chosen:
             rotary: Any = copy.copy(self._rotary)
-            rotary._buffers = {name: buffer.clone() for name, buffer in self._rotary._buffers.items() if buffer is not None}
+            rotary._buffers = {
+                name: buffer.clone()
+                for name, buffer in self._rotary._buffers.items()
+                if buffer is not None
+            }
             rotary(x, position_ids.new_full((*position_ids.shape[:-1], 1), length - 1), **more)
             key = b"".join(buffer.cpu().numpy().tobytes() for buffer in rotary._buffers.values())
             self._chosen[asked] = self._distinct.setdefault(key, rotary)
             if len(self._chosen) > KEPT:
                 self._chosen.popitem(last=False)
-                self._distinct = {key: one for key, one in self._distinct.items() if one in self._chosen.values()}
+                self._distinct = {
+                    key: one for key, one in self._distinct.items() if one in self._chosen.values()
+                }
         return self._chosen[asked]
 
 
@@ -73,7 +88,10 @@ def fix_lengths(decoder: nn.Module) -> list[LengthRope]:
         for name, child in list(parent.named_children()):
             kinds = getattr(child, "rope_type", None)
             kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
-            if any(isinstance(kind, str) and ("dynamic" in kind or kind == "longrope") for kind in kinds):
+            if any(
+                isinstance(kind, str) and ("dynamic" in kind or kind == "longrope")
+                for kind in kinds
+            ):
                 found.append(LengthRope(child))
                 setattr(parent, name, found[-1])
     return found

@@ -1,5 +1,6 @@
-"""The scan of the first Mamba, from a state: transformers' own begins with zeros whatever its cache holds, so that a prompt
-could not be computed in pieces. And how functions of transformers that a layer calls are replaced, for that layer alone.
+"""The scan of the first Mamba, from a state: transformers' own begins with zeros whatever its cache
+holds, so that a prompt could not be computed in pieces. And how functions of transformers that a
+layer calls are replaced, for that layer alone.
 """
 
 import inspect
@@ -10,7 +11,8 @@ import torch
 from torch.nn import functional as F
 
 SCAN, UPDATE = "mamba_selective_scan", "mamba2_selective_state_update"
-"""What transformers calls the scan of the first Mamba, and of the second that of one token, wherever they stand."""
+"""What transformers calls the scan of the first Mamba, and of the second that of one token,
+wherever they stand."""
 AT_ONCE = 64
 """Tokens whose states are in memory together: each is as large as a sequence's."""
 
@@ -21,9 +23,16 @@ def called(module: Any, name: str) -> Any:
 
 
 def replace(module: Any, name: str, function: Any) -> None:
-    """Have the forward of this one `module` call `function` in the place of transformers' of that name."""
+    """Have the forward of this one `module` call `function` in the place of transformers' of that
+    name."""
     own = inspect.unwrap(type(module).forward)
-    made = FunctionType(own.__code__, {**own.__globals__, name: function}, own.__name__, own.__defaults__, own.__closure__)
+    made = FunctionType(
+        own.__code__,
+        {**own.__globals__, name: function},
+        own.__name__,
+        own.__defaults__,
+        own.__closure__,
+    )
     module.forward = MethodType(made, module)
 
 
@@ -38,8 +47,9 @@ def selective_scan(
     z: torch.Tensor,
     delta_bias: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`state` [rows, channels, width] float32; `hidden`, `dt` and the gate `z` [rows, channels, tokens]; `A` [channels, width];
-    `B` and `C` [rows, width, tokens]; `D` and `delta_bias` [channels].
+    """`state` [rows, channels, width] float32; `hidden`, `dt` and the gate `z` [rows, channels,
+    tokens]; `A` [channels, width]; `B` and `C` [rows, width, tokens]; `D` and `delta_bias`
+    [channels].
 
     What comes out [rows, channels, tokens], and the state behind the last token.
     """
@@ -50,7 +60,9 @@ def selective_scan(
     for first in range(0, len(steps), AT_ONCE):
         part = slice(first, first + AT_ONCE)
         kept = torch.exp(steps[part] * A)
-        states = steps[part] * B[part, :, None].float() * inputs[part]  # [tokens, rows, channels, width]: what each adds
+        states = (
+            steps[part] * B[part, :, None].float() * inputs[part]
+        )  # [tokens, rows, channels, width]: what each adds
         for token in range(len(states)):
             state = states[token].addcmul_(kept[token], state)
         out.append((states.to(hidden.dtype) @ C[part, ..., None])[..., 0])

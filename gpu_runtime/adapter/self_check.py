@@ -1,8 +1,10 @@
-"""The gate: a model runs here only where its layers go through our attention, and its logits come out as from its own.
+"""The gate: a model runs here only where its layers go through our attention, and its logits come
+out as from its own.
 
-`_supports_attention_backend` of transformers is no such gate: some models that claim it give wrong tokens in silence.
-A handful of tokens goes through the model's own forward with transformers' own attention and then, in pieces and in
-company, through what will serve: a few forwards of twelve tokens, whatever the model's size.
+`_supports_attention_backend` of transformers is no such gate: some models that claim it give wrong
+tokens in silence. A handful of tokens goes through the model's own forward with transformers' own
+attention and then, in pieces and in company, through what will serve: a few forwards of twelve
+tokens, whatever the model's size.
 """
 
 import inspect
@@ -30,16 +32,20 @@ from .step import Decoder, StepInputs
 
 TOKENS = 12
 PIECES = ((TOKENS, 5), (0, 5), (0, 1), (0, 1))
-"""Tokens of the first and the second sequence in each step: one whole, beside one in chunks and single tokens."""
+"""Tokens of the first and the second sequence in each step: one whole, beside one in chunks and
+single tokens."""
 SPANS = np.array([-1, -1, -1, -1, -1, 0, 0, -1, 1, 1, -1, -1])
-"""Two items where a model's items see themselves both ways: of the second sequence, in one chunk."""
+"""Two items where a model's items see themselves both ways: of the second sequence, in one
+chunk."""
 WHOLE = ((TOKENS, TOKENS),)
 """Of a model whose text has no direction."""
 BLOCK_SIZE = 4
 BOUNDS = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
-"""Mean distance of logits, in standard deviations of the right ones. What is wrong lies above a half, in any dtype."""
+"""Mean distance of logits, in standard deviations of the right ones. What is wrong lies above a
+half, in any dtype."""
 ROUNDED = BOUNDS[torch.bfloat16]
-"""The same where rows become whole numbers within products: beside an outlier they keep few bits, as in bfloat16."""
+"""The same where rows become whole numbers within products: beside an outlier they keep few bits,
+as in bfloat16."""
 
 
 class Model(Protocol):
@@ -59,14 +65,16 @@ class Expected:
     tokens: torch.Tensor
     """int64 [TOKENS]"""
     scores: torch.Tensor
-    """float32 [TOKENS, vocab]: logits; of a model that makes vectors the states [TOKENS, hidden]."""
+    """float32 [TOKENS, vocab]: logits; of a model that makes vectors the states [TOKENS,
+    hidden]."""
     places: torch.Tensor
     """int64 [planes, TOKENS]: rotary positions."""
 
 
 @torch.inference_mode()
 def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
-    """What the whole model says with transformers' own attention. Raises EngineError where its forward fails."""
+    """What the whole model says with transformers' own attention. Raises EngineError where its
+    forward fails."""
     marks = {facts.embed_token_id for facts in model.placeholders.values()}
     plain = [token for token in range(min(model.vocab, 64 * TOKENS)) if token not in marks]
     tokens = torch.tensor([plain[i * 37 % len(plain)] for i in range(TOKENS)], device=device)
@@ -92,30 +100,43 @@ def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
         raise refusal(model, f"its own forward fails ({_said(error)})") from error
     if masked is not None:
         wanted = "without direction" if model.span_scope == "text" else "causal"
-        raise refusal(model, f"the mask of its layer {masked} is neither {wanted} nor the window that its attention is given")
+        raise refusal(
+            model,
+            f"the mask of its layer {masked} is neither {wanted} nor the window that its "
+            f"attention is given",
+        )
     if not vectors and scores.shape != (1, TOKENS, model.vocab):
-        raise refusal(model, f"its head scores {scores.shape[-1]} tokens; its facts say {model.vocab}")
+        raise refusal(
+            model, f"its head scores {scores.shape[-1]} tokens; its facts say {model.vocab}"
+        )
     return Expected(tokens, scores[0].float(), places)
 
 
 def _places(model: ModelFacts, device: torch.device) -> torch.Tensor:
-    """int64 [planes, TOKENS], in every plane others: text alone has the same in all, and hides which turns what."""
+    """int64 [planes, TOKENS], in every plane others: text alone has the same in all, and hides
+    which turns what."""
     index = torch.arange(TOKENS, device=device)
     return torch.stack([index + plane * (index // 3) for plane in range(model.position_planes)])
 
 
 def _kinds(asked: Any, model: ModelFacts, device: torch.device) -> dict[str, torch.Tensor]:
-    """Which tokens are an item's, by the names under which the model's forward takes it; {}: nothing is seen both ways."""
+    """Which tokens are an item's, by the names under which the model's forward takes it; {}:
+    nothing is seen both ways."""
     if not model.span_layers or model.span_scope == "text":
         return {}
-    inside, outside = (0, 1) if model.span_scope == "prompt" else (MODALITIES.index(model.span_modalities[0]) + 1, 0)
+    inside, outside = (
+        (0, 1)
+        if model.span_scope == "prompt"
+        else (MODALITIES.index(model.span_modalities[0]) + 1, 0)
+    )
     kinds = torch.from_numpy(np.where(_spans(model) < 0, outside, inside))[None].to(device)
     taken = inspect.signature(asked.forward).parameters
     return {name: kinds for name in ("token_type_ids", "mm_token_type_ids") if name in taken}
 
 
 def _spans(model: ModelFacts) -> Ints:
-    """Of each token the span in which it is, -1: none; the pieces of the second sequence hold them whole."""
+    """Of each token the span in which it is, -1: none; the pieces of the second sequence hold them
+    whole."""
     if model.span_scope == "text":
         return np.zeros(TOKENS, dtype=np.int64)
     if model.span_scope == "prompt":
@@ -133,8 +154,8 @@ def check(
     kernels: Kernels | None = None,
     bound: float | None = None,
 ) -> None:
-    """Raises EngineError that says in what, and in which layer, the model is another one here. `bound` is of BOUNDS where
-    it is None."""
+    """Raises EngineError that says in what, and in which layer, the model is another one here.
+    `bound` is of BOUNDS where it is None."""
     tables = model.tables
     pool = KvPool(tables, (1 + 2 * TOKENS // BLOCK_SIZE,) * len(tables), BLOCK_SIZE, dtype, device)
     attention = _Watched(pool, model, kernels)
@@ -144,11 +165,15 @@ def check(
     try:
         steps = _run(served, expected, attention, states, model)
     except Unsupported as error:
-        raise refusal(model, f"its layer {attention.layer + 1} {error}, which is not built") from error
+        raise refusal(
+            model, f"its layer {attention.layer + 1} {error}, which is not built"
+        ) from error
     except EngineError:
         raise
     except Exception as error:
-        raise refusal(model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})") from error
+        raise refusal(
+            model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})"
+        ) from error
     attention.judge(model, len(_pieces(model)))
     spread = float(expected.scores.std()) or 1.0
     what = "logits" if model.output == "token" else "states"
@@ -156,12 +181,18 @@ def check(
         distance = float((scores - expected.scores).abs().mean()) / spread
         if not distance <= (BOUNDS[dtype] if bound is None else bound):
             raise refusal(
-                model, f"its {what} for a prompt computed {name} differ from its own by {distance:.2g} of their spread"
+                model,
+                f"its {what} for a prompt computed {name} differ from its own by {distance:.2g} "
+                f"of their spread",
             )
 
 
 def _run(
-    served: Model, expected: Expected, attention: PagedAttention, states: StatePool, model: ModelFacts
+    served: Model,
+    expected: Expected,
+    attention: PagedAttention,
+    states: StatePool,
+    model: ModelFacts,
 ) -> list[torch.Tensor]:
     """Scores, as in `Expected`, of both sequences."""
     tokens, places = expected.tokens, expected.places
@@ -172,13 +203,21 @@ def _run(
     found: list[list[torch.Tensor]] = [[], []]
     done = [0, 0]
     for counts in _pieces(model):
-        rows = sorted((row for row in (0, 1) if counts[row]), key=lambda row: (counts[row] > 1, -done[row]))
+        rows = sorted(
+            (row for row in (0, 1) if counts[row]), key=lambda row: (counts[row] > 1, -done[row])
+        )
         index = np.concatenate([np.arange(done[row], done[row] + counts[row]) for row in rows])
         owner = np.repeat(rows, [counts[row] for row in rows])
-        slots = tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
-        starts, sizes = (np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts))
+        slots = (
+            tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
+        )
+        starts, sizes = (
+            np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts)
+        )
         marked = spans[index] if model.span_layers else None
-        attention.begin(_layouts(model, attention, starts, sizes, tables[rows], slots, tokens.device, marked))
+        attention.begin(
+            _layouts(model, attention, starts, sizes, tables[rows], slots, tokens.device, marked)
+        )
         where = torch.from_numpy(index).to(tokens.device)
         positions = places[:, where] if len(places) > 1 else where
         ids = served.looked_up(tokens[where])
@@ -188,7 +227,9 @@ def _run(
             if model.recurrent
             else None
         )
-        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), extent), recurrent=recurrent)
+        step = StepInputs(
+            ids, served.embed(ids), positions, np.full(len(index), extent), recurrent=recurrent
+        )
         hidden = served.decoder(step, attention)
         scores = served.logits(hidden) if model.output == "token" else hidden.float()
         for row in rows:
@@ -221,7 +262,9 @@ def _layouts(
             in_place=in_place,
             on_device=on_device,
         )
-        for table, in_place, on_device in zip(model.tables, attention.in_place, attention.on_device, strict=True)
+        for table, in_place, on_device in zip(
+            model.tables, attention.in_place, attention.on_device, strict=True
+        )
     ]
 
 
@@ -246,15 +289,23 @@ class _Watched(PagedAttention):
         return super().__call__(layer, query, kv, how)
 
     def judge(self, model: ModelFacts, steps: int) -> None:
-        """Raises EngineError where a layer did not call once a step, or with another window than the facts say."""
+        """Raises EngineError where a layer did not call once a step, or with another window than
+        the facts say."""
         for group in model.kv_groups:
             for layer in (*group.layers, *group.readers):
                 calls = self._calls.pop(layer, 0)
                 if calls != steps:
-                    raise refusal(model, f"its layer {layer} calls its attention {calls} times in {steps} steps")
+                    raise refusal(
+                        model,
+                        f"its layer {layer} calls its attention {calls} times in {steps} steps",
+                    )
                 window = self._windows[layer]
                 if _bounded(window, model) != _bounded(group.window, model):
-                    raise refusal(model, f"its layer {layer} has a window of {window} tokens; its facts say {group.window}")
+                    raise refusal(
+                        model,
+                        f"its layer {layer} has a window of {window} tokens; its facts say "
+                        f"{group.window}",
+                    )
         if self._calls:
             raise refusal(model, f"its layer {min(self._calls)} is not among its facts")
 

@@ -29,14 +29,15 @@ class StepInputs:
     recurrent: RecurrentStep | None = None
     """None: the model keeps nothing but keys and values."""
     wanted: torch.Tensor | None = None
-    """int64 [rows]: the tokens whose hidden states alone are asked for, by rising place; None: all. For decoders that say that
-    they `narrow`."""
+    """int64 [rows]: the tokens whose hidden states alone are asked for, by rising place; None: all.
+    For decoders that say that they `narrow`."""
 
 
 class Decoder(Protocol):
     narrows: bool
-    """It computes the hidden states of `StepInputs.wanted` alone; what is not finite before the last of a work shows in it."""
+    """It computes the hidden states of `StepInputs.wanted` alone; what is not finite before the
+    last of a work shows in it."""
 
     def __call__(self, step: StepInputs, attention: PagedAttention) -> torch.Tensor:
-        """Normed hidden states [tokens, hidden], or [rows, hidden] of those that are wanted. `attention` has begun the
-        step."""
+        """Normed hidden states [tokens, hidden], or [rows, hidden] of those that are wanted.
+        `attention` has begun the step."""

@@ -14,7 +14,8 @@ from .own_towers import OWN
 from .parts import path_of
 
 Encode = Callable[[dict[str, torch.Tensor], int], list[torch.Tensor]]
-"""An item's tensors and its number of rows, to [rows, hidden] per level: the embedding, then what further layers add."""
+"""An item's tensors and its number of rows, to [rows, hidden] per level: the embedding, then what
+further layers add."""
 
 
 @dataclass
@@ -42,15 +43,25 @@ class Towers:
         return lambda tensors, _: _call(method, taken, tensors)
 
 
-def _call(method: Callable[..., Any], taken: set[str], tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    # A mask that keeps everything is for the model's own forward, which pads sounds of one batch: an item is alone.
-    unknown = {name for name in tensors.keys() - taken if not ("mask" in name and bool(tensors[name].all()))}
+def _call(
+    method: Callable[..., Any], taken: set[str], tensors: dict[str, torch.Tensor]
+) -> list[torch.Tensor]:
+    # A mask that keeps everything is for the model's own forward, which pads sounds of one batch:
+    # an item is alone.
+    unknown = {
+        name
+        for name in tensors.keys() - taken
+        if not ("mask" in name and bool(tensors[name].all()))
+    }
     if unknown:
         raise ValueError(f"the tower does not take {', '.join(sorted(unknown))}")
     found = method(**{name: tensor for name, tensor in tensors.items() if name in taken})
     pooled = getattr(found, "pooler_output", None)
     rows = found.last_hidden_state if pooled is None else pooled
-    return [_flat(rows), *(_flat(level) for level in getattr(found, "deepstack_features", None) or ())]
+    return [
+        _flat(rows),
+        *(_flat(level) for level in getattr(found, "deepstack_features", None) or ()),
+    ]
 
 
 def _flat(rows: Any) -> torch.Tensor:
@@ -61,7 +72,8 @@ def _flat(rows: Any) -> torch.Tensor:
 
 
 def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Towers:
-    """The towers of these modalities: all of the model's body but its decoder, and the towers of the others."""
+    """The towers of these modalities: all of the model's body but its decoder, and the towers of
+    the others."""
     row = OWN.get(whole.config.model_type)
     body: Any = getattr(whole, whole.base_model_prefix, whole) if whole.base_model_prefix else whole
     own = {} if row is None else row.encode
@@ -70,17 +82,25 @@ def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Tower
     if not kept:
         return Towers(body, [], [], own)
     path = path_of(whole, body)
-    for module in body.get_submodule(row.seeing).modules() if row is not None and row.seeing else ():
+    for module in (
+        body.get_submodule(row.seeing).modules() if row is not None and row.seeing else ()
+    ):
         if hasattr(module, "is_causal"):
             module.is_causal = False
     if row is not None and row.inside:
         return Towers(body, [f"{path}.{part}" for part in row.inside], [], own)
     model: Any = whole  # half of what is asked of it has no types
-    without: list[nn.Module | None] = [model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings()]
+    without: list[nn.Module | None] = [
+        model.get_decoder(),
+        model.get_input_embeddings(),
+        model.get_output_embeddings(),
+    ]
     needed = [_encoder(body, kind) for kind in kept]
     unneeded = [_encoder(body, kind) for kind in kinds if kind not in kept]
     without += [module for module in unneeded if module not in needed]
-    return Towers(body, [path], [path_of(whole, module) for module in without if module is not None], own)
+    return Towers(
+        body, [path], [path_of(whole, module) for module in without if module is not None], own
+    )
 
 
 def _encoder(body: Any, kind: Modality) -> nn.Module | None:

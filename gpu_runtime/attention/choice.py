@@ -1,4 +1,5 @@
-"""Which kernels attention runs on: decided here, for every device. All are tried before they are believed."""
+"""Which kernels attention runs on: decided here, for every device. All are tried before they are
+believed."""
 
 import torch
 
@@ -10,7 +11,12 @@ Kernels = native.Kernels | TritonKernels
 
 
 def usable_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
-    """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used, as where none are allowed."""
+    """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used, as
+    where none are allowed."""
     if not native.kernels_are_allowed():
         return None
-    return tried.usable_kernels(dtype) if device.type == "cpu" else tried_on_device.usable_kernels(dtype, device)
+    return (
+        tried.usable_kernels(dtype)
+        if device.type == "cpu"
+        else tried_on_device.usable_kernels(dtype, device)
+    )

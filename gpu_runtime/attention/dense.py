@@ -1,4 +1,5 @@
-"""Attention in which every query sees every key, of float32 on a CPU: by a native kernel that is tried against torch's."""
+"""Attention in which every query sees every key, of float32 on a CPU: by a native kernel that is
+tried against torch's."""
 
 import ctypes
 
@@ -23,20 +24,29 @@ class Dense:
     def takes(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
         """`query` [items, heads, n, width], `key` and `value` [items, kv_heads, m, width]."""
         items, heads, _, width = query.shape
-        alike = key.shape == value.shape and key.shape[0] == items and key.shape[3] == width <= WIDEST
+        alike = (
+            key.shape == value.shape and key.shape[0] == items and key.shape[3] == width <= WIDEST
+        )
         whole = alike and key.shape[2] > 0 and heads % key.shape[1] == 0
         return whole and all(
-            one.device.type == "cpu" and one.dtype == torch.float32 and one.stride(3) == 1 for one in (query, key, value)
+            one.device.type == "cpu" and one.dtype == torch.float32 and one.stride(3) == 1
+            for one in (query, key, value)
         )
 
-    def __call__(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    def __call__(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         """Of what it `takes`, [items, n, heads, width]."""
         items, heads, queries, width = query.shape
         kv_heads, keys = key.shape[1:3]
         out = query.new_empty(items, queries, heads, width)
         threads = torch.get_num_threads() if query.numel() * keys > WORTH_THREADS else 1
         rows = map(_numbers, (query, key, value, out.transpose(1, 2)))
-        self._attend(ctypes.byref(DenseAttention(*rows, items, heads, kv_heads, queries, keys, width, threads, scale)))
+        self._attend(
+            ctypes.byref(
+                DenseAttention(*rows, items, heads, kv_heads, queries, keys, width, threads, scale)
+            )
+        )
         return out
 
 
@@ -53,8 +63,8 @@ def usable_dense() -> Dense | None:
 
 @torch.inference_mode()
 def is_right(kernels: Kernels) -> bool:
-    """Whether it gives what torch gives, on this processor and as this compiler made it: of several tiles and steps, none of
-    them full, and of widths that fill no vector."""
+    """Whether it gives what torch gives, on this processor and as this compiler made it: of several
+    tiles and steps, none of them full, and of widths that fill no vector."""
     dice = torch.Generator().manual_seed(0)
     attend = Dense(kernels)
     for width in (24, 64, 76):

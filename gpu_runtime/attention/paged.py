@@ -1,7 +1,9 @@
-"""Attention over the paged KV cache: write the step's keys and values, then read each sequence's blocks.
+"""Attention over the paged KV cache: write the step's keys and values, then read each sequence's
+blocks.
 
-On a CPU native kernels read them in place, on a GPU Triton's. Without those decode rows go through one padded attention per
-group over whole gathered blocks, query heads folded into rows; chunks go one by one. That is plain torch and runs anywhere.
+On a CPU native kernels read them in place, on a GPU Triton's. Without those decode rows go through
+one padded attention per group over whole gathered blocks, query heads folded into rows; chunks go
+one by one. That is plain torch and runs anywhere.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -29,14 +31,22 @@ class PagedAttention:
         span_windows: SpanWindows = "behind",
         kernels: Kernels | TritonKernels | None = None,
     ) -> None:
-        """`span_layers`: those in which the tokens of a span see each other both ways, as far as `span_windows` says.
-        `kernels`: by which blocks are read in place."""
+        """`span_layers`: those in which the tokens of a span see each other both ways, as far as
+        `span_windows` says. `kernels`: by which blocks are read in place."""
         self._pool = pool
         self._native = InPlace(kernels, pool) if isinstance(kernels, Kernels) else None
-        self._device = OnDevice(kernels, pool, span_windows) if isinstance(kernels, TritonKernels) else None
-        self.in_place = tuple(self._native is not None and self._native.covers(table) for table in range(len(pool.tables)))
+        self._device = (
+            OnDevice(kernels, pool, span_windows) if isinstance(kernels, TritonKernels) else None
+        )
+        self.in_place = tuple(
+            self._native is not None and self._native.covers(table)
+            for table in range(len(pool.tables))
+        )
         """Of each table: its steps are to be laid out for reading in place."""
-        self.on_device = tuple(self._device is not None and self._device.covers(table) for table in range(len(pool.tables)))
+        self.on_device = tuple(
+            self._device is not None and self._device.covers(table)
+            for table in range(len(pool.tables))
+        )
         """Of each table: its steps are to be laid out for the device's kernels."""
         self.threads_of_long_chunks = 0
         """On a CPU; 0: as many as torch has."""
@@ -46,9 +56,11 @@ class PagedAttention:
         self._span_windows = span_windows
         self._layouts: Sequence[StepLayout] = ()
         self._kept: dict[torch.Size, torch.Tensor] = {
-            whole.shape[1:]: whole.new_empty((0, *whole.shape[1:])) for whole in pool.blocks.values()
+            whole.shape[1:]: whole.new_empty((0, *whole.shape[1:]))
+            for whole in pool.blocks.values()
         }
-        """Gathered blocks, by their shape; kept between steps, because fresh megabytes fault in page by page at every step."""
+        """Gathered blocks, by their shape; kept between steps, because fresh megabytes fault in
+        page by page at every step."""
 
     def begin(self, layouts: Sequence[StepLayout]) -> None:
         """`layouts`: of each table."""
@@ -63,14 +75,17 @@ class PagedAttention:
         return self._pool.blocks[layer].shape[-1]
 
     def __call__(self, layer: int, query: torch.Tensor, kv: torch.Tensor, how: How) -> torch.Tensor:
-        """`query` [tokens, heads, width] and `kv` [tokens, 2, kv_heads, width] to [tokens, heads * width]."""
+        """`query` [tokens, heads, width] and `kv` [tokens, 2, kv_heads, width] to [tokens, heads *
+        width]."""
         if self.before_layer is not None:
             self.before_layer()
         layout = self._layouts[self._pool.table_of[layer]]
         if layer not in self._pool.readers:
             self._pool.slots[layer].index_copy_(0, layout.slots, kv)
         if layout.on_device is not None:
-            assert self._device is not None, "laid out for kernels, which `on_device` does not say of the table"
+            assert self._device is not None, (
+                "laid out for kernels, which `on_device` does not say of the table"
+            )
             return self._device(layer, query, layout.on_device, how, self.looks_ahead(layer))
         only = layout.groups[0] if len(layout.groups) == 1 and layout.has_no_chunks else None
         if isinstance(only, DecodeGroup):
@@ -80,12 +95,20 @@ class PagedAttention:
             if isinstance(group, InPlaceRows):
                 self._in_place.rows(layer, query, group, how, out)
             else:
-                out[group.first : group.last] = self._decode(layer, query[group.first : group.last], group, how)
+                out[group.first : group.last] = self._decode(
+                    layer, query[group.first : group.last], group, how
+                )
         self._chunks(layer, query, kv, layout, how, out)
         return out
 
     def _chunks(
-        self, layer: int, query: torch.Tensor, kv: torch.Tensor, layout: StepLayout, how: How, out: torch.Tensor
+        self,
+        layer: int,
+        query: torch.Tensor,
+        kv: torch.Tensor,
+        layout: StepLayout,
+        how: How,
+        out: torch.Tensor,
     ) -> None:
         if layout.in_place is not None:
             seen = layout.in_place.seen(self.looks_ahead(layer), self._span_windows)
@@ -98,21 +121,29 @@ class PagedAttention:
 
     @property
     def _in_place(self) -> InPlace:
-        assert self._native is not None, "laid out for reading in place, which `in_place` does not say of the table"
+        assert self._native is not None, (
+            "laid out for reading in place, which `in_place` does not say of the table"
+        )
         return self._native
 
-    def _gather(self, layer: int, blocks: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _gather(
+        self, layer: int, blocks: torch.Tensor, rows: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values [rows, kv_heads, tokens, width] of the blocks, as strided views."""
         pool = self._pool.blocks[layer]
         shape = pool.shape[1:]
         if len(blocks) > len(self._kept[shape]):
-            self._kept[shape] = pool.new_empty((max(len(blocks), 2 * len(self._kept[shape])), *shape))
+            self._kept[shape] = pool.new_empty(
+                (max(len(blocks), 2 * len(self._kept[shape])), *shape)
+            )
         kept = self._kept[shape][: len(blocks)]
         torch.index_select(pool, 0, blocks, out=kept)
         kv = kept.view(rows, -1, *shape[1:])  # [rows, tokens, 2, kv_heads, width]
         return kv[:, :, 0].transpose(1, 2), kv[:, :, 1].transpose(1, 2)
 
-    def _decode(self, layer: int, query: torch.Tensor, group: DecodeGroup, how: How) -> torch.Tensor:
+    def _decode(
+        self, layer: int, query: torch.Tensor, group: DecodeGroup, how: How
+    ) -> torch.Tensor:
         rows = group.last - group.first
         keys, values = self._gather(layer, group.blocks, rows)
         mask = None
@@ -123,16 +154,29 @@ class PagedAttention:
             mask = group.mask(self._pool.block_size, query)
         folded = query.reshape(rows, keys.shape[1], -1, query.shape[-1])
         sinks = None if how.sinks is None else how.sinks.view(1, keys.shape[1], -1, 1)
-        return attend(folded, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks).reshape(rows, -1)
+        return attend(
+            folded, keys, values, mask, how.scale, softcap=how.softcap, sinks=sinks
+        ).reshape(rows, -1)
 
-    def _prefill(self, layer: int, query: torch.Tensor, kv: torch.Tensor, chunk: Chunk, how: How) -> torch.Tensor:
+    def _prefill(
+        self, layer: int, query: torch.Tensor, kv: torch.Tensor, chunk: Chunk, how: How
+    ) -> torch.Tensor:
         heads = query.transpose(0, 1)[None]  # [1, heads, tokens, width]
         sinks = None if how.sinks is None else how.sinks.view(1, -1, 1, 1)
         both_ways = self.looks_ahead(layer)
         whole = chunk.is_whole(both_ways)
         if whole or chunk.is_plain(both_ways):
             keys, values = kv[:, 0].transpose(0, 1)[None], kv[:, 1].transpose(0, 1)[None]
-            out = attend(heads, keys, values, None, how.scale, causal=not whole, softcap=how.softcap, sinks=sinks)
+            out = attend(
+                heads,
+                keys,
+                values,
+                None,
+                how.scale,
+                causal=not whole,
+                softcap=how.softcap,
+                sinks=sinks,
+            )
         else:
             keys, values = self._gather(layer, chunk.blocks, 1)
             mask = chunk.mask(both_ways, self._span_windows, self._pool.block_size, query)

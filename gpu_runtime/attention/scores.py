@@ -1,4 +1,5 @@
-"""Attention of some queries over some keys: torch's own kernel, and a form written out for what no kernel of it has."""
+"""Attention of some queries over some keys: torch's own kernel, and a form written out for what no
+kernel of it has."""
 
 import torch
 from torch.nn import functional as F
@@ -15,12 +16,15 @@ def attend(
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """`query` [rows, heads, tokens, width] over `keys` and `values` [rows, kv_heads, columns, width], heads a multiple of
-    kv_heads. `mask` is added to the scores; `causal`: the square of a prompt's beginning; `sinks` [1, heads, 1 or tokens, 1].
+    """`query` [rows, heads, tokens, width] over `keys` and `values` [rows, kv_heads, columns,
+    width], heads a multiple of kv_heads. `mask` is added to the scores; `causal`: the square of a
+    prompt's beginning; `sinks` [1, heads, 1 or tokens, 1].
     """
     if softcap is None and sinks is None:
         gqa = query.shape[1] != keys.shape[1]
-        return F.scaled_dot_product_attention(query, keys, values, mask, is_causal=causal, scale=scale, enable_gqa=gqa)
+        return F.scaled_dot_product_attention(
+            query, keys, values, mask, is_causal=causal, scale=scale, enable_gqa=gqa
+        )
     groups = query.shape[1] // keys.shape[1]
     keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
     scores = query.float() @ keys.float().transpose(-1, -2) * scale

@@ -1,4 +1,5 @@
-"""What the tokens of a step see, as the native kernels are told it: single rows of decoding sequences, chunks of prompts."""
+"""What the tokens of a step see, as the native kernels are told it: single rows of decoding
+sequences, chunks of prompts."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,21 +10,25 @@ from ..native.library import Chunks, Rows
 
 Ints = NDArray[np.int64]
 PIECE = 256
-"""Tokens of a context that one task reads. Cuts lie at fixed positions, so a row's result is the same in every company."""
+"""Tokens of a context that one task reads. Cuts lie at fixed positions, so a row's result is the
+same in every company."""
 WORTH_THREADS = 1024
 """Tokens that all rows see together; fewer are read before other threads have woken."""
 
 
 class InPlaceRows:
-    """The first rows of a step, one token each, and the pieces of their contexts. A piece is one task of the kernel, which
-    gives it a softmax of its own and merges a row's pieces afterwards: threads share a long context."""
+    """The first rows of a step, one token each, and the pieces of their contexts. A piece is one
+    task of the kernel, which gives it a softmax of its own and merges a row's pieces afterwards:
+    threads share a long context."""
 
     first = 0
     """Of the step's tokens; `last`: the one after them."""
 
-    def __init__(self, tables: NDArray[np.int32], lengths: NDArray[np.int64], window: int | None) -> None:
-        """`tables` [rows, blocks] of contexts of `lengths` tokens, the row's own included, of which the last `window` are
-        seen; blocks behind are not looked at."""
+    def __init__(
+        self, tables: NDArray[np.int32], lengths: NDArray[np.int64], window: int | None
+    ) -> None:
+        """`tables` [rows, blocks] of contexts of `lengths` tokens, the row's own included, of which
+        the last `window` are seen; blocks behind are not looked at."""
         begins, pieces = pieces_read(lengths, window, PIECE)
         firsts = np.concatenate((np.zeros(1, dtype=np.int64), pieces.cumsum()))
         rows = np.repeat(np.arange(len(lengths)), pieces)
@@ -51,10 +56,11 @@ class SeenByChunks:
     """One stretch of positions for each token of some chunks."""
 
     def __init__(
-        self, first: int, tables: NDArray[np.int32], edges: NDArray[np.int32], lows: Ints, highs: Ints
+        self, first: int, tables: NDArray[np.int32], edges: NDArray[np.int32], lows: Ints,
+        highs: Ints
     ) -> None:  # fmt: skip
-        """`tables` [chunks, blocks] of sequences whose tokens, [edges[i], edges[i + 1]) behind the `first` of the step, see
-        positions [low, high)."""
+        """`tables` [chunks, blocks] of sequences whose tokens, [edges[i], edges[i + 1]) behind the
+        `first` of the step, see positions [low, high)."""
         self.first = first
         self.lows, self.highs = lows.astype(np.int32), highs.astype(np.int32)
         self.pairs = int((highs - lows).sum())
@@ -63,7 +69,9 @@ class SeenByChunks:
         """It is worth several threads."""
         self._alive = tables, edges
         self.struct = Chunks(
-            *(each.ctypes.data for each in (tables, edges, self.lows, self.highs)), tables.shape[1], len(tables)
+            *(each.ctypes.data for each in (tables, edges, self.lows, self.highs)),
+            tables.shape[1],
+            len(tables),
         )
         """The same for the kernels; it points into the arrays."""
 
@@ -80,8 +88,9 @@ class InPlaceChunks:
         window: int | None,
         spans: Ints | None = None,
     ) -> None:
-        """`first`: of the step's tokens. Of each chunk the position of its first token, how many it has, and in `tables`
-        [chunks, blocks] its sequence's blocks. `spans` [tokens of all]: see `step.Chunk`."""
+        """`first`: of the step's tokens. Of each chunk the position of its first token, how many it
+        has, and in `tables` [chunks, blocks] its sequence's blocks. `spans` [tokens of all]: see
+        `step.Chunk`."""
         self._first = first
         self._tables = np.ascontiguousarray(tables)
         edges = np.concatenate((np.zeros(1, dtype=np.int64), counts.cumsum()))
@@ -92,18 +101,25 @@ class InPlaceChunks:
         self._window = window
         self._runs = None if spans is None or (spans < 0).all() else _runs(spans, edges)
         """[tokens, 2]: the first place of each token's span, and the one after its last."""
-        self.has_gaps = self._runs is not None and spans is not None and not _are_unbroken(spans, edges, self._runs)
+        self.has_gaps = (
+            self._runs is not None
+            and spans is not None
+            and not _are_unbroken(spans, edges, self._runs)
+        )
         """Where tokens of a span see each other, they do not see all that lies between them."""
         self._seen: dict[bool, SeenByChunks] = {}
 
     def seen(self, both_ways: bool, windows: SpanWindows) -> SeenByChunks | None:
-        """`both_ways`: tokens of a span see each other, `windows`: as far as this. None: what they see has gaps."""
+        """`both_ways`: tokens of a span see each other, `windows`: as far as this. None: what they
+        see has gaps."""
         both_ways = both_ways and self._runs is not None
         if both_ways and self.has_gaps:
             return None
         if both_ways not in self._seen:
             lows, highs = self._stretches(both_ways, windows)
-            self._seen[both_ways] = SeenByChunks(self._first, self._tables, self._edges, lows, highs)
+            self._seen[both_ways] = SeenByChunks(
+                self._first, self._tables, self._edges, lows, highs
+            )
         return self._seen[both_ways]
 
     def _stretches(self, both_ways: bool, windows: SpanWindows) -> tuple[Ints, Ints]:
@@ -121,7 +137,8 @@ class InPlaceChunks:
 
 
 def _runs(spans: Ints, edges: Ints) -> Ints:
-    """[tokens, 2]: of each token's span its first place and the one after its last; of a token in none, its own."""
+    """[tokens, 2]: of each token's span its first place and the one after its last; of a token in
+    none, its own."""
     places = np.arange(len(spans))
     begins = np.ones(len(spans), dtype=np.bool_)
     begins[1:] = (spans[1:] != spans[:-1]) | (spans[1:] < 0)

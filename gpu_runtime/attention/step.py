@@ -1,6 +1,8 @@
-"""How one step's tokens attend: which rows are padded together, what each chunk sees. Decided on the CPU, once a step.
+"""How one step's tokens attend: which rows are padded together, what each chunk sees. Decided on
+the CPU, once a step.
 
-The step is one flat batch: first the rows of one token each, sorted by context, then the chunks of several tokens.
+The step is one flat batch: first the rows of one token each, sorted by context, then the chunks of
+several tokens.
 """
 
 from collections.abc import Sequence
@@ -18,24 +20,27 @@ from .seen import InPlaceChunks, InPlaceRows
 
 Ints = NDArray[np.int64]
 WASTE = 2
-"""Rows share a padded gather while the longest reads at most this many times the blocks of the shortest..."""
+"""Rows share a padded gather while the longest reads at most this many times the blocks of the
+shortest..."""
 CHEAP = 16
 """... or at most this many blocks: below it a call costs more than the padding."""
 CPU_CACHE_BYTES = 1 << 20
-"""What one gather may copy on a CPU: it is still in the core's own cache when attention reads it. A fourth to a fifth of
-attention's time, measured at contexts of 100 to 500 tokens."""
+"""What one gather may copy on a CPU: it is still in the core's own cache when attention reads it. A
+fourth to a fifth of attention's time, measured at contexts of 100 to 500 tokens."""
 
 
 @dataclass
 class DecodeGroup:
-    """Rows [first, last) of the batch: one token each, what they see padded to whole blocks and to the longest."""
+    """Rows [first, last) of the batch: one token each, what they see padded to whole blocks and to
+    the longest."""
 
     first: int
     last: int
     lengths: Ints
     """Context of each row, its own token included."""
     begins: Ints
-    """The position that each row's first column stands for: a window is read from its first block on."""
+    """The position that each row's first column stands for: a window is read from its first block
+    on."""
     blocks: torch.Tensor
     """int64 [rows * blocks], the padded block tables, flat."""
     window: int | None
@@ -65,7 +70,8 @@ Group = DecodeGroup | InPlaceRows
 
 @dataclass
 class Chunk:
-    """Tokens [first, last) of the batch: positions [start, start + last - first) of one sequence."""
+    """Tokens [first, last) of the batch: positions [start, start + last - first) of one
+    sequence."""
 
     first: int
     last: int
@@ -76,21 +82,35 @@ class Chunk:
     """int64, the sequence's blocks from `begin` up to the chunk's end."""
     window: int | None
     spans: Ints | None = None
-    """Of each of its tokens the span whose tokens see each other both ways, -1: none; None: it has no spans."""
+    """Of each of its tokens the span whose tokens see each other both ways, -1: none; None: it has
+    no spans."""
     _masks: dict[bool, torch.Tensor] = field(default_factory=dict)
 
     def is_plain(self, both_ways: bool) -> bool:
-        """Nothing is cached before it, no window cuts it and no span is seen both ways: causal attention over its own keys."""
+        """Nothing is cached before it, no window cuts it and no span is seen both ways: causal
+        attention over its own keys."""
         causal = self.spans is None or not both_ways
-        return causal and self.start == 0 and (self.window is None or self.last - self.first <= self.window)
+        return (
+            causal
+            and self.start == 0
+            and (self.window is None or self.last - self.first <= self.window)
+        )
 
     def is_whole(self, both_ways: bool) -> bool:
-        """Nothing is cached before it, no window cuts it and all of it is one span: each of its tokens sees all the others."""
+        """Nothing is cached before it, no window cuts it and all of it is one span: each of its
+        tokens sees all the others."""
         span = both_ways and self.spans is not None and bool((self.spans == 0).all())
-        return span and self.start == 0 and (self.window is None or self.last - self.first <= self.window)
+        return (
+            span
+            and self.start == 0
+            and (self.window is None or self.last - self.first <= self.window)
+        )
 
-    def mask(self, both_ways: bool, windows: SpanWindows, block_size: int, like: torch.Tensor) -> torch.Tensor:
-        """0 or -inf, [tokens of the chunk, tokens of the blocks]. `windows`: how far a layer's window reaches within a span."""
+    def mask(
+        self, both_ways: bool, windows: SpanWindows, block_size: int, like: torch.Tensor
+    ) -> torch.Tensor:
+        """0 or -inf, [tokens of the chunk, tokens of the blocks]. `windows`: how far a layer's
+        window reaches within a span."""
         if both_ways not in self._masks:
             columns = np.arange(len(self.blocks) * block_size) + self.begin
             rows = np.arange(self.start, self.start + self.last - self.first)[:, None]
@@ -139,35 +159,55 @@ def lay_out(
     in_place: bool = False,
     on_device: bool = False,
 ) -> StepLayout:
-    """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one token first, by falling
-    `starts`.
+    """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one
+    token first, by falling `starts`.
 
     `in_place`: keys and values are read where their blocks lie; `on_device`: by kernels there.
-    `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that the table's layers look
-    back; blocks behind it are not read, whatever `blocks` says of them. `spans` [tokens]: see `Chunk.spans`.
+    `most`: blocks that decode rows may gather at once, where that is limited. `window`: tokens that
+    the table's layers look back; blocks behind it are not read, whatever `blocks` says of them.
+    `spans` [tokens]: see `Chunk.spans`.
     """
+    places = torch.from_numpy(slots).to(device)
     if on_device:
-        places = torch.from_numpy(slots).to(device)
-        return StepLayout(places, (), [], on_device=lay_out_on_device(starts, counts, blocks, device, window, spans))
+        kernels = lay_out_on_device(starts, counts, blocks, device, window, spans)
+        return StepLayout(places, (), [], on_device=kernels)
     ends = (starts + counts + block_size - 1) // block_size
-    begins = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0) // block_size
+    begins = (
+        np.zeros_like(starts)
+        if window is None
+        else np.maximum(starts - window + 1, 0) // block_size
+    )
     singles = int((counts == 1).sum())
     groups: Sequence[Group] = ()
     if in_place and singles:
         groups = (InPlaceRows(blocks[:singles], starts[:singles] + 1, window),)
     elif singles:
-        groups = _padded(starts[:singles], blocks[:singles], begins[:singles], ends[:singles], block_size, device, most, window)
+        groups = _padded(
+            starts[:singles],
+            blocks[:singles],
+            begins[:singles],
+            ends[:singles],
+            block_size,
+            device,
+            most,
+            window,
+        )
     read: InPlaceChunks | None = None
     if in_place and singles < len(counts):
         own = None if spans is None else spans[singles:]
-        read = InPlaceChunks(singles, starts[singles:], counts[singles:], blocks[singles:], window, own)
+        read = InPlaceChunks(
+            singles, starts[singles:], counts[singles:], blocks[singles:], window, own
+        )
     gathered = range(singles, len(counts) if read is None or read.has_gaps else singles)
-    chunks = _chunks(gathered, starts, counts, blocks, begins, ends, block_size, device, window, spans)
-    return StepLayout(torch.from_numpy(slots).to(device), groups, chunks, read)
+    chunks = _chunks(
+        gathered, starts, counts, blocks, begins, ends, block_size, device, window, spans
+    )
+    return StepLayout(places, groups, chunks, read)
 
 
 def _chunks(
-    works: range, starts: Ints, counts: Ints, blocks: NDArray[np.int32], begins: Ints, ends: Ints, block_size: int,
+    works: range, starts: Ints, counts: Ints, blocks: NDArray[np.int32], begins: Ints, ends: Ints,
+    block_size: int,
     device: torch.device, window: int | None, spans: Ints | None,
 ) -> list[Chunk]:  # fmt: skip
     """Of `works`, which follow those of one token; `begins`, `ends`: as of rows in `_padded`."""
@@ -183,7 +223,8 @@ def _chunks(
 
 
 def _padded(
-    starts: Ints, blocks: NDArray[np.int32], begins: Ints, ends: Ints, block_size: int, device: torch.device, most: int | None,
+    starts: Ints, blocks: NDArray[np.int32], begins: Ints, ends: Ints, block_size: int,
+    device: torch.device, most: int | None,
     window: int | None,
 ) -> list[DecodeGroup]:  # fmt: skip
     """`begins`, `ends`: the first block that each row sees, and the one after its last."""
@@ -192,9 +233,15 @@ def _padded(
         widths = np.maximum.accumulate(widths[::-1])[::-1]
     groups: list[DecodeGroup] = []
     for first, last in group_rows(widths, most):
-        part = _columns(blocks[first:last], begins[first:last], ends[first:last], int(widths[first]))
+        part = _columns(
+            blocks[first:last], begins[first:last], ends[first:last], int(widths[first])
+        )
         lengths, begin = starts[first:last] + 1, begins[first:last] * block_size
-        groups.append(DecodeGroup(first, last, lengths, begin, torch.from_numpy(part.ravel()).to(device), window))
+        groups.append(
+            DecodeGroup(
+                first, last, lengths, begin, torch.from_numpy(part.ravel()).to(device), window
+            )
+        )
     return groups
 
 
@@ -208,8 +255,8 @@ def _columns(blocks: NDArray[np.int32], begins: Ints, ends: Ints, width: int) ->
 
 
 def group_rows(blocks: Ints, most: int | None = None) -> list[tuple[int, int]]:
-    """Cut rows with falling numbers of blocks into runs [first, last) that are worth padding together and, padded, have at
-    most `most` blocks (or are one row)."""
+    """Cut rows with falling numbers of blocks into runs [first, last) that are worth padding
+    together and, padded, have at most `most` blocks (or are one row)."""
     runs: list[tuple[int, int]] = []
     first = 0
     while first < len(blocks):

@@ -1,4 +1,5 @@
-"""The kernels are tried against torch's own operations on the device that they will serve on, before they are believed."""
+"""The kernels are tried against torch's own operations on the device that they will serve on,
+before they are believed."""
 
 import logging
 
@@ -25,7 +26,8 @@ CLOSE = {torch.bfloat16: 3e-2, torch.float16: 1e-2, torch.float32: 1e-4}
 
 
 def usable_kernels(dtype: torch.dtype, device: torch.device) -> TritonKernels | None:
-    """None, after one line in the log, where a GPU that they are made for cannot run them, or has other numbers of them."""
+    """None, after one line in the log, where a GPU that they are made for cannot run them, or has
+    other numbers of them."""
     if not is_made_for(dtype, device):
         return None
     try:
@@ -46,7 +48,10 @@ def usable_kernels(dtype: torch.dtype, device: torch.device) -> TritonKernels | 
 def are_right(kernels: TritonKernels, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether they give what torch gives of one step."""
     windows = (None, 20)
-    groups = [KvGroup(layers=(n,), kv_heads=KV_HEADS, key_dim=WIDTH, value_dim=WIDTH, window=w) for n, w in enumerate(windows)]
+    groups = [
+        KvGroup(layers=(n,), kv_heads=KV_HEADS, key_dim=WIDTH, value_dim=WIDTH, window=w)
+        for n, w in enumerate(windows)
+    ]
     per = (PIECE + 45) // SIZE + 1
     tables = [KvTable(group.window, (group,)) for group in groups]
     pool = KvPool(tables, [1 + len(COUNTS) * per] * len(groups), SIZE, dtype, device)
@@ -57,20 +62,39 @@ def are_right(kernels: TritonKernels, dtype: torch.dtype, device: torch.device) 
     qkv = torch.randn(tokens, HEADS + 2 * KV_HEADS, WIDTH, generator=dice).to(device, dtype)
     sinks = torch.linspace(-1, 1, HEADS, device=device)
     hows = How(0.125), How(0.2, windows[1], softcap=5.0, sinks=sinks)
-    right, found = (_attend(PagedAttention(pool, kernels=each), pool, qkv, hows) for each in (None, kernels))
+    right, found = (
+        _attend(PagedAttention(pool, kernels=each), pool, qkv, hows) for each in (None, kernels)
+    )
     return all(
-        bool(((one.float() - other.float()).abs() <= CLOSE[dtype]).all()) for one, other in zip(right, found, strict=True)
+        bool(((one.float() - other.float()).abs() <= CLOSE[dtype]).all())
+        for one, other in zip(right, found, strict=True)
     )
 
 
-def _attend(attention: PagedAttention, pool: KvPool, qkv: torch.Tensor, hows: tuple[How, ...]) -> list[torch.Tensor]:
+def _attend(
+    attention: PagedAttention, pool: KvPool, qkv: torch.Tensor, hows: tuple[How, ...]
+) -> list[torch.Tensor]:
     """Of each layer."""
     works, size = len(COUNTS), pool.block_size
     blocks = 1 + np.arange(works * ((PIECE + 45) // size + 1), dtype=np.int32).reshape(works, -1)
-    index = np.concatenate([start + np.arange(count) for start, count in zip(STARTS, COUNTS, strict=True)])
-    slots = blocks[np.repeat(np.arange(works), COUNTS), index // size].astype(np.int64) * size + index % size
+    index = np.concatenate(
+        [start + np.arange(count) for start, count in zip(STARTS, COUNTS, strict=True)]
+    )
+    slots = (
+        blocks[np.repeat(np.arange(works), COUNTS), index // size].astype(np.int64) * size
+        + index % size
+    )
     layouts = [
-        lay_out(STARTS, COUNTS, blocks, slots, size, qkv.device, window=table.window, on_device=on_device)
+        lay_out(
+            STARTS,
+            COUNTS,
+            blocks,
+            slots,
+            size,
+            qkv.device,
+            window=table.window,
+            on_device=on_device,
+        )
         for table, on_device in zip(pool.tables, attention.on_device, strict=True)
     ]
     attention.begin(layouts)

@@ -1,1 +1,2 @@
-"""What a model is, found once at a start: asked of its files, its classes, its processor and its towers."""
+"""What a model is, found once at a start: asked of its files, its classes, its processor and its
+towers."""

@@ -1,4 +1,5 @@
-"""The facts of a checkpoint: what its files state, what transformers fills in, and what its modules show on meta."""
+"""The facts of a checkpoint: what its files state, what transformers fills in, and what its modules
+show on meta."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -44,29 +45,40 @@ DEFAULT_CONTEXT = 2048
 
 
 def model_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts:
-    """Everything that more than one process needs of the checkpoint in `folder`; takes a second or two, and no weights.
+    """Everything that more than one process needs of the checkpoint in `folder`; takes a second or
+    two, and no weights.
 
-    `runner`: whether it is to make tokens or vectors; auto: what its files say that it was made for. Raises EngineError that
-    says what is missing, broken or not supported, and what to do.
+    `runner`: whether it is to make tokens or vectors; auto: what its files say that it was made
+    for. Raises EngineError that says what is missing, broken or not supported, and what to do.
     """
     facts, model = measured(folder, runner)
     return with_items(facts, model, load(facts.path))
 
 
 def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) -> ModelFacts:
-    """`facts` with what the checkpoint's processor tells. Renders the checkpoint's own chat template, and tries an item of each
-    modality: what they do is for the caller to bound. Raises EngineError as `model_facts`."""
+    """`facts` with what the checkpoint's processor tells. Renders the checkpoint's own chat
+    template, and tries an item of each modality: what they do is for the caller to bound. Raises
+    EngineError as `model_facts`."""
     placeholders = processor.placeholders()
     try_towers(model, facts, processor.tried)
     ranges = {modality: processor.pixel_range(modality) for modality in placeholders}
     return msgspec.structs.replace(
         facts,
         placeholders=placeholders,
-        span_token_ids=tuple(id for kind in facts.span_modalities if kind in placeholders for id in processor.marks(kind)),
+        span_token_ids=tuple(
+            id
+            for kind in facts.span_modalities
+            if kind in placeholders
+            for id in processor.marks(kind)
+        ),
         frame=processor.frame,
         siblings=dict(processor.siblings),
-        media_options={modality: tuple(sorted(processor.options(modality))) for modality in placeholders},
-        pixel_ranges={modality: bounds for modality, bounds in ranges.items() if bounds is not None},
+        media_options={
+            modality: tuple(sorted(processor.options(modality))) for modality in placeholders
+        },
+        pixel_ranges={
+            modality: bounds for modality, bounds in ranges.items() if bounds is not None
+        },
         pixels=processor.pixels(),
         hears_clips=processor.hears_clips,
         sampling_rate=processor.sampling_rate,
@@ -80,7 +92,8 @@ def decoder_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts
 
 
 def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFacts, PreTrainedModel]:
-    """As `decoder_facts`, with the model on meta by which they were found: its towers are as they were."""
+    """As `decoder_facts`, with the model on meta by which they were found: its towers are as they
+    were."""
     checkpoint = inspect(folder)
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
@@ -95,7 +108,8 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     spans = measure_spans(model)
     if spans.scope == "text" and pooler is None:
         raise EngineError(
-            f"The model in {path.name!r} sees its text both ways, so that it can write none: it makes vectors (runner=pooling)."
+            f"The model in {path.name!r} sees its text both ways, so that it can write none: it "
+            f"makes vectors (runner=pooling)."
         )
     facts = ModelFacts(
         path=checkpoint.path,
@@ -126,7 +140,8 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         eos_token_ids=_ends(path, stated, config, vocab, needed=pooler is None),
         dtype=stated_dtype(stated) or stored_dtype(path),
         quantization=quantization_of(read_config(path), str(folder)),
-        parameters=sum(weight.numel() for weight in model.parameters()) - (_untied(model) if pooler and head != "tied" else 0),
+        parameters=sum(weight.numel() for weight in model.parameters())
+        - (_untied(model) if pooler and head != "tied" else 0),
         held_parameters=_held(take_apart(model)),
         fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
     )
@@ -139,33 +154,41 @@ def _held(parts: ModelParts) -> int:
 
 
 def _refuse_hard_tokens(config: PreTrainedConfig) -> None:
-    """Raises EngineError where tokens of any text are looked up in a tower's table: its own forward does, but not by the table
-    of its text model, so that nothing here would show it."""
+    """Raises EngineError where tokens of any text are looked up in a tower's table: its own forward
+    does, but not by the table of its text model, so that nothing here would show it."""
     if getattr(getattr(config, "vision_config", None), "vocab_offset", None) is not None:
         raise EngineError(
-            f"Models of type {config.model_type!r} look up the tokens around their items in tables of their towers, which is "
+            f"Models of type {config.model_type!r} look up the tokens around their items in "
+            f"tables of their towers, which is "
             "not built. Choose another model."
         )
 
 
 def _rope_bound(text: PreTrainedConfig) -> int | None:
-    """Up to which length all prompts are turned alike, by the kinds of rotary embedding that look at lengths."""
+    """Up to which length all prompts are turned alike, by the kinds of rotary embedding that look
+    at lengths."""
     ropes = getattr(text, "rope_parameters", None) or {}
     each = [rope for rope in ropes.values() if isinstance(rope, dict)] or [ropes]
     own = getattr(text, "original_max_position_embeddings", None) or _context(text)
     bounds = [
-        rope.get("original_max_position_embeddings") or own for rope in each if rope.get("rope_type") in ("dynamic", "longrope")
+        rope.get("original_max_position_embeddings") or own
+        for rope in each
+        if rope.get("rope_type") in ("dynamic", "longrope")
     ]
     return min(map(int, bounds), default=None)
 
 
 def _vocab(model: Any) -> tuple[int, int]:
-    """Tokens that the head scores, and how many more the embedding table has. Raises EngineError where that has fewer."""
+    """Tokens that the head scores, and how many more the embedding table has. Raises EngineError
+    where that has fewer."""
     head = model.get_output_embeddings()
     rows = int(model.get_input_embeddings().weight.shape[0])
     scored = rows if head is None else int(head.weight.shape[0])
     if scored > rows:
-        raise EngineError(f"The head of {type(model).__name__} scores {scored} tokens; its embedding table has {rows} rows.")
+        raise EngineError(
+            f"The head of {type(model).__name__} scores {scored} tokens; its embedding table has "
+            f"{rows} rows."
+        )
     return scored, rows - scored
 
 
@@ -175,12 +198,18 @@ def _stated_context(text: PreTrainedConfig) -> Any:
 
 
 def _context(text: PreTrainedConfig) -> int:
-    """Positions that the model was made for. Within one chunk of chunked attention everything sees everything before it."""
+    """Positions that the model was made for. Within one chunk of chunked attention everything sees
+    everything before it."""
     context = int(_stated_context(text) or DEFAULT_CONTEXT)
     if context < 1:
-        raise EngineError(f"The config.json is broken: max_position_embeddings={context}, which no prompt fits into.")
+        raise EngineError(
+            f"The config.json is broken: max_position_embeddings={context}, which no prompt fits "
+            f"into."
+        )
     if context > MOST_CONTEXT:
-        raise EngineError(f"The config.json is broken: max_position_embeddings={context} is beyond all measure.")
+        raise EngineError(
+            f"The config.json is broken: max_position_embeddings={context} is beyond all measure."
+        )
     chunked = "chunked_attention" in (getattr(text, "layer_types", None) or ())
     return min(context, int(text.attention_chunk_size)) if chunked else context
 
@@ -190,18 +219,23 @@ def _head(checkpoint: Checkpoint, model: Any) -> Literal["stored", "tied", "none
 
     Raises EngineError for other weights that are not there, or of another shape.
     """
-    head = f"{next(name for name, part in model.named_modules() if part is model.get_output_embeddings())}.weight"
+    head = model.get_output_embeddings()
+    head = f"{next(name for name, part in model.named_modules() if part is head)}.weight"
     missing = [name for name in checkpoint.missing() if name != head]
     if missing:
         more = f" ({len(missing)} such weights)" if len(missing) > 1 else ""
         raise EngineError(
-            f"The checkpoint {checkpoint.name!r} lacks the weight {missing[0]}{more}: is it whole, and of the type its "
+            f"The checkpoint {checkpoint.name!r} lacks the weight {missing[0]}{more}: is it "
+            f"whole, and of the type its "
             "config.json says?"
         )
     checkpoint.check_shapes()
     if checkpoint.holds(head):
         return "stored"
-    tied = any(getattr(part, "tie_word_embeddings", False) for part in (model.config, text_config(model.config)))
+    tied = any(
+        getattr(part, "tie_word_embeddings", False)
+        for part in (model.config, text_config(model.config))
+    )
     return "tied" if tied else "none"
 
 
@@ -210,39 +244,58 @@ def _untied(model: Any) -> int:
     return int(model.get_output_embeddings().weight.numel())
 
 
-def _pooler(folder: Path, stated: Json, head: str, runner: RunnerKind, hidden: int) -> Pooler | None:
-    """How its vectors are made; None: it makes tokens. Those of a folder with sentence-transformers' files, and of a model
-    without a head, are vectors. Raises EngineError where it is to make what it cannot."""
+def _pooler(
+    folder: Path, stated: Json, head: str, runner: RunnerKind, hidden: int
+) -> Pooler | None:
+    """How its vectors are made; None: it makes tokens. Those of a folder with
+    sentence-transformers' files, and of a model without a head, are vectors. Raises EngineError
+    where it is to make what it cannot."""
     if runner == "generate" and head == "none":
         raise EngineError(
-            f"The checkpoint {folder.name!r} stores no head (such as lm_head.weight), and its config.json does not tie it to "
-            "the embedding table (tie_word_embeddings): it is not whole, or makes vectors and no text (runner=pooling)."
+            f"The checkpoint {folder.name!r} stores no head (such as lm_head.weight), and its "
+            f"config.json does not tie it to "
+            "the embedding table (tie_word_embeddings): it is not whole, or makes vectors and no "
+            "text (runner=pooling)."
         )
-    if runner == "generate" or (runner == "auto" and head != "none" and not (folder / MODULES).exists()):
+    if runner == "generate" or (
+        runner == "auto" and head != "none" and not (folder / MODULES).exists()
+    ):
         return None
     for name in stated.get("architectures") or ():
         if name.endswith(OTHER_HEADS):
-            raise EngineError(f"The model in {folder.name!r} is a {name}: classifying and scoring are not built.")
+            raise EngineError(
+                f"The model in {folder.name!r} is a {name}: classifying and scoring are not built."
+            )
     return pooler_of(folder, stated, hidden)
 
 
 def end_ids(folder: Path, stated: Json, config: PreTrainedConfig) -> tuple[int, ...]:
-    """The ends that the folder's files name, whether or not the model can say them; where they name none, its classes' own.
+    """The ends that the folder's files name, whether or not the model can say them; where they name
+    none, its classes' own.
 
     Raises EngineError for what is no id.
     """
     named = end_tokens(folder, (stated, text_part(stated)))
     defaults = [getattr(part, "eos_token_id", None) for part in (config, text_config(config))]
-    own = [id for value in defaults for id in (value if isinstance(value, list) else [value]) if id is not None]
+    own = [
+        id
+        for value in defaults
+        for id in (value if isinstance(value, list) else [value])
+        if id is not None
+    ]
     return named or tuple(dict.fromkeys(own))
 
 
-def _ends(folder: Path, stated: Json, config: PreTrainedConfig, vocab: int, needed: bool) -> tuple[int, ...]:
-    """Those that the model can say. Raises EngineError where there is none and one is `needed`: answers would never end."""
+def _ends(
+    folder: Path, stated: Json, config: PreTrainedConfig, vocab: int, needed: bool
+) -> tuple[int, ...]:
+    """Those that the model can say. Raises EngineError where there is none and one is `needed`:
+    answers would never end."""
     ends = tuple(id for id in end_ids(folder, stated, config) if 0 <= id < vocab)
     if needed and not ends:
         raise EngineError(
-            f"The model in {str(folder)!r} names no end token that it can say, so that its answers would not end: "
+            f"The model in {str(folder)!r} names no end token that it can say, so that its "
+            f"answers would not end: "
             "write eos_token_id into its generation_config.json."
         )
     return ends

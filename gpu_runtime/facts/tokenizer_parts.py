@@ -1,4 +1,5 @@
-"""What transformers' tokenizer classes make other than tokenizer.json says: some build anew how texts are cut and joined."""
+"""What transformers' tokenizer classes make other than tokenizer.json says: some build anew how
+texts are cut and joined."""
 
 import json
 from pathlib import Path
@@ -11,7 +12,8 @@ PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
 def tokenizer_parts(folder: Path, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Those of PARTS in which `tokenizer` differs from the folder's tokenizer.json, as JSON; "": in none."""
+    """Those of PARTS in which `tokenizer` differs from the folder's tokenizer.json, as JSON; "": in
+    none."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return ""
@@ -27,5 +29,9 @@ def _part(tokenizer: Any, name: str) -> Any:
     if part is None:
         return None
     said = json.loads(part.__getstate__())
-    idle = said["type"] == "TemplateProcessing" and not said.get("special_tokens") and len(said["single"]) == 1
+    idle = (
+        said["type"] == "TemplateProcessing"
+        and not said.get("special_tokens")
+        and len(said["single"]) == 1
+    )
     return None if idle else said

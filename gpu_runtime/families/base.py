@@ -1,4 +1,5 @@
-"""A language model of transformers with towers beside it: what the families built here have in common."""
+"""A language model of transformers with towers beside it: what the families built here have in
+common."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -28,7 +29,8 @@ class Family(PreTrainedModel):
 
 
 class Body(Family):
-    """`language_model`, which a subclass makes, and its towers: their rows are laid over the embeddings by who calls it."""
+    """`language_model`, which a subclass makes, and its towers: their rows are laid over the
+    embeddings by who calls it."""
 
     language_model: Any
 
@@ -57,7 +59,9 @@ class Answering(Family, GenerationMixin):
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.post_init()
 
-    def forward(self, logits_to_keep: int | torch.Tensor = 0, **given: Any) -> CausalLMOutputWithPast:
+    def forward(
+        self, logits_to_keep: int | torch.Tensor = 0, **given: Any
+    ) -> CausalLMOutputWithPast:
         found = self.model(**given)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(found.last_hidden_state[:, kept])
@@ -65,7 +69,8 @@ class Answering(Family, GenerationMixin):
 
 
 def of_body(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of the body for the model with a head, which is asked as well; it has the same signature."""
+    """A method of the body for the model with a head, which is asked as well; it has the same
+    signature."""
 
     @wraps(method)
     def asked(self: Any, *given: Any, **named: Any) -> Any:

@@ -1,8 +1,10 @@
-"""MiniCPM-V 2.6 (`minicpmv`): Qwen2, and SigLIP over a picture and its slices, each of which a resampler makes 64 rows of.
+"""MiniCPM-V 2.6 (`minicpmv`): Qwen2, and SigLIP over a picture and its slices, each of which a
+resampler makes 64 rows of.
 
-A picture of more pixels than one slice has is shown whole, scaled down, and cut into up to nine slices in the grid that fits
-its shape best. Its text is `<image>` rows `</image>`, then `<slice>` rows `</slice>` for each slice, a line for each row of the
-grid, and before all of it `<image_id>` with its number. The frames of a clip are pictures without numbers.
+A picture of more pixels than one slice has is shown whole, scaled down, and cut into up to nine
+slices in the grid that fits its shape best. Its text is `<image>` rows `</image>`, then `<slice>`
+rows `</slice>` for each slice, a line for each row of the grid, and before all of it `<image_id>`
+with its number. The frames of a clip are pictures without numbers.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,13 @@ from huggingface_hub.dataclasses import strict
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
-from transformers import BatchFeature, Idefics2VisionConfig, Qwen2Config, Qwen2Model, TokenizersBackend
+from transformers import (
+    BatchFeature,
+    Idefics2VisionConfig,
+    Qwen2Config,
+    Qwen2Model,
+    TokenizersBackend,
+)
 from transformers.image_processing_backends import PilBackend
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
@@ -43,7 +51,11 @@ class MiniCPMVConfig(Qwen2Config):
         if float(self.version) != VERSION:
             raise ValueError(f"MiniCPM-V {self.version} is not built, {VERSION} alone is")
         if not isinstance(self.vision_config, Idefics2VisionConfig):
-            said = {name: value for name, value in (self.vision_config or {}).items() if name != "model_type"}
+            said = {
+                name: value
+                for name, value in (self.vision_config or {}).items()
+                if name != "model_type"
+            }
             self.vision_config = Idefics2VisionConfig(**said)
         super().__post_init__(**kwargs)
 
@@ -57,24 +69,31 @@ class Slices(Idefics2VisionTransformer):
         super().__init__(vision)
 
     def forward(self, patches: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """`patches` [slices, patches, 3, side, side] and `places` [patches] in the table of positions to [.., .., width]."""
+        """`patches` [slices, patches, 3, side, side] and `places` [patches] in the table of
+        positions to [.., .., width]."""
         embeddings: Any = self.embeddings
         embeds = embeddings.patch_embedding(patches.flatten(0, 1)).view(*patches.shape[:2], -1)
-        seen = self.encoder(inputs_embeds=embeds + embeddings.position_embedding(places), attention_mask=None)
+        seen = self.encoder(
+            inputs_embeds=embeds + embeddings.position_embedding(places), attention_mask=None
+        )
         normed: torch.Tensor = self.post_layernorm(seen.last_hidden_state)
         return normed
 
 
 def places_of(rows: int, columns: int, side: int) -> torch.Tensor:
-    """[rows * columns]: where the patches of a slice lie in a table of positions for `side` by `side` patches."""
+    """[rows * columns]: where the patches of a slice lie in a table of positions for `side` by
+    `side` patches."""
     edges = torch.arange(1 / side, 1.0, 1 / side)
-    across = [torch.arange(0, 1 - 1e-6, float(1 / torch.tensor(count))) for count in (rows, columns)]
+    across = [
+        torch.arange(0, 1 - 1e-6, float(1 / torch.tensor(count))) for count in (rows, columns)
+    ]
     row, column = (torch.bucketize(part, edges, right=True) for part in across)
     return (row[:, None] * side + column).flatten()
 
 
 class Resampler(nn.Module):
-    """Learned queries that attend to the patches of one slice, under the names that the weights have."""
+    """Learned queries that attend to the patches of one slice, under the names that the weights
+    have."""
 
     def __init__(self, config: MiniCPMVConfig) -> None:
         super().__init__()
@@ -90,7 +109,9 @@ class Resampler(nn.Module):
         values = self.ln_kv(self.kv_proj(seen))
         keys = values + positions_of(rows, columns, values.shape[-1]).to(values)
         queries = self.ln_q(self.query).expand(len(seen), -1, -1)
-        found: torch.Tensor = self.ln_post(self.attn(queries, keys, values, need_weights=False)[0]) @ self.proj
+        found: torch.Tensor = (
+            self.ln_post(self.attn(queries, keys, values, need_weights=False)[0]) @ self.proj
+        )
         return found
 
 
@@ -114,9 +135,11 @@ class MiniCPMVModel(Body):
         self.resampler = Resampler(config)
         self.post_init()
 
-    def get_image_features(self, pixel_values: torch.Tensor, tgt_sizes: torch.Tensor) -> BaseModelOutputWithPooling:
-        """`pixel_values` [patches, 3, side, side] of one slice after the other; `tgt_sizes` [slices, 2]: rows and columns of
-        patches. Neighbours of one size go together."""
+    def get_image_features(
+        self, pixel_values: torch.Tensor, tgt_sizes: torch.Tensor
+    ) -> BaseModelOutputWithPooling:
+        """`pixel_values` [patches, 3, side, side] of one slice after the other; `tgt_sizes`
+        [slices, 2]: rows and columns of patches. Neighbours of one size go together."""
         made: list[torch.Tensor] = []
         sizes: list[list[int]] = tgt_sizes.tolist()
         vision: Any = self.vpm.config
@@ -124,7 +147,10 @@ class MiniCPMVModel(Body):
         first = start = 0
         while first < len(sizes):
             rows, columns = sizes[first]
-            count = next((n for n, size in enumerate(sizes[first:]) if size != sizes[first]), len(sizes) - first)
+            count = next(
+                (n for n, size in enumerate(sizes[first:]) if size != sizes[first]),
+                len(sizes) - first,
+            )
             end = start + count * rows * columns
             patches = pixel_values[start:end].view(count, rows * columns, *pixel_values.shape[1:])
             seen = self.vpm(patches, places_of(rows, columns, side).to(pixel_values.device))
@@ -168,28 +194,49 @@ class MiniCPMVImageProcessor(PilBackend):
         for name, value in said.items():
             setattr(self, name, value)
         if not (self.slice_mode and self.use_image_id):
-            raise ValueError("pictures without slices or numbers (slice_mode, use_image_id) are not built")
+            raise ValueError(
+                "pictures without slices or numbers (slice_mode, use_image_id) are not built"
+            )
 
     @property
     def slicing(self) -> Slicing:
         return Slicing(self.scale_resolution, self.patch_size)
 
     def _preprocess(  # type: ignore[override]  # called by keywords
-        self, images: list[NDArray[np.uint8]], max_slice_nums: int, return_tensors: Any = None, **_: Any
+        self,
+        images: list[NDArray[np.uint8]],
+        max_slice_nums: int,
+        return_tensors: Any = None,
+        **_: Any,
     ) -> BatchFeature:
         """`images`: [3, height, width] each."""
-        made = [self.slicing.cut(Image.fromarray(image.transpose(1, 2, 0)), max_slice_nums) for image in images]
+        made = [
+            self.slicing.cut(Image.fromarray(image.transpose(1, 2, 0)), max_slice_nums)
+            for image in images
+        ]
         patches = [self._patches(one) for slices in made for one in slices]
-        sizes = [(one.height // self.patch_size, one.width // self.patch_size) for slices in made for one in slices]
-        grids = [self.slicing.grid(image.shape[1], image.shape[2], max_slice_nums) for image in images]
-        return BatchFeature({"pixel_values": torch.cat(patches), "tgt_sizes": torch.tensor(sizes), "grids": grids})
+        sizes = [
+            (one.height // self.patch_size, one.width // self.patch_size)
+            for slices in made
+            for one in slices
+        ]
+        grids = [
+            self.slicing.grid(image.shape[1], image.shape[2], max_slice_nums) for image in images
+        ]
+        return BatchFeature(
+            {"pixel_values": torch.cat(patches), "tgt_sizes": torch.tensor(sizes), "grids": grids}
+        )
 
     def _patches(self, image: Image.Image) -> torch.Tensor:
         """[patches, 3, side, side], row by row."""
         pixels = np.asarray(image).astype(np.float32) / 255
-        pixels = (pixels - np.array(self.norm_mean, np.float32)) / np.array(self.norm_std, np.float32)
+        pixels = (pixels - np.array(self.norm_mean, np.float32)) / np.array(
+            self.norm_std, np.float32
+        )
         side = self.patch_size
-        cut = torch.from_numpy(pixels).unfold(0, side, side).unfold(1, side, side)  # [rows, columns, 3, side, side]
+        cut = (
+            torch.from_numpy(pixels).unfold(0, side, side).unfold(1, side, side)
+        )  # [rows, columns, 3, side, side]
         return cut.flatten(0, 1).contiguous()
 
     def text(self, grid: tuple[int, int] | None) -> str:
@@ -216,11 +263,17 @@ class MiniCPMVVideoProcessor(VideoProcessorMixin):
 
     def __init__(self, **said: Any) -> None:
         """`said`: of pictures and clips alike, but for the number of slices."""
-        super().__init__(**{name: value for name, value in said.items() if name != "max_slice_nums"})
+        super().__init__(
+            **{name: value for name, value in said.items() if name != "max_slice_nums"}
+        )
         self.of_pictures = said
 
     def sample_frames(
-        self, metadata: VideoMetadata, fps: float | None = None, max_frames: int | None = None, **_: Any
+        self,
+        metadata: VideoMetadata,
+        fps: float | None = None,
+        max_frames: int | None = None,
+        **_: Any,
     ) -> list[int]:
         total, most = metadata.total_num_frames, max_frames or self.max_frames
         step = max(1, round((metadata.fps or 1) / (fps or self.fps)))
@@ -237,7 +290,8 @@ class MiniCPMVVideoProcessor(VideoProcessorMixin):
         (frames,) = videos
         pictures: Any = MiniCPMVImageProcessor(**self.of_pictures)
         made: BatchFeature = pictures(
-            [Image.fromarray(frame) for frame in frames], max_slice_nums=max_slice_nums or self.max_slice_nums
+            [Image.fromarray(frame) for frame in frames],
+            max_slice_nums=max_slice_nums or self.max_slice_nums,
         )
         return made
 
@@ -247,10 +301,16 @@ class MiniCPMVProcessor(OwnProcessor):
     video_processor: MiniCPMVVideoProcessor
 
     def __init__(
-        self, image_processor: Any = None, video_processor: Any = None, tokenizer: Any = None, chat_template: Any = None
+        self,
+        image_processor: Any = None,
+        video_processor: Any = None,
+        tokenizer: Any = None,
+        chat_template: Any = None,
     ) -> None:
         self.image_token, self.video_token = "(<image>./</image>)", "(<video>./</video>)"
-        self.image_token_id = self.video_token_id = tokenizer.convert_tokens_to_ids(image_processor.unk)
+        self.image_token_id = self.video_token_id = tokenizer.convert_tokens_to_ids(
+            image_processor.unk
+        )
         super().__init__(image_processor, video_processor, tokenizer, chat_template=chat_template)
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:
@@ -266,11 +326,18 @@ class MiniCPMVProcessor(OwnProcessor):
     def _check_special_mm_tokens(self, *_: Any, **__: Any) -> None:
         """What names an item is not what stands for its rows."""
 
-    def _get_num_multimodal_tokens(self, image_sizes: Any = None, images_kwargs: Any = None, **_: Any) -> MultiModalData:
+    def _get_num_multimodal_tokens(
+        self, image_sizes: Any = None, images_kwargs: Any = None, **_: Any
+    ) -> MultiModalData:
         most = (images_kwargs or {}).get("max_slice_nums") or self.image_processor.max_slice_nums
-        grids = [self.image_processor.slicing.grid(height, width, most) or (0, 0) for height, width in image_sizes or ()]
+        grids = [
+            self.image_processor.slicing.grid(height, width, most) or (0, 0)
+            for height, width in image_sizes or ()
+        ]
         slices = [1 + columns * rows for columns, rows in grids]
-        return MultiModalData(num_image_tokens=[count * self.image_processor.image_feature_size for count in slices])
+        return MultiModalData(
+            num_image_tokens=[count * self.image_processor.image_feature_size for count in slices]
+        )
 
 
 class MiniCPMVTokenizerFast(TokenizersBackend):

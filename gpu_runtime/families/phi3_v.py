@@ -1,9 +1,10 @@
 """Phi-3.5-vision and Phi-3-vision (`phi3_v`): Phi-3, and CLIP over the tiles of a picture.
 
-A picture is scaled to at most `num_crops` square tiles and padded; the tiles, and the whole picture as one more, go through
-CLIP. Patches are merged two by two; one learned row ends each line of the tiles' grid, another stands between the grid and
-the whole picture. A prompt calls its pictures `<|image_1|>`, `<|image_2|>`, which are no tokens: the texts between them are
-tokenized each for itself.
+A picture is scaled to at most `num_crops` square tiles and padded; the tiles, and the whole picture
+as one more, go through CLIP. Patches are merged two by two; one learned row ends each line of the
+tiles' grid, another stands between the grid and the whole picture. A prompt calls its pictures
+`<|image_1|>`, `<|image_2|>`, which are no tokens: the texts between them are tokenized each for
+itself.
 """
 
 import math
@@ -37,7 +38,12 @@ LARGE_336 = {
     "projection_dim": 768,
 }
 """CLIP's ViT-L/14 at 336 pixels, which published files name and do not describe."""
-_BUILT = {"use_hd_transform": True, "with_learnable_separator": True, "hd_transform_order": "sub_glb", "projection_cls": "mlp"}
+_BUILT = {
+    "use_hd_transform": True,
+    "with_learnable_separator": True,
+    "hd_transform_order": "sub_glb",
+    "projection_cls": "mlp",
+}
 """What the files say of how rows are made."""
 
 
@@ -55,13 +61,24 @@ class Phi3VConfig(Phi3Config):
     def __post_init__(self, **kwargs: Any) -> None:
         stated = self.vision_config
         self.vision_config = (
-            stated if isinstance(stated, CLIPVisionConfig) else CLIPVisionConfig(**{**LARGE_336, **(stated or {})})
+            stated
+            if isinstance(stated, CLIPVisionConfig)
+            else CLIPVisionConfig(**{**LARGE_336, **(stated or {})})
         )
-        self.img_processor = {"layer_idx": -2, "type_feature": "patch", **(self.img_processor or {})}
-        other = {name: value for name, value in (self.embd_layer or {}).items() if _BUILT.get(name, value) != value}
+        self.img_processor = {
+            "layer_idx": -2,
+            "type_feature": "patch",
+            **(self.img_processor or {}),
+        }
+        other = {
+            name: value
+            for name, value in (self.embd_layer or {}).items()
+            if _BUILT.get(name, value) != value
+        }
         if other or self.img_processor["type_feature"] != "patch":
             raise ValueError(
-                f"embd_layer={self.embd_layer}, img_processor={self.img_processor} are of a kind that is not built"
+                f"embd_layer={self.embd_layer}, img_processor={self.img_processor} are of a kind "
+                f"that is not built"
             )
         rope = kwargs.get("rope_scaling")
         if (
@@ -85,12 +102,15 @@ class TileEmbedding(nn.Module):
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged))
         width = config.hidden_size
-        self.img_projection = nn.Sequential(nn.Linear(merged, width), nn.GELU(), nn.Linear(width, width))
+        self.img_projection = nn.Sequential(
+            nn.Linear(merged, width), nn.GELU(), nn.Linear(width, width)
+        )
         self.tile = int(vision.image_size)
 
     def forward(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> list[torch.Tensor]:
-        """`pixel_values` [pictures, 1 + tiles, 3, tile, tile], the whole picture first; `image_sizes` [pictures, 2]: height and
-        width of the tiles together. [rows, hidden] of each picture."""
+        """`pixel_values` [pictures, 1 + tiles, 3, tile, tile], the whole picture first;
+        `image_sizes` [pictures, 2]: height and width of the tiles together. [rows, hidden] of each
+        picture."""
         return [self._one(*one) for one in zip(pixel_values, image_sizes.tolist(), strict=True)]
 
     def _one(self, tiles: torch.Tensor, size: list[int]) -> torch.Tensor:
@@ -117,7 +137,9 @@ class Phi3VModel(Body):
         self.vision_embed_tokens = TileEmbedding(config)
         self.post_init()
 
-    def get_image_features(self, pixel_values: torch.Tensor, image_sizes: torch.Tensor) -> BaseModelOutputWithPooling:
+    def get_image_features(
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
+    ) -> BaseModelOutputWithPooling:
         rows: Any = self.vision_embed_tokens(pixel_values, image_sizes)
         return BaseModelOutputWithPooling(pooler_output=rows)
 
@@ -137,7 +159,8 @@ class Phi3VImagesKwargs(ImagesKwargs, total=False):
 
 
 class Phi3VImageProcessor(PilBackend):
-    """The sizes of everything follow from `num_img_tokens`, the rows of one tile without the ends of its lines."""
+    """The sizes of everything follow from `num_img_tokens`, the rows of one tile without the ends
+    of its lines."""
 
     valid_kwargs = Phi3VImagesKwargs
     model_input_names = ["pixel_values", "image_sizes"]  # noqa: RUF012
@@ -167,19 +190,28 @@ class Phi3VImageProcessor(PilBackend):
         return_tensors: Any = None,
         **_: Any,
     ) -> BatchFeature:
-        """`images`: [3, height, width] each. Pictures with fewer tiles than others are filled up with zeros."""
+        """`images`: [3, height, width] each. Pictures with fewer tiles than others are filled up
+        with zeros."""
         made = [self._tiles(image, num_crops, image_mean, image_std) for image in images]
         most = max(len(tiles) for tiles, _ in made)
-        pixels = torch.stack([F.pad(tiles, (0, 0, 0, 0, 0, 0, 0, most - len(tiles))) for tiles, _ in made])
-        return BatchFeature({"pixel_values": pixels, "image_sizes": torch.tensor([size for _, size in made])})
+        pixels = torch.stack(
+            [F.pad(tiles, (0, 0, 0, 0, 0, 0, 0, most - len(tiles))) for tiles, _ in made]
+        )
+        return BatchFeature(
+            {"pixel_values": pixels, "image_sizes": torch.tensor([size for _, size in made])}
+        )
 
-    def _tiles(self, image: NDArray[np.uint8], crops: int, mean: Any, std: Any) -> tuple[torch.Tensor, tuple[int, int]]:
-        """[1 + tiles, 3, tile, tile], and the height and width of the tiles together. A tall picture lies on its side while it
-        is resized, which is not quite the same."""
+    def _tiles(
+        self, image: NDArray[np.uint8], crops: int, mean: Any, std: Any
+    ) -> tuple[torch.Tensor, tuple[int, int]]:
+        """[1 + tiles, 3, tile, tile], and the height and width of the tiles together. A tall
+        picture lies on its side while it is resized, which is not quite the same."""
         height, width = image.shape[1:]
         axes = (2, 1, 0) if width < height else (1, 2, 0)
         short, padded, long = self._fitting(height, width, crops)
-        resized = Image.fromarray(image.transpose(axes)).resize((long, short), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(image.transpose(axes)).resize(
+            (long, short), Image.Resampling.BILINEAR
+        )
         canvas = np.full((padded, long, 3), 255, np.uint8)
         above = (padded - short) // 2
         canvas[above : above + short] = np.asarray(resized)
@@ -192,8 +224,8 @@ class Phi3VImageProcessor(PilBackend):
         return torch.cat([whole, grid.reshape(-1, 3, self.tile, self.tile)]), outer
 
     def _fitting(self, height: int, width: int, crops: int) -> tuple[int, int, int]:
-        """(short side, the same padded, long side) that a picture is brought to. Raises ValueError where nothing would be left
-        of it."""
+        """(short side, the same padded, long side) that a picture is brought to. Raises ValueError
+        where nothing would be left of it."""
         ratio = max(height, width) / min(height, width)
         scale = 0
         while (scale + 1) * math.ceil((scale + 1) / ratio) <= crops:
@@ -201,7 +233,9 @@ class Phi3VImageProcessor(PilBackend):
         long = scale * self.tile
         short = int(long / ratio)
         if not short:
-            raise ValueError(f"nothing is left of a picture of {width}x{height} pixels in {crops} tiles")
+            raise ValueError(
+                f"nothing is left of a picture of {width}x{height} pixels in {crops} tiles"
+            )
         return short, -(-short // self.tile) * self.tile, long
 
     def padded(self, height: int, width: int, crops: int) -> tuple[int, int]:
@@ -220,7 +254,9 @@ class Phi3VProcessor(OwnProcessor):
 
     image_processor: Phi3VImageProcessor
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None) -> None:
+    def __init__(
+        self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None
+    ) -> None:
         self.image_token = "<|image|>"
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
@@ -229,10 +265,16 @@ class Phi3VProcessor(OwnProcessor):
         height, width = image_inputs["image_sizes"][image_idx].tolist()
         return self.image_token * self.image_processor.rows(height, width)
 
-    def _get_num_multimodal_tokens(self, image_sizes: Any = None, images_kwargs: Any = None, **_: Any) -> MultiModalData:
+    def _get_num_multimodal_tokens(
+        self, image_sizes: Any = None, images_kwargs: Any = None, **_: Any
+    ) -> MultiModalData:
         crops = (images_kwargs or {}).get("num_crops") or self.image_processor.num_crops
-        padded = [self.image_processor.padded(height, width, crops) for height, width in image_sizes or ()]
-        return MultiModalData(num_image_tokens=[self.image_processor.rows(*size) for size in padded])
+        padded = [
+            self.image_processor.padded(height, width, crops) for height, width in image_sizes or ()
+        ]
+        return MultiModalData(
+            num_image_tokens=[self.image_processor.rows(*size) for size in padded]
+        )
 
 
 CLASSES = (Phi3VForCausalLM, Phi3VImageProcessor, Phi3VProcessor)

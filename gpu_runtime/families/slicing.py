@@ -1,4 +1,5 @@
-"""How MiniCPM-V cuts a picture into slices: in the grid whose shape is nearest to the picture's. Pure."""
+"""How MiniCPM-V cuts a picture into slices: in the grid whose shape is nearest to the picture's.
+Pure."""
 
 import math
 from typing import NamedTuple
@@ -25,18 +26,29 @@ class Slicing(NamedTuple):
         near = (_multiple(image.width, columns) / columns, _multiple(image.height, rows) / rows)
         width, height = self._fitting(near[0], near[1], enlarge=True)
         large = image.resize((width * columns, height * rows), Image.Resampling.BICUBIC)
-        corners = [(column * width, row * height) for row in range(rows) for column in range(columns)]
-        return [whole, *(large.crop((left, top, left + width, top + height)) for left, top in corners)]
+        corners = [
+            (column * width, row * height) for row in range(rows) for column in range(columns)
+        ]
+        return [
+            whole,
+            *(large.crop((left, top, left + width, top + height)) for left, top in corners),
+        ]
 
     def grid(self, height: int, width: int, most: int) -> tuple[int, int] | None:
-        """(columns, rows) of its slices; None: it is shown whole alone. Raises ValueError where `most` is none."""
+        """(columns, rows) of its slices; None: it is shown whole alone. Raises ValueError where
+        `most` is none."""
         if most < 1:
             raise ValueError(f"max_slice_nums={most} leaves nothing of a picture")
         wanted = min(math.ceil(width * height / self.scale**2), most)
         if wanted <= 1:
             return None
         counts = [count for count in (wanted - 1, wanted, wanted + 1) if 1 < count <= most]
-        grids = [(columns, count // columns) for count in counts for columns in range(1, count + 1) if not count % columns]
+        grids = [
+            (columns, count // columns)
+            for count in counts
+            for columns in range(1, count + 1)
+            if not count % columns
+        ]
         shape = math.log(width / height)
         return min(grids, key=lambda grid: abs(shape - math.log(grid[0] / grid[1])))
 

@@ -1,7 +1,9 @@
-"""Ultravox (`ultravox`): a language model, and Whisper's encoder under a projector that stacks its frames.
+"""Ultravox (`ultravox`): a language model, and Whisper's encoder under a projector that stacks its
+frames.
 
-A sound is heard in pieces of at most thirty seconds, each by itself; what is silence behind a piece's end is masked. The text
-model, and in older checkpoints the encoder, are other models that the configuration names (`companions.py`).
+A sound is heard in pieces of at most thirty seconds, each by itself; what is silence behind a
+piece's end is masked. The text model, and in older checkpoints the encoder, are other models that
+the configuration names (`companions.py`).
 """
 
 from typing import Any
@@ -11,7 +13,14 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel, BatchFeature, PreTrainedConfig, WhisperConfig, WhisperFeatureExtractor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BatchFeature,
+    PreTrainedConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import SubConfigSpec
 from transformers.masking_utils import create_bidirectional_mask
@@ -48,9 +57,13 @@ class UltravoxConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.audio_latency_block_size is not None:
-            raise ValueError("an encoder that hears in blocks (audio_latency_block_size) is not built")
+            raise ValueError(
+                "an encoder that hears in blocks (audio_latency_block_size) is not built"
+            )
         if self.num_projector_layers:
-            raise ValueError("a projector with layers of its own (num_projector_layers) is not built")
+            raise ValueError(
+                "a projector with layers of its own (num_projector_layers) is not built"
+            )
         super().__post_init__(**kwargs)
         if not isinstance(self.audio_config, WhisperConfig):
             raise ValueError("only Whisper's encoder is built for sounds")
@@ -60,11 +73,17 @@ class Encoder(WhisperEncoder):
     """Whisper's, of sounds of any length up to thirty seconds."""
 
     def forward(self, input_features: torch.Tensor, audio_lens: torch.Tensor) -> torch.Tensor:
-        """`input_features` [pieces, mels, frames], of which `audio_lens` [pieces] are sound. [pieces, frames / 2, width]."""
+        """`input_features` [pieces, mels, frames], of which `audio_lens` [pieces] are sound.
+        [pieces, frames / 2, width]."""
         hidden = F.gelu(self.conv2(F.gelu(self.conv1(input_features)))).transpose(1, 2)
         hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
-        heard = torch.arange(hidden.shape[1], device=hidden.device) < (audio_lens[:, None] + 1) // HALVED
-        mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=heard.long())
+        heard = (
+            torch.arange(hidden.shape[1], device=hidden.device)
+            < (audio_lens[:, None] + 1) // HALVED
+        )
+        mask = create_bidirectional_mask(
+            config=self.config, inputs_embeds=hidden, attention_mask=heard.long()
+        )
         for layer in self.layers:
             hidden = layer(hidden, mask)
         normed: torch.Tensor = self.layer_norm(hidden)
@@ -72,7 +91,8 @@ class Encoder(WhisperEncoder):
 
 
 class Projector(nn.Module):
-    """Under the names that the weights have: the second norm stands before or behind the second product."""
+    """Under the names that the weights have: the second norm stands before or behind the second
+    product."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -113,7 +133,9 @@ class UltravoxBody(Body):
         self.multi_modal_projector = Projector(config)
         self.post_init()
 
-    def get_audio_features(self, input_features: torch.Tensor, audio_lens: torch.Tensor) -> BaseModelOutputWithPooling:
+    def get_audio_features(
+        self, input_features: torch.Tensor, audio_lens: torch.Tensor
+    ) -> BaseModelOutputWithPooling:
         rows = self.multi_modal_projector(self.audio_tower(input_features, audio_lens))
         counts = rows_of(audio_lens, self.config.stack_factor).tolist()
         found: Any = torch.cat([piece[:count] for piece, count in zip(rows, counts, strict=True)])
@@ -162,12 +184,20 @@ class UltravoxProcessor(OwnProcessor):
         (samples,) = audio
         hop = self.feature_extractor.hop_length
         samples = np.pad(samples, (0, max(0, 2 * hop - len(samples))))
-        options |= {"padding": "longest", "pad_to_multiple_of": hop, "truncation": False, "return_tensors": "pt"}
+        options |= {
+            "padding": "longest",
+            "pad_to_multiple_of": hop,
+            "truncation": False,
+            "return_tensors": "pt",
+        }
         mel = self.feature_extractor(samples, **options)["input_features"][0]
         most = self.audio_context_size
         pieces = mel.split(most, dim=1)
         lens = torch.tensor([piece.shape[1] for piece in pieces])
-        filled = [F.pad(piece, (0, most - piece.shape[1])) if len(pieces) > 1 else piece for piece in pieces]
+        filled = [
+            F.pad(piece, (0, most - piece.shape[1])) if len(pieces) > 1 else piece
+            for piece in pieces
+        ]
         made = BatchFeature({"input_features": torch.stack(filled), "audio_lens": lens})
         return made, [self.audio_token * int(rows_of(lens, self.stack_factor).sum())]
 

@@ -1,4 +1,5 @@
-"""`python -m thespis.gpu_runtime.gguf FILE FOLDER [BESIDE]`: one sentence on stdout and exit code 2 for what is refused."""
+"""`python -m thespis.gpu_runtime.gguf FILE FOLDER [BESIDE]`: one sentence on stdout and exit code 2
+for what is refused."""
 
 import logging
 import sys

@@ -1,7 +1,7 @@
 """The configuration that a GGUF file's metadata stand for.
 
-transformers makes it; what it leaves to a class's defaults and the file states otherwise is set here. Metadata that change what
-is computed and that nobody reads are refused.
+transformers makes it; what it leaves to a class's defaults and the file states otherwise is set
+here. Metadata that change what is computed and that nobody reads are refused.
 """
 
 import math
@@ -20,7 +20,12 @@ ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "phi3", "gemma2", "gemma
 FREQUENCIES = "rope_freqs.weight"
 """By which each rotary frequency is divided."""
 LONG, SHORT = "rope_factors_long.weight", "rope_factors_short.weight"
-_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}
+_LLAMA3 = {
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+    "rope_type": "llama3",
+}
 """Of all that llama.cpp writes frequencies for; what it does not write is the factor."""
 _UNREAD = (
     "logit_scale",
@@ -37,11 +42,19 @@ _UNREAD = (
 _PROJECTOR = "clip"
 """What llama.cpp calls the architecture of a model's tower."""
 _LARGEST = {"gemma2": 46, "gemma3": 62}
-"""Layers of the one model of each family whose scores are scaled by the width of the model over its heads: no field says it."""
+"""Layers of the one model of each family whose scores are scaled by the width of the model over its
+heads: no field says it."""
 _LOCAL_BASE = 10_000.0
 """By which Gemma 3's windowed layers are turned, where the file does not say it."""
 _ENDS = ("eos", "eot", "eom")
-_END_TEXTS = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>")
+_END_TEXTS = (
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+)
 """Which llama.cpp takes for ends wherever a vocabulary has them."""
 
 
@@ -55,15 +68,21 @@ def described(path: Path, file: GgufFile) -> Json:
         found: Json = library.from_pretrained(path.parent, gguf_file=path.name).to_dict()
     except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
         raise EngineError(
-            f"transformers cannot make a configuration of {path.name}'s metadata ({type(error).__name__})."
+            f"transformers cannot make a configuration of {path.name}'s metadata "
+            f"({type(error).__name__})."
         ) from error
-    found = {key: value for key, value in found.items() if value is not None and key != "transformers_version"}
+    found = {
+        key: value
+        for key, value in found.items()
+        if value is not None and key != "transformers_version"
+    }
     found |= _sizes(file) | _rope(path, file, found) | _gemma(path, file)
     return found | {"dtype": dtype_of(file), "quantization_config": {"quant_method": "gguf"}}
 
 
 def dtype_of(file: GgufFile) -> str:
-    """Of the numbers that the file was made from, as far as it shows: its own, where all of its matrices are plain."""
+    """Of the numbers that the file was made from, as far as it shows: its own, where all of its
+    matrices are plain."""
     kinds = {tensor.kind for tensor in file.tensors.values() if len(tensor.shape) > 1}
     return "float16" if kinds == {F16} else "bfloat16" if kinds - {F32} else "float32"
 
@@ -78,19 +97,27 @@ def ends_of(file: GgufFile, vocabulary: dict[str, int]) -> list[int]:
 def _refuse_unread(path: Path, file: GgufFile) -> None:
     if file.architecture == _PROJECTOR:
         raise EngineError(
-            f"{path.name} is the tower of a model that sees or hears (mmproj), and no model: give the model's own file, which "
-            "then reads text alone, or its checkpoint in the format of transformers, which has both."
+            f"{path.name} is the tower of a model that sees or hears (mmproj), and no model: "
+            f"give the model's own file, which "
+            "then reads text alone, or its checkpoint in the format of transformers, which has "
+            "both."
         )
     if file.architecture not in ARCHITECTURES:
         raise EngineError(
-            f"{path.name} is of GGUF's architecture {file.architecture!r}, which is not read; these are: "
-            f"{', '.join(ARCHITECTURES)}. Choose the model's checkpoint in the format of transformers."
+            f"{path.name} is of GGUF's architecture {file.architecture!r}, which is not read; "
+            f"these are: "
+            f"{', '.join(ARCHITECTURES)}. Choose the model's checkpoint in the format of "
+            f"transformers."
         )
     for key in _UNREAD:
         if file.own(key) not in (None, 0, 0.0):
-            raise EngineError(f"{path.name} states {file.architecture}.{key}={file.own(key)}, which is not read.")
+            raise EngineError(
+                f"{path.name} states {file.architecture}.{key}={file.own(key)}, which is not read."
+            )
     if file.own("expert_count") and not file.architecture.endswith("moe"):
-        raise EngineError(f"{path.name} is a {file.architecture} with experts, which is not read from GGUF files.")
+        raise EngineError(
+            f"{path.name} is a {file.architecture} with experts, which is not read from GGUF files."
+        )
 
 
 def _sizes(file: GgufFile) -> Json:
@@ -105,7 +132,11 @@ def _sizes(file: GgufFile) -> Json:
         "attn_logit_softcapping": file.own("attn_logit_softcapping"),
         "final_logit_softcapping": file.own("final_logit_softcapping"),
     }
-    biased = {"attention_bias": True} if file.architecture == "llama" and "blk.0.attn_q.bias" in file.tensors else {}
+    biased = (
+        {"attention_bias": True}
+        if file.architecture == "llama" and "blk.0.attn_q.bias" in file.tensors
+        else {}
+    )
     known = {key: value for key, value in stated.items() if value} | biased
     return known | {
         "pad_token_id": file.fields.get("tokenizer.ggml.padding_token_id")
@@ -124,14 +155,23 @@ def _rope(path: Path, file: GgufFile, found: Json) -> Json:
     if SHORT in file.tensors:
         longrope = {"rope_type": "longrope", "long_factor": floats(path, file, LONG).tolist()}
         return {
-            "rope_parameters": {**base, **longrope, "short_factor": floats(path, file, SHORT).tolist()},
+            "rope_parameters": {
+                **base,
+                **longrope,
+                "short_factor": floats(path, file, SHORT).tolist(),
+            },
             "original_max_position_embeddings": original,
         }
     if kind in (None, "none") and not factor:
         return {}
     if kind == "yarn" and factor and original:
         return {
-            "rope_parameters": {**base, "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
+            "rope_parameters": {
+                **base,
+                "rope_type": "yarn",
+                "factor": factor,
+                "original_max_position_embeddings": original,
+            }
         }
     if kind in (None, "linear") and factor:
         return {"rope_parameters": {**base, "rope_type": "linear", "factor": factor}}
@@ -145,13 +185,20 @@ def _two_ropes(path: Path, file: GgufFile) -> Json:
         raise EngineError(f"{path.name} scales its positions by {kind!r}, which is not read.")
     stretched = {"rope_type": "linear", "factor": factor} if factor else {"rope_type": "default"}
     return {
-        "full_attention": {**stretched, "rope_theta": float(file.own("rope.freq_base", 1_000_000.0))},
-        "sliding_attention": {"rope_type": "default", "rope_theta": float(file.own("rope.freq_base_swa", _LOCAL_BASE))},
+        "full_attention": {
+            **stretched,
+            "rope_theta": float(file.own("rope.freq_base", 1_000_000.0)),
+        },
+        "sliding_attention": {
+            "rope_type": "default",
+            "rope_theta": float(file.own("rope.freq_base_swa", _LOCAL_BASE)),
+        },
     }
 
 
 def _gemma(path: Path, file: GgufFile) -> Json:
-    """What Gemma 2 and 3 leave to the number of their layers. Which of these have windows is the class's default."""
+    """What Gemma 2 and 3 leave to the number of their layers. Which of these have windows is the
+    class's default."""
     if file.architecture not in _LARGEST:
         return {}
     if file.own("attention.sliding_window_pattern") is not None:
@@ -169,7 +216,9 @@ def _llama3(path: Path, file: GgufFile, found: Json, theta: float) -> Json:
     columns = file.own("rope.dimension_count") or found["head_dim"]
     expected = _divisors(theta, int(columns), scaling)
     if expected.shape != divisors.shape or not np.allclose(expected, divisors, rtol=1e-3):
-        raise EngineError(f"{path.name} scales its positions by divisors of its own, which are not read.")
+        raise EngineError(
+            f"{path.name} scales its positions by divisors of its own, which are not read."
+        )
     return scaling
 
 
@@ -177,5 +226,7 @@ def _divisors(theta: float, columns: int, scaling: Json) -> Any:
     """Llama 3's: long waves by the factor, short ones by 1, those between by something between."""
     waves = 2 * math.pi * theta ** (np.arange(0, columns, 2) / columns)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    smooth = np.clip((scaling["original_max_position_embeddings"] / waves - low) / (high - low), 0, 1)
+    smooth = np.clip(
+        (scaling["original_max_position_embeddings"] / waves - low) / (high - low), 0, 1
+    )
     return 1 / ((1 - smooth) / scaling["factor"] + smooth)

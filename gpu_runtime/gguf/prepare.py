@@ -1,4 +1,5 @@
-"""A checkpoint folder around a GGUF file: config.json, tokenizer, chat template and ends out of its metadata.
+"""A checkpoint folder around a GGUF file: config.json, tokenizer, chat template and ends out of its
+metadata.
 
 Run as a program by whoever starts an engine, so that no face imports transformers:
 `python -m thespis.gpu_runtime.gguf FILE FOLDER [BESIDE]`.
@@ -16,7 +17,8 @@ from .config import described, ends_of
 
 
 def prepare(path: Path, folder: Path, beside: Path | None = None) -> None:
-    """Fill `folder`, which is there. `beside`: a folder whose tokenizer is taken instead, where it has one.
+    """Fill `folder`, which is there. `beside`: a folder whose tokenizer is taken instead, where it
+    has one.
 
     Raises EngineError for what cannot be read.
     """
@@ -42,7 +44,8 @@ def _tokenizer(path: Path) -> Any:
         return library.from_pretrained(path.parent, gguf_file=path.name)
     except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
         raise EngineError(
-            f"transformers cannot make a tokenizer of {path.name}'s metadata ({type(error).__name__}): lay the model's "
+            f"transformers cannot make a tokenizer of {path.name}'s metadata "
+            f"({type(error).__name__}): lay the model's "
             "tokenizer.json beside it, and give the folder."
         ) from error
 

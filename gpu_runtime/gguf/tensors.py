@@ -8,7 +8,8 @@ import numpy as np
 from ...protocol.checkpoint.gguf_file import GgufFile
 
 PIECE = 32 << 20
-"""Bytes of numbers that are unpacked at once: the library takes several times as much beside them."""
+"""Bytes of numbers that are unpacked at once: the library takes several times as much beside
+them."""
 
 
 def floats(path: Path, file: GgufFile, name: str) -> Any:
@@ -17,9 +18,13 @@ def floats(path: Path, file: GgufFile, name: str) -> Any:
     from gguf.quants import dequantize
 
     tensor = file.tensors[name]
-    packed = np.memmap(path, np.uint8, "r", tensor.start, (tensor.size // tensor.row_bytes, tensor.row_bytes))
+    packed = np.memmap(
+        path, np.uint8, "r", tensor.start, (tensor.size // tensor.row_bytes, tensor.row_bytes)
+    )
     made = np.empty((len(packed), tensor.shape[-1]), np.float32)
     rows = max(1, PIECE // made.strides[0])
     for begin in range(0, len(packed), rows):
-        made[begin : begin + rows] = dequantize(packed[begin : begin + rows], GGMLQuantizationType(tensor.kind))
+        made[begin : begin + rows] = dequantize(
+            packed[begin : begin + rows], GGMLQuantizationType(tensor.kind)
+        )
     return made.reshape(tensor.shape)

@@ -1,1 +1,2 @@
-"""A checkpoint's configuration and classes as transformers has them, and what a model says of itself on meta."""
+"""A checkpoint's configuration and classes as transformers has them, and what a model says of
+itself on meta."""

@@ -1,4 +1,5 @@
-"""The forms in which a config.json may be meant, and what of it a configuration of transformers has lost."""
+"""The forms in which a config.json may be meant, and what of it a configuration of transformers has
+lost."""
 
 import math
 from collections.abc import Iterator
@@ -28,12 +29,20 @@ _SIZES = (
 """Of a text model: a file that states one at its top and has no part for the text model is flat."""
 _ROPES = {"mrope": "default", "su": "longrope"}
 """Kinds of rotary embedding that have another name today; planes are told by `mrope_section`."""
-_NOT_COMPARED = ("sliding_window", "max_window_layers", "num_labels", "pad_token_id", "bos_token_id", "eos_token_id")
+_NOT_COMPARED = (
+    "sliding_window",
+    "max_window_layers",
+    "num_labels",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
 """Numbers that classes rewrite on purpose, or that are read from the file itself."""
 
 
 def unwrap(raw: Json) -> Json:
-    """The part of config.json that tells of the model that answers: the thinker's, of a model that has one."""
+    """The part of config.json that tells of the model that answers: the thinker's, of a model that
+    has one."""
     inner = raw.get(WRAPPER)
     if not isinstance(inner, dict):
         return raw
@@ -47,7 +56,8 @@ def _first_known(*parts: Json) -> Any:
 
 
 def text_part(raw: Json) -> Json:
-    """The part of `unwrap`'s answer that tells of the text model: a dict of its own, or, in a flat file, the whole."""
+    """The part of `unwrap`'s answer that tells of the text model: a dict of its own, or, in a flat
+    file, the whole."""
     text = raw.get(_TEXT)
     return text if isinstance(text, dict) else raw
 
@@ -59,27 +69,40 @@ def text_config(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def forms_of(raw: Json) -> Iterator[Json]:
-    """Readings of the file, likeliest first: as the class that it names, as its type, as that with the text model's numbers
-    in a part of their own. Parts of a type that nobody knows are of the type that the class has there."""
+    """Readings of the file, likeliest first: as the class that it names, as its type, as that with
+    the text model's numbers in a part of their own. Parts of a type that nobody knows are of the
+    type that the class has there."""
     inner = _spelled(unwrap(raw))
     kind = inner["model_type"]
     for architecture in inner.get("architectures") or ():
         named = class_called(architecture)
-        if named is not None and named.config_class is not None and _has_parts(named.config_class, inner):
+        if (
+            named is not None
+            and named.config_class is not None
+            and _has_parts(named.config_class, inner)
+        ):
             yield _with_known_parts({**inner, "model_type": named.config_class.model_type})
             break
     yield _with_known_parts(inner)
     parts = CONFIG_MAPPING[kind].sub_configs_defaults
     if _TEXT in parts and not isinstance(inner.get(_TEXT), dict):
-        outer = {"model_type", "architectures", "tie_word_embeddings", *CONFIG_MAPPING[kind].__annotations__, *parts}
+        outer = {
+            "model_type",
+            "architectures",
+            "tie_word_embeddings",
+            *CONFIG_MAPPING[kind].__annotations__,
+            *parts,
+        }
         text = {key: value for key, value in inner.items() if key not in outer}
         yield _with_known_parts({**{key: inner[key] for key in outer if key in inner}, _TEXT: text})
 
 
 def _spelled(part: Json) -> Json:
-    """The same in the spelling that every class of today understands: names of rope kinds and dtypes have changed. With which
-    kernels somebody once computed attention is left out."""
-    spelled: Json = {key: _spelled(value) if isinstance(value, dict) else value for key, value in part.items()}
+    """The same in the spelling that every class of today understands: names of rope kinds and
+    dtypes have changed. With which kernels somebody once computed attention is left out."""
+    spelled: Json = {
+        key: _spelled(value) if isinstance(value, dict) else value for key, value in part.items()
+    }
     for key in ("attn_implementation", "_attn_implementation"):
         spelled.pop(key, None)
     for key in ("rope_scaling", "rope_parameters"):
@@ -97,7 +120,11 @@ def _with_known_parts(form: Json) -> Json:
     specs = CONFIG_MAPPING[form["model_type"]].sub_configs_defaults
     parts = {part: form[part] for part in specs if isinstance(form.get(part), dict)}
     known = {
-        part: {key: value for key, value in stated.items() if key != "model_type" or value in CONFIG_MAPPING}
+        part: {
+            key: value
+            for key, value in stated.items()
+            if key != "model_type" or value in CONFIG_MAPPING
+        }
         for part, stated in parts.items()
     }
     return {**form, **known}
@@ -105,7 +132,9 @@ def _with_known_parts(form: Json) -> Json:
 
 def _has_parts(kind: type[PreTrainedConfig], raw: Json) -> bool:
     """The file has every part, beside the text model, that the class is made of."""
-    return all(isinstance(raw.get(part), dict) for part in kind.sub_configs_defaults if part != _TEXT)
+    return all(
+        isinstance(raw.get(part), dict) for part in kind.sub_configs_defaults if part != _TEXT
+    )
 
 
 def lost_of(form: Json, config: PreTrainedConfig) -> str:
@@ -116,12 +145,18 @@ def lost_of(form: Json, config: PreTrainedConfig) -> str:
         if isinstance(stated.get(key), int) and not _has(text, key):
             return f"it drops {key}={stated[key]}"
     for key, part in stated.items() if "vocab_size" not in stated else ():
-        if isinstance(part, dict) and "vocab_size" in part and not isinstance(_value(config, key), PreTrainedConfig):
+        if (
+            isinstance(part, dict)
+            and "vocab_size" in part
+            and not isinstance(_value(config, key), PreTrainedConfig)
+        ):
             return f"it does not read {key}"
     sections = _sections(stated)
     if sections and sections != _sections({"rope_parameters": _value(text, "rope_parameters")}):
         return f"it drops mrope_section={sections}"
-    for path, value, taken in _numbers(form, config) if stated is not form else _flat_numbers(form, config, text):
+    for path, value, taken in (
+        _numbers(form, config) if stated is not form else _flat_numbers(form, config, text)
+    ):
         if not math.isclose(value, taken, rel_tol=1e-9):
             return f"the file says {path}={value}, and it takes {taken}"
     return ""
@@ -130,25 +165,44 @@ def lost_of(form: Json, config: PreTrainedConfig) -> str:
 def _sections(part: Json) -> Any:
     """How many of a head's columns each plane of positions turns; None: there is one plane."""
     ropes = [part.get(key) for key in ("rope_scaling", "rope_parameters")]
-    return next((rope["mrope_section"] for rope in ropes if isinstance(rope, dict) and rope.get("mrope_section")), None)
+    return next(
+        (
+            rope["mrope_section"]
+            for rope in ropes
+            if isinstance(rope, dict) and rope.get("mrope_section")
+        ),
+        None,
+    )
 
 
-def _flat_numbers(form: Json, config: PreTrainedConfig, text: PreTrainedConfig) -> Iterator[tuple[str, float, float]]:
-    yield from _numbers({key: value for key, value in form.items() if not isinstance(value, dict)}, text)
-    yield from _numbers({key: value for key, value in form.items() if isinstance(value, dict)}, config)
+def _flat_numbers(
+    form: Json, config: PreTrainedConfig, text: PreTrainedConfig
+) -> Iterator[tuple[str, float, float]]:
+    yield from _numbers(
+        {key: value for key, value in form.items() if not isinstance(value, dict)}, text
+    )
+    yield from _numbers(
+        {key: value for key, value in form.items() if isinstance(value, dict)}, config
+    )
 
 
 def _numbers(stated: Json, config: Any) -> Iterator[tuple[str, float, float]]:
     """(name, value in the file, value in `config`) of every number that both have."""
     rope = getattr(config, "rope_parameters", None)
-    if isinstance(rope, dict) and isinstance(stated.get("rope_theta"), int | float) and "rope_theta" in rope:
+    if (
+        isinstance(rope, dict)
+        and isinstance(stated.get("rope_theta"), int | float)
+        and "rope_theta" in rope
+    ):
         yield "rope_theta", stated["rope_theta"], rope["rope_theta"]
     for key, value in stated.items():
         if key in _NOT_COMPARED or not (isinstance(value, dict) or _is_number(value)):
             continue
         taken = _value(config, key)
         if isinstance(value, dict) and isinstance(taken, PreTrainedConfig):
-            yield from ((f"{key}.{path}", one, other) for path, one, other in _numbers(value, taken))
+            yield from (
+                (f"{key}.{path}", one, other) for path, one, other in _numbers(value, taken)
+            )
         elif _is_number(value) and _is_number(taken):
             yield key, value, taken
 
@@ -158,7 +212,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _value(config: Any, key: str) -> Any:
-    """None also for what differs from layer to layer, of which configurations tell no single value."""
+    """None also for what differs from layer to layer, of which configurations tell no single
+    value."""
     try:
         return getattr(config, key, None)
     except AmbiguousGlobalPerLayerAttributeError:
@@ -173,11 +228,19 @@ def _has(config: Any, key: str) -> bool:
 
 
 def class_called(name: str) -> type[PreTrainedModel] | None:
-    """A class that writes text, of transformers or of ours; published names differ from the class's in their capitals."""
+    """A class that writes text, of transformers or of ours; published names differ from the class's
+    in their capitals."""
     found = families.CLASSES.get(name) or getattr(transformers, name, None)
     if found is None:
         # __all__: dir() of transformers takes half a second each time
-        exact = next((known for known in vars(transformers)["__all__"] if known.lower() == name.lower()), None)
+        exact = next(
+            (known for known in vars(transformers)["__all__"] if known.lower() == name.lower()),
+            None,
+        )
         found = getattr(transformers, exact, None) if exact is not None else None
-    answers = isinstance(found, type) and issubclass(found, PreTrainedModel) and issubclass(found, GenerationMixin)
+    answers = (
+        isinstance(found, type)
+        and issubclass(found, PreTrainedModel)
+        and issubclass(found, GenerationMixin)
+    )
     return found if answers else None

@@ -1,4 +1,5 @@
-"""What one part of a model is called with while its forward runs: it is heard, and the forward goes no further."""
+"""What one part of a model is called with while its forward runs: it is heard, and the forward goes
+no further."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,7 +23,8 @@ class _Heard(Exception):
 
 
 def first_call(part: nn.Module, run: Callable[[], object]) -> Call | None:
-    """The first call of `part` while `run` goes through a forward; None where that fails before, as parts on meta may."""
+    """The first call of `part` while `run` goes through a forward; None where that fails before, as
+    parts on meta may."""
     heard: list[Call] = []
 
     def hear(module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -32,7 +34,8 @@ def first_call(part: nn.Module, run: Callable[[], object]) -> Call | None:
     hook = part.register_forward_pre_hook(hear, with_kwargs=True)
     try:
         run()
-    except Exception:  # ours, or whatever a model's own code does not like of what it is asked: then nothing was heard
+    # ours, or whatever a model's own code does not like of what it is asked: then nothing was heard
+    except Exception:
         pass
     finally:
         hook.remove()

@@ -1,7 +1,9 @@
-"""A checkpoint's configuration and classes, as transformers has them. Code that a checkpoint brings along is never run.
+"""A checkpoint's configuration and classes, as transformers has them. Code that a checkpoint brings
+along is never run.
 
-`AutoConfig` alone is not safe: it asks on stdin where a folder names code of its own, and it fills in defaults in silence
-where a file's form, flat or nested, is not its class's. So each form is tried, and what the file states must come out of it.
+`AutoConfig` alone is not safe: it asks on stdin where a folder names code of its own, and it fills
+in defaults in silence where a file's form, flat or nested, is not its class's. So each form is
+tried, and what the file states must come out of it.
 """
 
 from copy import deepcopy
@@ -24,13 +26,22 @@ from .config_forms import class_called, forms_of, lost_of, text_config, text_par
 MOST_LAYERS = 4096
 """Of any part of a model: each is built, even on meta, and a file may state any number."""
 
-__all__ = ["build_on_meta", "load_config", "model_class", "read_config", "text_config", "text_part", "unwrap"]
+__all__ = [
+    "build_on_meta",
+    "load_config",
+    "model_class",
+    "read_config",
+    "text_config",
+    "text_part",
+    "unwrap",
+]
 
 
 def load_config(folder: str | Path) -> PreTrainedConfig:
     """The configuration of the model that answers; of a model with a thinker, the thinker's.
 
-    Raises EngineError for a type that transformers does not have, and for a file whose numbers no form of the class keeps.
+    Raises EngineError for a type that transformers does not have, and for a file whose numbers no
+    form of the class keeps.
     """
     name = str(folder)
     raw = without_quantization(read_config(folder))
@@ -52,14 +63,16 @@ def load_config(folder: str | Path) -> PreTrainedConfig:
             break
     if not fitting:
         raise EngineError(
-            f"The config.json of {name!r} is not read right by transformers {transformers.__version__}: {lost}. "
+            f"The config.json of {name!r} is not read right by transformers "
+            f"{transformers.__version__}: {lost}. "
             "Such a model would be built with other sizes than its weights have."
         )
     return fitting[0] if len(fitting) == 1 else _of_the_weights(Path(folder), fitting)
 
 
 def _of_the_weights(folder: Path, configs: list[PreTrainedConfig]) -> PreTrainedConfig:
-    """Where the file says one type and names a class of another: the one that the weights have the names of."""
+    """Where the file says one type and names a class of another: the one that the weights have the
+    names of."""
 
     def lacking(config: PreTrainedConfig) -> float:
         try:
@@ -73,7 +86,8 @@ def _of_the_weights(folder: Path, configs: list[PreTrainedConfig]) -> PreTrained
 def read_config(folder: str | Path) -> Json:
     """config.json as it stands, with the parts that it leaves to other models.
 
-    Raises EngineError where there is none, or no object in it, and for a model beside it that is not there.
+    Raises EngineError where there is none, or no object in it, and for a model beside it that is
+    not there.
     """
     raw = read_object(Path(folder), "config.json")
     if not raw:
@@ -82,7 +96,8 @@ def read_config(folder: str | Path) -> Json:
 
 
 def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
-    """The class with a head that runs it: the one that the checkpoint names, else the one of its type.
+    """The class with a head that runs it: the one that the checkpoint names, else the one of its
+    type.
 
     Raises EngineError where transformers has none.
     """
@@ -92,28 +107,42 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
             return named
     for mapping in ("MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM"):
         found = getattr(modeling_auto, f"MODEL_FOR_{mapping}_MAPPING_NAMES").get(config.model_type)
-        answering = None if found is None else class_called(found if isinstance(found, str) else found[0])
-        if answering is not None and answering.config_class is not None and isinstance(config, answering.config_class):
+        answering = (
+            None if found is None else class_called(found if isinstance(found, str) else found[0])
+        )
+        if (
+            answering is not None
+            and answering.config_class is not None
+            and isinstance(config, answering.config_class)
+        ):
             return answering
     raise EngineError(
-        f"transformers {transformers.__version__} has no class that writes text for models of type {config.model_type!r}."
+        f"transformers {transformers.__version__} has no class that writes text for models of "
+        f"type {config.model_type!r}."
     )
 
 
-def build_on_meta(source: str | Path | PreTrainedConfig, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """The whole model with its head, of a folder or of a configuration, without memory for its weights.
+def build_on_meta(
+    source: str | Path | PreTrainedConfig, dtype: torch.dtype | None = None
+) -> PreTrainedModel:
+    """The whole model with its head, of a folder or of a configuration, without memory for its
+    weights.
 
-    `dtype`: of the run, in which models compute tables and scales that no file holds; None: the one that the file states.
-    Raises EngineError where its class cannot be built from the configuration.
+    `dtype`: of the run, in which models compute tables and scales that no file holds; None: the one
+    that the file states. Raises EngineError where its class cannot be built from the configuration.
     """
     config = source if isinstance(source, PreTrainedConfig) else load_config(source)
     kind: Any = model_class(config)
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = kind._from_config(config, **({} if dtype is None else {"dtype": dtype})).eval()
+            model: PreTrainedModel = kind._from_config(
+                config, **({} if dtype is None else {"dtype": dtype})
+            ).eval()
             return model
     except Exception as error:  # whatever a class says of numbers that do not fit each other
-        raise EngineError(f"{kind.__name__} of transformers cannot be built from config.json: {_said(error)}") from error
+        raise EngineError(
+            f"{kind.__name__} of transformers cannot be built from config.json: {_said(error)}"
+        ) from error
 
 
 def _unknown(kind: Any, raw: Json, name: str) -> str:
@@ -121,24 +150,36 @@ def _unknown(kind: Any, raw: Json, name: str) -> str:
         return f"The config.json of {name!r} is broken: model_type is missing."
     if raw.get("auto_map"):
         return (
-            f"The model in {name!r} is of type {kind!r}, which needs code that its checkpoint names (auto_map); such code "
+            f"The model in {name!r} is of type {kind!r}, which needs code that its checkpoint "
+            f"names (auto_map); such code "
             "is never run: give a checkpoint that was converted for transformers."
         )
-    return f"Models of type {kind!r} are not supported: transformers {transformers.__version__} has no such type."
+    return (
+        f"Models of type {kind!r} are not supported: transformers {transformers.__version__} has "
+        f"no such type."
+    )
 
 
 def _refuse_nameless(part: Json, name: str) -> None:
     named = part.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
-        raise EngineError(f"The config.json of {name!r} is broken: architectures={named!r} is no list of names.")
+        raise EngineError(
+            f"The config.json of {name!r} is broken: architectures={named!r} is no list of names."
+        )
 
 
 def _refuse_endless(part: Json, name: str) -> None:
     for key, value in part.items():
         if isinstance(value, dict):
             _refuse_endless(value, name)
-        elif isinstance(value, int) and value > MOST_LAYERS and (key.endswith("layers") or key == "depth"):
-            raise EngineError(f"The config.json of {name!r} is broken: {key}={value} is beyond all measure.")
+        elif (
+            isinstance(value, int)
+            and value > MOST_LAYERS
+            and (key.endswith("layers") or key == "depth")
+        ):
+            raise EngineError(
+                f"The config.json of {name!r} is broken: {key}={value} is beyond all measure."
+            )
 
 
 def _from_dict(form: Json, name: str) -> PreTrainedConfig:
@@ -149,15 +190,20 @@ def _from_dict(form: Json, name: str) -> PreTrainedConfig:
         raise EngineError(f"The config.json of {name!r} is broken: {_said(error)}") from error
     if config.is_encoder_decoder:
         raise EngineError(
-            f"Models of type {config.model_type!r} are not supported: their decoder reads an encoder's states in every layer."
+            f"Models of type {config.model_type!r} are not supported: their decoder reads an "
+            f"encoder's states in every layer."
         )
     return config
 
 
 def _keep_ties(form: Json, config: PreTrainedConfig) -> None:
-    """Tied when the file's top or text part says so; where neither says anything, as the class has it. A stored head wins
-    over all of this."""
-    said = [part["tie_word_embeddings"] for part in (form, text_part(form)) if part.get("tie_word_embeddings") is not None]
+    """Tied when the file's top or text part says so; where neither says anything, as the class has
+    it. A stored head wins over all of this."""
+    said = [
+        part["tie_word_embeddings"]
+        for part in (form, text_part(form))
+        if part.get("tie_word_embeddings") is not None
+    ]
     if said:
         for part in (config, text_config(config)):
             part.tie_word_embeddings = any(said)

@@ -1,7 +1,8 @@
-"""What each layer of a language model keeps of a token, found by running the model on meta: shapes without numbers.
+"""What each layer of a language model keeps of a token, found by running the model on meta: shapes
+without numbers.
 
-Configurations name these things in a hundred ways; what a layer hands to its attention, and what it leaves in a cache, is the
-same for all.
+Configurations name these things in a hundred ways; what a layer hands to its attention, and what it
+leaves in a cache, is the same for all.
 """
 
 import inspect
@@ -56,9 +57,17 @@ class _Keepers:
         self._readers: dict[_Shape, dict[int, int]] = {}
 
     def add(self, layer: int, shape: _Shape, call: _Call) -> None:
-        """A layer that is given just what an earlier one of the same shape and window was, reads that one's."""
+        """A layer that is given just what an earlier one of the same shape and window was, reads
+        that one's."""
         kept = self._kept.setdefault(shape, {})
-        owner = next((number for number, one in kept.items() if one.key is call.key and one.value is call.value), None)
+        owner = next(
+            (
+                number
+                for number, one in kept.items()
+                if one.key is call.key and one.value is call.value
+            ),
+            None,
+        )
         if owner is None:
             kept[layer] = call
         else:
@@ -75,7 +84,9 @@ _heard: list[_Call] = []
 """What attentions were called with since the last layer began."""
 
 
-def _hear(module: nn.Module, query: Any, key: Any, value: Any, mask: Any, **given: Any) -> tuple[torch.Tensor, None]:
+def _hear(
+    module: nn.Module, query: Any, key: Any, value: Any, mask: Any, **given: Any
+) -> tuple[torch.Tensor, None]:
     """An attention: [1, heads, tokens, width] each. Its answer has the shape of an attention's."""
     shape = _Shape(key.shape[1], key.shape[3], value.shape[3], given.get("sliding_window"))
     _heard.append(_Call(shape, key, value))
@@ -86,9 +97,11 @@ AttentionInterface.register(NAME, _hear)
 
 
 def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers:
-    """Of a whole model on meta, which is of no further use for computing. A window of the whole `context` is none.
+    """Of a whole model on meta, which is of no further use for computing. A window of the whole
+    `context` is none.
 
-    Raises EngineError for layers that keep neither keys and values, as transformers' attention gets them, nor a known state.
+    Raises EngineError for layers that keep neither keys and values, as transformers' attention gets
+    them, nor a known state.
     """
     decoder = decoder_of(model)
     layers = decoder_layers(model)
@@ -99,25 +112,42 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
         try:
             decoder(**_inputs(model, decoder), **{cache_name(decoder): cache}, use_cache=True)
         except Exception as error:  # whatever a model's code does not like of two tokens of text
-            raise EngineError(cannot(model, f"its layers cannot be measured ({type(error).__name__})")) from error
+            raise EngineError(
+                cannot(model, f"its layers cannot be measured ({type(error).__name__})")
+            ) from error
     keepers = _Keepers()
     states: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for number in range(len(layers)):
         kept, state = seen.get(number, []), _state(cache, number, model)
-        if len(kept) > 1 or (not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING):
-            what = "attends twice" if kept else "neither attends through transformers' interface nor keeps a known state"
-            raise EngineError(cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}"))
+        if len(kept) > 1 or (
+            not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING
+        ):
+            what = (
+                "attends twice"
+                if kept
+                else "neither attends through transformers' interface nor keeps a known state"
+            )
+            raise EngineError(
+                cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}")
+            )
         for call in kept:
             window = call.shape.window
             if window is not None and window < 1:
-                raise EngineError(cannot(model, f"its layer {number} looks back through a window of {window} tokens"))
+                raise EngineError(
+                    cannot(
+                        model, f"its layer {number} looks back through a window of {window} tokens"
+                    )
+                )
             whole = window is not None and context is not None and window >= context
             keepers.add(number, call.shape._replace(window=None) if whole else call.shape, call)
         if state != ((), ()):
             states.setdefault(state, []).append(number)
     return Layers(
         keepers.groups(),
-        tuple(RecurrentGroup(layers=tuple(numbers), conv=one[0], state=one[1]) for one, numbers in states.items()),
+        tuple(
+            RecurrentGroup(layers=tuple(numbers), conv=one[0], state=one[1])
+            for one, numbers in states.items()
+        ),
     )
 
 
@@ -129,7 +159,11 @@ def decoder_of(model: Any) -> Any:
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The layers of the part that writes text. Raises EngineError where there is no such list."""
     decoder, count = decoder_of(model), text_config(model.config).num_hidden_layers
-    lists = (part for part in decoder.modules() if isinstance(part, nn.ModuleList)) if decoder is not None else ()
+    lists = (
+        (part for part in decoder.modules() if isinstance(part, nn.ModuleList))
+        if decoder is not None
+        else ()
+    )
     found = next((part for part in lists if len(part) == count), None)
     if found is None:
         raise EngineError(cannot(model, f"it has no list of {count} layers"))
@@ -138,63 +172,90 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def cache_name(module: nn.Module) -> str:
     """What a module of transformers calls its cache."""
-    return "cache_params" if "cache_params" in inspect.signature(module.forward).parameters else "past_key_values"
+    return (
+        "cache_params"
+        if "cache_params" in inspect.signature(module.forward).parameters
+        else "past_key_values"
+    )
 
 
 def step_limits(module: nn.Module) -> tuple[float, float] | None:
-    """Bounds of a recurrent layer's time steps that change some. transformers holds to them in the scan of a prompt alone, not
-    in that of one token of an answer."""
+    """Bounds of a recurrent layer's time steps that change some. transformers holds to them in the
+    scan of a prompt alone, not in that of one token of an answer."""
     limits = getattr(module, "time_step_limit", None)
-    return None if limits is None or tuple(limits) == UNLIMITED else (float(limits[0]), float(limits[1]))
+    return (
+        None
+        if limits is None or tuple(limits) == UNLIMITED
+        else (float(limits[0]), float(limits[1]))
+    )
 
 
 def answers_apart(model: PreTrainedModel) -> bool:
-    """Whether the model makes other keys and states of a token that it has said than of the same one in a prompt."""
+    """Whether the model makes other keys and states of a token that it has said than of the same
+    one in a prompt."""
     return any(step_limits(module) is not None for module in decoder_of(model).modules())
 
 
 def position_planes(model: PreTrainedModel) -> int:
-    """Rotary positions of one token: as many as the model's own `get_rope_index` gives for two tokens of text."""
+    """Rotary positions of one token: as many as the model's own `get_rope_index` gives for two
+    tokens of text."""
     for owner in (model, model.base_model):
         index = getattr(owner, "get_rope_index", None)
         if index is None:
             continue
         tokens = torch.ones(1, TOKENS, dtype=torch.long)
-        given = {"attention_mask": torch.ones_like(tokens), "mm_token_type_ids": torch.zeros_like(tokens)}
+        given = {
+            "attention_mask": torch.ones_like(tokens),
+            "mm_token_type_ids": torch.zeros_like(tokens),
+        }
         wanted = inspect.signature(index).parameters
-        positions = index(input_ids=tokens, **{name: value for name, value in given.items() if name in wanted})[0]
+        positions = index(
+            input_ids=tokens, **{name: value for name, value in given.items() if name in wanted}
+        )[0]
         return int(positions.shape[0]) if positions.ndim == 3 else 1
     return 1
 
 
 def deepstack_levels(model: PreTrainedModel) -> int:
-    """Layers of the decoder that add further rows of an item's embedding: as many as a tower makes."""
+    """Layers of the decoder that add further rows of an item's embedding: as many as a tower
+    makes."""
     if "deepstack_visual_embeds" not in inspect.signature(decoder_of(model).forward).parameters:
         return 0
-    named = (getattr(part, name, None) for part in model.modules() for name in ("deepstack_merger_list", "deepstack_mergers"))
+    named = (
+        getattr(part, name, None)
+        for part in model.modules()
+        for name in ("deepstack_merger_list", "deepstack_mergers")
+    )
     return next((len(found) for found in named if isinstance(found, nn.ModuleList)), 0)
 
 
 def adds_rows(model: PreTrainedModel) -> bool:
-    """Whether an item's rows are added to the embedding of the token that stands for them; no other part of a model tells."""
+    """Whether an item's rows are added to the embedding of the token that stands for them; no other
+    part of a model tells."""
     return model.config.model_type in ADDING
 
 
 def per_layer_width(model: PreTrainedModel) -> int:
     """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
     takes = "per_layer_inputs" in inspect.signature(decoder_of(model).forward).parameters
-    return int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0) if takes else 0
+    return (
+        int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0)
+        if takes
+        else 0
+    )
 
 
 def looked_up(model: PreTrainedModel) -> dict[int, int]:
-    """Token ids that the model's own forward looks up as another, in a prompt and in its answer alike: of some families, the
-    marks of items."""
+    """Token ids that the model's own forward looks up as another, in a prompt and in its answer
+    alike: of some families, the marks of items."""
     table: Any = model.get_input_embeddings()
     ids = torch.arange(table.weight.shape[0])[None]
     with torch.no_grad():
         heard = first_call(table, lambda: model(input_ids=ids, use_cache=False))
     asked = None if heard is None else heard.argument(0, "input")
-    if asked is None or asked.is_meta or asked.shape != ids.shape:  # meta: it takes them to where the table is
+    if (
+        asked is None or asked.is_meta or asked.shape != ids.shape
+    ):  # meta: it takes them to where the table is
         return {}
     others = (asked[0] != ids[0]).nonzero()[:, 0]
     return dict(zip(others.tolist(), asked[0, others].tolist(), strict=True))
@@ -205,7 +266,9 @@ def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:
     planes = position_planes(model)
     positions = torch.arange(TOKENS, device="meta")
     given: dict[str, Any] = {
-        "inputs_embeds": torch.empty(1, TOKENS, config.hidden_size, device="meta", dtype=torch.bfloat16),
+        "inputs_embeds": torch.empty(
+            1, TOKENS, config.hidden_size, device="meta", dtype=torch.bfloat16
+        ),
         "position_ids": positions[None] if planes == 1 else positions.expand(planes, 1, TOKENS),
         "attention_mask": None,
     }
@@ -217,7 +280,8 @@ def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:
 
 
 def _simplify(decoder: Any) -> None:
-    """Leave out what needs numbers and changes no shape: rotary kinds that look at the positions, experts but in bfloat16."""
+    """Leave out what needs numbers and changes no shape: rotary kinds that look at the positions,
+    experts but in bfloat16."""
     decoder.to(torch.bfloat16)
     decoder.set_attn_implementation(NAME)
     for part in decoder.modules():
@@ -249,18 +313,26 @@ def _watch(layers: nn.ModuleList) -> Iterator[dict[int, list[_Call]]]:
             hook.remove()
 
 
-def _state(cache: DynamicCache, number: int, model: PreTrainedModel) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of a layer's (convolution, recurrent) state of one sequence, as it left them in the cache; (): none."""
+def _state(
+    cache: DynamicCache, number: int, model: PreTrainedModel
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of a layer's (convolution, recurrent) state of one sequence, as it left them in the
+    cache; (): none."""
     layer: Any = cache.layers[number] if number < len(cache.layers) else None
     shapes: list[tuple[int, ...]] = []
     for name in ("conv_states", "recurrent_states"):
         states = [state for state in getattr(layer, name, {}).values() if state is not None]
         if len(states) > 1:
-            raise EngineError(cannot(model, f"its layer {number} keeps {len(states)} states of one kind"))
+            raise EngineError(
+                cannot(model, f"its layer {number} keeps {len(states)} states of one kind")
+            )
         shapes.append(tuple(states[0].shape[1:]) if states else ())
     return shapes[0], shapes[1]
 
 
 def cannot(model: PreTrainedModel, why: str) -> str:
     """The sentence with which a model is refused."""
-    return f"Models of type {model.config.model_type!r} ({type(model).__name__}) are not supported: {why}."
+    return (
+        f"Models of type {model.config.model_type!r} ({type(model).__name__}) are not supported: "
+        f"{why}."
+    )

@@ -1,7 +1,8 @@
-"""Which tokens of a prompt see each other both ways: asked of the masks that a model makes itself, on meta.
+"""Which tokens of a prompt see each other both ways: asked of the masks that a model makes itself,
+on meta.
 
-A model's forward gets a few tokens of several kinds (text, those of items) and calls its decoder with the mask that it made of
-them. That call is heard, and goes no further.
+A model's forward gets a few tokens of several kinds (text, those of items) and calls its decoder
+with the mask that it made of them. That call is heard, and goes no further.
 """
 
 import inspect
@@ -32,7 +33,8 @@ class Spans(NamedTuple):
 def measure_spans(model: PreTrainedModel) -> Spans:
     """By the masks that the model makes itself of the kinds of a prompt's tokens.
 
-    Raises EngineError for a model whose text is not causal behind its prompt, and where spans are masked as is not built.
+    Raises EngineError for a model whose text is not causal behind its prompt, and where spans are
+    masked as is not built.
     """
     text = text_config(model.config)
     kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
@@ -43,18 +45,27 @@ def measure_spans(model: PreTrainedModel) -> Spans:
         if _has_no_direction(text):
             return Spans(tuple(range(text.num_hidden_layers)), scope="text", windows="both")
         found = [_spans_of(model, kinds, mark) for mark in range(1, len(MODALITIES) + 1)]
-    seeing = {spans: modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers}
+    seeing = {
+        spans: modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers
+    }
     if len(seeing) > 1:
-        raise EngineError(cannot(model, "items of different kinds see each other both ways in different layers"))
-    modalities = tuple(modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers)
+        raise EngineError(
+            cannot(model, "items of different kinds see each other both ways in different layers")
+        )
+    modalities = tuple(
+        modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers
+    )
     return next(iter(seeing), Spans())._replace(modalities=modalities)
 
 
 @contextmanager
 def _short_windows(model: PreTrainedModel) -> Iterator[None]:
-    """Masks are made as numbers, and windows are less than the span of three tokens of which they are asked."""
+    """Masks are made as numbers, and windows are less than the span of three tokens of which they
+    are asked."""
     text = text_config(model.config)
-    named = {"_attn_implementation": "eager"} | ({"sliding_window": 2} if getattr(text, "sliding_window", None) else {})
+    named = {"_attn_implementation": "eager"} | (
+        {"sliding_window": 2} if getattr(text, "sliding_window", None) else {}
+    )
     before = {name: getattr(text, name) for name in named}
     for name, value in named.items():
         setattr(text, name, value)
@@ -66,12 +77,17 @@ def _short_windows(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _has_no_direction(text: PreTrainedConfig) -> bool:
-    """Every token sees those behind it, too: as configurations say it; the self-check looks at the masks."""
-    return getattr(text, "is_causal", True) is False or getattr(text, "use_bidirectional_attention", None) is True
+    """Every token sees those behind it, too: as configurations say it; the self-check looks at the
+    masks."""
+    return (
+        getattr(text, "is_causal", True) is False
+        or getattr(text, "use_bidirectional_attention", None) is True
+    )
 
 
 def _prefix_of(model: PreTrainedModel, kinds: list[str]) -> Spans | None:
-    """Where a prompt is a span, whatever its tokens are, and causal what is said after it; None: it is not."""
+    """Where a prompt is a span, whatever its tokens are, and causal what is said after it; None: it
+    is not."""
     masks = _masks_of(model, kinds, [0, 0, 0, 0, 1, 1, 1])
     layers = tuple(number for number, kind in enumerate(kinds) if _sees(masks[kind], 0, 1))
     if not layers:
@@ -83,17 +99,24 @@ def _prefix_of(model: PreTrainedModel, kinds: list[str]) -> Spans | None:
 
 def _spans_of(model: PreTrainedModel, kinds: list[str], mark: int) -> Spans:
     """Where items are such whose tokens are of the kind `mark`."""
-    masks = _masks_of(model, kinds, [0, mark, mark, mark, 0, mark, 0])  # an item of three tokens, and another of one
+    masks = _masks_of(
+        model, kinds, [0, mark, mark, mark, 0, mark, 0]
+    )  # an item of three tokens, and another of one
     if any(_sees(mask, 4, 6) for mask in masks.values()):
         raise EngineError(cannot(model, "the tokens of its text see those behind them"))
     layers = tuple(number for number, kind in enumerate(kinds) if _sees(masks[kind], 1, 2))
     joined = any(_sees(masks[kinds[number]], 1, 5) for number in layers)
-    return Spans(layers, (), "items" if joined else "item", _windows(model, masks, kinds, layers, 1))
+    return Spans(
+        layers, (), "items" if joined else "item", _windows(model, masks, kinds, layers, 1)
+    )
 
 
-def _masks_of(model: PreTrainedModel, kinds: list[str], types: list[int]) -> dict[str, torch.Tensor | None]:
-    """What the layers of each kind see of a prompt whose tokens are of these `types`: the masks that the model's forward makes
-    for its decoder; where it leaves them to that, what it would make for `generate`, if it says so; None: causal."""
+def _masks_of(
+    model: PreTrainedModel, kinds: list[str], types: list[int]
+) -> dict[str, torch.Tensor | None]:
+    """What the layers of each kind see of a prompt whose tokens are of these `types`: the masks
+    that the model's forward makes for its decoder; where it leaves them to that, what it would make
+    for `generate`, if it says so; None: causal."""
     given = torch.tensor([types])
     marks = {"token_type_ids": given, "mm_token_type_ids": given}
     call = {"attention_mask": torch.ones_like(given), "past_key_values": None}
@@ -102,9 +125,13 @@ def _masks_of(model: PreTrainedModel, kinds: list[str], types: list[int]) -> dic
     creates = getattr(type(model), "create_masks_for_generate", None)
     if not _are_masks(made) and creates is not None:
         try:
-            made = creates(config=model.config, inputs_embeds=torch.zeros(*given.shape, 1), **call, **marks)
+            made = creates(
+                config=model.config, inputs_embeds=torch.zeros(*given.shape, 1), **call, **marks
+            )
         except Exception as error:  # whatever a model's code does not like of two kinds of tokens
-            raise EngineError(cannot(model, f"its masks cannot be measured ({type(error).__name__})")) from error
+            raise EngineError(
+                cannot(model, f"its masks cannot be measured ({type(error).__name__})")
+            ) from error
     if not _are_masks(made):
         return dict.fromkeys(kinds)
     return {kind: made.get(kind) if isinstance(made, dict) else made for kind in kinds}
@@ -115,32 +142,44 @@ def _are_masks(made: Any) -> bool:
 
 
 def _heard_by_decoder(model: PreTrainedModel, call: dict[str, Any], tokens: int) -> Any:
-    """The mask with which the model's forward calls its decoder, which is not run; None: nothing was heard."""
+    """The mask with which the model's forward calls its decoder, which is not run; None: nothing
+    was heard."""
     taken = inspect.signature(model.forward).parameters
     table: Any = model.get_input_embeddings()
-    table.forward = lambda ids: torch.zeros(*ids.shape, text_config(model.config).hidden_size)  # its own is on meta
+    table.forward = lambda ids: torch.zeros(
+        *ids.shape, text_config(model.config).hidden_size
+    )  # its own is on meta
     ids = torch.zeros(1, tokens, dtype=torch.int64)
     given = {name: value for name, value in call.items() if name in taken}
     try:
-        heard = first_call(decoder_of(model), lambda: model(input_ids=ids, use_cache=False, **given))
+        heard = first_call(
+            decoder_of(model), lambda: model(input_ids=ids, use_cache=False, **given)
+        )
     finally:
         del table.forward
     return None if heard is None else heard.named.get("attention_mask")
 
 
 def _windows(
-    model: PreTrainedModel, masks: dict[str, torch.Tensor | None], kinds: list[str], layers: tuple[int, ...], first: int
+    model: PreTrainedModel,
+    masks: dict[str, torch.Tensor | None],
+    kinds: list[str],
+    layers: tuple[int, ...],
+    first: int,
 ) -> SpanWindows:
     """What windows of two cut of the span of three tokens that begins at `first`."""
     windowed = {kinds[number] for number in layers if "sliding" in kinds[number]}
     back = {_sees(masks[kind], first + 2, first) for kind in windowed}
     if len(back) > 1 or not all(_sees(masks[kind], first, first + 2) for kind in windowed):
-        raise EngineError(cannot(model, "its windows cut what tokens see both ways otherwise than is built"))
+        raise EngineError(
+            cannot(model, "its windows cut what tokens see both ways otherwise than is built")
+        )
     return "none" if True in back else "behind"
 
 
 def _sees(mask: torch.Tensor | None, one: int, other: int) -> bool:
-    """Token `one` sees the later token `other`, in an additive or boolean mask [1, 1, tokens, tokens]."""
+    """Token `one` sees the later token `other`, in an additive or boolean mask [1, 1, tokens,
+    tokens]."""
     if mask is None:
         return False
     entry = mask[0, 0, one, other]

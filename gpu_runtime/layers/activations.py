@@ -22,7 +22,8 @@ class QuickGelu(nn.Module):
 
 
 def replace_activations(module: nn.Module) -> None:
-    """Put ours in the place of every activation in `module` that transformers computes in several passes."""
+    """Put ours in the place of every activation in `module` that transformers computes in several
+    passes."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is QuickGELUActivation:

@@ -1,7 +1,8 @@
-"""The native product of float32 rows with a matrix in the narrowest type that holds its numbers exactly.
+"""The native product of float32 rows with a matrix in the narrowest type that holds its numbers
+exactly.
 
-Most checkpoints are stored in 16 bits. Computed in float32 their weights are the same numbers, in twice the memory, and a
-decode step takes the time of reading them.
+Most checkpoints are stored in 16 bits. Computed in float32 their weights are the same numbers, in
+twice the memory, and a decode step takes the time of reading them.
 """
 
 import ctypes
@@ -26,8 +27,8 @@ class FloatMatrix:
     """A packed matrix; called, it multiplies. One thread at a time calls it."""
 
     def __init__(self, kernels: Kernels, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """`weight` float32 [out, in] and `bias` float32 [out], on the CPU; neither is kept. Raises ValueError for one of no
-        numbers, which the kernels would divide by."""
+        """`weight` float32 [out, in] and `bias` float32 [out], on the CPU; neither is kept. Raises
+        ValueError for one of no numbers, which the kernels would divide by."""
         if not weight.numel():
             raise ValueError(f"a matrix of {list(weight.shape)} has no numbers to multiply with")
         self._multiply = kernels.multiply_floats
@@ -35,10 +36,12 @@ class FloatMatrix:
         self._panels = _panels(weight)
         self._bias = None if bias is None else filled(bias)
         self._call = FloatMultiplication(
-            panels=self._panels.data_ptr(), bias=None if self._bias is None else self._bias.data_ptr(),
+            panels=self._panels.data_ptr(),
+            bias=None if self._bias is None else self._bias.data_ptr(),
             inputs=inputs, outputs=outputs, type=TYPES.index(self._panels.dtype),
         )  # fmt: skip
-        """What all products have in common; the rest is written at each. It points into the tensors."""
+        """What all products have in common; the rest is written at each. It points into the
+        tensors."""
         self._call_at = ctypes.addressof(self._call)
 
     @property
@@ -57,7 +60,9 @@ class FloatMatrix:
 
         Raises RuntimeError for another type or width.
         """
-        _rows, out = aim(self._call, x, self._panels, _KNOWN)  # they are kept until they have been read
+        _rows, out = aim(
+            self._call, x, self._panels, _KNOWN
+        )  # they are kept until they have been read
         self._multiply(self._call_at)
         return out
 
@@ -74,13 +79,16 @@ def _panels(weight: torch.Tensor) -> torch.Tensor:
         part = weight[first * PANEL : min(whole, first + step) * PANEL]
         ordered[first : first + step][: len(part) // PANEL].copy_(_by_input(part, paired))
     if whole < len(made):
-        ordered[whole:].copy_(_by_input(F.pad(weight[whole * PANEL :], (0, 0, 0, -outputs % PANEL)), paired))
+        ordered[whole:].copy_(
+            _by_input(F.pad(weight[whole * PANEL :], (0, 0, 0, -outputs % PANEL)), paired)
+        )
     return made
 
 
 def _by_input(part: torch.Tensor, paired: bool) -> torch.Tensor:
-    """float32 [panels * PANEL, in] to [panels, in, PANEL]; `paired`, int32 [panels, in, PANEL / 2]: of floats with 16 bits, the
-    first half's in the lower part of each number and the second half's in the upper."""
+    """float32 [panels * PANEL, in] to [panels, in, PANEL]; `paired`, int32 [panels, in, PANEL / 2]:
+    of floats with 16 bits, the first half's in the lower part of each number and the second half's
+    in the upper."""
     if not paired:
         return part.view(-1, PANEL, part.shape[1]).transpose(1, 2)
     low, high = part.view(torch.int32).view(-1, 2, PANEL // 2, part.shape[1]).unbind(1)
@@ -97,7 +105,8 @@ def narrowest(weight: torch.Tensor) -> torch.dtype:
 
 
 def usable_float_kernels() -> Kernels | None:
-    """Those of this machine; None, after one line in the log, where there are none or they are not right."""
+    """Those of this machine; None, after one line in the log, where there are none or they are not
+    right."""
     return believed(load_kernels(), are_right, "products")
 
 

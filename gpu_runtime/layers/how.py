@@ -10,8 +10,10 @@ class How(NamedTuple):
 
     scale: float
     window: int | None = None
-    """Tokens that it looks back, its own included, as the layer says; its table has the same, which the self-check sees to."""
+    """Tokens that it looks back, its own included, as the layer says; its table has the same, which
+    the self-check sees to."""
     softcap: float | None = None
     """Scores are bent to stay below it: softcap * tanh(score / softcap)."""
     sinks: torch.Tensor | None = None
-    """[heads]: the score of a column without a value, which takes its part of every row's weights."""
+    """[heads]: the score of a column without a value, which takes its part of every row's
+    weights."""

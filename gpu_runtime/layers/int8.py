@@ -1,7 +1,8 @@
 """Linear layers whose weights are whole numbers of eight bits, with a scale for each output.
 
-Activations are not stored in eight bits: within the native product each row of them becomes whole numbers of up to 16 bits,
-with a scale of its own. What is lost is lost by the weights, and a row's result does not depend on the rows beside it.
+Activations are not stored in eight bits: within the native product each row of them becomes whole
+numbers of up to 16 bits, with a scale of its own. What is lost is lost by the weights, and a row's
+result does not depend on the rows beside it.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ AT_ONCE = 1 << 20
 
 
 class Int8Weights(nn.Module):
-    """A linear layer as it is loaded, in the place of transformers' own. Its product unpacks the weights, part by part.
+    """A linear layer as it is loaded, in the place of transformers' own. Its product unpacks the
+    weights, part by part.
 
     Its tensors are plain attributes: it has no parameters.
     """
@@ -37,22 +39,33 @@ class Int8Weights(nn.Module):
         dtype: torch.dtype,
         product: Product | None = None,
     ) -> None:
-        """`numbers` int8 [out, in]; `scales` float32 [out]; `bias` [out] of `dtype`, that of the activations. `product`: the
-        native one, where there is one."""
+        """`numbers` int8 [out, in]; `scales` float32 [out]; `bias` [out] of `dtype`, that of the
+        activations. `product`: the native one, where there is one."""
         super().__init__()
         self.out_features, self.in_features = numbers.shape
-        self.numbers, self.scales, self.bias, self.dtype, self.product = numbers, scales, bias, dtype, product
-        self._weight = StandIn(partial(_whole, numbers, scales, dtype), numbers.shape, dtype)  # knows no layer: no cycle
+        self.numbers, self.scales, self.bias, self.dtype, self.product = (
+            numbers,
+            scales,
+            bias,
+            dtype,
+            product,
+        )
+        self._weight = StandIn(
+            partial(_whole, numbers, scales, dtype), numbers.shape, dtype
+        )  # knows no layer: no cycle
 
     @property
     def weight(self) -> torch.Tensor:
-        """For code that asks for its dtype or computes with it: the rounded numbers, kept from the first time on."""
+        """For code that asks for its dtype or computes with it: the rounded numbers, kept from the
+        first time on."""
         return self._weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out], computed in float32."""
         wide = x.float()
-        made = torch.cat([F.linear(wide, part) for part in _unpacked(self.numbers, self.scales)], dim=-1)
+        made = torch.cat(
+            [F.linear(wide, part) for part in _unpacked(self.numbers, self.scales)], dim=-1
+        )
         return (made if self.bias is None else made + self.bias.float()).to(x.dtype)
 
 
@@ -108,16 +121,20 @@ class Int8:
 
 
 def can_hold(module: nn.Module) -> bool:
-    """Narrow layers are left: they are gates more often than not, which decide much and weigh nothing."""
+    """Narrow layers are left: they are gates more often than not, which decide much and weigh
+    nothing."""
     return type(module) is nn.Linear and min(module.weight.shape) >= NARROW
 
 
 def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`weight` [out, in] as int8 [out, in], and float32 [out] scales; a part at a time, so that nothing else is large."""
+    """`weight` [out, in] as int8 [out, in], and float32 [out] scales; a part at a time, so that
+    nothing else is large."""
     numbers = torch.empty(weight.shape, dtype=torch.int8)
     scales = torch.empty(len(weight))
     rows = max(1, AT_ONCE // weight.shape[1])
-    for part, made, scale in zip(*(torch.split(each, rows) for each in (weight, numbers, scales)), strict=True):
+    for part, made, scale in zip(
+        *(torch.split(each, rows) for each in (weight, numbers, scales)), strict=True
+    ):
         wide = part.float()
         scale.copy_(wide.abs().amax(dim=1) / LARGEST)
         made.copy_((wide / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round_())

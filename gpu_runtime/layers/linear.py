@@ -11,7 +11,8 @@ from .float_product import FloatMatrix, usable_float_kernels
 from .stand_in import StandIn
 
 WORTH_PACKING = 1 << 18
-"""Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs more than it saves."""
+"""Weights from this size gain by oneDNN's own layout (batch 4 and more); below it, its call costs
+more than it saves."""
 WORTH_NATIVE = 1 << 16
 """The same for the native product."""
 
@@ -19,7 +20,8 @@ WORTH_NATIVE = 1 << 16
 class Linear(nn.Module):
     """x @ weight.T + bias. When packed, the dense weight is not kept.
 
-    Its tensors are plain attributes and its call is its forward: a decode step of a small model is mostly such calls.
+    Its tensors are plain attributes and its call is its forward: a decode step of a small model is
+    mostly such calls.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, pack: bool = True) -> None:
@@ -41,7 +43,8 @@ class Linear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """For code that asks for its dtype or computes with it; when packed its numbers are unpacked for the latter."""
+        """For code that asks for its dtype or computes with it; when packed its numbers are
+        unpacked for the latter."""
         return self._weight
 
     @property
@@ -64,12 +67,18 @@ def worth_packing(weight: torch.Tensor) -> bool:
 
 
 def _native_for(weight: torch.Tensor) -> Kernels | None:
-    is_one = weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.numel() >= WORTH_NATIVE
+    is_one = (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and weight.numel() >= WORTH_NATIVE
+    )
     return usable_float_kernels() if is_one else None
 
 
 def _worth_onednn(weight: torch.Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING and _can_pack(weight.dtype)
+    return (
+        weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING and _can_pack(weight.dtype)
+    )
 
 
 @cache

@@ -1,4 +1,5 @@
-"""What the native products share: outputs in panels, rows as the kernels take them, and how both are tried."""
+"""What the native products share: outputs in panels, rows as the kernels take them, and how both
+are tried."""
 
 from collections.abc import Callable
 
@@ -24,10 +25,13 @@ def filled(values: torch.Tensor) -> torch.Tensor:
 
 
 def aim(
-    call: FloatMultiplication | Multiplication, x: torch.Tensor, panels: torch.Tensor, dtypes: tuple[torch.dtype, ...]
+    call: FloatMultiplication | Multiplication,
+    x: torch.Tensor,
+    panels: torch.Tensor,
+    dtypes: tuple[torch.dtype, ...],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Write into `call` what differs from one product to the next. The rows [n, in] of `x` [..., in], which must be kept until
-    it has been made, and its place [..., out].
+    """Write into `call` what differs from one product to the next. The rows [n, in] of `x` [...,
+    in], which must be kept until it has been made, and its place [..., out].
 
     Raises RuntimeError for another type than `dtypes`, or another width.
     """
@@ -40,7 +44,12 @@ def aim(
         rows = rows.contiguous()
     count = rows.shape[0]
     out = x.new_empty((*x.shape[:-1], call.outputs))
-    call.x, call.out, call.rows, call.row_stride = rows.data_ptr(), out.data_ptr(), count, rows.stride(0)
+    call.x, call.out, call.rows, call.row_stride = (
+        rows.data_ptr(),
+        out.data_ptr(),
+        count,
+        rows.stride(0),
+    )
     call.threads = torch.get_num_threads() if count * panels.numel() > WORTH_THREADS else 1
     return rows, out
 
@@ -53,8 +62,8 @@ def gives(
     close: float,
     dice: torch.Generator,
 ) -> bool:
-    """Whether `product` is x @ weight.T + bias, within `close`, of rows of `dtype`: of every number of them that share a load,
-    and of more."""
+    """Whether `product` is x @ weight.T + bias, within `close`, of rows of `dtype`: of every number
+    of them that share a load, and of more."""
     for rows in (*range(1, 14), 40):
         x = torch.randn(rows, weight.shape[1], generator=dice).to(dtype)
         right = x.double() @ weight.double().T + bias

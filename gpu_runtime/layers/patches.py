@@ -1,4 +1,5 @@
-"""Convolutions that take every patch of their input once, as one product, which is several times as fast."""
+"""Convolutions that take every patch of their input once, as one product, which is several times as
+fast."""
 
 from math import prod
 
@@ -9,7 +10,8 @@ from .linear import Linear
 
 
 class PatchProduct(nn.Module):
-    """In the place of an `nn.Conv2d` or `nn.Conv3d` whose stride is its kernel. What is not packed is not copied."""
+    """In the place of an `nn.Conv2d` or `nn.Conv3d` whose stride is its kernel. What is not packed
+    is not copied."""
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
@@ -28,21 +30,29 @@ class PatchProduct(nn.Module):
         return self._product.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[n, channels, *sides] to [n, out_channels, *patches]; sides that are no multiple of the kernel's lose their ends."""
-        counts = tuple(side // size for side, size in zip(x.shape[2:], self.kernel_size, strict=True))
+        """[n, channels, *sides] to [n, out_channels, *patches]; sides that are no multiple of the
+        kernel's lose their ends."""
+        counts = tuple(
+            side // size for side, size in zip(x.shape[2:], self.kernel_size, strict=True)
+        )
         for dim, (count, size) in enumerate(zip(counts, self.kernel_size, strict=True), 2):
             x = x.narrow(dim, 0, count * size)
         sides = len(counts)
         split = x.reshape(
-            len(x), self.in_channels, *(part for pair in zip(counts, self.kernel_size, strict=True) for part in pair)
+            len(x),
+            self.in_channels,
+            *(part for pair in zip(counts, self.kernel_size, strict=True) for part in pair),
         )
         order = (0, *range(2, 2 + 2 * sides, 2), 1, *range(3, 3 + 2 * sides, 2))
-        patches = split.permute(order).reshape(len(x) * prod(counts), self.in_channels * prod(self.kernel_size))
+        patches = split.permute(order).reshape(
+            len(x) * prod(counts), self.in_channels * prod(self.kernel_size)
+        )
         return self._product(patches).view(len(x), *counts, self.out_channels).movedim(-1, 1)
 
 
 def replace_patch_convolutions(module: nn.Module) -> None:
-    """Put a `PatchProduct` in the place of every convolution in `module` that takes each patch once."""
+    """Put a `PatchProduct` in the place of every convolution in `module` that takes each patch
+    once."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d | nn.Conv3d) and _takes_each_once(child):

@@ -1,4 +1,5 @@
-"""The native product of rows with whole numbers of eight bits, and the layout that it wants them in."""
+"""The native product of rows with whole numbers of eight bits, and the layout that it wants them
+in."""
 
 from functools import partial
 from typing import NamedTuple
@@ -39,9 +40,12 @@ class Product:
     def __init__(self, kernels: Kernels) -> None:
         self._multiply = kernels.multiply
         self._scratch = torch.empty(0, dtype=torch.int16)
-        """Rows as whole numbers, and their scales; kept between calls, because fresh memory faults in page by page."""
+        """Rows as whole numbers, and their scales; kept between calls, because fresh memory faults
+        in page by page."""
 
-    def pack(self, numbers: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> Matrix:
+    def pack(
+        self, numbers: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None
+    ) -> Matrix:
         """`numbers` int8 [out, in], `scales` float32 [out], `bias` [out]; none is kept."""
         outputs, inputs = numbers.shape
         count, pairs = panels_for(outputs), -(-inputs // 2)
@@ -52,7 +56,8 @@ class Product:
         panels = whole.view(count, PANEL, pairs, 2).transpose(1, 2).contiguous()
         scales, bias = filled(scales), None if bias is None else filled(bias)
         call = Multiplication(
-            panels=panels.data_ptr(), scales=scales.data_ptr(), bias=None if bias is None else bias.data_ptr(),
+            panels=panels.data_ptr(), scales=scales.data_ptr(),
+            bias=None if bias is None else bias.data_ptr(),
             inputs=inputs, outputs=outputs, most=largest_step(numbers),
         )  # fmt: skip
         return Matrix(panels, scales, bias, call)
@@ -74,7 +79,8 @@ class Product:
 
 
 def largest_step(numbers: torch.Tensor) -> int:
-    """How large the whole numbers of a row may be: no sum of products with int8 [out, in] overflows 32 bits then."""
+    """How large the whole numbers of a row may be: no sum of products with int8 [out, in] overflows
+    32 bits then."""
     sums = torch.stack([part.int().abs().sum(dim=1).max() for part in torch.split(numbers, 4096)])
     return min(MOST_STEP, MOST_SUM // max(1, int(sums.max())))
 
@@ -86,7 +92,8 @@ def usable_product() -> Product | None:
 
 
 def are_right(kernels: Kernels) -> bool:
-    """Whether they give what torch gives: of rows of every type, and of shapes that fill no panel."""
+    """Whether they give what torch gives: of rows of every type, and of shapes that fill no
+    panel."""
     return all(_is_right(Product(kernels), dtype) for dtype in _KNOWN)
 
 
@@ -96,4 +103,11 @@ def _is_right(product: Product, dtype: torch.dtype) -> bool:
     scales = torch.rand(len(numbers), generator=dice) / 127
     bias = torch.randn(len(numbers), generator=dice)
     multiply = partial(product, matrix=product.pack(numbers, scales, bias))
-    return gives(multiply, numbers * scales[:, None], bias, dtype, 1e-3 if dtype == torch.float32 else 6e-2, dice)
+    return gives(
+        multiply,
+        numbers * scales[:, None],
+        bias,
+        dtype,
+        1e-3 if dtype == torch.float32 else 6e-2,
+        dice,
+    )

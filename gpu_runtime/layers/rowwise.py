@@ -1,6 +1,8 @@
-"""What a decoder does row by row between its products: by torch's operations, or each in one pass by the native kernels.
+"""What a decoder does row by row between its products: by torch's operations, or each in one pass
+by the native kernels.
 
-Torch makes a norm of six operations that each read all of a long prompt, and where several threads compute they meet at each.
+Torch makes a norm of six operations that each read all of a long prompt, and where several threads
+compute they meet at each.
 """
 
 import torch
@@ -26,7 +28,8 @@ class Rowwise:
     def norm(
         self, x: torch.Tensor, more: torch.Tensor | None, weight: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sum of `x` and `more` [rows, width], and its root-mean-square norm by `weight` [width]."""
+        """The sum of `x` and `more` [rows, width], and its root-mean-square norm by `weight`
+        [width]."""
         if more is not None:
             x = x + more
         return x, F.rms_norm(x, (x.shape[1],), weight, eps)
@@ -37,8 +40,8 @@ class Rowwise:
         return F.silu(gate).mul_(up)
 
     def turn(self, heads: torch.Tensor, turned: int, turn: torch.Tensor) -> None:
-        """Turn every pair of the first `turned` of `heads` [rows, heads, width] in place, by `turn` complex64
-        [rows, 1, width / 2]."""
+        """Turn every pair of the first `turned` of `heads` [rows, heads, width] in place, by `turn`
+        complex64 [rows, 1, width / 2]."""
         heads = heads[:, :turned]
         pairs = torch.view_as_complex(heads.float().view(*heads.shape[:2], -1, 2))
         pairs.mul_(turn)
@@ -47,7 +50,8 @@ class Rowwise:
 
 
 class NativeRowwise(Rowwise):
-    """By the kernels of `native/rowwise.cpp`: numbers are rounded where they are stored, and nowhere between."""
+    """By the kernels of `native/rowwise.cpp`: numbers are rounded where they are stored, and
+    nowhere between."""
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
@@ -63,7 +67,8 @@ class NativeRowwise(Rowwise):
         out = torch.empty_like(x)
         rows, width = x.shape
         self._kernels.norm(
-            x.data_ptr(), None if more is None else more.data_ptr(), weight.data_ptr(), out.data_ptr(), rows, width, eps,
+            x.data_ptr(), None if more is None else more.data_ptr(), weight.data_ptr(),
+            out.data_ptr(), rows, width, eps,
             x.dtype == torch.bfloat16, _threads(x),
         )  # fmt: skip
         return x, out
@@ -82,13 +87,19 @@ class NativeRowwise(Rowwise):
         rows, _, width = heads.shape
         half = heads.dtype == torch.bfloat16
         self._kernels.turn(
-            heads.data_ptr(), turn.data_ptr(), rows, heads.stride(0), turned, width, half, _threads(heads)
+            heads.data_ptr(), turn.data_ptr(), rows, heads.stride(0), turned, width, half,
+            _threads(heads)
         )  # fmt: skip
 
 
 def rowwise_for(kernels: object, like: torch.Tensor, widths: tuple[int, ...]) -> Rowwise:
-    """Native ones where there are such for numbers `like` these, and rows of these `widths`, and they give what torch does."""
-    fits = like.device.type == "cpu" and like.dtype in _KNOWN and not any(width % LANES for width in widths)
+    """Native ones where there are such for numbers `like` these, and rows of these `widths`, and
+    they give what torch does."""
+    fits = (
+        like.device.type == "cpu"
+        and like.dtype in _KNOWN
+        and not any(width % LANES for width in widths)
+    )
     native = kernels if isinstance(kernels, Kernels) and fits else None
     found = believed(native, are_right, "norms, gates and turns", like.dtype)
     return Rowwise() if found is None else NativeRowwise(found)
@@ -98,7 +109,8 @@ def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
     """Whether they give what torch gives of rows of this type."""
     dice = torch.Generator().manual_seed(0)
     x, more, weight, both, heads = (
-        (4 * torch.randn(shape, generator=dice)).to(dtype) for shape in ((5, 48), (5, 48), (48,), (5, 96), (5, 3, 48))
+        (4 * torch.randn(shape, generator=dice)).to(dtype)
+        for shape in ((5, 48), (5, 48), (48,), (5, 96), (5, 3, 48))
     )
     turn = torch.polar(torch.ones(5, 1, 24), torch.randn(5, 1, 24, generator=dice))
     found: list[list[torch.Tensor]] = []
@@ -106,9 +118,14 @@ def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
         turned = heads.clone()
         way.turn(turned, 2, turn)
         summed, normed = way.norm(way.begin(x), more, weight, 1e-6)
-        found.append([summed, normed, way.norm(summed, None, weight, 1e-6)[1], way.gated(both), turned])
+        found.append(
+            [summed, normed, way.norm(summed, None, weight, 1e-6)[1], way.gated(both), turned]
+        )
     rtol, atol = (1e-5, 1e-5) if dtype == torch.float32 else (2e-2, 2e-2)
-    return all(torch.allclose(one.float(), other.float(), rtol, atol) for one, other in zip(*found, strict=True))
+    return all(
+        torch.allclose(one.float(), other.float(), rtol, atol)
+        for one, other in zip(*found, strict=True)
+    )
 
 
 def _threads(x: torch.Tensor) -> int:

@@ -1,4 +1,5 @@
-"""Loaded linear layers as those that a step calls: packed, plain or in eight bits, as their weights are held."""
+"""Loaded linear layers as those that a step calls: packed, plain or in eight bits, as their weights
+are held."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,8 +23,8 @@ def serving(module: Any, pack: bool = True) -> AnyLinear | None:
 
 
 def replace_linears(module: nn.Module) -> None:
-    """Put what a step calls in the place of every linear layer in `module`, one at a time: one weight in memory twice, not
-    all."""
+    """Put what a step calls in the place of every linear layer in `module`, one at a time: one
+    weight in memory twice, not all."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             made = serving(child)
@@ -32,17 +33,23 @@ def replace_linears(module: nn.Module) -> None:
 
 
 def join(modules: Sequence[Any], arrange: Sequence[Arrange] = ()) -> AnyLinear:
-    """One layer with the outputs of all `modules`, which are held alike, side by side; of each of the first ones as `arrange`
-    has them."""
+    """One layer with the outputs of all `modules`, which are held alike, side by side; of each of
+    the first ones as `arrange` has them."""
 
     def parts(name: str) -> Any:
         found = [getattr(module, name) for module in modules]
         if found[0] is None:
             return None
-        arranged = [change(part) for change, part in zip(arrange, found, strict=False)] + found[len(arrange) :]
+        arranged = [change(part) for change, part in zip(arrange, found, strict=False)] + found[
+            len(arrange) :
+        ]
         return (arranged[0] if len(arranged) == 1 else torch.cat(arranged)).detach()
 
     first = modules[0]
     if isinstance(first, Int8Weights):
-        return served(Int8Weights(parts("numbers"), parts("scales"), parts("bias"), first.dtype, first.product))
+        return served(
+            Int8Weights(
+                parts("numbers"), parts("scales"), parts("bias"), first.dtype, first.product
+            )
+        )
     return Linear(parts("weight"), parts("bias"))

@@ -8,16 +8,21 @@ from torch.utils._pytree import tree_map_only
 
 
 class StandIn(torch.Tensor):
-    """Shape, dtype and device of a weight, in no memory. The numbers are unpacked where an operation takes it, and kept from
-    then on: some models ask weights for their dtype at each step, others compute with them (Mamba's `dt_proj.weight`)."""
+    """Shape, dtype and device of a weight, in no memory. The numbers are unpacked where an
+    operation takes it, and kept from then on: some models ask weights for their dtype at each step,
+    others compute with them (Mamba's `dt_proj.weight`)."""
 
     _unpack: Callable[[], torch.Tensor]
     _numbers: torch.Tensor | None
 
     @staticmethod
-    def __new__(cls, unpack: Callable[[], torch.Tensor], shape: Sequence[int], dtype: torch.dtype) -> "StandIn":
+    def __new__(
+        cls, unpack: Callable[[], torch.Tensor], shape: Sequence[int], dtype: torch.dtype
+    ) -> "StandIn":
         """`unpack` gives the weight; on the CPU."""
-        made = torch.Tensor._make_wrapper_subclass(cls, torch.Size(shape), dtype=dtype, device=torch.device("cpu"))
+        made = torch.Tensor._make_wrapper_subclass(
+            cls, torch.Size(shape), dtype=dtype, device=torch.device("cpu")
+        )
         made._unpack, made._numbers = unpack, None
         return made
 

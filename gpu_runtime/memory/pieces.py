@@ -7,7 +7,7 @@ Ints = NDArray[np.int64]
 
 
 def pieces_read(lengths: Ints, window: int | None, size: int) -> tuple[Ints, Ints]:
-    """Of contexts of `lengths` tokens, of which the last `window` are seen: the first piece of `size` tokens that is read of
-    each, and how many are."""
+    """Of contexts of `lengths` tokens, of which the last `window` are seen: the first piece of
+    `size` tokens that is read of each, and how many are."""
     firsts = np.zeros_like(lengths) if window is None else np.maximum(lengths - window, 0) // size
     return firsts, (lengths - 1) // size + 1 - firsts

@@ -20,11 +20,19 @@ def room_that_fits(config: RunnerConfig, dtype: torch.dtype) -> Room:
         free, total = torch.cuda.mem_get_info(config.device)
         step = config.max_batched_tokens * model.hidden * dtype.itemsize * ACTIVATIONS_PER_TOKEN
         left = int(free - total * (1.0 - config.gpu_memory_utilization)) - step
-    shape = Shape(config.block_size, config.max_model_len, config.max_num_seqs, config.max_batched_tokens)
+    shape = Shape(
+        config.block_size, config.max_model_len, config.max_num_seqs, config.max_batched_tokens
+    )
     need = bytes_for(model, dtype.itemsize, shape)
     if need > left:
         raise EngineError(
             f"A context of {config.max_model_len} tokens needs {need >> 20} MiB of KV cache "
-            f"and {max(left, 0) >> 20} MiB are left: lower max_model_len, or raise gpu_memory_utilization."
+            f"and {max(left, 0) >> 20} MiB are left: lower max_model_len, or raise "
+            f"gpu_memory_utilization."
         )
-    return divide_room(min(left, bytes_for(model, dtype.itemsize, shape, shape.sequences)), model, dtype.itemsize, shape)
+    return divide_room(
+        min(left, bytes_for(model, dtype.itemsize, shape, shape.sequences)),
+        model,
+        dtype.itemsize,
+        shape,
+    )

@@ -1,7 +1,8 @@
-"""The memory of recurrent layers: what they keep of a sequence in place of keys and values, and of every token before.
+"""The memory of recurrent layers: what they keep of a sequence in place of keys and values, and of
+every token before.
 
-Which slot is whose is the scheduler's business, as with KV blocks: a sequence that runs has one, and others hold snapshots,
-states at the ends of beginnings that prompts may share.
+Which slot is whose is the scheduler's business, as with KV blocks: a sequence that runs has one,
+and others hold snapshots, states at the ends of beginnings that prompts may share.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,12 @@ from ...protocol.facts import RecurrentGroup
 
 
 class StatePool:
-    """Per recurrent layer, by slot. A slot holds what was last written there; who begins at token 0 does not look at it."""
+    """Per recurrent layer, by slot. A slot holds what was last written there; who begins at token 0
+    does not look at it."""
 
-    def __init__(self, groups: Sequence[RecurrentGroup], slots: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, groups: Sequence[RecurrentGroup], slots: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         self.slots = slots
         self.conv: dict[int, torch.Tensor] = {}
         """By layer that convolves: [slots, *shape] of the model's dtype."""
@@ -28,7 +32,9 @@ class StatePool:
                 if group.conv:
                     self.conv[layer] = torch.zeros(slots, *group.conv, dtype=dtype, device=device)
                 if group.state:
-                    self.state[layer] = torch.zeros(slots, *group.state, dtype=torch.float32, device=device)
+                    self.state[layer] = torch.zeros(
+                        slots, *group.state, dtype=torch.float32, device=device
+                    )
 
     @property
     def nbytes(self) -> int:
@@ -51,7 +57,8 @@ class StatePool:
 
 @dataclass
 class RecurrentStep:
-    """Whose tokens a flat step has: works of one token first, then the others, each with the next tokens of one sequence."""
+    """Whose tokens a flat step has: works of one token first, then the others, each with the next
+    tokens of one sequence."""
 
     pool: StatePool
     slots: torch.Tensor

@@ -1,4 +1,5 @@
-"""The towers of a checkpoint: features in, embeddings out. Only the towers' weights are read here."""
+"""The towers of a checkpoint: features in, embeddings out. Only the towers' weights are read
+here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,15 +48,22 @@ class Encoder:
         """Of the embeddings."""
 
     @torch.inference_mode()
-    def encode(self, kind: str, items: Sequence[Tensors], rows: Sequence[int]) -> list[torch.Tensor]:
-        """One [rows, embed_width] of `dtype` on the CPU per item; `rows`: how many each is expected to have.
+    def encode(
+        self, kind: str, items: Sequence[Tensors], rows: Sequence[int]
+    ) -> list[torch.Tensor]:
+        """One [rows, embed_width] of `dtype` on the CPU per item; `rows`: how many each is expected
+        to have.
 
-        Raises ValueError for a kind that has no tower and for tensors that it does not take, and whatever torch raises for
-        features that do not fit; the caller then tries the items one by one.
+        Raises ValueError for a kind that has no tower and for tensors that it does not take, and
+        whatever torch raises for features that do not fit; the caller then tries the items one by
+        one.
         """
         encode = self._towers.encoder(kind)
         form = self._pixels.get(kind)
-        placed = [{name: self._place(tensor, form, name) for name, tensor in item.items()} for item in items]
+        placed = [
+            {name: self._place(tensor, form, name) for name, tensor in item.items()}
+            for item in items
+        ]
         if len(placed) > 1 and _may_join(kind, placed):
             joined = {name: torch.cat([item[name] for item in placed]) for name in placed[0]}
             return list(torch.split(self._wide(encode, joined, sum(rows)), list(rows)))
@@ -64,16 +72,20 @@ class Encoder:
     def _place(self, tensor: torch.Tensor, form: PixelForm | None, name: str) -> torch.Tensor:
         if form is not None and name == form.name and tensor.dtype == torch.uint8:
             return expand(tensor.to(self._device), form).to(self.dtype)
-        return tensor.to(device=self._device, dtype=self.dtype if tensor.is_floating_point() else None)
+        return tensor.to(
+            device=self._device, dtype=self.dtype if tensor.is_floating_point() else None
+        )
 
     def _wide(self, encode: Callable[..., Any], tensors: Tensors, rows: int) -> torch.Tensor:
-        """[rows, embed_width]: the embedding, and beside it what further layers add, zeros where this kind adds nothing."""
+        """[rows, embed_width]: the embedding, and beside it what further layers add, zeros where
+        this kind adds nothing."""
         try:
             levels = encode(tensors, rows)
         except RuntimeError:
             if rows != 1:
                 raise
-            # Some models take the dimension of a single row for that of a batch of one: of a pair each has its own.
+            # Some models take the dimension of a single row for that of a batch of one: of a pair
+            # each has its own.
             pair = {name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}
             levels = [level[:1] for level in encode(pair, 2)]
         wide = torch.cat(levels, dim=-1)
@@ -82,11 +94,15 @@ class Encoder:
 
 
 def _may_join(kind: str, items: Sequence[Tensors]) -> bool:
-    """Items of one shape, of a kind whose towers look at each alone. Padded ones may come out otherwise in company, and numbers
-    of patches count from the item's own first."""
+    """Items of one shape, of a kind whose towers look at each alone. Padded ones may come out
+    otherwise in company, and numbers of patches count from the item's own first."""
     first = {name: tensor.shape[1:] for name, tensor in items[0].items()}
-    alike = all({name: tensor.shape[1:] for name, tensor in item.items()} == first for item in items)
-    return alike and kind != "audio" and not any("mask" in name or "pooling" in name for name in first)
+    alike = all(
+        {name: tensor.shape[1:] for name, tensor in item.items()} == first for item in items
+    )
+    return (
+        alike and kind != "audio" and not any("mask" in name or "pooling" in name for name in first)
+    )
 
 
 def load_encoder(
@@ -99,7 +115,8 @@ def load_encoder(
     deterministic: bool = False,
     native_kernels: bool = True,
 ) -> Encoder:
-    """Read the towers of these modalities; on a CPU `before_part` is called before every part of their work, on its thread.
+    """Read the towers of these modalities; on a CPU `before_part` is called before every part of
+    their work, on its thread.
 
     Raises EngineError where the checkpoint does not hold them.
     """
@@ -108,7 +125,9 @@ def load_encoder(
     whole = build_on_meta(model.path, kind)
     towers = find_towers(whole, modalities)
     if towers.roots:
-        fill(whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without)
+        fill(
+            whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without
+        )
     for root in towers.roots if place.type == "cpu" else ():
         tower = whole.get_submodule(root)
         with allow_kernels(native_kernels):
@@ -123,7 +142,10 @@ def load_encoder(
 
 
 def _tell_parts(tower: nn.Module, call: Callable[[], None]) -> None:
-    """Whatever has no parts of its own may take long of a large picture; a layer is told of in its parts."""
+    """Whatever has no parts of its own may take long of a large picture; a layer is told of in its
+    parts."""
     for part in tower.modules():
-        if isinstance(part, PatchProduct) or not (isinstance(part, Linear) or list(part.children())):
+        if isinstance(part, PatchProduct) or not (
+            isinstance(part, Linear) or list(part.children())
+        ):
             part.register_forward_pre_hook(lambda *_: call())

@@ -1,7 +1,8 @@
-"""The decoder of the Llama and Qwen2 architectures with little Python per step: fused projections, in-place rotary turns.
+"""The decoder of the Llama and Qwen2 architectures with little Python per step: fused projections,
+in-place rotary turns.
 
-Equal to transformers' own modules within float noise (tests hold it to 1e-4) and used for the architectures listed here
-only; all others run through transformers' code.
+Equal to transformers' own modules within float noise (tests hold it to 1e-4) and used for the
+architectures listed here only; all others run through transformers' code.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,14 @@ from ..layers.rowwise import Rowwise, rowwise_for
 from ..layers.serving import AnyLinear, join
 
 ARCHITECTURES = frozenset(
-    {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen2_5OmniThinkerTextModel"}
+    {
+        "LlamaModel",
+        "MistralModel",
+        "Qwen2Model",
+        "Qwen2VLTextModel",
+        "Qwen2_5_VLTextModel",
+        "Qwen2_5OmniThinkerTextModel",
+    }
 )
 STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn", "mrope"})
 """Rotary types whose frequencies do not depend on the lengths in the batch."""
@@ -32,7 +40,8 @@ PLANES = 3
 class Layer:
     norm1: torch.Tensor
     qkv: AnyLinear
-    """[hidden] to query, key and value heads, side by side; the halves of each query and key head interleaved."""
+    """[hidden] to query, key and value heads, side by side; the halves of each query and key head
+    interleaved."""
     out: AnyLinear
     norm2: torch.Tensor
     gate_up: AnyLinear
@@ -52,8 +61,9 @@ def can_fuse(model: Any) -> bool:
 
 
 def fuse(model: Any, kernels: object = None) -> "FusedDecoder":
-    """Take the weights out of a loaded text model of transformers, layer by layer; the model is hollow afterwards. `kernels`:
-    native ones, if there are any, for what lies between the products."""
+    """Take the weights out of a loaded text model of transformers, layer by layer; the model is
+    hollow afterwards. `kernels`: native ones, if there are any, for what lies between the
+    products."""
     attention = model.layers[0].self_attn
     heads = attention.q_proj.out_features // attention.head_dim
     kv_heads = attention.k_proj.out_features // attention.head_dim
@@ -93,15 +103,17 @@ def _fuse_layer(layer: Any, config: Any) -> Layer:
 
 
 def _window(attention: Any, config: Any) -> int | None:
-    """As the layer's own class has it: a configuration may state a window that its class does not look at."""
+    """As the layer's own class has it: a configuration may state a window that its class does not
+    look at."""
     if type(attention).__name__ == "MistralAttention":  # one for all layers
         return getattr(config, "sliding_window", None)
     return getattr(attention, "sliding_window", None)
 
 
 def _interleave(weight: torch.Tensor, head_dim: int) -> torch.Tensor:
-    """Rows of each head from (first half, second half) to pairs that turn together: a rotary turn is then one complex
-    product. Query and key are reordered alike, so their products do not change."""
+    """Rows of each head from (first half, second half) to pairs that turn together: a rotary turn
+    is then one complex product. Query and key are reordered alike, so their products do not
+    change."""
     halves = weight.view(-1, 2, head_dim // 2, *weight.shape[1:])
     return halves.transpose(1, 2).reshape(weight.shape)
 
@@ -146,7 +158,9 @@ class FusedDecoder:
             rowwise.turn(qkv, turned, turn)
             kv = qkv[:, self._heads :].view(tokens, 2, self._kv_heads, self._head_dim)
             attended = attention(index, qkv[:, : self._heads], kv, layer.how)
-            if layer is self._layers[-1] and step.wanted is not None:  # all have their keys and values: nobody reads more
+            if (
+                layer is self._layers[-1] and step.wanted is not None
+            ):  # all have their keys and values: nobody reads more
                 attended, x = attended[step.wanted], x[step.wanted]
             made = layer.out(attended)
             x, normed = rowwise.norm(x, made, layer.norm2, eps)

@@ -1,4 +1,5 @@
-"""The language model of a checkpoint: embedding, decoder over the paged cache, head. Only its weights are read here."""
+"""The language model of a checkpoint: embedding, decoder over the paged cache, head. Only its
+weights are read here."""
 
 from collections.abc import Callable
 
@@ -30,13 +31,22 @@ class LanguageModel:
     """Embedding, decoder and head on one device. One that makes vectors has no head."""
 
     def __init__(
-        self, embedding: Embed, rows: int, decoder: Decoder, head: Head | None, model: ModelFacts, scale: float = 1.0
+        self,
+        embedding: Embed,
+        rows: int,
+        decoder: Decoder,
+        head: Head | None,
+        model: ModelFacts,
+        scale: float = 1.0,
     ) -> None:
-        """`rows`: of the table. `scale`: by which the model multiplies what `embedding` gives it."""
+        """`rows`: of the table. `scale`: by which the model multiplies what `embedding` gives
+        it."""
         self._embedding = embedding
         self._scale = scale
         self._last = rows - 1
-        self._clamped = any(facts.embed_token_id > self._last for facts in model.placeholders.values())
+        self._clamped = any(
+            facts.embed_token_id > self._last for facts in model.placeholders.values()
+        )
         """Placeholders beyond the table are looked up as its last row, and then overwritten."""
         self._others = model.looked_up
         self.decoder = decoder
@@ -68,10 +78,12 @@ def load_language_model(
     kernels: Kernels | None = None,
     hold: Hold | None = None,
 ) -> LanguageModel:
-    """Read the language model. `fused`: take the fused decoder where the architecture is known to it. `kernels`: those that
-    its attention will run on. `hold`: how the weights of its linear layers are held, where that is not as numbers of `dtype`.
+    """Read the language model. `fused`: take the fused decoder where the architecture is known to
+    it. `kernels`: those that its attention will run on. `hold`: how the weights of its linear
+    layers are held, where that is not as numbers of `dtype`.
 
-    Raises EngineError where the checkpoint does not hold the weights, and for a model that would be another one here.
+    Raises EngineError where the checkpoint does not hold the weights, and for a model that would be
+    another one here.
     """
     whole = build_on_meta(model.path, dtype)
     checkpoint = Checkpoint(model.path, whole)
@@ -79,7 +91,9 @@ def load_language_model(
     vectors = model.output == "vector"
     place = path_of(whole, parts.head)
     held = {*parts.decoder.modules(), parts.head}
-    fill(whole, parts.roots(headless=vectors), checkpoint, dtype, device, parts.towers(), held, hold)
+    fill(
+        whole, parts.roots(headless=vectors), checkpoint, dtype, device, parts.towers(), held, hold
+    )
     if not vectors:
         parts = parts._replace(head=whole.get_submodule(place))  # which may have been replaced
     scale = scale_of(parts, device)
@@ -98,10 +112,13 @@ def load_language_model(
     return served
 
 
-def _ends(parts: ModelParts, checkpoint: Checkpoint, model: ModelFacts, dtype: torch.dtype) -> tuple[Embed, Head | None]:
-    """The embedding and the head. Where they are one table it is in memory once: for the head, packed, where the embedding's
-    rows can be read from their file; else as it is, for both. A head in eight bits has a table of its own, and the embedding's
-    rows are left in their file wherever that can be."""
+def _ends(
+    parts: ModelParts, checkpoint: Checkpoint, model: ModelFacts, dtype: torch.dtype
+) -> tuple[Embed, Head | None]:
+    """The embedding and the head. Where they are one table it is in memory once: for the head,
+    packed, where the embedding's rows can be read from their file; else as it is, for both. A head
+    in eight bits has a table of its own, and the embedding's rows are left in their file wherever
+    that can be."""
     embedding, head = parts.embedding, parts.head
     if model.output == "vector":
         return embedding, None
@@ -109,7 +126,11 @@ def _ends(parts: ModelParts, checkpoint: Checkpoint, model: ModelFacts, dtype: t
     if not is_one and not isinstance(head, Int8Weights):
         return embedding, Head(parts, pack=True)
     rows = None
-    if isinstance(embedding, nn.Embedding) and worth_packing(embedding.weight) and not model.per_layer_width:
+    if (
+        isinstance(embedding, nn.Embedding)
+        and worth_packing(embedding.weight)
+        and not model.per_layer_width
+    ):
         rows = checkpoint.rows(f"{path_of(parts.whole, embedding)}.weight")
     made = Head(parts, pack=rows is not None)
     return (embedding if rows is None else FileEmbedding(embedding, rows, dtype)), made

@@ -1,6 +1,8 @@
-"""The kernels' shared object: built by this machine's compiler at first use, and kept in a folder that is the user's alone.
+"""The kernels' shared object: built by this machine's compiler at first use, and kept in a folder
+that is the user's alone.
 
-It has a plain C interface and knows neither Python's nor torch's, so one file serves every version of both.
+It has a plain C interface and knows neither Python's nor torch's, so one file serves every version
+of both.
 """
 
 import hashlib
@@ -24,7 +26,17 @@ ABANDONED_SECONDS = 12 * BUILD_SECONDS
 """What a build has left is nobody's by then: it was killed, or the machine went down."""
 SEAL_BYTES = hashlib.sha256().digest_size
 """Behind what the compiler made, where no loader looks."""
-FLAGS = ("-std=c++17", "-O3", "-fopenmp", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-psabi")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    "-Wno-psabi",
+)
 
 
 class Level(NamedTuple):
@@ -32,7 +44,8 @@ class Level(NamedTuple):
 
     name: str
     features: frozenset[str]
-    """As the kernel of the system names them: what the processor has and the system lets programs use."""
+    """As the kernel of the system names them: what the processor has and the system lets programs
+    use."""
     flags: tuple[str, ...]
 
 
@@ -76,7 +89,8 @@ def processor_features() -> frozenset[str]:
 
 
 def library_path(level: Level, extra: tuple[str, ...] = ()) -> Path:
-    """The kernels of this source for `level`, built where they are not there yet. Several processes may ask at once.
+    """The kernels of this source for `level`, built where they are not there yet. Several processes
+    may ask at once.
 
     Raises Unavailable.
     """
@@ -89,8 +103,8 @@ def library_path(level: Level, extra: tuple[str, ...] = ()) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """A file of this user's with its own digest at its end: of one that a full disk or a lost power cut short, the loader
-    dies."""
+    """A file of this user's with its own digest at its end: of one that a full disk or a lost power
+    cut short, the loader dies."""
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -102,7 +116,8 @@ def _is_whole(path: Path) -> bool:
 
 
 def private_folder(name: str) -> Path:
-    """`$XDG_CACHE_HOME/thespis/NAME`: what another user could write there would run in this process. Raises Unavailable."""
+    """`$XDG_CACHE_HOME/thespis/NAME`: what another user could write there would run in this
+    process. Raises Unavailable."""
     try:
         folder = cache_home() / name
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -110,15 +125,23 @@ def private_folder(name: str) -> Path:
         found = folder.lstat()
     except (OSError, RuntimeError) as error:
         raise Unavailable(f"there is no folder to keep them in: {error}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise Unavailable(f"{folder} is not a folder of this user alone: remove it, or make its mode 0700")
+    if (
+        not stat.S_ISDIR(found.st_mode)
+        or found.st_uid != os.geteuid()
+        or stat.S_IMODE(found.st_mode) & 0o077
+    ):
+        raise Unavailable(
+            f"{folder} is not a folder of this user alone: remove it, or make its mode 0700"
+        )
     return folder
 
 
 def _digest(command: list[str]) -> str:
     """Of everything that the file depends on."""
     try:
-        version = subprocess.run([command[0], "--version"], capture_output=True, timeout=10, check=True).stdout
+        version = subprocess.run(
+            [command[0], "--version"], capture_output=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable("there is no g++") from error
     whole = hashlib.sha256(version + "\0".join(command).encode())
@@ -152,7 +175,12 @@ def _run(command: list[str], folder: str) -> None:
     """The compiler and all its children end with it; its temporary files lie in `folder`."""
     environment = {**os.environ, "TMPDIR": folder, "LC_ALL": "C"}
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, process_group=0
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+        process_group=0,
     ) as process:
         try:
             _, said = process.communicate(timeout=BUILD_SECONDS)

@@ -1,4 +1,5 @@
-"""The kernels as Python calls them. They are loaded after torch, whose OpenMP threads they then share."""
+"""The kernels as Python calls them. They are loaded after torch, whose OpenMP threads they then
+share."""
 
 import ctypes
 import logging
@@ -36,9 +37,15 @@ class Attention(ctypes.Structure):
     """The struct of that name in attention.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("rows", "chunks", "pool", "query", "sinks", "out", "scratch")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("rows", "chunks", "pool", "query", "sinks", "out", "scratch")
+        ),
         *((name, ctypes.c_int64) for name in ("row_stride", "head_stride")),
-        *((name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "block_size", "window", "is_bf16", "threads")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("heads", "kv_heads", "width", "block_size", "window", "is_bf16", "threads")
+        ),
         *((name, ctypes.c_float) for name in ("scale", "softcap")),
     )
 
@@ -56,7 +63,10 @@ class FloatMultiplication(ctypes.Structure):
 class Numbers(ctypes.Structure):
     """The struct of that name in dense.cpp."""
 
-    _fields_ = (("at", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("item", "head", "row")))
+    _fields_ = (
+        ("at", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("item", "head", "row")),
+    )
 
 
 class DenseAttention(ctypes.Structure):
@@ -64,7 +74,10 @@ class DenseAttention(ctypes.Structure):
 
     _fields_ = (
         *((name, Numbers) for name in ("query", "key", "value", "out")),
-        *((name, ctypes.c_int32) for name in ("items", "heads", "kv_heads", "queries", "keys", "width", "threads")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("items", "heads", "kv_heads", "queries", "keys", "width", "threads")
+        ),
         ("scale", ctypes.c_float),
     )
 
@@ -76,9 +89,15 @@ class Multiplication(ctypes.Structure):
     """The struct Product in product.cpp."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("x", "panels", "scales", "bias", "out", "steps", "row_scales")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("x", "panels", "scales", "bias", "out", "steps", "row_scales")
+        ),
         ("row_stride", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("rows", "inputs", "outputs", "most", "is_bf16", "threads")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("rows", "inputs", "outputs", "most", "is_bf16", "threads")
+        ),
     )
 
 
@@ -95,16 +114,35 @@ class Kernels:
         self.attend_dense.argtypes = (ctypes.POINTER(DenseAttention),)
         pointer, number, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
         self.norm = self._library.thespis_norm
-        self.norm.argtypes = (pointer, pointer, pointer, pointer, number, number, ctypes.c_float, flag, flag)
+        self.norm.argtypes = (
+            pointer,
+            pointer,
+            pointer,
+            pointer,
+            number,
+            number,
+            ctypes.c_float,
+            flag,
+            flag,
+        )
         self.gate = self._library.thespis_gate
         self.gate.argtypes = (pointer, pointer, number, number, flag, flag)
         self.turn = self._library.thespis_turn
         self.turn.argtypes = (pointer, pointer, number, number, number, number, flag, flag)
         self.multiply_floats = self._library.thespis_multiply_floats
-        self.multiply_floats.argtypes = (pointer,)  # to a FloatMultiplication: one that ctypes makes costs time at each call
+        self.multiply_floats.argtypes = (
+            pointer,
+        )  # to a FloatMultiplication: one that ctypes makes costs time at each call
         self.multiply = self._library.thespis_multiply
         self.multiply.argtypes = (ctypes.POINTER(Multiplication),)
-        for function in (self.norm, self.gate, self.turn, self.multiply_floats, self.multiply, self.attend_dense):
+        for function in (
+            self.norm,
+            self.gate,
+            self.turn,
+            self.multiply_floats,
+            self.multiply,
+            self.attend_dense,
+        ):
             function.restype = None
         self._chunk_floats = self._library.thespis_chunk_floats
         self._chunk_floats.argtypes = (ctypes.c_int64,)
@@ -127,7 +165,8 @@ _allowed = True
 
 @contextmanager
 def allow_kernels(allowed: bool) -> Iterator[None]:
-    """Whether what is loaded within takes any, Triton's among them: one setting of an engine, whatever its parts are."""
+    """Whether what is loaded within takes any, Triton's among them: one setting of an engine,
+    whatever its parts are."""
     global _allowed
     before, _allowed = _allowed, allowed
     try:
@@ -141,7 +180,8 @@ def kernels_are_allowed() -> bool:
 
 
 def load_kernels() -> Kernels | None:
-    """Of this machine's processor; None, after one line in the log, where there can be none, or where none are wanted."""
+    """Of this machine's processor; None, after one line in the log, where there can be none, or
+    where none are wanted."""
     return _load() if _allowed else None
 
 

@@ -36,20 +36,27 @@ MOST_NUMBERS = 1 << 20
 
 
 def pooler_of(folder: Path, stated: Json, hidden: int) -> Pooler:
-    """`stated`: config.json; `hidden`: numbers of a state. Where nobody says anything: the last token's, with the length 1.
+    """`stated`: config.json; `hidden`: numbers of a state. Where nobody says anything: the last
+    token's, with the length 1.
 
     Raises EngineError for a step between the states and the vector that is not built.
     """
     pooler = _of_modules(folder, hidden) if (folder / MODULES).exists() else Pooler()
     lengths = stated.get("matryoshka_dimensions") or ()
-    if not isinstance(lengths, list | tuple) or not all(type(length) is int and length > 0 for length in lengths):
-        raise EngineError(f"The config.json of {folder.name!r} is broken: matryoshka_dimensions={lengths!r} are no lengths.")
+    if not isinstance(lengths, list | tuple) or not all(
+        type(length) is int and length > 0 for length in lengths
+    ):
+        raise EngineError(
+            f"The config.json of {folder.name!r} is broken: matryoshka_dimensions={lengths!r} "
+            f"are no lengths."
+        )
     cut = bool(lengths) or stated.get("is_matryoshka") is True
     return msgspec.structs.replace(pooler, matryoshka=cut, dimensions=tuple(lengths))
 
 
 def _of_modules(folder: Path, hidden: int) -> Pooler:
-    """Transformer, Pooling, any number of Dense and Normalize, in this order, which is that of their work."""
+    """Transformer, Pooling, any number of Dense and Normalize, in this order, which is that of
+    their work."""
     pooler = Pooler(normalize=False, **_prompts(folder))
     order = ("Transformer", "Pooling", "Dense", "Normalize")
     reached, width = 0, hidden
@@ -59,12 +66,14 @@ def _of_modules(folder: Path, hidden: int) -> Pooler:
             continue
         if kind not in order:
             raise EngineError(
-                f"{MODULES} of {folder.name!r} names a {kind}, which is not built: vectors are made of hidden states by "
+                f"{MODULES} of {folder.name!r} names a {kind}, which is not built: vectors are "
+                f"made of hidden states by "
                 "Pooling, Dense and Normalize alone."
             )
         if order.index(kind) < reached or (kind == "Dense" and reached == 0):
             raise EngineError(
-                f"{MODULES} of {folder.name!r} has a {kind} where none is built: the order is {', '.join(order)}."
+                f"{MODULES} of {folder.name!r} has a {kind} where none is built: the order is "
+                f"{', '.join(order)}."
             )
         reached = order.index(kind)
         match kind:
@@ -85,7 +94,9 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode((folder / MODULES).read_bytes(), type=list[dict[str, Any]])
     except (OSError, msgspec.DecodeError, RecursionError):
-        raise EngineError(f"{MODULES} in {folder.name!r} cannot be read, or is no list of modules.") from None
+        raise EngineError(
+            f"{MODULES} in {folder.name!r} cannot be read, or is no list of modules."
+        ) from None
 
 
 def _inner(folder: Path, path: str) -> Json:
@@ -99,25 +110,35 @@ def _check_text(folder: Path, path: str) -> None:
     """What is done to a text before it is tokenised. Raises EngineError."""
     if path:
         raise EngineError(
-            f"{MODULES} of {folder.name!r} has its Transformer in {path!r}: give a folder that has it at the top."
+            f"{MODULES} of {folder.name!r} has its Transformer in {path!r}: give a folder that "
+            f"has it at the top."
         )
     if read_object(folder, OF_TEXT).get("do_lower_case"):
-        raise EngineError(f"{OF_TEXT} of {folder.name!r} has texts in lower case (do_lower_case), which is not built.")
+        raise EngineError(
+            f"{OF_TEXT} of {folder.name!r} has texts in lower case (do_lower_case), which is not "
+            f"built."
+        )
 
 
 def _take(folder: Path, path: str, pooler: Pooler) -> Take:
     said = _inner(folder, path)
     mode = said.get("pooling_mode")
-    modes = [mode] if isinstance(mode, str) else [name for switch, name in OLDER.items() if said.get(switch)]
+    modes = (
+        [mode]
+        if isinstance(mode, str)
+        else [name for switch, name in OLDER.items() if said.get(switch)]
+    )
     if len(modes) != 1 or modes[0] not in TAKES:
         named = ", ".join(modes) or "none"
         raise EngineError(
-            f"The pooling of {folder.name!r} ({path or '.'}/config.json) is {named}, which is not built: there are "
+            f"The pooling of {folder.name!r} ({path or '.'}/config.json) is {named}, which is "
+            f"not built: there are "
             f"{', '.join(TAKES)}, one at a time."
         )
     if said.get("include_prompt") is False and any(pooler.prompts.values()):
         raise EngineError(
-            f"The pooling of {folder.name!r} leaves out the tokens of prompts (include_prompt), which is not built."
+            f"The pooling of {folder.name!r} leaves out the tokens of prompts (include_prompt), "
+            f"which is not built."
         )
     return TAKES[modes[0]]
 
@@ -125,8 +146,17 @@ def _take(folder: Path, path: str, pooler: Pooler) -> Take:
 def _dense(folder: Path, path: str, width: int) -> Dense:
     """`width`: numbers of what goes in."""
     said, where = _inner(folder, path), f"{path}/config.json of {folder.name!r}"
-    inputs, outputs, bias = said.get("in_features"), said.get("out_features"), said.get("bias", True)
-    if not (type(inputs) is int and type(outputs) is int and 0 < outputs <= MOST_NUMBERS and isinstance(bias, bool)):
+    inputs, outputs, bias = (
+        said.get("in_features"),
+        said.get("out_features"),
+        said.get("bias", True),
+    )
+    if not (
+        type(inputs) is int
+        and type(outputs) is int
+        and 0 < outputs <= MOST_NUMBERS
+        and isinstance(bias, bool)
+    ):
         raise EngineError(f"{where} is broken: a Dense has in_features, out_features and bias.")
     if inputs != width:
         raise EngineError(f"{where} takes vectors of {inputs} numbers and would get {width}.")
@@ -134,9 +164,15 @@ def _dense(folder: Path, path: str, width: int) -> Dense:
     known: tuple[Activation, ...] = get_args(Activation)
     named = next((one for one in known if one == activation), None)
     if named is None:
-        raise EngineError(f"{where} has the activation {activation}, which is not built: there are {', '.join(known)}.")
+        raise EngineError(
+            f"{where} has the activation {activation}, which is not built: there are "
+            f"{', '.join(known)}."
+        )
     if said.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        raise EngineError(f"{where} takes {said['module_input_name']}, which is not built: a Dense takes pooled states.")
+        raise EngineError(
+            f"{where} takes {said['module_input_name']}, which is not built: a Dense takes "
+            f"pooled states."
+        )
     layer = Dense(path=path, inputs=width, outputs=outputs, bias=bias, activation=named)
     check_dense(str(folder), layer)
     return layer
@@ -148,5 +184,8 @@ def _prompts(folder: Path) -> dict[str, Any]:
     prompts, default = said.get("prompts") or {}, said.get("default_prompt_name")
     sound = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
     if not sound or not (default is None or default in prompts):
-        raise EngineError(f"{PROMPTS} of {folder.name!r} is broken: prompts are texts by name, and default_prompt_name is one.")
+        raise EngineError(
+            f"{PROMPTS} of {folder.name!r} is broken: prompts are texts by name, and "
+            f"default_prompt_name is one."
+        )
     return {"prompts": prompts, "default_prompt": default}

@@ -11,23 +11,29 @@ from .dense import DenseLayer
 
 
 class Pooling:
-    """Of one sequence: what must be kept of the states so far. Lost with it, and made anew from its tokens."""
+    """Of one sequence: what must be kept of the states so far. Lost with it, and made anew from its
+    tokens."""
 
-    def __init__(self, params: PoolingParams, pooler: Pooler, dense: Sequence[DenseLayer] = ()) -> None:
-        """`dense`: the layers of `pooler.dense`; vectors of each token are states, which do not go through them."""
+    def __init__(
+        self, params: PoolingParams, pooler: Pooler, dense: Sequence[DenseLayer] = ()
+    ) -> None:
+        """`dense`: the layers of `pooler.dense`; vectors of each token are states, which do not go
+        through them."""
         self._params = params
         self._each = params.task != "embed"
         self._take = pooler.take
         self._dense = () if self._each else dense
-        self._normalize = pooler.normalize if params.use_activation is None else params.use_activation
+        self._normalize = (
+            pooler.normalize if params.use_activation is None else params.use_activation
+        )
         self._kept: torch.Tensor | None = None
         """float32 [1, hidden]: of what is a mean the sum so far, else the state so far."""
         self._rows: list[torch.Tensor] = []
         """Of each token's vectors those so far."""
 
     def add(self, hidden: torch.Tensor, start: int, last: bool) -> torch.Tensor | None:
-        """The states [count, hidden] of the positions from `start` on. With the `last` of them the vectors: float32 [rows,
-        width] on the CPU, one row, or one for each token."""
+        """The states [count, hidden] of the positions from `start` on. With the `last` of them the
+        vectors: float32 [rows, width] on the CPU, one row, or one for each token."""
         if self._each:
             self._rows.append(self._made(hidden.float()).cpu())
             return torch.cat(self._rows) if last else None
@@ -58,7 +64,11 @@ class Pooling:
 
     def _divisor(self, tokens: int) -> float:
         """Of what is kept, by the length of the prompt."""
-        divisors = {"mean": tokens, "mean_sqrt": math.sqrt(tokens), "weighted_mean": tokens * (tokens + 1) / 2}
+        divisors = {
+            "mean": tokens,
+            "mean_sqrt": math.sqrt(tokens),
+            "weighted_mean": tokens * (tokens + 1) / 2,
+        }
         return divisors.get(self._take, 1)
 
     def _made(self, states: torch.Tensor) -> torch.Tensor:

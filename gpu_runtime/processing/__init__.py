@@ -1,7 +1,9 @@
-"""Any checkpoint's own processor, one item at a time: what decode workers make features with. No sockets, no device.
+"""Any checkpoint's own processor, one item at a time: what decode workers make features with. No
+sockets, no device.
 
-`load(folder)` answers a `Processor`; its `item` answers a `ProcessedItem`: what the encoders take, the text that stands for the
-item in a prompt, and the rotary positions of its tokens, all independent of what else the prompt holds.
+`load(folder)` answers a `Processor`; its `item` answers a `ProcessedItem`: what the encoders take,
+the text that stands for the item in a prompt, and the rotary positions of its tokens, all
+independent of what else the prompt holds.
 """
 
 from .options import SAMPLING

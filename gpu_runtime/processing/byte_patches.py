@@ -1,4 +1,5 @@
-"""Patches of pictures cut out of bytes: transformers' processors make floats of them first, and each once for every frame."""
+"""Patches of pictures cut out of bytes: transformers' processors make floats of them first, and
+each once for every frame."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -16,13 +17,15 @@ _SIDES = ((8, 6), (2, 4))
 
 
 def cut_bytes(part: Any) -> bool:
-    """Have the picture processor `part` cut pictures of bytes into patches of bytes, each pixel once. False: its class cuts in
-    another way, and goes on doing so."""
+    """Have the picture processor `part` cut pictures of bytes into patches of bytes, each pixel
+    once. False: its class cuts in another way, and goes on doing so."""
     own = getattr(part, "patchify", None)
     if own is None or tuple(signature(own).parameters) != _ARGUMENTS or not _is_same(own, part):
         return False
 
-    def patchify(image: NDArray[Any], patch_size: int, merge_size: int, temporal_patch_size: int) -> Patches:
+    def patchify(
+        image: NDArray[Any], patch_size: int, merge_size: int, temporal_patch_size: int
+    ) -> Patches:
         if image.dtype != np.uint8:
             found: Patches = own(image, patch_size, merge_size, temporal_patch_size)
             return found
@@ -42,10 +45,15 @@ def cut(image: NDArray[np.uint8], size: int, merge: int) -> Patches:
     return patches.reshape(down * across, channels * size * size), down, across
 
 
-def cut_picture(picture: Image.Image, part: Any, options: Mapping[str, Any], grid: NDArray[Any]) -> NDArray[np.uint8]:
-    """Patches of an RGB `picture` that is asked for as bytes, [down * across, channels * size * size]; `grid` [1, 3] says how
-    many, as the picture processor `part` has it for pictures of this size with these `options`."""
-    size, merge, resample = (_option(part, options, name) for name in ("patch_size", "merge_size", "resample"))
+def cut_picture(
+    picture: Image.Image, part: Any, options: Mapping[str, Any], grid: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Patches of an RGB `picture` that is asked for as bytes, [down * across, channels * size *
+    size]; `grid` [1, 3] says how many, as the picture processor `part` has it for pictures of this
+    size with these `options`."""
+    size, merge, resample = (
+        _option(part, options, name) for name in ("patch_size", "merge_size", "resample")
+    )
     _, down, across = (int(number) for number in grid[0])
     if picture.size != (wanted := (across * size, down * size)):
         picture = picture.resize(wanted, resample)
@@ -58,12 +66,16 @@ def _option(part: Any, options: Mapping[str, Any], name: str) -> Any:
 
 
 def _is_same(own: Callable[..., Patches], part: Any) -> bool:
-    size, merge, frames = (getattr(part, name, None) for name in ("patch_size", "merge_size", "temporal_patch_size"))
+    size, merge, frames = (
+        getattr(part, name, None) for name in ("patch_size", "merge_size", "temporal_patch_size")
+    )
     if not isinstance(size, int) or not isinstance(merge, int) or not isinstance(frames, int):
         return False
     noise = np.random.default_rng(0)
     for down, across in _SIDES:
-        image = noise.integers(0, 256, (3, down * merge * size, across * merge * size), dtype=np.uint8)
+        image = noise.integers(
+            0, 256, (3, down * merge * size, across * merge * size), dtype=np.uint8
+        )
         theirs, *grid = own(image, size, merge, frames)
         ours, *cut_into = cut(image, size, merge)
         often = np.repeat(ours.reshape(len(ours), 3, 1, -1), frames, axis=2).reshape(len(ours), -1)

@@ -10,7 +10,11 @@ from ...protocol.requests.request import Modality
 from .types import Clip, Options
 
 _ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}
-NESTED: dict[str, str] = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
+NESTED: dict[str, str] = {
+    "image": "images_kwargs",
+    "video": "videos_kwargs",
+    "audio": "audio_kwargs",
+}
 """Under which name a processor's call takes the options of one modality."""
 SUB_PROCESSORS = {
     "image": ("image_processor",),
@@ -33,7 +37,14 @@ class Answer(NamedTuple):
 
 def sub_processor(processor: Any, modality: Modality) -> Any:
     """What makes the features of a modality; None: nothing does."""
-    return next((part for name in SUB_PROCESSORS[modality] if (part := getattr(processor, name, None)) is not None), None)
+    return next(
+        (
+            part
+            for name in SUB_PROCESSORS[modality]
+            if (part := getattr(processor, name, None)) is not None
+        ),
+        None,
+    )
 
 
 def call(
@@ -46,8 +57,9 @@ def call(
     rate: int,
     sound: Any = None,
 ) -> Answer:
-    """`placeholder` (token with marks) with the item, whose own `options` they are; `more` goes along. Strings never come here:
-    a processor would open them as addresses. `rate`: samples per second of sounds."""
+    """`placeholder` (token with marks) with the item, whose own `options` they are; `more` goes
+    along. Strings never come here: a processor would open them as addresses. `rate`: samples per
+    second of sounds."""
     own = dict(options)
     more = dict(more)
     if isinstance(media, Clip):
@@ -64,26 +76,41 @@ def call(
 
 
 def image_options(processor: Any, options: Options) -> Options:
-    """What the picture processor is called with where `processor` is, with these options of a picture."""
+    """What the picture processor is called with where `processor` is, with these options of a
+    picture."""
     tokenizer = getattr(getattr(processor, "tokenizer", None), "init_kwargs", {})
-    merged: Options = processor._merge_kwargs(tokenizer_init_kwargs=tokenizer, images_kwargs=dict(options), **_ASKED)[
-        "images_kwargs"
-    ]
+    merged: Options = processor._merge_kwargs(
+        tokenizer_init_kwargs=tokenizer, images_kwargs=dict(options), **_ASKED
+    )["images_kwargs"]
     return merged
 
 
 def call_beside(processor: Any, picture: Any, placeholder: str, options: Options) -> Answer:
-    """A picture that is not the prompt's only one: as the first of two, of which the other is as small as can be."""
+    """A picture that is not the prompt's only one: as the first of two, of which the other is as
+    small as can be."""
     pair = [[picture, Image.new("RGB", (2, 2))]]
-    values, replacement = _asked(processor, placeholder * 2, {"images": pair, "images_kwargs": dict(options)})
-    return Answer({name: value[:1] if len(value) == 2 else value for name, value in values.items()}, replacement)
+    values, replacement = _asked(
+        processor, placeholder * 2, {"images": pair, "images_kwargs": dict(options)}
+    )
+    return Answer(
+        {name: value[:1] if len(value) == 2 else value for name, value in values.items()},
+        replacement,
+    )
 
 
 def call_in_pieces(processor: Any, samples: Any, encoder: Any) -> Answer:
-    """A sound for a processor that leaves its text to another library: every piece, filled up with silence, has the rows that
-    the model makes of it. `encoder`: the configuration of the sound's encoder."""
-    features = processor._retrieve_input_features([samples], **processor.audio_kwargs)  # [pieces, mel, frames]
-    rows = len(features) * encoder.max_source_positions * encoder.hidden_size // encoder.intermediate_size
+    """A sound for a processor that leaves its text to another library: every piece, filled up with
+    silence, has the rows that the model makes of it. `encoder`: the configuration of the sound's
+    encoder."""
+    features = processor._retrieve_input_features(
+        [samples], **processor.audio_kwargs
+    )  # [pieces, mel, frames]
+    rows = (
+        len(features)
+        * encoder.max_source_positions
+        * encoder.hidden_size
+        // encoder.intermediate_size
+    )
     return Answer({"input_features": features}, processor.audio_token * rows)
 
 

@@ -1,7 +1,9 @@
-"""What transformers' processors of clips ask of torchvision, by torch alone: the same numbers, bit by bit, on a CPU.
+"""What transformers' processors of clips ask of torchvision, by torch alone: the same numbers, bit
+by bit, on a CPU.
 
-The names are those of `torchvision.transforms.v2.functional`, whose place this module takes (see `stand_in`). Every function
-takes `[..., C, H, W]`; what is not here is not asked for by a processor that this engine runs.
+The names are those of `torchvision.transforms.v2.functional`, whose place this module takes (see
+`stand_in`). Every function takes `[..., C, H, W]`; what is not here is not asked for by a processor
+that this engine runs.
 """
 
 from collections.abc import Sequence
@@ -39,13 +41,18 @@ def resize(
     max_size: int | None = None,
     antialias: bool = True,
 ) -> Tensor:
-    """To (height, width). Bytes stay bytes: torch's kernel for them rounds otherwise than one for floats."""
+    """To (height, width). Bytes stay bytes: torch's kernel for them rounds otherwise than one for
+    floats."""
     if max_size is not None or len(size) != 2:
         raise ValueError("a size is a height and a width")
     height, width = int(size[0]), int(size[1])
     if (height, width) == tuple(image.shape[-2:]) or image.numel() == 0:
         return image.reshape(*image.shape[:-2], height, width)
-    mode = InterpolationMode[_BY_NUMBER[interpolation]] if isinstance(interpolation, int) else interpolation
+    mode = (
+        InterpolationMode[_BY_NUMBER[interpolation]]
+        if isinstance(interpolation, int)
+        else interpolation
+    )
     smooth = mode in SMOOTH
     if not smooth and mode not in NEAREST:
         raise ValueError(f"no kernel resizes by {mode.value}")
@@ -67,14 +74,20 @@ def normalize(image: Tensor, mean: Any, std: Any, inplace: bool = False) -> Tens
     """(image - mean) / std, per channel. Raises TypeError for whole numbers."""
     if not image.is_floating_point():
         raise TypeError(f"only floats can be normalised, not {image.dtype}")
-    middle, spread = (torch.as_tensor(value, dtype=image.dtype, device=image.device) for value in (mean, std))
+    middle, spread = (
+        torch.as_tensor(value, dtype=image.dtype, device=image.device) for value in (mean, std)
+    )
     if not spread.all():
         raise ValueError("a standard deviation is 0")
-    middle, spread = (value.view(-1, 1, 1) if value.ndim == 1 else value for value in (middle, spread))
+    middle, spread = (
+        value.view(-1, 1, 1) if value.ndim == 1 else value for value in (middle, spread)
+    )
     return (image.sub_(middle) if inplace else image.sub(middle)).div_(spread)
 
 
-def pad(image: Tensor, padding: Sequence[int], fill: Any = 0, padding_mode: str = "constant") -> Tensor:
+def pad(
+    image: Tensor, padding: Sequence[int], fill: Any = 0, padding_mode: str = "constant"
+) -> Tensor:
     """`padding` is one width for all sides, (x, y), or (left, top, right, bottom)."""
     if padding_mode != "constant":
         raise ValueError(f"no kernel pads by {padding_mode}")

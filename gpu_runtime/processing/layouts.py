@@ -1,7 +1,9 @@
-"""What of a picture's item depends on its size alone is kept from the first of that size: of others only pixels are made.
+"""What of a picture's item depends on its size alone is kept from the first of that size: of others
+only pixels are made.
 
-Where the picture processor does no more than to resize a picture and to cut it into patches of bytes, that is done here: what
-it checks and converts on the way takes three times as long. Whether it does is seen on noise, for each set of options.
+Where the picture processor does no more than to resize a picture and to cut it into patches of
+bytes, that is done here: what it checks and converts on the way takes three times as long. Whether
+it does is seen on noise, for each set of options.
 """
 
 from collections.abc import Mapping
@@ -40,8 +42,8 @@ class Layout:
 
 
 class Layouts:
-    """Of a processor whose class takes pictures as transformers' own does: its text is made of what the picture processor
-    answers. Of others, and of None, nothing is known."""
+    """Of a processor whose class takes pictures as transformers' own does: its text is made of what
+    the picture processor answers. Of others, and of None, nothing is known."""
 
     def __init__(self, processor: Any, cuts: bool = False) -> None:
         """`cuts`: its picture processor cuts bytes as `byte_patches.cut` does."""
@@ -62,22 +64,35 @@ class Layouts:
             return
         key = _key(picture, called)
         options = image_options(self._processor, called)
-        self._known[key] = Layout(_hollow(item), options, self._is_cut(picture, key[2], options, item))
+        self._known[key] = Layout(
+            _hollow(item), options, self._is_cut(picture, key[2], options, item)
+        )
 
     def fill(self, picture: Image, called: Options) -> ProcessedItem | None:
-        """The item, its pixels made anew; None where the size is new, or the processor says something else of it this time."""
+        """The item, its pixels made anew; None where the size is new, or the processor says
+        something else of it this time."""
         layout = self._known.use(_key(picture, called)) if self._applies else None
         if layout is None:
             return None
         (part,) = layout.item.parts
         if layout.cut:
             part = replace(
-                part, tensors={**part.tensors, _pixels(part.tensors): self._cut(picture, layout.options, part.tensors)}
+                part,
+                tensors={
+                    **part.tensors,
+                    _pixels(part.tensors): self._cut(picture, layout.options, part.tensors),
+                },
             )
             return replace(layout.item, parts=(part,))
         try:
             made = features_of(dict(self._processor.image_processor([[picture]], **layout.options)))
-        except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):  # the whole call says what it is
+        except (
+            ValueError,
+            TypeError,
+            IndexError,
+            ArithmeticError,
+            RuntimeError,
+        ):  # the whole call says what it is
             return None
         tensors = {name: made[name] for name in part.tensors if name in made}
         if not _alike(tensors, part.tensors):
@@ -93,7 +108,9 @@ class Layouts:
             if len(self._cutting) == MOST:
                 self._cutting.clear()
             self._cutting[name] = self._cuts_noise(options)
-        return self._cutting[name] and _same(self._cut(picture, options, tensors), tensors[_pixels(tensors)])
+        return self._cutting[name] and _same(
+            self._cut(picture, options, tensors), tensors[_pixels(tensors)]
+        )
 
     def _cuts_noise(self, options: Options) -> bool:
         dice = np.random.default_rng(0)
@@ -104,7 +121,9 @@ class Layouts:
                 return False
         return True
 
-    def _cut(self, picture: Image, options: Options, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    def _cut(
+        self, picture: Image, options: Options, tensors: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.uint8]:
         return cut_picture(picture, self._processor.image_processor, options, tensors[_GRID])
 
 

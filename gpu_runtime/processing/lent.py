@@ -1,7 +1,8 @@
 """Two small things that processors of transformers ask of packages which this engine does not have.
 
-A number in English words (of `num2words`), which SmolVLM writes before a clip's frames; and the mel spectrum (of `torchaudio`)
-that Granite's sounds are. Both by their packages' definitions, and with the same results.
+A number in English words (of `num2words`), which SmolVLM writes before a clip's frames; and the mel
+spectrum (of `torchaudio`) that Granite's sounds are. Both by their packages' definitions, and with
+the same results.
 """
 
 import math
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 _SMALL = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen",
     "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 ]  # fmt: skip
 _TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
@@ -33,9 +35,12 @@ def number_words(number: int) -> str:
 
 
 class MelSpectrogram:
-    """Power on the mel scale (HTK's, triangles of height 1) of windows by Hann, each centred on its frame."""
+    """Power on the mel scale (HTK's, triangles of height 1) of windows by Hann, each centred on its
+    frame."""
 
-    def __init__(self, sample_rate: int, n_fft: int, win_length: int, hop_length: int, n_mels: int) -> None:
+    def __init__(
+        self, sample_rate: int, n_fft: int, win_length: int, hop_length: int, n_mels: int
+    ) -> None:
         self._n_fft, self._hop_length, self._win_length = n_fft, hop_length, win_length
         self._window = torch.hann_window(win_length)
         self._filters = _filters(n_fft // 2 + 1, n_mels, sample_rate)  # [frequencies, mels]

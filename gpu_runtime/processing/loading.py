@@ -1,4 +1,5 @@
-"""A checkpoint's own processor, from its folder alone: no code of the checkpoint runs, no address is opened."""
+"""A checkpoint's own processor, from its folder alone: no code of the checkpoint runs, no address
+is opened."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,7 +27,12 @@ _hf: Any = transformers  # untyped where it loads
 _auto: Any = transformers.models.auto
 
 SAFE: Json = {"trust_remote_code": False, "local_files_only": True}
-_FILES = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer_config.json")
+_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "tokenizer_config.json",
+)
 """In the order in which they may name the processor's class."""
 MOST_EDGE = 1 << 14
 """Pixels."""
@@ -38,31 +44,41 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
     files = {name: read_object(folder, name) for name in _FILES}
-    named = next((str(found) for file in files.values() if (found := file.get("processor_class"))), None)
+    named = next(
+        (str(found) for file in files.values() if (found := file.get("processor_class"))), None
+    )
     kind = _processor_class(named, folder, config)
     if kind is None:
         return None
     if "audio_tokenizer" in files[_FILES[0]]:
-        raise EngineError(f"The processor of {str(folder)!r} needs a second model for sounds, which is not supported.")
+        raise EngineError(
+            f"The processor of {str(folder)!r} needs a second model for sounds, which is not "
+            f"supported."
+        )
     return _build(kind, folder, config)
 
 
 def _processor_class(named: str | None, folder: Path, config: PreTrainedConfig) -> type[Any] | None:
-    """The one that the folder names, where that is no tokenizer's; else its type's; None of a model of text alone."""
+    """The one that the folder names, where that is no tokenizer's; else its type's; None of a model
+    of text alone."""
     for name in (named, _auto.processing_auto.PROCESSOR_MAPPING_NAMES.get(config.model_type)):
         if name is None:
             continue
         kind = find_class(name)
         if kind is None:
             raise EngineError(
-                f"The processor {name!r} that {str(folder)!r} names is not in transformers {transformers.__version__}."
+                f"The processor {name!r} that {str(folder)!r} names is not in transformers "
+                f"{transformers.__version__}."
             )
         if issubclass(kind, ProcessorMixin):
             return kind
     if any(hasattr(hf.model_class(config), f"get_{modality}_features") for modality in MODALITIES):
-        said = "No file" if named is None else f"{named!r}, which is no processor, is all that a file"
+        said = (
+            "No file" if named is None else f"{named!r}, which is no processor, is all that a file"
+        )
         raise EngineError(
-            f"{said} in {str(folder)!r} names as what makes its items: models of type {config.model_type!r} take more than "
+            f"{said} in {str(folder)!r} names as what makes its items: models of type "
+            f"{config.model_type!r} take more than "
             "text. Write the processor's class into its processor_config.json (processor_class)."
         )
     return None
@@ -75,28 +91,45 @@ def _build(kind: type[Any], folder: Path, config: PreTrainedConfig) -> Any:
         made = kind.from_args_and_dict(parts, {**_derived(kind, config, said), **said})
     except EngineError:
         raise
-    except Exception as error:  # whatever a class says of values that do not fit: there are a hundred classes
-        raise EngineError(f"{kind.__name__} cannot be built from {str(folder)!r}: {_said(error)}") from error
+    except (
+        Exception
+    ) as error:  # whatever a class says of values that do not fit: there are a hundred classes
+        raise EngineError(
+            f"{kind.__name__} cannot be built from {str(folder)!r}: {_said(error)}"
+        ) from error
     _refuse_endless(made, folder)
-    if _says_size_of_clips(folder):  # some classes have bounds of their own, which would go before the folder's
-        made.videos_kwargs = {name: value for name, value in getattr(made, "videos_kwargs", {}).items() if name != "size"}
+    if _says_size_of_clips(
+        folder
+    ):  # some classes have bounds of their own, which would go before the folder's
+        made.videos_kwargs = {
+            name: value
+            for name, value in getattr(made, "videos_kwargs", {}).items()
+            if name != "size"
+        }
     return made
 
 
 def _refuse_endless(processor: Any, folder: Path) -> None:
-    """Raises EngineError for a size that every item would be brought to, however small, and that no memory holds."""
+    """Raises EngineError for a size that every item would be brought to, however small, and that no
+    memory holds."""
     modalities: tuple[Modality, ...] = ("image", "video")
     for modality in modalities:
         part = sub_processor(processor, modality)
         for field in ("size", "crop_size"):
             size = getattr(part, field, None) or {}
-            bounded = value_of(size, "longest_edge") is not None  # then the edges are bounds, of areas or of volumes
-            most = MOST_EDGE**2 if bounded or size_of(processor, modality) is not None else MOST_EDGE
+            bounded = (
+                value_of(size, "longest_edge") is not None
+            )  # then the edges are bounds, of areas or of volumes
+            most = (
+                MOST_EDGE**2 if bounded or size_of(processor, modality) is not None else MOST_EDGE
+            )
             for name in ("height", "width", "shortest_edge"):
                 edge = value_of(size, name)
                 if isinstance(edge, int) and edge > most:
                     text = f"its {field} has {name}={edge}, which is beyond all measure."
-                    raise EngineError(f"The {type(part).__name__} of {str(folder)!r} is broken: {text}")
+                    raise EngineError(
+                        f"The {type(part).__name__} of {str(folder)!r} is broken: {text}"
+                    )
 
 
 def _says_size_of_clips(folder: Path) -> bool:
@@ -118,7 +151,9 @@ def _part(kind: type[Any], attribute: str, folder: Path, config: PreTrainedConfi
         return _video_processor(kind, folder)
     said, _ = FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=True)
     wanted = rules_of(kind).extractor or said.get("feature_extractor_type")
-    wanted = wanted or _auto.feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(config.model_type)
+    wanted = wanted or _auto.feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(
+        config.model_type
+    )
     if wanted is None:
         return _hf.AutoFeatureExtractor.from_pretrained(name, **SAFE)
     return _class(str(wanted), folder).from_dict(said)
@@ -129,17 +164,23 @@ def _image_processor(folder: Path, config: PreTrainedConfig) -> Any:
     said, _ = ImageProcessingMixin.get_image_processor_dict(str(folder), local_files_only=True)
     wanted = said.get("image_processor_type")
     if wanted is None:
-        names = _auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
+        names = (
+            _auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
+        )
         wanted = names.get("torchvision") or names.get("pil")
     if wanted is None:
-        raise EngineError(f"No file in {str(folder)!r} says which image processor the model has (image_processor_type).")
+        raise EngineError(
+            f"No file in {str(folder)!r} says which image processor the model has "
+            f"(image_processor_type)."
+        )
     base = str(wanted).removesuffix("Fast").removesuffix("Pil")
     pil = find_class(f"{base}Pil")
     return (pil or _class(base, folder)).from_dict(said)
 
 
 def _video_processor(kind: type[Any], folder: Path) -> Any:
-    """By the class that the folder names; else the one that is called as its image processor; else its family's."""
+    """By the class that the folder names; else the one that is called as its image processor; else
+    its family's."""
     said, _ = VideoProcessorMixin.get_video_processor_dict(str(folder), local_files_only=True)
     named = said.get("video_processor_type")
     if named is not None:
@@ -155,9 +196,16 @@ def _family_video_class(kind: type[Any], folder: Path) -> type[Any]:
     if find_spec(module) is not None:
         exported = import_module(family)
         for name in dir(exported):
-            if name.endswith("VideoProcessor") and (found := find_class(name)) is not None and found.__module__ == module:
+            if (
+                name.endswith("VideoProcessor")
+                and (found := find_class(name)) is not None
+                and found.__module__ == module
+            ):
                 return found
-    raise EngineError(f"No file in {str(folder)!r} says which video processor the model has (video_processor_type).")
+    raise EngineError(
+        f"No file in {str(folder)!r} says which video processor the model has "
+        f"(video_processor_type)."
+    )
 
 
 def _class(name: str, folder: Path) -> type[Any]:
@@ -179,9 +227,14 @@ def _derived(kind: type[Any], config: PreTrainedConfig, said: Json) -> Json:
         "num_additional_image_tokens": 1 if "clip" in str(getattr(vision, "model_type", "")) else 0,
     }
     wanted = signature(kind.__init__).parameters
-    if "vision_feature_select_strategy" not in wanted or "num_additional_image_tokens" not in wanted:
+    if (
+        "vision_feature_select_strategy" not in wanted
+        or "num_additional_image_tokens" not in wanted
+    ):
         return {}
-    return {name: value for name, value in known.items() if said.get(name) is None and value is not None}
+    return {
+        name: value for name, value in known.items() if said.get(name) is None and value is not None
+    }
 
 
 def _said(error: Exception) -> str:

@@ -1,4 +1,5 @@
-"""Options of one item that a caller may set: which the checkpoint's processor has, and how it takes them."""
+"""Options of one item that a caller may set: which the checkpoint's processor has, and how it takes
+them."""
 
 from typing import Any
 
@@ -8,7 +9,8 @@ from .calls import NESTED, sub_processor
 from .types import Options
 
 BOUNDS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
-"""Of a picture's or frame's area, and what a processor's `size` calls them, though they are no edges."""
+"""Of a picture's or frame's area, and what a processor's `size` calls them, though they are no
+edges."""
 _KNOWN: dict[Modality, frozenset[str]] = {
     "image": frozenset(
         {
@@ -24,15 +26,26 @@ _KNOWN: dict[Modality, frozenset[str]] = {
             "dynamic_hd",
         }
     ),
-    "video": frozenset({*BOUNDS, "fps", "num_frames", "min_frames", "max_frames", "max_soft_tokens", "max_slice_nums"}),
+    "video": frozenset(
+        {
+            *BOUNDS,
+            "fps",
+            "num_frames",
+            "min_frames",
+            "max_frames",
+            "max_soft_tokens",
+            "max_slice_nums",
+        }
+    ),
     "audio": frozenset(),
 }
-"""Those that change what an item costs or shows; what a model was trained with is no caller's choice."""
+"""Those that change what an item costs or shows; what a model was trained with is no caller's
+choice."""
 SAMPLING = frozenset({"fps", "num_frames", "do_sample_frames", "min_frames", "max_frames"})
 """Options of which frames are looked at, of which there are no more than the clip has."""
 MORE = 4
-"""Times as many pieces or tokens as the checkpoint says a caller may ask for: some classes go through all ways to cut a picture
-into so many."""
+"""Times as many pieces or tokens as the checkpoint says a caller may ask for: some classes go
+through all ways to cut a picture into so many."""
 FEW = 64
 """Pieces or tokens that a caller may always ask for."""
 
@@ -48,45 +61,67 @@ def options_of(processor: Any, modality: Modality) -> frozenset[str]:
 
 
 def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
-    """{"shortest_edge": pixels, "longest_edge": pixels} that the processor uses where nobody says otherwise; None: it takes no
-    bounds of an area."""
+    """{"shortest_edge": pixels, "longest_edge": pixels} that the processor uses where nobody says
+    otherwise; None: it takes no bounds of an area."""
     part = sub_processor(processor, modality)
-    if part is None or "min_pixels" not in getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}):
+    if part is None or "min_pixels" not in getattr(
+        getattr(part, "valid_kwargs", None), "__annotations__", {}
+    ):
         return None
     return _edges(processor, modality, part)
 
 
 def bounds_of(processor: Any, modality: Modality) -> dict[str, int] | None:
-    """As `size_of`, of one picture or frame, also where a class bounds all frames together: then one alone may have all."""
+    """As `size_of`, of one picture or frame, also where a class bounds all frames together: then
+    one alone may have all."""
     volume = _volume_of(processor, modality)
     return size_of(processor, modality) if volume is None else {**volume, "shortest_edge": 1}
 
 
 def _volume_of(processor: Any, modality: Modality) -> dict[str, int] | None:
-    """As `size_of`, of a class that bounds the pixels of all frames of a clip together; None: it does not."""
+    """As `size_of`, of a class that bounds the pixels of all frames of a clip together; None: it
+    does not."""
     part = sub_processor(processor, modality)
-    if modality != "video" or not hasattr(part, "temporal_patch_size") or size_of(processor, modality) is not None:
+    if (
+        modality != "video"
+        or not hasattr(part, "temporal_patch_size")
+        or size_of(processor, modality) is not None
+    ):
         return None
     return _edges(processor, modality, part)
 
 
 def _edges(processor: Any, modality: Modality, part: Any) -> dict[str, int] | None:
     size = getattr(processor, NESTED[modality], {}).get("size") or part.size
-    found = {name: value for name in BOUNDS.values() if isinstance(value := value_of(size, name), int)}
+    found = {
+        name: value for name in BOUNDS.values() if isinstance(value := value_of(size, name), int)
+    }
     return found if len(found) == len(BOUNDS) else None
 
 
 def as_called(processor: Any, modality: Modality, options: Options, frames: int = 1) -> Options:
-    """`options` as the processor's call takes them, for a clip of `frames`. Raises RequestError for bounds that contradict each
-    other, and for a number of pieces beyond all measure."""
-    called = {name: value for name, value in options.items() if name not in BOUNDS and name != "do_sample_frames"}
+    """`options` as the processor's call takes them, for a clip of `frames`. Raises RequestError for
+    bounds that contradict each other, and for a number of pieces beyond all measure."""
+    called = {
+        name: value
+        for name, value in options.items()
+        if name not in BOUNDS and name != "do_sample_frames"
+    }
     for name in called.keys() - SAMPLING:
         own = getattr(sub_processor(processor, modality), name, None)
         most = max(FEW, MORE * own if isinstance(own, int) else 0)
         if called[name] > most:
-            raise refuse("invalid_request", f"{name} must be at most {most} with this model.", "mm_processor_kwargs")
+            raise refuse(
+                "invalid_request",
+                f"{name} must be at most {most} with this model.",
+                "mm_processor_kwargs",
+            )
     bounds, volume = bounds_of(processor, modality), _volume_of(processor, modality)
-    asked = {BOUNDS[name]: int(value) for name, value in options.items() if name in BOUNDS and value is not None}
+    asked = {
+        BOUNDS[name]: int(value)
+        for name, value in options.items()
+        if name in BOUNDS and value is not None
+    }
     if bounds is None or not asked:
         return called
     size = bounds | asked
@@ -95,7 +130,9 @@ def as_called(processor: Any, modality: Modality, options: Options, frames: int 
         raise refuse("invalid_request", text, "mm_processor_kwargs")
     if volume is not None:
         most = min(volume["longest_edge"], frames * size["longest_edge"])
-        least = frames * asked["shortest_edge"] if "shortest_edge" in asked else volume["shortest_edge"]
+        least = (
+            frames * asked["shortest_edge"] if "shortest_edge" in asked else volume["shortest_edge"]
+        )
         size = {"shortest_edge": min(least, most), "longest_edge": most}
     return {**called, "size": size}
 

@@ -11,24 +11,40 @@ from numpy.typing import NDArray
 from .types import Kind
 
 _TEXT = frozenset(
-    {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "text_replacement_offsets", "offset_mapping"}
+    {
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+        "mm_token_type_ids",
+        "text_replacement_offsets",
+        "offset_mapping",
+    }
 )
 _BOOLEAN = frozenset({"pixel_attention_mask"})
 """One number a pixel that only says yes or no: an eighth of the bytes, to the same effect."""
-_CANDIDATES: dict[str, tuple[Kind, ...]] = {"image": ("image",), "video": ("video", "image"), "audio": ("audio",)}
+_CANDIDATES: dict[str, tuple[Kind, ...]] = {
+    "image": ("image",),
+    "video": ("video", "image"),
+    "audio": ("audio",),
+}
 """Encoders that may take a modality: some models see a clip as a row of pictures."""
 
 
 def features_of(answer: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Everything in it but what was made of the text."""
-    return {name: array for name, value in answer.items() if name not in _TEXT and (array := _array(name, value)) is not None}
+    return {
+        name: array
+        for name, value in answer.items()
+        if name not in _TEXT and (array := _array(name, value)) is not None
+    }
 
 
 def choose(
     model: type[Any], modality: str, features: dict[str, NDArray[Any]], company: bool = False
 ) -> tuple[Kind, dict[str, NDArray[Any]]]:
-    """(kind, its tensors) by the signature of `get_<kind>_features`; of a model without such a method, all of them.
-    `company`: some of `features` are another encoder's, the largest perhaps among them."""
+    """(kind, its tensors) by the signature of `get_<kind>_features`; of a model without such a
+    method, all of them. `company`: some of `features` are another encoder's, the largest perhaps
+    among them."""
     kinds = _CANDIDATES[modality]
     largest = max(features, key=lambda name: features[name].nbytes, default="")
     for kind in kinds:
@@ -37,7 +53,8 @@ def choose(
             continue
         taken = {name: features[name] for name in signature(method).parameters if name in features}
         if largest in taken or (
-            company and any(array.dtype.kind == "f" or array.dtype == np.uint8 for array in taken.values())
+            company
+            and any(array.dtype.kind == "f" or array.dtype == np.uint8 for array in taken.values())
         ):
             return kind, taken
     return kinds[0], features

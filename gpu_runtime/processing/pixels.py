@@ -1,4 +1,5 @@
-"""Which features of a checkpoint are bytes that its processor scales and shifts, found by asking it both ways."""
+"""Which features of a checkpoint are bytes that its processor scales and shifts, found by asking it
+both ways."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,9 +20,11 @@ from .types import Clip, Options, ProcessedItem
 RAW: Options = {"do_rescale": False, "do_normalize": False}
 """Of a processor's call: the pixels as they are after cutting and resizing."""
 PICTURES = ((64, 48), (40, 200), (190, 97))
-"""Height and width of noise: wide, tall, and of no round size, so that whatever is filled up is seen."""
+"""Height and width of noise: wide, tall, and of no round size, so that whatever is filled up is
+seen."""
 LARGE = (1500, 200)
-"""Of one that is cut up or made smaller by whoever does that at all; narrow, because every start waits for it."""
+"""Of one that is cut up or made smaller by whoever does that at all; narrow, because every start
+waits for it."""
 FRAMES = 4
 CLOSE = 1e-5
 """Between a number and that of the processor, whose order of operations is its own."""
@@ -31,8 +34,11 @@ Ask = Callable[[Modality, Any, Options], tuple[str, Features]]
 """(item of this modality, options of the call) to (kind of the tower, its tensors)."""
 
 
-def find_forms(processor: Any, tried: Mapping[Modality, ProcessedItem], ask: Ask) -> dict[Modality, PixelForm]:
-    """Of the modalities that were tried, those whose features are bytes; each of the tower that takes them."""
+def find_forms(
+    processor: Any, tried: Mapping[Modality, ProcessedItem], ask: Ask
+) -> dict[Modality, PixelForm]:
+    """Of the modalities that were tried, those whose features are bytes; each of the tower that
+    takes them."""
     found: dict[Modality, PixelForm] = {}
     for modality, item in tried.items():
         try:
@@ -46,9 +52,14 @@ def find_forms(processor: Any, tried: Mapping[Modality, ProcessedItem], ask: Ask
 
 
 def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
-    """None: the features are not bytes that were scaled and shifted channel by channel, or not in all items."""
+    """None: the features are not bytes that were scaled and shifted channel by channel, or not in
+    all items."""
     part = sub_processor(processor, modality)
-    if modality == "audio" or not RAW.keys() <= getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}).keys():
+    if (
+        modality == "audio"
+        or not RAW.keys()
+        <= getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}).keys()
+    ):
         return None
     found: list[PixelForm] | None = None
     for item in _items(modality):
@@ -57,7 +68,9 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
         name = max(made, key=lambda key: made[key].nbytes)
         if kind != raw_kind or made.keys() != raw.keys() or made[name].dtype != np.float32:
             return None
-        if any(not np.array_equal(raw[other], made[other]) for other in made.keys() - {name}):  # they are pixels, too
+        if any(
+            not np.array_equal(raw[other], made[other]) for other in made.keys() - {name}
+        ):  # they are pixels, too
             return None
         if (bytes_ := as_bytes(raw[name])) is None:
             return None
@@ -76,17 +89,21 @@ def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8] | None:
 
 
 def pack(form: PixelForm, tensors: Features) -> dict[str, NDArray[Any]] | None:
-    """Features that were asked for with `RAW`, with each pixel once; None where they are not of this form."""
+    """Features that were asked for with `RAW`, with each pixel once; None where they are not of
+    this form."""
     values = as_bytes(tensors[form.name]) if form.name in tensors else None
     values = None if values is None else _once(form, values)
     return None if values is None else {**tensors, form.name: values}
 
 
 def pack_item(form: PixelForm, made: ProcessedItem) -> ProcessedItem | None:
-    """An item whose features were asked for with `RAW`, as bytes; None where some number of it is no byte."""
+    """An item whose features were asked for with `RAW`, as bytes; None where some number of it is
+    no byte."""
     first, *others = made.parts
     tensors = pack(form, first.tensors)
-    return None if tensors is None else replace(made, parts=(replace(first, tensors=tensors), *others))
+    return (
+        None if tensors is None else replace(made, parts=(replace(first, tensors=tensors), *others))
+    )
 
 
 def _once(form: PixelForm, values: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -106,31 +123,46 @@ def _items(modality: Modality) -> Iterator[Any]:
         yield Image.fromarray(pixels[0]) if modality == "image" else Clip(pixels, 8.0)
 
 
-def _fitting(part: Any, name: str, raw: NDArray[np.uint8], made: NDArray[np.float32]) -> Iterator[PixelForm]:
+def _fitting(
+    part: Any, name: str, raw: NDArray[np.uint8], made: NDArray[np.float32]
+) -> Iterator[PixelForm]:
     mean, std = _scale(part)
     channels, most = len(mean), int(getattr(part, "temporal_patch_size", None) or 1)
     for axis in (-3, -1):
-        if raw.ndim + axis < 0 or raw.shape[axis] % channels or (axis == -3 and raw.shape[axis] != channels):
+        if (
+            raw.ndim + axis < 0
+            or raw.shape[axis] % channels
+            or (axis == -3 and raw.shape[axis] != channels)
+        ):
             continue
         orders: tuple[Literal["planes", "pixels"], ...] = ("planes", "pixels")
         for order in orders:
             form = PixelForm(name, axis, order, mean, std)
             if _fits(form, raw, made):
                 often = PixelForm(name, axis, order, mean, std, most)
-                yield often if axis == -1 and order == "planes" and most > 1 and _fits(often, raw, made) else form
+                yield (
+                    often
+                    if axis == -1 and order == "planes" and most > 1 and _fits(often, raw, made)
+                    else form
+                )
 
 
 def _scale(part: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel in bytes, rounded as transformers' fused normalisation rounds them."""
+    """Mean and deviation of each channel in bytes, rounded as transformers' fused normalisation
+    rounds them."""
     factor = float(part.rescale_factor) if getattr(part, "do_rescale", False) else 1.0
     mean, std = ([0.0] * 3, [1.0] * 3)
     if getattr(part, "do_normalize", False):
         mean, std = part.image_mean, part.image_std
-    return tuple(tuple((torch.tensor(numbers) * (1.0 / factor)).tolist()) for numbers in (mean, std))  # type: ignore[return-value]
+    return tuple(
+        tuple((torch.tensor(numbers) * (1.0 / factor)).tolist()) for numbers in (mean, std)
+    )  # type: ignore[return-value]
 
 
 def _fits(form: PixelForm, raw: NDArray[np.uint8], made: NDArray[np.float32]) -> bool:
-    if raw.shape[form.axis] % len(form.mean) or (form.axis == -3 and raw.shape[form.axis] != len(form.mean)):
+    if raw.shape[form.axis] % len(form.mean) or (
+        form.axis == -3 and raw.shape[form.axis] != len(form.mean)
+    ):
         return False
     once = _once(form, raw)
     if once is None:

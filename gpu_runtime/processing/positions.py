@@ -24,7 +24,8 @@ _OTHER_NAMES = {
 
 
 class Planes(NamedTuple):
-    """Of a run: rotary positions [planes, run tokens], each minus its anchor, and the distance to what follows the run."""
+    """Of a run: rotary positions [planes, run tokens], each minus its anchor, and the distance to
+    what follows the run."""
 
     values: NDArray[np.int32]
     advance: int
@@ -40,29 +41,41 @@ class PositionRule:
         self._wanted = signature(getattr(bare, _RULE)).parameters
 
     def planes(self, prompt: "Prompt", answer: Mapping[str, Any], heard: bool) -> Planes:
-        """`answer`: what the processor made of the item. `heard`: a clip's sound lies between its frames."""
+        """`answer`: what the processor made of the item. `heard`: a clip's sound lies between its
+        frames."""
         positions = self._positions([prompt], [answer], heard)
         start, end = prompt.bounds
         first = positions[:, start - 1].max() + 1 if start else 0
         return Planes(_whole(positions[:, start:end] - first), int(positions[:, -1].max() - first))
 
     def anchored_planes(self, prompt: "Prompt", answer: Mapping[str, Any]) -> Planes:
-        """Where some planes do not count from the run's first position: found out by moving the run, and by a second one."""
+        """Where some planes do not count from the run's first position: found out by moving the
+        run, and by a second one."""
         start, end = prompt.bounds
         plain = self.planes(prompt, answer, False)
         here = self._positions([prompt], [answer], False)[:, start:end]
-        moved = self._positions([prompt.behind(_FAR)], [answer], False)[:, start + _FAR : end + _FAR]
-        second = self._positions([prompt, prompt], [answer, answer], False)[:, len(prompt.token_ids) :][:, start:end]
-        anchors = np.select([moved - here == _FAR, second - here == 0], [RUN, NOTHING], ORDINAL).astype(np.uint8)
+        moved = self._positions([prompt.behind(_FAR)], [answer], False)[
+            :, start + _FAR : end + _FAR
+        ]
+        second = self._positions([prompt, prompt], [answer, answer], False)[
+            :, len(prompt.token_ids) :
+        ][:, start:end]
+        anchors = np.select(
+            [moved - here == _FAR, second - here == 0], [RUN, NOTHING], ORDINAL
+        ).astype(np.uint8)
         return Planes(np.where(anchors == RUN, plain.values, _whole(here)), plain.advance, anchors)
 
-    def _positions(self, prompts: Sequence["Prompt"], answers: Sequence[Mapping[str, Any]], heard: bool) -> NDArray[Any]:
+    def _positions(
+        self, prompts: Sequence["Prompt"], answers: Sequence[Mapping[str, Any]], heard: bool
+    ) -> NDArray[Any]:
         """[planes, tokens] of the prompts as one."""
         token_ids = [number for prompt in prompts for number in prompt.token_ids]
         given = {
             "input_ids": torch.tensor([token_ids]),
             "attention_mask": torch.ones(1, len(token_ids), dtype=torch.int64),
-            "mm_token_type_ids": torch.tensor([[kind for prompt in prompts for kind in prompt.types]]),
+            "mm_token_type_ids": torch.tensor(
+                [[kind for prompt in prompts for kind in prompt.types]]
+            ),
             "use_audio_in_video": heard,
         }
         known = {name: given[name] for name in self._wanted if name in given}
@@ -88,18 +101,23 @@ class Prompt(NamedTuple):
     def behind(self, count: int) -> "Prompt":
         """The same after `count` tokens of text."""
         start, end = self.bounds
-        return Prompt((0,) * count + self.token_ids, (0,) * count + self.types, (start + count, end + count))
+        return Prompt(
+            (0,) * count + self.token_ids, (0,) * count + self.types, (start + count, end + count)
+        )
 
 
 def rule_of(config: Any, model: type[Any]) -> PositionRule | None:
-    """None: a model with one plane. The rule runs on an instance without layers: it reads the configuration alone."""
+    """None: a model with one plane. The rule runs on an instance without layers: it reads the
+    configuration alone."""
     known: Any = MODEL_MAPPING.get(type(config), None)
     for kind in (model, *(known if isinstance(known, tuple) else (known,))):
         if kind is not None and hasattr(kind, _RULE):
             bare = kind.__new__(kind)
             nn.Module.__init__(bare)
             bare.config = config
-            bare.spatial_merge_size = getattr(getattr(config, "vision_config", None), "spatial_merge_size", 1)
+            bare.spatial_merge_size = getattr(
+                getattr(config, "vision_config", None), "spatial_merge_size", 1
+            )
             return PositionRule(bare)
     return None
 

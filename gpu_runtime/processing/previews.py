@@ -1,4 +1,5 @@
-"""How long an item's run will be, known before its pixels are made: what no context can hold is refused before the work."""
+"""How long an item's run will be, known before its pixels are made: what no context can hold is
+refused before the work."""
 
 from typing import Any
 
@@ -7,24 +8,37 @@ from .calls import NESTED, sub_processor
 from .options import BOUNDS
 from .types import Options
 
-_ARGUMENT: dict[str, str] = {"image": "image_sizes", "video": "video_sizes", "audio": "audio_lengths"}
+_ARGUMENT: dict[str, str] = {
+    "image": "image_sizes",
+    "video": "video_sizes",
+    "audio": "audio_lengths",
+}
 
 Extent = tuple[int, int] | tuple[int, int, int] | int
 """(height, width) of a picture; (frames, height, width) of a clip; samples of a sound."""
 
 
 def preview(processor: Any, modality: Modality, extent: Extent, options: Options) -> int | None:
-    """What the class says that an item costs: its rows, or all tokens of its run. None: it says nothing."""
+    """What the class says that an item costs: its rows, or all tokens of its run. None: it says
+    nothing."""
     count = getattr(processor, "_get_num_multimodal_tokens", None)
     if count is None:
         return _fewest(sub_processor(processor, modality), options)
     extents = [list(extent)] if isinstance(extent, tuple) else [extent]
     size = options.get("size", {})
-    bounds = {name: size[edge] for name, edge in BOUNDS.items() if edge in size}  # some classes read one form, some the other
+    bounds = {
+        name: size[edge] for name, edge in BOUNDS.items() if edge in size
+    }  # some classes read one form, some the other
     asked = {_ARGUMENT[modality]: extents, NESTED[modality]: {**options, **bounds}}
     try:
         made = count(**asked)
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):  # the class's own: of what it has no rule for
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+    ):  # the class's own: of what it has no rule for
         return None
     found = getattr(made, f"num_{modality}_tokens", None)
     return int(found[0]) if found else None

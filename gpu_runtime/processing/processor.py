@@ -39,7 +39,8 @@ Samples = NDArray[np.float32]
 
 
 def load(folder: str | Path, pixels: Mapping[Modality, PixelForm] | None = None) -> "Processor":
-    """The processor of the checkpoint in `folder`. `pixels`: modalities whose items it makes as bytes.
+    """The processor of the checkpoint in `folder`. `pixels`: modalities whose items it makes as
+    bytes.
 
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
@@ -66,10 +67,16 @@ class Processor:
         if clips is not None and getattr(clips, "cap_pixels_per_frame", False) is None:
             clips.cap_pixels_per_frame = False  # what None comes to, without a warning
         form = pixels.get("image")
-        cuts = form is not None and form.repeats > 1 and cut_bytes(sub_processor(self._processor, "image"))
+        cuts = (
+            form is not None
+            and form.repeats > 1
+            and cut_bytes(sub_processor(self._processor, "image"))
+        )
         if form is not None and cuts:
             self._pixels = {**pixels, "image": msgspec.structs.replace(form, repeats=1)}
-        self._layouts = Layouts(None if self._rules.call or self._rules.pieces else self._processor, cuts)
+        self._layouts = Layouts(
+            None if self._rules.call or self._rules.pieces else self._processor, cuts
+        )
         self._sizes: dict[tuple[Modality, Extent, bytes], int | None] = {}
         """What `size` has said."""
 
@@ -81,13 +88,21 @@ class Processor:
 
     @cached_property
     def _named(self) -> dict[Modality, PlaceholderFacts]:
-        return {} if self._processor is None else find_placeholders(self._processor, self._config, self._ids)
+        return (
+            {}
+            if self._processor is None
+            else find_placeholders(self._processor, self._config, self._ids)
+        )
 
     def placeholders(self) -> dict[Modality, PlaceholderFacts]:
-        """Of what the model takes, beside text. Looks at a small item of each modality, so that one which the processor cannot
-        take is found here and not at the first request. Raises EngineError."""
+        """Of what the model takes, beside text. Looks at a small item of each modality, so that one
+        which the processor cannot take is found here and not at the first request. Raises
+        EngineError."""
         made = {modality: item.parts[0].embed_token_id for modality, item in self.tried.items()}
-        words = {modality: self._processor.tokenizer.convert_ids_to_tokens(row) for modality, row in made.items()}
+        words = {
+            modality: self._processor.tokenizer.convert_ids_to_tokens(row)
+            for modality, row in made.items()
+        }
         return {
             modality: msgspec.structs.replace(
                 facts,
@@ -101,36 +116,47 @@ class Processor:
         }
 
     def _mark_words(self) -> dict[str, int]:
-        words = {self._processor.tokenizer.convert_ids_to_tokens(mark): mark for mark in self._marks}
+        words = {
+            self._processor.tokenizer.convert_ids_to_tokens(mark): mark for mark in self._marks
+        }
         return {word: mark for word, mark in words.items() if isinstance(word, str)}
 
     @cached_property
     def tried(self) -> dict[Modality, ProcessedItem]:
-        """A small item of each modality, without content. Raises EngineError for one that the processor cannot take."""
+        """A small item of each modality, without content. Raises EngineError for one that the
+        processor cannot take."""
         return {modality: self._try(modality) for modality in self._named}
 
     def _try(self, modality: Modality) -> ProcessedItem:
         try:
             made = self._item(modality, small(modality, self.sampling_rate), {}, False, None)
         except RequestError as error:
-            text = f"{type(self._processor).__name__} does not take {modality} items as this checkpoint has them"
+            text = (
+                f"{type(self._processor).__name__} does not take {modality} items as this "
+                f"checkpoint has them"
+            )
             raise EngineError(f"{text}: {error.__cause__}") from error.__cause__
         if made.rows < 1:
             raise EngineError(
-                f"No token in what {type(self._processor).__name__} writes for {modality} items is known as a row."
+                f"No token in what {type(self._processor).__name__} writes for {modality} items "
+                f"is known as a row."
             )
         return made
 
     def marks(self, modality: Modality) -> tuple[int, ...]:
-        """Token ids that the processor counts to an item of the modality: some count more than its rows."""
-        return tuple(id for id in getattr(self._processor, f"{modality}_token_ids", ()) if id is not None)
+        """Token ids that the processor counts to an item of the modality: some count more than its
+        rows."""
+        return tuple(
+            id for id in getattr(self._processor, f"{modality}_token_ids", ()) if id is not None
+        )
 
     def options(self, modality: Modality) -> frozenset[str]:
         """Names in a request's processor options that change the modality's features."""
         return options_of(self._processor, modality) if modality in self._named else frozenset()
 
     def pixel_range(self, modality: Modality) -> tuple[int, int] | None:
-        """Least and most pixels of a picture or frame where nobody says otherwise; None: the model takes no bounds."""
+        """Least and most pixels of a picture or frame where nobody says otherwise; None: the model
+        takes no bounds."""
         if modality == "audio" or modality not in self._named:
             return None
         size = bounds_of(self._processor, modality)
@@ -154,7 +180,9 @@ class Processor:
     @property
     def hears_clips(self) -> bool:
         """Whether a clip's sound can be laid between its frames."""
-        return {"video", "audio"} <= self._named.keys() and hasattr(self._processor, "load_audio_from_video")
+        return {"video", "audio"} <= self._named.keys() and hasattr(
+            self._processor, "load_audio_from_video"
+        )
 
     def item(
         self,
@@ -164,36 +192,47 @@ class Processor:
         siblings: bool = False,
         sound: Samples | None = None,
     ) -> ProcessedItem:
-        """One item by itself. `siblings`: the prompt has another item of the modality that changes it. `sound`: a clip's own.
+        """One item by itself. `siblings`: the prompt has another item of the modality that changes
+        it. `sound`: a clip's own.
 
-        Raises RequestError for an item that the model cannot take, or options that contradict each other.
+        Raises RequestError for an item that the model cannot take, or options that contradict each
+        other.
         """
         assert not isinstance(media, str)
         frames = len(media.frames) if isinstance(media, Clip) else 1
         called = self._called(modality, options, frames)
         form = self._pixels.get(modality)
-        if form is not None and (made := pack_item(form, self._item(modality, media, {**called, **RAW}, siblings, sound))):
+        if form is not None and (
+            made := pack_item(form, self._item(modality, media, {**called, **RAW}, siblings, sound))
+        ):
             return made
         return self._item(modality, media, called, siblings, sound)
 
     def pixels(self) -> dict[Modality, PixelForm]:
-        """Modalities whose features are bytes, scaled and shifted; each of the tower that takes them."""
+        """Modalities whose features are bytes, scaled and shifted; each of the tower that takes
+        them."""
         return find_forms(self._processor, self.tried, self._asked)
 
     def _asked(self, modality: Modality, media: Any, more: Options) -> tuple[str, dict[str, Any]]:
         """The tower that takes a small item, and what it takes."""
         frames = len(media.frames) if isinstance(media, Clip) else 1
-        (part,) = self._item(modality, media, {**self._called(modality, {}, frames), **more}, False, None).parts
+        (part,) = self._item(
+            modality, media, {**self._called(modality, {}, frames), **more}, False, None
+        ).parts
         return part.kind, part.tensors
 
     def frames(self, total: int, fps: float | None, options: Options) -> list[int] | None:
-        """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks at: no other need be
-        decoded. `total` frames at `fps` a second. None: it does not choose by itself."""
+        """Indices, never falling, of the frames of a clip that the checkpoint's own processor looks
+        at: no other need be decoded. `total` frames at `fps` a second. None: it does not choose by
+        itself."""
         clips = sub_processor(self._processor, "video")
         return None if clips is None else choose_frames(clips, total, fps, options)
 
-    def size(self, modality: Modality, extent: Extent, options: Options, siblings: bool = False) -> int | None:
-        """At least so many tokens an item takes, known before any work on it; None: its class does not say."""
+    def size(
+        self, modality: Modality, extent: Extent, options: Options, siblings: bool = False
+    ) -> int | None:
+        """At least so many tokens an item takes, known before any work on it; None: its class does
+        not say."""
         if modality not in self._named or (siblings and modality in self.siblings):
             return None
         key = modality, extent, msgspec.json.encode(options, order="sorted")
@@ -201,14 +240,19 @@ class Processor:
             if len(self._sizes) == MOST:
                 self._sizes.clear()
             frames = extent[0] if isinstance(extent, tuple) and len(extent) == 3 else 1
-            self._sizes[key] = preview(self._processor, modality, extent, self._called(modality, options, frames))
+            self._sizes[key] = preview(
+                self._processor, modality, extent, self._called(modality, options, frames)
+            )
         return self._sizes[key]
 
-    def ready(self, modality: Modality, rows: int, grid: Grid | None, options: Options) -> ProcessedItem:
-        """The run of an embedding of `rows` rows that the caller made: without tensors, and with the rows that it must have.
+    def ready(
+        self, modality: Modality, rows: int, grid: Grid | None, options: Options
+    ) -> ProcessedItem:
+        """The run of an embedding of `rows` rows that the caller made: without tensors, and with
+        the rows that it must have.
 
-        Raises RequestError for a grid that is missing, that the tower never makes, or that does not fit the rows, and where
-        the model divides items in ways that rows alone do not tell.
+        Raises RequestError for a grid that is missing, that the tower never makes, or that does not
+        fit the rows, and where the model divides items in ways that rows alone do not tell.
         """
         called = self._called(modality, options)
         check_grid(self._processor, modality, grid, rows)
@@ -220,22 +264,36 @@ class Processor:
             return made
         other = self._item(modality, unlike(modality, self.sampling_rate), called, False, None)
         if len(made.counts) != 1 or other.text != made.text:
-            text = f"This model divides {modality} items by their size, which rows do not tell; send the {modality} itself."
+            text = (
+                f"This model divides {modality} items by their size, which rows do not tell; "
+                f"send the {modality} itself."
+            )
             raise refuse("unsupported", text)
         if other.rows != made.rows:  # items of the modality are not all equally long
-            made = replace(made, counts=(rows,), parts=(replace(part, tensors={}, rows=rows),), advance=rows)
+            made = replace(
+                made, counts=(rows,), parts=(replace(part, tensors={}, rows=rows),), advance=rows
+            )
         return made
 
     def _called(self, modality: Modality, options: Options, frames: int = 1) -> Options:
-        """Options in effect for one item, as the processor's call takes them. RequestError for a modality that is not taken."""
+        """Options in effect for one item, as the processor's call takes them. RequestError for a
+        modality that is not taken."""
         if modality not in self._named:
             raise refuse("unsupported", f"This model takes no {modality} items.")
-        known = {name: value for name, value in options.items() if name in self.options(modality) and value is not None}
+        known = {
+            name: value
+            for name, value in options.items()
+            if name in self.options(modality) and value is not None
+        }
         return as_called(self._processor, modality, known, frames)
 
-    def _item(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
+    def _item(
+        self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None
+    ) -> ProcessedItem:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what transformers will call otherwise one day: nothing that a caller did
+            warnings.simplefilter(
+                "ignore"
+            )  # of what transformers will call otherwise one day: nothing that a caller did
             if modality != "image" or (siblings and modality in self.siblings):
                 return self._made(modality, media, called, siblings, sound)
             if (known := self._layouts.fill(media, called)) is not None:
@@ -244,9 +302,13 @@ class Processor:
             self._layouts.learn(media, called, made)
             return made
 
-    def _made(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> ProcessedItem:
+    def _made(
+        self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None
+    ) -> ProcessedItem:
         answer = self._answer(modality, media, called, siblings, sound)
-        run = take_apart(answer.replacement, self._processor.tokenizer, (*self._ids.values(), *self._marks))
+        run = take_apart(
+            answer.replacement, self._processor.tokenizer, (*self._ids.values(), *self._marks)
+        )
         planes = self._planes(modality, answer, run, sound is not None)
         return ProcessedItem(
             text=run.text,
@@ -258,27 +320,50 @@ class Processor:
             number=self._rules.number if modality in self._rules.number_kinds else "",
         )
 
-    def _answer(self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None) -> Answer:
+    def _answer(
+        self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None
+    ) -> Answer:
         text = self._named[modality].text
         try:
             if self._rules.pieces:
                 return call_in_pieces(self._processor, media, self._config.audio_config)
             if siblings and self.siblings.get(modality) == modality:
                 return call_beside(self._processor, media, text, called)
-            return call(self._processor, modality, media, text, called, self._rules.call, self.sampling_rate, sound)
+            return call(
+                self._processor,
+                modality,
+                media,
+                text,
+                called,
+                self._rules.call,
+                self.sampling_rate,
+                sound,
+            )
         except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError) as error:
-            raise refuse("unprocessable_media", f"The model's processor does not take this {modality}.") from error
+            raise refuse(
+                "unprocessable_media", f"The model's processor does not take this {modality}."
+            ) from error
 
     def _marked(self, run: Run, row: int) -> dict[str, NDArray[Any]]:
         """Of a model with marks that are rows: which of them each row is, -1 where it is none."""
         places = dict(zip((row, *self._marks), range(-1, len(self._marks)), strict=True))
-        return {"marks": np.array([places[id] for id in run.token_ids if id in places])} if self._marks else {}
+        return (
+            {"marks": np.array([places[id] for id in run.token_ids if id in places])}
+            if self._marks
+            else {}
+        )
 
     def _told(self, modality: Modality, siblings: bool) -> dict[str, NDArray[Any]]:
         """What only the tower makes otherwise in company."""
-        return {"siblings": np.ones(1, np.bool_)} if siblings and self.siblings.get(modality, modality) != modality else {}
+        return (
+            {"siblings": np.ones(1, np.bool_)}
+            if siblings and self.siblings.get(modality, modality) != modality
+            else {}
+        )
 
-    def _parts(self, modality: Modality, answer: Answer, run: Run, siblings: bool, heard: bool) -> tuple[Part, ...]:
+    def _parts(
+        self, modality: Modality, answer: Answer, run: Run, siblings: bool, heard: bool
+    ) -> tuple[Part, ...]:
         features = features_of(answer.values)
         if not heard:
             row = max(set(run.stretches), key=run.rows, default=-1)
@@ -297,12 +382,18 @@ class Processor:
         if self._rule is None:
             return None
         token, text = self._named[modality].token, self._named[modality].text
-        before, after = (self._processor.tokenizer(part, add_special_tokens=False)["input_ids"] for part in text.split(token))
+        before, after = (
+            self._processor.tokenizer(part, add_special_tokens=False)["input_ids"]
+            for part in text.split(token)
+        )
         token_ids = (*before, *run.token_ids, *(after or [0]))
         types = tuple(self._processor.create_mm_token_type_ids([list(token_ids)])[0])
         prompt = Prompt(token_ids, types, (len(before), len(before) + len(run.token_ids)))
         if self._rules.absolute_planes:
             return self._rule.anchored_planes(prompt, answer.values)
         planes = self._rule.planes(prompt, answer.values, heard)
-        plain = planes.advance == len(run.token_ids) and (planes.values == np.arange(planes.advance)).all()
+        plain = (
+            planes.advance == len(run.token_ids)
+            and (planes.values == np.arange(planes.advance)).all()
+        )
         return None if plain else planes

@@ -27,24 +27,37 @@ def has_grid(processor: Any, modality: Modality) -> bool:
 
 
 def check_grid(processor: Any, modality: Modality, grid: Grid | None, rows: int) -> None:
-    """Raises RequestError for a grid that is missing, that the tower never makes, or that has more than `rows` rows."""
+    """Raises RequestError for a grid that is missing, that the tower never makes, or that has more
+    than `rows` rows."""
     if not has_grid(processor, modality):
         if grid is not None:
-            raise refuse("invalid_request", f"Embeddings of {modality} items have no grid with this model; leave it out.")
+            raise refuse(
+                "invalid_request",
+                f"Embeddings of {modality} items have no grid with this model; leave it out.",
+            )
         return
     if grid is None:
-        raise refuse("invalid_request", f"Embeddings of {modality} items need their grid (t, h, w).")
+        raise refuse(
+            "invalid_request", f"Embeddings of {modality} items need their grid (t, h, w)."
+        )
     if min(grid) < 1:
-        raise refuse("invalid_request", f"A grid must be three positive numbers (t, h, w), got {list(grid)}.")
+        raise refuse(
+            "invalid_request", f"A grid must be three positive numbers (t, h, w), got {list(grid)}."
+        )
     merge = int(sub_processor(processor, modality).merge_size)
     if grid[1] % merge or grid[2] % merge:
-        text = f"The height and width of a grid (t, h, w) must be multiples of {merge}, got {list(grid)}."
+        text = (
+            f"The height and width of a grid (t, h, w) must be multiples of {merge}, got "
+            f"{list(grid)}."
+        )
         raise refuse("invalid_request", text)
     if (expected := prod(grid) // merge**2) > rows:  # before anything of its size is made
         raise refuse("invalid_request", f"Embeddings must have {expected} rows, got {rows}.")
 
 
-def blank(processor: Any, modality: Modality, grid: Grid | None, options: Options) -> tuple[Any, Options]:
+def blank(
+    processor: Any, modality: Modality, grid: Grid | None, options: Options
+) -> tuple[Any, Options]:
     """(media without content whose run is that of `grid`, options with which it is not resized)."""
     part = sub_processor(processor, modality)
     if grid is None:

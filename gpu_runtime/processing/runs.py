@@ -1,4 +1,5 @@
-"""The run of one item: which of its tokens stand for rows of the embedding, and its text with those squeezed."""
+"""The run of one item: which of its tokens stand for rows of the embedding, and its text with those
+squeezed."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -24,29 +25,43 @@ class Run(NamedTuple):
     """Of the whole run, nothing squeezed."""
 
     def rows(self, *token_ids: int) -> int:
-        return sum(count for count, found in zip(self.counts, self.stretches, strict=True) if found in token_ids)
+        return sum(
+            count
+            for count, found in zip(self.counts, self.stretches, strict=True)
+            if found in token_ids
+        )
 
 
 def embedding_ids(config: Any, processor: Any) -> dict[Kind, int]:
     """By kind, the token that the model's configuration gives it; else the processor's own."""
     found: dict[Kind, int] = {}
     for kind in _KINDS:
-        places = [*((config, f"{kind}_{name}") for name in _FIELDS), (processor, f"{kind}_token_id")]
+        places = [
+            *((config, f"{kind}_{name}") for name in _FIELDS),
+            (processor, f"{kind}_token_id"),
+        ]
         values = (getattr(place, name, None) for place, name in places)
-        number = next((value for value in values if isinstance(value, int) and 0 <= value < 2**31), None)
+        number = next(
+            (value for value in values if isinstance(value, int) and 0 <= value < 2**31), None
+        )
         if number is not None:
             found[kind] = number
     return found
 
 
 def row_marks(config: Any) -> tuple[int, ...]:
-    """Tokens between the rows of an item that are rows, too: the tower has an embedding for each."""
+    """Tokens between the rows of an item that are rows, too: the tower has an embedding for
+    each."""
     return tuple(getattr(config, "visual_indicator_token_ids", None) or ())
 
 
 def take_apart(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
     """Tokenised as a text of its own: what stands around it may merge with its ends."""
-    words = {token: number for number in ids if isinstance(token := tokenizer.convert_ids_to_tokens(number), str)}
+    words = {
+        token: number
+        for number in ids
+        if isinstance(token := tokenizer.convert_ids_to_tokens(number), str)
+    }
     counts: list[int] = []
     stretches: list[int] = []
 
@@ -60,7 +75,12 @@ def take_apart(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
     pattern = "|".join(f"(?:{re.escape(token)})+" for token in longest_first)
     text = re.sub(pattern, one, replacement) if pattern else replacement
     squeezed = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return Run(text, tuple(counts), tuple(stretches), tuple(_expanded(squeezed, set(words.values()), iter(counts))))
+    return Run(
+        text,
+        tuple(counts),
+        tuple(stretches),
+        tuple(_expanded(squeezed, set(words.values()), iter(counts))),
+    )
 
 
 def _expanded(squeezed: Iterable[int], ids: set[int], counts: Iterator[int]) -> Iterator[int]:

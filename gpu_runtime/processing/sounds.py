@@ -1,4 +1,5 @@
-"""Sounds without the silence that transformers pads them with, where a model looks at nothing of it."""
+"""Sounds without the silence that transformers pads them with, where a model looks at nothing of
+it."""
 
 from typing import Any
 
@@ -10,14 +11,15 @@ from transformers import BatchFeature, WhisperFeatureExtractor
 class Unpadded(WhisperFeatureExtractor):
     """The same frames as its base's, and no others.
 
-    A frame sees half a window on each side, so padding by one window gives the same frames as padding to the extractor's
-    whole chunk (300 seconds, of some checkpoints); a sound that ends within the last window of the chunk is padded to the
-    chunk exactly, as there. Longer sounds are kept whole.
+    A frame sees half a window on each side, so padding by one window gives the same frames as
+    padding to the extractor's whole chunk (300 seconds, of some checkpoints); a sound that ends
+    within the last window of the chunk is padded to the chunk exactly, as there. Longer sounds are
+    kept whole.
     """
 
     def __call__(self, raw_speech: Any, *_: Any, **__: Any) -> BatchFeature:
-        """{"input_features": [1, mel, T], "attention_mask": [1, T] of ones} of the only sound in the list, at the
-        extractor's rate."""
+        """{"input_features": [1, mel, T], "attention_mask": [1, T] of ones} of the only sound in
+        the list, at the extractor's rate."""
         samples: NDArray[np.float32]
         (samples,) = raw_speech
         count = -(-len(samples) // self.hop_length)
@@ -27,10 +29,16 @@ class Unpadded(WhisperFeatureExtractor):
         wave = np.zeros(padded, np.float32)
         wave[: len(samples)] = samples
         made = super().__call__(
-            wave, sampling_rate=self.sampling_rate, padding="do_not_pad", truncation=False, return_tensors="pt"
+            wave,
+            sampling_rate=self.sampling_rate,
+            padding="do_not_pad",
+            truncation=False,
+            return_tensors="pt",
         )
         mel = made["input_features"][:, :, :count]
-        return BatchFeature({"input_features": mel, "attention_mask": mel.new_ones((1, mel.shape[2])).long()})
+        return BatchFeature(
+            {"input_features": mel, "attention_mask": mel.new_ones((1, mel.shape[2])).long()}
+        )
 
 
 def unpadded(extractor: Any) -> Any:

@@ -1,8 +1,10 @@
-"""Classes of transformers that ask for torchvision, without it: they run over `kernels`, which give the same numbers.
+"""Classes of transformers that ask for torchvision, without it: they run over `kernels`, which give
+the same numbers.
 
-transformers decides once, when it is imported, whether torchvision is there. Where it is not, every class that needs it is a
-dummy, though its file could be read: this module reads it, with `kernels` in the place of what the file imports. Nothing
-else of the process is told that there was a torchvision, so that every other name keeps the meaning it has without.
+transformers decides once, when it is imported, whether torchvision is there. Where it is not, every
+class that needs it is a dummy, though its file could be read: this module reads it, with `kernels`
+in the place of what the file imports. Nothing else of the process is told that there was a
+torchvision, so that every other name keeps the meaning it has without.
 """
 
 import sys
@@ -28,7 +30,11 @@ from .. import families
 from . import kernels, lent
 
 _utils: Any = transformers.utils  # what is lent and asked here, its types do not tell
-_BASES: tuple[Any, ...] = (image_processing_backends, image_processing_utils, video_processing_utils)
+_BASES: tuple[Any, ...] = (
+    image_processing_backends,
+    image_processing_utils,
+    video_processing_utils,
+)
 _MODES: tuple[Any, ...] = (image_utils, image_processing_backends)
 _DECIDED = (image_processing_auto, processing_auto, video_processing_auto)
 """Imported before anything stands in: what they choose where nobody asks must not change."""
@@ -37,16 +43,21 @@ _QUESTIONS = ("is_torchvision_available", "is_torchvision_v2_available")
 
 
 def find_class(name: str) -> type[Any] | None:
-    """A class by its name in transformers, or among ours; None: neither. Raises EngineError for one that cannot be imported."""
+    """A class by its name in transformers, or among ours; None: neither. Raises EngineError for one
+    that cannot be imported."""
     found = families.CLASSES.get(name) or getattr(transformers, name, None)
     if not isinstance(found, type):
         return None
     if not getattr(found, "is_dummy", False):
         _complete(found)
         return found
-    missing = [str(package) for package in getattr(found, "_backends", ()) if package != "torchvision"]
+    missing = [
+        str(package) for package in getattr(found, "_backends", ()) if package != "torchvision"
+    ]
     if missing:
-        raise EngineError(f"{name} of transformers needs packages that are not installed: {', '.join(missing)}.")
+        raise EngineError(
+            f"{name} of transformers needs packages that are not installed: {', '.join(missing)}."
+        )
     real = getattr(_module(found.__module__, name), name)
     assert isinstance(real, type)
     _complete(real)
@@ -68,13 +79,17 @@ def _module(path: str, name: str) -> ModuleType:
         with _standing_in():
             return import_module(path)
     except (ImportError, AttributeError) as error:
-        text = f"{name} of transformers needs more of torchvision than the engine's own kernels: install one that fits torch."
+        text = (
+            f"{name} of transformers needs more of torchvision than the engine's own kernels: "
+            f"install one that fits torch."
+        )
         raise EngineError(text) from error
 
 
 @contextmanager
 def _standing_in() -> Iterator[None]:
-    """`kernels` under torchvision's names, and a yes to who asks for it, for as long as a file is imported."""
+    """`kernels` under torchvision's names, and a yes to who asks for it, for as long as a file is
+    imported."""
     packages = {name: ModuleType(name) for name in _PACKAGES}
     for name, package in packages.items():
         package.__path__ = []
@@ -99,7 +114,9 @@ def _lend() -> None:
     """Give the base classes what they would have imported themselves."""
     for module in _BASES:
         module.tvF = kernels
-    modes = {mode.name: mode for mode in kernels.InterpolationMode} | {"NEAREST": kernels.InterpolationMode.NEAREST_EXACT}
+    modes = {mode.name: mode for mode in kernels.InterpolationMode} | {
+        "NEAREST": kernels.InterpolationMode.NEAREST_EXACT
+    }
     ours = {pil: modes[pil.name] for pil in image_utils.PILImageResampling if pil.name in modes}
     for module in _MODES:
         module.pil_torch_interpolation_mapping = ours

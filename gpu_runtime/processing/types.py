@@ -47,17 +47,20 @@ class ProcessedItem:
     """One item, whatever stands beside it in a prompt."""
 
     text: str
-    """What replaces the placeholder in a prompt's text; each stretch of embedding tokens is one token in it."""
+    """What replaces the placeholder in a prompt's text; each stretch of embedding tokens is one
+    token in it."""
     counts: tuple[int, ...]
     """Tokens of each of these stretches, in order."""
     parts: tuple[Part, ...]
     """One; of a clip with its sound two."""
     planes: NDArray[np.int32] | None = None
-    """[planes, run tokens]: rotary positions of all tokens of `text` expanded, each minus its anchor; None: one by one."""
+    """[planes, run tokens]: rotary positions of all tokens of `text` expanded, each minus its
+    anchor; None: one by one."""
     advance: int = 0
     """Positions from the run's first to what follows it; with `planes` alone."""
     anchors: NDArray[np.uint8] | None = None
-    """[planes, run tokens]: what each entry of `planes` is counted from, as in `Decoded`; None: the run's first position."""
+    """[planes, run tokens]: what each entry of `planes` is counted from, as in `Decoded`; None: the
+    run's first position."""
     number: str = ""
     """Goes before `text`, with `{n}`: how many items of the modality came before."""
 
@@ -78,15 +81,17 @@ class Rules:
     number_kinds: tuple[Kind, ...] = ("image", "video", "audio")
     """Whose items are numbered."""
     siblings: Mapping[Modality, Modality] = field(default_factory=dict)
-    """By kind of an item: it comes out otherwise where its prompt has another one of this kind. Beside one of its own kind its
-    features do; beside one of another kind its embedding does, and its tower is told."""
+    """By kind of an item: it comes out otherwise where its prompt has another one of this kind.
+    Beside one of its own kind its features do; beside one of another kind its embedding does, and
+    its tower is told."""
     leave_padding: bool = True
-    """Sounds are padded as the processor says. False: its model looks at what the mask shows alone, so that the shortest
-    padding that changes no frame will do."""
+    """Sounds are padded as the processor says. False: its model looks at what the mask shows alone,
+    so that the shortest padding that changes no frame will do."""
     extractor: str = ""
     """The class that makes its sounds as its model takes them, whatever an older folder says."""
     pieces: bool = False
-    """Its call takes no sounds: they are cut into pieces of one length, each of which has as many rows."""
+    """Its call takes no sounds: they are cut into pieces of one length, each of which has as many
+    rows."""
     absolute_planes: bool = False
     """Some planes of an item's positions do not depend on where the item stands."""
     numbered: str = ""

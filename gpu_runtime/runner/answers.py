@@ -1,4 +1,5 @@
-"""What hidden states of a step answer: tokens, log-probabilities of prompts, vectors. What is one sequence's fails alone."""
+"""What hidden states of a step answer: tokens, log-probabilities of prompts, vectors. What is one
+sequence's fails alone."""
 
 from dataclasses import dataclass, field
 
@@ -28,7 +29,9 @@ class Made:
 class Answers:
     """By the head of one model; tokens that are sampled are appended to their sequences."""
 
-    def __init__(self, model: LanguageModel, table: SequenceTable, vocab: int, device: torch.device) -> None:
+    def __init__(
+        self, model: LanguageModel, table: SequenceTable, vocab: int, device: torch.device
+    ) -> None:
         self._model = model
         self._table = table
         self._vocab = vocab
@@ -40,14 +43,17 @@ class Answers:
         return sequence.pooling is not None or sequence.sampler.params.prompt_logprobs is not None
 
     def add(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str], made: Made) -> None:
-        """Of works whose `hidden` states are [rows, hidden], as the batch has them, to `made`; those whose sequences have
-        faults are passed over."""
+        """Of works whose `hidden` states are [rows, hidden], as the batch has them, to `made`;
+        those whose sequences have faults are passed over."""
         made.prompt += self._prompt_logprobs(batch, hidden, faults)
         made.sampled += self._sample(batch, hidden, faults)
         made.pooled += self._pool_states(batch, hidden, faults)
 
-    def _prompt_logprobs(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[PromptLogprobs]:
-        """Of the prompt positions that this step's hidden states predict; not again after output has begun."""
+    def _prompt_logprobs(
+        self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]
+    ) -> list[PromptLogprobs]:
+        """Of the prompt positions that this step's hidden states predict; not again after output
+        has begun."""
         found: list[PromptLogprobs] = []
         for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
             top = sequence.sampler.params.prompt_logprobs
@@ -91,7 +97,9 @@ class Answers:
                 sampled.append(Sampled(seq, token, logprobs))
         return sampled
 
-    def _pool_states(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Pooled]:
+    def _pool_states(
+        self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]
+    ) -> list[Pooled]:
         """Of the prompts that end in this step; of others, what their vectors will need is kept."""
         found: list[Pooled] = []
         for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
@@ -100,5 +108,7 @@ class Answers:
             first = int(batch.hidden[index])
             made = sequence.pooling.add(hidden[first : first + work.count], work.start, work.sample)
             if made is not None:
-                found.append(Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes()))
+                found.append(
+                    Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes())
+                )
         return found

@@ -1,4 +1,5 @@
-"""The runner: executes step plans strictly in order. What belongs to one sequence fails alone; the step goes on."""
+"""The runner: executes step plans strictly in order. What belongs to one sequence fails alone; the
+step goes on."""
 
 import logging
 import math
@@ -46,16 +47,24 @@ CANNOT_RUN = "The sequence cannot be run"
 class Runner:
     """A language model, its KV cache and the sequences in it."""
 
-    def __init__(self, config: RunnerConfig, fused: bool = True, before_layer: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: RunnerConfig,
+        fused: bool = True,
+        before_layer: Callable[[], None] | None = None,
+    ) -> None:
         """Raises EngineError where the checkpoint cannot be read or the KV cache does not fit.
 
-        On a CPU `before_layer` is called by the attention of every layer, on the thread that computes.
+        On a CPU `before_layer` is called by the attention of every layer, on the thread that
+        computes.
 
-        `fused=False` runs transformers' own modules also for the architectures that have a fused decoder.
+        `fused=False` runs transformers' own modules also for the architectures that have a fused
+        decoder.
         """
         self._device = prepare(config.device, config.threads.alone, config.deterministic)
         self._apart = config.deterministic
-        """Each work is a step of its own in all but name, so that no number depends on how many rows there are."""
+        """Each work is a step of its own in all but name, so that no number depends on how many
+        rows there are."""
         self._dtype: torch.dtype = getattr(torch, config.dtype)
         self._block_size = config.block_size
         self._facts = config.model
@@ -66,22 +75,34 @@ class Runner:
         with allow_kernels(config.native_kernels):
             kernels = usable_kernels(self._dtype, self._device)
             hold = Int8(usable_product()) if config.quantization == "int8" else None
-            self._model = load_language_model(self._facts, self._dtype, self._device, fused, kernels, hold)
+            self._model = load_language_model(
+                self._facts, self._dtype, self._device, fused, kernels, hold
+            )
         dense = () if self._facts.pooler is None else self._facts.pooler.dense
         self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks
-        self._pool = KvPool(self._facts.tables, blocks, config.block_size, self._dtype, self._device)
+        self._pool = KvPool(
+            self._facts.tables, blocks, config.block_size, self._dtype, self._device
+        )
         kinds = self._facts.recurrent
-        self._states = StatePool(kinds, self.room.states, self._dtype, self._device) if kinds else None
-        self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if self._device.type == "cpu" else None)
+        self._states = (
+            StatePool(kinds, self.room.states, self._dtype, self._device) if kinds else None
+        )
+        self._at_once = self._pool.blocks_in(
+            CPU_CACHE_BYTES if self._device.type == "cpu" else None
+        )
         """By table: blocks that decode rows gather at once."""
-        self._attention = PagedAttention(self._pool, self._facts.span_layers, self._facts.span_windows, kernels)
+        self._attention = PagedAttention(
+            self._pool, self._facts.span_layers, self._facts.span_windows, kernels
+        )
         if self._device.type == "cpu":
             self._attention.before_layer = before_layer
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
-        self._table = SequenceTable(config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks)
+        self._table = SequenceTable(
+            config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks
+        )
         self._answers = Answers(self._model, self._table, self._facts.vocab, self._device)
         self._repeated = None if config.eager else self._recording(config.max_num_seqs)
         if self._device.type == "cpu":
@@ -115,7 +136,9 @@ class Runner:
             except ValueError:  # of a library, in words that are not for a caller
                 log.exception("sequence %d", new.seq)
                 faults[new.seq] = f"{CANNOT_RUN}."
-        embeds, unread = read_rows(plan.embeds, read, self._facts.embed_width, self._dtype, self._device)
+        embeds, unread = read_rows(
+            plan.embeds, read, self._facts.embed_width, self._dtype, self._device
+        )
         faults |= dict.fromkeys(unread, "An embedding of the request could not be read.")
         entries = self._spread(self._admit(plan.work, faults))
         made = Made()
@@ -127,11 +150,15 @@ class Runner:
                 known.fault = text
         told = tuple(SequenceFault(seq, text, text == DEAD_END) for seq, text in faults.items())
         seconds = time.perf_counter() - began
-        return StepResult(plan.step, tuple(made.sampled), tuple(made.prompt), told, seconds, tuple(made.pooled))
+        return StepResult(
+            plan.step, tuple(made.sampled), tuple(made.prompt), told, seconds, tuple(made.pooled)
+        )
 
     def _compute(self, entries: Entries, embeds: Rows, made: Made, faults: dict[int, str]) -> None:
         """Some works of a step, in one flat batch."""
-        narrow = self._model.decoder.narrows and not any(self._answers.takes_all(sequence) for _, sequence in entries)
+        narrow = self._model.decoder.narrows and not any(
+            self._answers.takes_all(sequence) for _, sequence in entries
+        )
         batch = build_batch(entries, self._table, self._block_size, narrow)
         hidden = self._forward(batch, embeds)
         self._fault_non_finite(batch, hidden, faults)
@@ -158,12 +185,30 @@ class Runner:
         guide = new.sampling.structured_outputs
         matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
         sampler = SamplerState(
-            new.sampling, new.choice, sayable, output, new.eos_token_ids, self._facts.vocab, self._device, new.seq, matcher
+            new.sampling,
+            new.choice,
+            sayable,
+            output,
+            new.eos_token_ids,
+            self._facts.vocab,
+            self._device,
+            new.seq,
+            matcher,
         )
         pooling = None if new.pooling is None else self._pooling(new.pooling)
         delta = new.position_delta if planes is not None else 0
         state = self._open_state(new)
-        self._table.add(new.seq, new.token_ids, new.prompt_tokens, planes, delta, sampler, new.block_tables, state, pooling)
+        self._table.add(
+            new.seq,
+            new.token_ids,
+            new.prompt_tokens,
+            planes,
+            delta,
+            sampler,
+            new.block_tables,
+            state,
+            pooling,
+        )
 
     def _pooling(self, params: PoolingParams) -> Pooling:
         if self._facts.pooler is None:
@@ -181,11 +226,16 @@ class Runner:
         return new.state
 
     def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> Entries:
-        """The works that can be computed. The others are faults: said once per work, never a crash."""
+        """The works that can be computed. The others are faults: said once per work, never a
+        crash."""
         entries: Entries = []
         for work in works:
             sequence = self._table.get(work.seq)
-            text = "The runner does not know the sequence." if sequence is None else self._refusal(work, sequence)
+            text = (
+                "The runner does not know the sequence."
+                if sequence is None
+                else self._refusal(work, sequence)
+            )
             text = faults.get(work.seq, text)
             if text is None and sequence is not None:
                 entries.append((work, sequence))
@@ -194,7 +244,8 @@ class Runner:
         return entries
 
     def _spread(self, entries: Entries) -> Entries:
-        """Each position of a draft as a work of its own, with what is guessed behind it: rows that decode, as any."""
+        """Each position of a draft as a work of its own, with what is guessed behind it: rows that
+        decode, as any."""
         if not any(work.draft for work, _ in entries):
             return entries
         spread: Entries = []
@@ -202,7 +253,16 @@ class Runner:
             self._table.guess(sequence.row, work.draft)
             last = work.start + work.count - 1
             spread += [
-                (Work(work.seq, last - behind, 1, True, draft=work.draft[len(work.draft) - behind :]), sequence)
+                (
+                    Work(
+                        work.seq,
+                        last - behind,
+                        1,
+                        True,
+                        draft=work.draft[len(work.draft) - behind :],
+                    ),
+                    sequence,
+                )
                 for behind in range(len(work.draft), 0, -1)
             ]
             spread.append((work if not work.draft else Work(work.seq, last, 1, True), sequence))
@@ -219,7 +279,12 @@ class Runner:
             except Unrunnable as error:
                 return f"{CANNOT_RUN}: {error}"
         known, guesses = int(self._table.lengths[row]), len(work.draft)
-        if work.start < 0 or work.count <= guesses or end - guesses > known or (work.sample and end - guesses != known):
+        if (
+            work.start < 0
+            or work.count <= guesses
+            or end - guesses > known
+            or (work.sample and end - guesses != known)
+        ):
             return "The plan asks for tokens that the sequence does not have."
         if end > self._table.capacities[row] * self._block_size:
             return "The plan gives the sequence too few blocks."
@@ -236,7 +301,9 @@ class Runner:
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         looked_up = self._model.looked_up(tokens)
         x = self._model.embed(looked_up)
-        items = lay_over(x, placed, torch.isin(tokens, self._row_ids) if self._facts.rows_added else None)
+        items = lay_over(
+            x, placed, torch.isin(tokens, self._row_ids) if self._facts.rows_added else None
+        )
         positions = torch.from_numpy(batch.positions).to(self._device)
         recurrent = None if self._states is None else self._recurrent(batch, self._states)
         narrow = batch.hidden[-1] < batch.offsets[-1]
@@ -245,29 +312,49 @@ class Runner:
         return self._model.decoder(inputs, self._attention)
 
     def _recording(self, rows: int) -> RepeatedDecode | None:
-        """Where a device records, and nothing of a decode step looks at numbers on the host: our own decoder and kernels."""
+        """Where a device records, and nothing of a decode step looks at numbers on the host: our
+        own decoder and kernels."""
         record = recorder_for(self._device)
-        if record is None or not isinstance(self._model.decoder, FusedDecoder) or not all(self._attention.on_device):
+        if (
+            record is None
+            or not isinstance(self._model.decoder, FusedDecoder)
+            or not all(self._attention.on_device)
+        ):
             return None
         windows = [table.window for table in self._pool.tables]
-        return RepeatedDecode(self._decode, windows, rows, self._table.blocks.shape[2], self._device, record)
+        return RepeatedDecode(
+            self._decode, windows, rows, self._table.blocks.shape[2], self._device, record
+        )
 
-    def _decode(self, tokens: torch.Tensor, positions: torch.Tensor, layouts: Sequence[StepLayout]) -> torch.Tensor:
+    def _decode(
+        self, tokens: torch.Tensor, positions: torch.Tensor, layouts: Sequence[StepLayout]
+    ) -> torch.Tensor:
         """Hidden states [rows, hidden] of rows of one token, by what is on the device alone."""
         self._attention.begin(layouts)
         looked_up = self._model.looked_up(tokens)
-        inputs = StepInputs(looked_up, self._model.embed(looked_up), positions, np.zeros(0, dtype=np.int64))
+        inputs = StepInputs(
+            looked_up, self._model.embed(looked_up), positions, np.zeros(0, dtype=np.int64)
+        )
         return self._model.decoder(inputs, self._attention)
 
     def _recurrent(self, batch: Batch, pool: StatePool) -> RecurrentStep:
         slots = torch.tensor([sequence.state for sequence in batch.sequences], device=self._device)
-        prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences], dtype=np.int64) - batch.starts
-        return RecurrentStep(pool, slots, batch.offsets, batch.starts == 0, np.clip(prompts, 0, batch.counts))
+        prompts = (
+            np.array([sequence.prompt_tokens for sequence in batch.sequences], dtype=np.int64)
+            - batch.starts
+        )
+        return RecurrentStep(
+            pool, slots, batch.offsets, batch.starts == 0, np.clip(prompts, 0, batch.counts)
+        )
 
     def _keep_states(self, batch: Batch, faults: dict[int, str]) -> None:
         """Copy the states that others may go on from."""
         for work, sequence in zip(batch.works, batch.sequences, strict=True):
-            if self._states is not None and 0 < work.snapshot < self._states.slots and work.seq not in faults:
+            if (
+                self._states is not None
+                and 0 < work.snapshot < self._states.slots
+                and work.seq not in faults
+            ):
                 self._states.copy(sequence.state, work.snapshot)
 
     def _layouts(self, batch: Batch, spans: Ints | None) -> list[StepLayout]:
@@ -277,7 +364,8 @@ class Runner:
         return [
             lay_out(
                 batch.starts, batch.counts, blocks[number], batch.slots[number], size, device,
-                self._at_once[number], table.window, spans, self._attention.in_place[number], self._attention.on_device[number],
+                self._at_once[number], table.window, spans, self._attention.in_place[number],
+                self._attention.on_device[number],
             )
             for number, table in enumerate(self._pool.tables)
         ]  # fmt: skip
@@ -288,14 +376,17 @@ class Runner:
         return self._table.blocks[:, batch.rows, :widest]
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
-        """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is cleared (see KvPool)."""
+        """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is
+        cleared (see KvPool)."""
         if math.isfinite(float(hidden.sum())):
             return
         bad = (~hidden.isfinite().all(-1)).cpu().numpy()
         for index, work in enumerate(batch.works):
             part = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
             if bad[batch.hidden[index] : batch.hidden[index + 1]].any():
-                faults[work.seq] = "The model computed a number that is not finite for this request."
+                faults[work.seq] = (
+                    "The model computed a number that is not finite for this request."
+                )
                 for table, slots in enumerate(batch.slots[:, part]):
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))
                 if self._states is not None:

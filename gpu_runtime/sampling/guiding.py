@@ -1,7 +1,9 @@
-"""Structured output at the sampler: one matcher per guided sequence, fed with its tokens, asked which may come next.
+"""Structured output at the sampler: one matcher per guided sequence, fed with its tokens, asked
+which may come next.
 
-Nothing here is loaded before the first guided sequence comes. A guide has been built once by a decode worker before it gets
-here, so that building it is known to be cheap; limits hold all the same.
+Nothing here is loaded before the first guided sequence comes. A guide has been built once by a
+decode worker before it gets here, so that building it is known to be cheap; limits hold all the
+same.
 """
 
 from collections.abc import Sequence
@@ -40,7 +42,8 @@ class Matcher:
         return self._over or bool(self._matcher.is_stopped())
 
     def advance(self, token: int) -> None:
-        """An end token is none of the grammar's; one that does not fit leaves no token to choose."""
+        """An end token is none of the grammar's; one that does not fit leaves no token to
+        choose."""
         if token in self._eos and (self._over or self._matcher.is_accepting()):
             self._over = True
         else:
@@ -71,7 +74,8 @@ class Guides:
         self._built: Bounded[Guide, LLMatcher] = Bounded(BUILT)
 
     def start(self, guide: Guide, output: Sequence[int], eos_token_ids: Sequence[int]) -> Matcher:
-        """A matcher that has taken in `output`. Raises Unrunnable where the guide cannot be built."""
+        """A matcher that has taken in `output`. Raises Unrunnable where the guide cannot be
+        built."""
         tokenizer = self._vocabulary()
         built = self._built.use(guide)
         if built is None:
@@ -107,11 +111,16 @@ class Guides:
 
 
 def keep_allowed(logits: torch.Tensor, matchers: Sequence[Matcher]) -> torch.Tensor:
-    """`logits` [rows, vocab] with minus infinity where a row's matcher allows no token; a new tensor."""
+    """`logits` [rows, vocab] with minus infinity where a row's matcher allows no token; a new
+    tensor."""
     vocab = logits.shape[-1]
-    packed = torch.from_numpy(np.stack([matcher.allowed() for matcher in matchers])).to(logits.device)
+    packed = torch.from_numpy(np.stack([matcher.allowed() for matcher in matchers])).to(
+        logits.device
+    )
     bits = torch.arange(8, dtype=torch.uint8, device=logits.device)
-    allowed = ((packed[:, :, None] >> bits) & 1).bool().flatten(1)[:, :vocab]  # [rows, vocab or less]
+    allowed = (
+        ((packed[:, :, None] >> bits) & 1).bool().flatten(1)[:, :vocab]
+    )  # [rows, vocab or less]
     if allowed.shape[1] < vocab:  # ids that the tokenizer does not have
         allowed = torch.nn.functional.pad(allowed, (0, vocab - allowed.shape[1]))
     return logits.masked_fill(~allowed, -torch.inf)

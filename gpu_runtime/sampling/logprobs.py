@@ -1,4 +1,5 @@
-"""Log-probabilities as callers see them: of the raw logits, before penalties, temperature and filters."""
+"""Log-probabilities as callers see them: of the raw logits, before penalties, temperature and
+filters."""
 
 import torch
 
@@ -9,12 +10,20 @@ AT_ONCE = 64
 
 
 def token_logprobs(logits: torch.Tensor, tokens: torch.Tensor, top: int) -> list[TokenLogprobs]:
-    """For each row of `logits` [rows, vocab]: the given token's log-probability and rank, and the `top` likeliest."""
+    """For each row of `logits` [rows, vocab]: the given token's log-probability and rank, and the
+    `top` likeliest."""
     table = logits.log_softmax(-1)
     own = table.gather(-1, tokens[:, None])
     ranks = (table > own).sum(-1) + 1
     best = table.topk(min(top, table.shape[-1]), dim=-1)
-    rows = zip(tokens.tolist(), own[:, 0].tolist(), ranks.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+    rows = zip(
+        tokens.tolist(),
+        own[:, 0].tolist(),
+        ranks.tolist(),
+        best.indices.tolist(),
+        best.values.tolist(),
+        strict=True,
+    )
     return [
         TokenLogprobs(token, value, rank, tuple(zip(indices, values, strict=True)))
         for token, value, rank, indices, values in rows

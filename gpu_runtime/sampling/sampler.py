@@ -1,4 +1,5 @@
-"""Choosing tokens for a batch of sequences. Each has a sampler state here, which is rebuilt by replaying its output."""
+"""Choosing tokens for a batch of sequences. Each has a sampler state here, which is rebuilt by
+replaying its output."""
 
 import math
 from collections import deque
@@ -18,7 +19,8 @@ from .unrunnable import Unrunnable
 
 
 class SamplerState:
-    """What one sequence's next token depends on beside its logits. `advance` is called with every token sampled."""
+    """What one sequence's next token depends on beside its logits. `advance` is called with every
+    token sampled."""
 
     def __init__(
         self,
@@ -32,7 +34,8 @@ class SamplerState:
         fallback_seed: int = 0,
         guide: Matcher | None = None,
     ) -> None:
-        """`fallback_seed` serves where the request carries no seed; `guide` stands behind `output` already.
+        """`fallback_seed` serves where the request carries no seed; `guide` stands behind `output`
+        already.
 
         Raises Unrunnable for token ids outside the vocabulary.
         """
@@ -40,13 +43,19 @@ class SamplerState:
         self.choice = choice
         self.seed = params.seed if params.seed is not None else fallback_seed
         self.count = len(output)
-        """Output tokens so far: the position in the random counter, and what min_tokens looks at."""
+        """Output tokens so far: the position in the random counter, and what min_tokens looks
+        at."""
         self.bias = _bias(params, vocab, device)
-        """float32 [vocab] added to the logits: logit_bias, and -inf for tokens that are not allowed."""
+        """float32 [vocab] added to the logits: logit_bias, and -inf for tokens that are not
+        allowed."""
         stops = _checked((*eos_token_ids, *params.stop_token_ids), vocab, "stop_token_ids")
         self.early = torch.tensor(stops, device=device) if params.min_tokens > 0 and stops else None
         """Token ids that may not come before min_tokens."""
-        self.penalised = params.repetition_penalty != 1.0 or params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
+        self.penalised = (
+            params.repetition_penalty != 1.0
+            or params.presence_penalty != 0.0
+            or params.frequency_penalty != 0.0
+        )
         self.seen = self.counts = torch.empty(0)
         if self.penalised:
             produced = np.bincount(np.asarray(output, dtype=np.int64), minlength=vocab)
@@ -97,22 +106,29 @@ class Choices:
 
 
 def choose(logits: torch.Tensor, states: Sequence[SamplerState]) -> Choices:
-    """The next token of every row of `logits` [rows, vocab], float32, left unchanged. Does not advance the states."""
+    """The next token of every row of `logits` [rows, vocab], float32, left unchanged. Does not
+    advance the states."""
     if not all(state.plain for state in states):
         logits = _constrain(logits, states)
     tokens, values = _likeliest(logits)
     failed = [row for row, value in enumerate(values) if not math.isfinite(value)]
-    random = [row for row, state in enumerate(states) if not state.params.greedy and row not in failed]
+    random = [
+        row for row, state in enumerate(states) if not state.params.greedy and row not in failed
+    ]
     if random:
-        drawn = _draw(logits if len(random) == len(states) else logits[random], [states[row] for row in random])
+        drawn = _draw(
+            logits if len(random) == len(states) else logits[random],
+            [states[row] for row in random],
+        )
         for row, token in zip(random, drawn, strict=True):
             tokens[row] = token
     return Choices(tokens, failed)
 
 
 def _likeliest(logits: torch.Tensor) -> tuple[list[int], list[float]]:
-    """Of each row the first of the largest logits, or of those that are no number; and its value. On a CPU numpy searches: with
-    the processor's vectors, which torch's search for an index does not use."""
+    """Of each row the first of the largest logits, or of those that are no number; and its value.
+    On a CPU numpy searches: with the processor's vectors, which torch's search for an index does
+    not use."""
     if logits.device.type == "cpu":
         table = logits.numpy()
         indices = table.argmax(-1)
@@ -121,26 +137,35 @@ def _likeliest(logits: torch.Tensor) -> tuple[list[int], list[float]]:
     return best.indices.tolist(), best.values.tolist()
 
 
-def chosen_logprobs(logits: torch.Tensor, tokens: Sequence[int], states: Sequence[SamplerState]) -> dict[int, TokenLogprobs]:
+def chosen_logprobs(
+    logits: torch.Tensor, tokens: Sequence[int], states: Sequence[SamplerState]
+) -> dict[int, TokenLogprobs]:
     """By row, for the rows that asked for it; of the raw `logits`."""
     rows = [row for row, state in enumerate(states) if state.params.logprobs is not None]
     if not rows:
         return {}
     top = max(states[row].params.logprobs or 0 for row in rows)
-    entries = token_logprobs(logits[rows], torch.tensor([tokens[row] for row in rows], device=logits.device), top)
+    entries = token_logprobs(
+        logits[rows], torch.tensor([tokens[row] for row in rows], device=logits.device), top
+    )
     return {
-        row: TokenLogprobs(entry.token_id, entry.logprob, entry.rank, entry.top[: states[row].params.logprobs])
+        row: TokenLogprobs(
+            entry.token_id, entry.logprob, entry.rank, entry.top[: states[row].params.logprobs]
+        )
         for row, entry in zip(rows, entries, strict=True)
     }
 
 
 def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
-    """Biases, minimum length, bad words, penalties and guides, which also bind greedy rows; a new tensor."""
+    """Biases, minimum length, bad words, penalties and guides, which also bind greedy rows; a new
+    tensor."""
     logits = logits.clone()
     for row, state in enumerate(states):
         if state.bias is not None:
             logits[row] += state.bias
-        ended = state.guide is not None and state.guide.ended  # a guide's end wins: nothing else may come
+        ended = (
+            state.guide is not None and state.guide.ended
+        )  # a guide's end wins: nothing else may come
         if state.early is not None and state.count < state.params.min_tokens and not ended:
             logits[row, state.early] = -torch.inf
         if state.params.bad_words_ids and (banned := state.banned()):
@@ -171,7 +196,9 @@ def _draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> list[int]:
     if any(p.min_p > 0 for p in params):
         logits = apply_min_p(logits, _column([p.min_p for p in params], logits))
     if any(0 < p.top_k < vocab or p.top_p < 1 for p in params):
-        top_k = torch.tensor([[p.top_k if 0 < p.top_k < vocab else vocab] for p in params], device=logits.device)
+        top_k = torch.tensor(
+            [[p.top_k if 0 < p.top_k < vocab else vocab] for p in params], device=logits.device
+        )
         logits = apply_top(logits, top_k, _column([p.top_p for p in params], logits))
     numbers = uniform(
         np.array([state.seed for state in states], dtype=np.int64),
@@ -201,5 +228,7 @@ def _bias(params: SamplingParams, vocab: int, device: torch.device) -> torch.Ten
 def _checked(tokens: Sequence[int], vocab: int, name: str) -> Sequence[int]:
     for token in tokens:
         if not 0 <= token < vocab:
-            raise Unrunnable(f"{name} names the token {token}; the model has tokens 0 to {vocab - 1}.")
+            raise Unrunnable(
+                f"{name} names the token {token}; the model has tokens 0 to {vocab - 1}."
+            )
     return tokens

@@ -2,4 +2,5 @@
 
 
 class Unrunnable(ValueError):
-    """The rest of a sentence that begins "The sequence cannot be run: ". It may reach a client: never a library's words."""
+    """The rest of a sentence that begins "The sequence cannot be run: ". It may reach a client:
+    never a library's words."""

@@ -1,7 +1,8 @@
 """Tokens of one step: of each sequence one, and as many more as its draft has guessed.
 
-A guess is right where it is what would be chosen in its place anyway: constraints, penalties and random numbers depend on the
-sequence's own tokens alone, so what is said is the same with drafts and without.
+A guess is right where it is what would be chosen in its place anyway: constraints, penalties and
+random numbers depend on the sequence's own tokens alone, so what is said is the same with drafts
+and without.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,2 @@
-"""What one step consists of: the sequences, their flat batch, the rows of items that are laid over it."""
+"""What one step consists of: the sequences, their flat batch, the rows of items that are laid over
+it."""

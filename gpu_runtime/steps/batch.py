@@ -13,7 +13,8 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class Batch:
-    """Works in step order: those of one token first, by falling context; then the others. Tokens lie in the same order."""
+    """Works in step order: those of one token first, by falling context; then the others. Tokens
+    lie in the same order."""
 
     works: list[Work]
     sequences: list[RunnerSequence]
@@ -30,14 +31,18 @@ class Batch:
     lengths: Ints
     """[tokens]: positions that the prompt of each token's sequence takes."""
     hidden: Ints
-    """[works + 1]: where each work's rows begin among the hidden states, which are of all its tokens or of its last alone."""
+    """[works + 1]: where each work's rows begin among the hidden states, which are of all its
+    tokens or of its last alone."""
 
 
 def build_batch(
-    entries: list[tuple[Work, RunnerSequence]], table: SequenceTable, block_size: int, narrow: bool = False
+    entries: list[tuple[Work, RunnerSequence]],
+    table: SequenceTable,
+    block_size: int,
+    narrow: bool = False,
 ) -> Batch:
-    """`entries` are valid: each work lies inside its sequence's tokens and blocks. `narrow`: of their last tokens alone hidden
-    states are wanted."""
+    """`entries` are valid: each work lies inside its sequence's tokens and blocks. `narrow`: of
+    their last tokens alone hidden states are wanted."""
     entries = sorted(entries, key=_order)
     works = [work for work, _ in entries]
     sequences = [sequence for _, sequence in entries]
@@ -51,10 +56,24 @@ def build_batch(
         row = rows.repeat(counts)
         index = np.arange(offsets[-1]) + (starts - offsets[:-1]).repeat(counts)
     tokens = table.tokens[row, index].astype(np.int64)
-    slots = table.blocks[:, row, index // block_size].astype(np.int64) * block_size + index % block_size
+    slots = (
+        table.blocks[:, row, index // block_size].astype(np.int64) * block_size + index % block_size
+    )
     positions = _positions(works, sequences, offsets, index + table.deltas[row])
     hidden = np.arange(len(works) + 1) if narrow else offsets
-    return Batch(works, sequences, starts, counts, offsets, rows, tokens, slots, positions, table.extents[row], hidden)
+    return Batch(
+        works,
+        sequences,
+        starts,
+        counts,
+        offsets,
+        rows,
+        tokens,
+        slots,
+        positions,
+        table.extents[row],
+        hidden,
+    )
 
 
 def _order(entry: tuple[Work, RunnerSequence]) -> tuple[bool, int]:
@@ -62,10 +81,15 @@ def _order(entry: tuple[Work, RunnerSequence]) -> tuple[bool, int]:
     return work.count > 1, -work.start
 
 
-def _positions(works: list[Work], sequences: list[RunnerSequence], offsets: Ints, output: Ints) -> Ints:
-    """`output` [tokens]: index + delta, right for output tokens; prompts without planes have delta 0."""
+def _positions(
+    works: list[Work], sequences: list[RunnerSequence], offsets: Ints, output: Ints
+) -> Ints:
+    """`output` [tokens]: index + delta, right for output tokens; prompts without planes have delta
+    0."""
     own = [
-        i for i, (w, s) in enumerate(zip(works, sequences, strict=True)) if s.planes is not None and w.start < s.prompt_tokens
+        i
+        for i, (w, s) in enumerate(zip(works, sequences, strict=True))
+        if s.planes is not None and w.start < s.prompt_tokens
     ]
     positions: Ints | None = None
     for i in own:

@@ -14,7 +14,8 @@ from .batch import Batch, Ints
 Read = Callable[[BlobRef], memoryview]
 """The bytes of a blob. Raises BlobError."""
 Rows = dict[int, list[tuple[int, torch.Tensor]]]
-"""By sequence: (prompt position, embedding rows [n, embed_width]) to lay over the token embeddings."""
+"""By sequence: (prompt position, embedding rows [n, embed_width]) to lay over the token
+embeddings."""
 Placed = list[tuple[int, torch.Tensor]]
 """Rows by where they begin in a flat step, in its order."""
 
@@ -36,19 +37,26 @@ def read_rows(
     unread = []
     for embed in embeds:
         try:
-            rows.setdefault(embed.seq, []).append((embed.start, _read(embed, read, width).to(device, dtype)))
+            rows.setdefault(embed.seq, []).append(
+                (embed.start, _read(embed, read, width).to(device, dtype))
+            )
         except (BlobError, ValueError):
             unread.append(embed.seq)
     return rows, unread
 
 
 def _read(embed: Embed, read: Read, width: int) -> torch.Tensor:
-    """[count, embed_width] as stored. The bytes are copied: the blob may be freed once the step is answered. Raises BlobError,
-    ValueError for what is no embedding of this model.
+    """[count, embed_width] as stored. The bytes are copied: the blob may be freed once the step is
+    answered. Raises BlobError, ValueError for what is no embedding of this model.
     """
     blob = embed.blob
     dtype = getattr(torch, blob.dtype, None)
-    if len(blob.shape) != 2 or blob.shape[1] != width or not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+    if (
+        len(blob.shape) != 2
+        or blob.shape[1] != width
+        or not isinstance(dtype, torch.dtype)
+        or not dtype.is_floating_point
+    ):
         raise ValueError("no embedding of this model")
     if embed.row < 0 or embed.count < 1 or embed.row + embed.count > blob.shape[0]:
         raise ValueError("rows past the end")
@@ -70,8 +78,11 @@ def place(batch: Batch, rows: Rows) -> Placed:
     return sorted(found, key=lambda one: one[0])
 
 
-def lay_over(embeds: torch.Tensor, placed: Placed, added: torch.Tensor | None = None) -> Items | None:
-    """Write the rows' first columns into `embeds` [tokens, hidden]; what lies beside them is answered, level by level.
+def lay_over(
+    embeds: torch.Tensor, placed: Placed, added: torch.Tensor | None = None
+) -> Items | None:
+    """Write the rows' first columns into `embeds` [tokens, hidden]; what lies beside them is
+    answered, level by level.
 
     `added`, bool [tokens]: to whose embedding a row is added.
     """
@@ -82,18 +93,23 @@ def lay_over(embeds: torch.Tensor, placed: Placed, added: torch.Tensor | None = 
     for at, part in placed:
         here = slice(at, at + len(part))
         rows = part[:, :hidden]
-        embeds[here] = rows if added is None else torch.where(added[here, None], embeds[here] + rows, rows)
+        embeds[here] = (
+            rows if added is None else torch.where(added[here, None], embeds[here] + rows, rows)
+        )
         mask[here] = True
     deep = torch.cat([part[:, hidden:] for _, part in placed])
     return Items(mask, deep.view(len(deep), -1, hidden).transpose(0, 1) if deep.shape[1] else None)
 
 
 def find_spans(batch: Batch, model: ModelFacts) -> Ints | None:
-    """Of each token of a step the span of its prompt in which it is, -1 where it is in none; None: no token is in one."""
+    """Of each token of a step the span of its prompt in which it is, -1 where it is in none; None:
+    no token is in one."""
     if not model.span_layers:
         return None
     index = np.arange(len(batch.tokens)) + (batch.starts - batch.offsets[:-1]).repeat(batch.counts)
-    prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences]).repeat(batch.counts)
+    prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences]).repeat(
+        batch.counts
+    )
     inside = index < prompts
     if model.span_scope in ("item", "items"):
         inside &= np.isin(batch.tokens, model.span_token_ids)

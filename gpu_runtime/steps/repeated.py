@@ -1,7 +1,8 @@
-"""Decode steps whose inputs lie at fixed places in memory, so that a device records one step and repeats it: of a small model
-most of a step is the launching of its kernels.
+"""Decode steps whose inputs lie at fixed places in memory, so that a device records one step and
+repeats it: of a small model most of a step is the launching of its kernels.
 
-Rows are padded to one of a few counts by the last of them, again and again: what that one writes, they write to the same place.
+Rows are padded to one of a few counts by the last of them, again and again: what that one writes,
+they write to the same place.
 """
 
 import logging
@@ -19,27 +20,38 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[], torch.Tensor]
 Record = Callable[[Work], tuple[torch.Tensor, Callable[[], object]]]
-"""Records what a call launches: its answer, which stays where it is, and what launches all of it again."""
+"""Records what a call launches: its answer, which stays where it is, and what launches all of it
+again."""
 Compute = Callable[[torch.Tensor, torch.Tensor, Sequence[StepLayout]], torch.Tensor]
-"""Hidden states [rows, hidden] of tokens int64 [rows] at positions int64 [rows], by a layout of each table."""
+"""Hidden states [rows, hidden] of tokens int64 [rows] at positions int64 [rows], by a layout of
+each table."""
 COUNTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Of rows; steps of more are not recorded."""
 CLOSE = 3e-2
-"""Distance of a repeated step from the same one as it was launched, by the largest number: a product may be summed in another
-order, and is rounded to half precision. What is wrong is as far away as the numbers themselves."""
+"""Distance of a repeated step from the same one as it was launched, by the largest number: a
+product may be summed in another order, and is rounded to half precision. What is wrong is as far
+away as the numbers themselves."""
 
 
 class RepeatedDecode:
     """The steps of one model in which every sequence has one token.
 
-    Every recording is tried before it is used: the step is computed as any other, then repeated. What cannot be recorded or
-    comes out otherwise ends this for the life of the process, with one line in the log.
+    Every recording is tried before it is used: the step is computed as any other, then repeated.
+    What cannot be recorded or comes out otherwise ends this for the life of the process, with one
+    line in the log.
     """
 
     def __init__(
-        self, compute: Compute, windows: Sequence[int | None], rows: int, blocks: int, device: torch.device, record: Record
+        self,
+        compute: Compute,
+        windows: Sequence[int | None],
+        rows: int,
+        blocks: int,
+        device: torch.device,
+        record: Record,
     ) -> None:
-        """`windows`: of each table. `rows`: at most so many run. `blocks`: of the longest context."""
+        """`windows`: of each table. `rows`: at most so many run. `blocks`: of the longest
+        context."""
         self._compute = compute
         self._record: Record | None = record
         self._windows = windows
@@ -59,7 +71,8 @@ class RepeatedDecode:
         return self._record is not None and plain and rows <= self._counts[-1]
 
     def __call__(self, batch: Batch, blocks: NDArray[np.int32]) -> torch.Tensor:
-        """Hidden states [works, hidden] of a step that this takes; `blocks` [tables, works, widest]."""
+        """Hidden states [works, hidden] of a step that this takes; `blocks` [tables, works,
+        widest]."""
         works = len(batch.works)
         rows = next(count for count in self._counts if count >= works)
         self._fill(batch, blocks, rows)
@@ -83,18 +96,24 @@ class RepeatedDecode:
         """The step as any other, with what the next ones of its form will be."""
 
         def work() -> torch.Tensor:
-            return self._compute(self._longs[0, : key[0]], self._longs[1, : key[0]], self._layouts(*key))
+            return self._compute(
+                self._longs[0, : key[0]], self._longs[1, : key[0]], self._layouts(*key)
+            )
 
         right = work()
         assert self._record is not None, "nothing is taken then"
         try:
             out, again = self._record(work)
             again()
-            if not torch.allclose(out, right, rtol=0, atol=CLOSE * float(right.abs().max()), equal_nan=True):
+            if not torch.allclose(
+                out, right, rtol=0, atol=CLOSE * float(right.abs().max()), equal_nan=True
+            ):
                 raise RuntimeError("it has other numbers")
             self._recorded[key] = out, again
         except Exception:  # of a driver
-            log.warning("steps are launched one by one: a recorded one cannot be repeated", exc_info=True)
+            log.warning(
+                "steps are launched one by one: a recorded one cannot be repeated", exc_info=True
+            )
             self._record = None
             self._recorded.clear()
         return right
@@ -104,7 +123,8 @@ class RepeatedDecode:
             StepLayout(
                 self._longs[2 + table, :rows], (), [],
                 on_device=DeviceStep(
-                    rows, most, 0, self._tables[table, :rows], self._lengths[:rows], self._nothing, self._nothing[:, 0]
+                    rows, most, 0, self._tables[table, :rows], self._lengths[:rows], self._nothing,
+                    self._nothing[:, 0]
                 ),
             )
             for table, most in enumerate(pieces)
@@ -117,7 +137,8 @@ def recorder_for(device: torch.device) -> Record | None:
 
 
 class CudaGraphs:
-    """Records by CUDA graphs, which share their memory: of two, one is repeated after the other's answer has been used."""
+    """Records by CUDA graphs, which share their memory: of two, one is repeated after the other's
+    answer has been used."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()

@@ -1,4 +1,5 @@
-"""The sequences a runner knows: one row each in a few arrays, so that a decode step is built without a loop over tokens."""
+"""The sequences a runner knows: one row each in a few arrays, so that a decode step is built
+without a loop over tokens."""
 
 from collections.abc import Sequence
 
@@ -136,6 +137,8 @@ class SequenceTable:
         self.deltas = np.concatenate((self.deltas, np.zeros_like(self.deltas)))
         self.extents = np.concatenate((self.extents, np.zeros_like(self.extents)))
         self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, PADDING)), axis=1)
-        self.block_counts = np.concatenate((self.block_counts, np.zeros_like(self.block_counts)), axis=1)
+        self.block_counts = np.concatenate(
+            (self.block_counts, np.zeros_like(self.block_counts)), axis=1
+        )
         self.capacities = np.concatenate((self.capacities, np.zeros_like(self.capacities)))
         self._free = list(range(2 * rows - 1, rows - 1, -1))

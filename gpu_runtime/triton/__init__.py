@@ -1,1 +1,2 @@
-"""Attention on a GPU by Triton's kernels, which are compiled there. Only `kernels.py` imports triton."""
+"""Attention on a GPU by Triton's kernels, which are compiled there. Only `kernels.py` imports
+triton."""

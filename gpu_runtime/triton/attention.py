@@ -1,4 +1,5 @@
-"""Attention of whole steps over the blocks of a pool, by the kernels: one launch for decode rows, one for all chunks."""
+"""Attention of whole steps over the blocks of a pool, by the kernels: one launch for decode rows,
+one for all chunks."""
 
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,8 @@ class TritonKernels:
     """The kernels of this process."""
 
     def __init__(self, module: ModuleType, dtypes: tuple[torch.dtype, ...] = DTYPES) -> None:
-        """`module`: `kernels.py`. `dtypes`: of the pools that they read; the interpreter can read others."""
+        """`module`: `kernels.py`. `dtypes`: of the pools that they read; the interpreter can read
+        others."""
         self.decode: Any = module.decode_kernel
         self.merge: Any = module.merge_kernel
         self.prefill: Any = module.prefill_kernel
@@ -28,20 +30,32 @@ class TritonKernels:
 class OnDevice:
     """Attention over the blocks of one pool."""
 
-    def __init__(self, kernels: TritonKernels, pool: KvPool, span_windows: SpanWindows = "behind") -> None:
+    def __init__(
+        self, kernels: TritonKernels, pool: KvPool, span_windows: SpanWindows = "behind"
+    ) -> None:
         self._kernels = kernels
         self._pool = pool
         self._span_windows = span_windows
         self._merged: set[tuple[Any, ...]] = set()
-        """Layers whose pieces have been merged once, needed or not: nothing is compiled later, when a context gets longer."""
+        """Layers whose pieces have been merged once, needed or not: nothing is compiled later, when
+        a context gets longer."""
 
     def covers(self, table: int) -> bool:
         """Whether the kernels know all layers of a table."""
-        layers = [self._pool.blocks[layer] for layer, number in self._pool.table_of.items() if number == table]
-        return all(blocks.dtype in self._kernels.dtypes and blocks.shape[-1] <= WIDEST for blocks in layers)
+        layers = [
+            self._pool.blocks[layer]
+            for layer, number in self._pool.table_of.items()
+            if number == table
+        ]
+        return all(
+            blocks.dtype in self._kernels.dtypes and blocks.shape[-1] <= WIDEST for blocks in layers
+        )
 
-    def __call__(self, layer: int, query: torch.Tensor, step: DeviceStep, how: How, both_ways: bool = False) -> torch.Tensor:
-        """`query` [tokens, heads, width] of the whole step to [tokens, heads * width]. Its keys and values are in the pool.
+    def __call__(
+        self, layer: int, query: torch.Tensor, step: DeviceStep, how: How, both_ways: bool = False
+    ) -> torch.Tensor:
+        """`query` [tokens, heads, width] of the whole step to [tokens, heads * width]. Its keys and
+        values are in the pool.
 
         `both_ways`: tokens of a span see each other.
         """
@@ -55,7 +69,9 @@ class OnDevice:
             self._prefill(layer, query, out, step, how, both_ways)
         return out
 
-    def _decode(self, layer: int, query: torch.Tensor, out: torch.Tensor, step: DeviceStep, how: How) -> None:
+    def _decode(
+        self, layer: int, query: torch.Tensor, out: torch.Tensor, step: DeviceStep, how: How
+    ) -> None:
         _, heads, width = query.shape
         pool, rows, pieces = self._pool.blocks[layer], step.singles, step.pieces
         kv_heads = pool.shape[-2]
@@ -63,7 +79,8 @@ class OnDevice:
         tops = torch.empty((rows, pieces, heads), dtype=torch.float32, device=query.device)
         self._kernels.decode[rows, kv_heads, pieces](
             out, parts, tops, query, pool, step.tables, step.lengths, _sinks(how, query), how.scale,
-            query.stride(0), step.tables.stride(0), self._pool.block_size, **decode_form(heads, kv_heads, width, how),
+            query.stride(0), step.tables.stride(0), self._pool.block_size,
+            **decode_form(heads, kv_heads, width, how),
         )  # fmt: skip
         kind = (heads, width, how.window)
         if pieces > 1 or kind not in self._merged:
@@ -71,7 +88,15 @@ class OnDevice:
             form = merge_form(heads, width, how)
             self._kernels.merge[rows, heads](out, parts, tops, step.lengths, pieces, **form)
 
-    def _prefill(self, layer: int, query: torch.Tensor, out: torch.Tensor, step: DeviceStep, how: How, both_ways: bool) -> None:
+    def _prefill(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        out: torch.Tensor,
+        step: DeviceStep,
+        how: How,
+        both_ways: bool,
+    ) -> None:
         _, heads, width = query.shape
         pool, tables = self._pool.blocks[layer], step.tables[step.singles :]
         kv_heads = pool.shape[-2]

@@ -1,7 +1,8 @@
 """How the kernels are launched: a plain table, and what is fixed when a kernel is compiled.
 
-What the table must hold to is counted by the compiler (the tests read it from there): no register is spilled, and shared memory
-fits the smallest processors from compute capability 8.0 on. Speed was not measured.
+What the table must hold to is counted by the compiler (the tests read it from there): no register
+is spilled, and shared memory fits the smallest processors from compute capability 8.0 on. Speed was
+not measured.
 """
 
 from typing import Any
@@ -10,8 +11,8 @@ from ...protocol.facts import SpanWindows
 from ..layers.how import How
 
 PIECE = 256
-"""Tokens of a context that one program of the decode kernel reads. Cuts lie at fixed positions, so a row's result is the same
-in every company."""
+"""Tokens of a context that one program of the decode kernel reads. Cuts lie at fixed positions, so
+a row's result is the same in every company."""
 WIDEST = 512
 """Columns of a head; beyond it a tile does not fit."""
 SHARED_BYTES = 99 << 10
@@ -33,11 +34,19 @@ def decode_form(heads: int, kv_heads: int, width: int, how: How) -> dict[str, An
 
 def merge_form(heads: int, width: int, how: How) -> dict[str, Any]:
     """Of `merge_kernel`."""
-    fixed = {"HEADS": heads, "WIDTH": width, "WIDTH_P": columns(width), "WINDOW": how.window or 0, "PIECE": PIECE}
+    fixed = {
+        "HEADS": heads,
+        "WIDTH": width,
+        "WIDTH_P": columns(width),
+        "WINDOW": how.window or 0,
+        "PIECE": PIECE,
+    }
     return fixed | {"num_warps": 4}
 
 
-def prefill_form(heads: int, kv_heads: int, width: int, how: How, spans: SpanWindows | None) -> dict[str, Any]:
+def prefill_form(
+    heads: int, kv_heads: int, width: int, how: How, spans: SpanWindows | None
+) -> dict[str, Any]:
     """Of `prefill_kernel`."""
     rows = max(128 if width <= 128 else 64 if width <= 256 else 32, padded(heads // kv_heads))
     tile = 64 if 32 < width <= 64 else 32
@@ -46,8 +55,17 @@ def prefill_form(heads: int, kv_heads: int, width: int, how: How, spans: SpanWin
 
 
 def _fixed(heads: int, kv_heads: int, width: int, how: How) -> dict[str, Any]:
-    shape = {"GROUP": heads // kv_heads, "KV_HEADS": kv_heads, "WIDTH": width, "WIDTH_P": columns(width)}
-    return shape | {"WINDOW": how.window or 0, "CAP": how.softcap or 0.0, "SINKS": how.sinks is not None}
+    shape = {
+        "GROUP": heads // kv_heads,
+        "KV_HEADS": kv_heads,
+        "WIDTH": width,
+        "WIDTH_P": columns(width),
+    }
+    return shape | {
+        "WINDOW": how.window or 0,
+        "CAP": how.softcap or 0.0,
+        "SINKS": how.sinks is not None,
+    }
 
 
 def columns(width: int) -> int:

@@ -1,10 +1,12 @@
-"""The kernels, in Triton's dialect of Python: attention over the blocks of a pool, as `attention.py` launches them.
+"""The kernels, in Triton's dialect of Python: attention over the blocks of a pool, as
+`attention.py` launches them.
 
-A pool is [blocks, block_size, 2 (key, value), kv_heads, width]. Sums are float32, scores are kept to base 2. What a launch
-changes from step to step is not specialised on: nothing is compiled again while answers are being made.
+A pool is [blocks, block_size, 2 (key, value), kv_heads, width]. Sums are float32, scores are kept
+to base 2. What a launch changes from step to step is not specialised on: nothing is compiled again
+while answers are being made.
 
-In Triton's interpreter (TRITON_INTERPRET=1 before this is imported) the same text runs on a CPU, where bfloat16 must be
-widened before it is multiplied.
+In Triton's interpreter (TRITON_INTERPRET=1 before this is imported) the same text runs on a CPU,
+where bfloat16 must be widened before it is multiplied.
 """
 
 import triton
@@ -17,7 +19,8 @@ TOGETHER = tl.constexpr(16)
 BEHIND = tl.constexpr(1)
 BOTH = tl.constexpr(2)
 NEITHER = tl.constexpr(3)
-"""What windows cut of spans whose tokens see each other both ways: what is behind a token, both sides, nothing."""
+"""What windows cut of spans whose tokens see each other both ways: what is behind a token, both
+sides, nothing."""
 
 
 def keep_in(folder: str) -> None:
@@ -37,9 +40,9 @@ def _add_tile(
     most, total, acc, query, pool, table, tokens, held, seen, scale, head, block_size,
     KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr, CAP: tl.constexpr,
 ):  # fmt: skip
-    """Let rows `query` [rows, width] see the positions `tokens` [tile] as `seen` [rows, tile] says; of those that are not
-    `held` [tile] nothing is read. Returns what each row has seen up to now: its largest score, the sum of weights, and of
-    weighted values."""
+    """Let rows `query` [rows, width] see the positions `tokens` [tile] as `seen` [rows, tile] says;
+    of those that are not `held` [tile] nothing is read. Returns what each row has seen up to now:
+    its largest score, the sum of weights, and of weighted values."""
     columns = tl.arange(0, WIDTH_P)
     blocks = tl.load(table + tokens // block_size, mask=held, other=0).to(tl.int64)
     at = (blocks * block_size + tokens % block_size) * (2 * KV_HEADS * WIDTH) + head * WIDTH
@@ -63,7 +66,8 @@ def _add_tile(
 
 @triton.jit
 def _begun(sinks, heads, live, ROWS: tl.constexpr, WIDTH_P: tl.constexpr, SINKS: tl.constexpr):
-    """Rows that have seen nothing yet, or a sink: a score without a value. `heads` [ROWS], `live` bool [ROWS]."""
+    """Rows that have seen nothing yet, or a sink: a score without a value. `heads` [ROWS], `live`
+    bool [ROWS]."""
     acc = tl.zeros([ROWS, WIDTH_P], tl.float32)
     if SINKS:
         most = tl.load(sinks + heads, mask=live, other=float("-inf")) * LOG2E
@@ -75,18 +79,23 @@ def _begun(sinks, heads, live, ROWS: tl.constexpr, WIDTH_P: tl.constexpr, SINKS:
 
 
 @triton.jit(
-    do_not_specialize=["table_stride", "block_size"], do_not_specialize_on_alignment=["tables", "lengths", "parts", "tops"]
+    do_not_specialize=["table_stride", "block_size"],
+    do_not_specialize_on_alignment=["tables", "lengths", "parts", "tops"],
 )
 def decode_kernel(
-    out, parts, tops, query, pool, tables, lengths, sinks, scale, query_stride, table_stride, block_size,
-    GROUP: tl.constexpr, GROUP_P: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr,
-    WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr, PIECE: tl.constexpr, TILE: tl.constexpr,
+    out, parts, tops, query, pool, tables, lengths, sinks, scale, query_stride, table_stride,
+    block_size,
+    GROUP: tl.constexpr, GROUP_P: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr,
+    WIDTH_P: tl.constexpr,
+    WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr, PIECE: tl.constexpr,
+    TILE: tl.constexpr,
 ):  # fmt: skip
     """Rows of one token each. Grid: rows x kv_heads x pieces of the longest context.
 
-    `query` [rows, heads, width] with `query_stride` from row to row; `tables` [rows, table_stride], `lengths` [rows] with the
-    row's own token. Of a context that is one piece the answer goes into `out` [rows, heads * width]; of others, piece by
-    piece, into `parts` [rows, pieces, heads, width] and `tops` [rows, pieces, heads].
+    `query` [rows, heads, width] with `query_stride` from row to row; `tables` [rows, table_stride],
+    `lengths` [rows] with the row's own token. Of a context that is one piece the answer goes into
+    `out` [rows, heads * width]; of others, piece by piece, into `parts` [rows, pieces, heads,
+    width] and `tops` [rows, pieces, heads].
     """
     row, head, part = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.program_id(2)
     length = tl.load(lengths + row)
@@ -109,24 +118,31 @@ def decode_kernel(
         held = (tokens >= low) & (tokens < end)
         seen = tl.broadcast_to(held[None, :], (GROUP_P, TILE))
         most, total, acc = _add_tile(
-            most, total, acc, asked, pool, tables + row * table_stride, tokens, held, seen, scale, head, block_size,
+            most, total, acc, asked, pool, tables + row * table_stride, tokens, held, seen, scale,
+            head, block_size,
             KV_HEADS, WIDTH, WIDTH_P, CAP,
         )  # fmt: skip
     made = acc / total[:, None]
     if (length - 1) // PIECE == low // PIECE:
-        tl.store(out + row * (KV_HEADS * GROUP * WIDTH) + at, made.to(out.dtype.element_ty), mask=real)
+        tl.store(
+            out + row * (KV_HEADS * GROUP * WIDTH) + at, made.to(out.dtype.element_ty), mask=real
+        )
     else:
         piece = (row * tl.num_programs(2) + part) * (KV_HEADS * GROUP)
         tl.store(parts + piece * WIDTH + at, made, mask=real)
         tl.store(tops + piece + heads, most + tl.log2(total), mask=live)
 
 
-@triton.jit(do_not_specialize=["pieces"], do_not_specialize_on_alignment=["lengths", "parts", "tops"])
+@triton.jit(
+    do_not_specialize=["pieces"], do_not_specialize_on_alignment=["lengths", "parts", "tops"]
+)
 def merge_kernel(
     out, parts, tops, lengths, pieces,
-    HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr, WINDOW: tl.constexpr, PIECE: tl.constexpr,
+    HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr, WINDOW: tl.constexpr,
+    PIECE: tl.constexpr,
 ):  # fmt: skip
-    """What `decode_kernel` made of the pieces of each context, of which there are at most `pieces`. Grid: rows x heads."""
+    """What `decode_kernel` made of the pieces of each context, of which there are at most `pieces`.
+    Grid: rows x heads."""
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     length = tl.load(lengths + row)
     low = 0
@@ -150,12 +166,17 @@ def merge_kernel(
         acc = acc * kept + tl.sum(made * weights[:, None], 0)
         total = total * kept + tl.sum(weights, 0)
         most = now
-    tl.store(out + (row * HEADS + head) * WIDTH + columns, (acc / total).to(out.dtype.element_ty), mask=columns < WIDTH)
+    tl.store(
+        out + (row * HEADS + head) * WIDTH + columns,
+        (acc / total).to(out.dtype.element_ty),
+        mask=columns < WIDTH,
+    )
 
 
 @triton.jit
 def _in_one_span(own, other, ahead, WINDOW: tl.constexpr, SPANS: tl.constexpr):
-    """bool [rows, tokens]: whether a key lies in the query's span, and within the window where that holds for spans, too."""
+    """bool [rows, tokens]: whether a key lies in the query's span, and within the window where that
+    holds for spans, too."""
     same = (own[:, None] == other[None, :]) & (own >= 0)[:, None]
     if WINDOW > 0 and SPANS != NEITHER:
         same = same & (ahead > -WINDOW)
@@ -164,17 +185,22 @@ def _in_one_span(own, other, ahead, WINDOW: tl.constexpr, SPANS: tl.constexpr):
     return same
 
 
-@triton.jit(do_not_specialize=["table_stride", "block_size"], do_not_specialize_on_alignment=["tables", "chunks", "spans"])
+@triton.jit(
+    do_not_specialize=["table_stride", "block_size"],
+    do_not_specialize_on_alignment=["tables", "chunks", "spans"],
+)
 def prefill_kernel(
     out, query, pool, tables, chunks, spans, sinks, scale, query_stride, table_stride, block_size,
-    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr, WINDOW: tl.constexpr,
-    CAP: tl.constexpr, SINKS: tl.constexpr, SPANS: tl.constexpr, ROWS: tl.constexpr, TILE: tl.constexpr,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, WIDTH: tl.constexpr, WIDTH_P: tl.constexpr,
+    WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr, SPANS: tl.constexpr,
+    ROWS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Chunks of tokens whose keys lie in the pool. Grid: tiles of the longest x chunks x kv_heads.
 
-    A tile is of ROWS // GROUP tokens and the heads of a group. `query` [tokens, heads, width] and `out` [tokens, heads * width]
-    of the whole step; `tables` [chunks, table_stride]; `chunks` [chunks, 4]: its first token in the step, that token's
-    position, how many there are, whether spans are among them; `spans` [tokens]: of each of the step's tokens its span, or -1.
+    A tile is of ROWS // GROUP tokens and the heads of a group. `query` [tokens, heads, width] and
+    `out` [tokens, heads * width] of the whole step; `tables` [chunks, table_stride]; `chunks`
+    [chunks, 4]: its first token in the step, that token's position, how many there are, whether
+    spans are among them; `spans` [tokens]: of each of the step's tokens its span, or -1.
     """
     tile, head = tl.program_id(0), tl.program_id(2)
     chunk = tl.program_id(1).to(tl.int64)
@@ -213,8 +239,13 @@ def prefill_kernel(
             other = tl.load(spans + first + tokens - start, mask=inside, other=-1)
             seen = seen | _in_one_span(span, other, ahead, WINDOW, SPANS)
         most, total, acc = _add_tile(
-            most, total, acc, asked, pool, tables + chunk * table_stride, tokens, held, seen, scale, head, block_size,
+            most, total, acc, asked, pool, tables + chunk * table_stride, tokens, held, seen, scale,
+            head, block_size,
             KV_HEADS, WIDTH, WIDTH_P, CAP,
         )  # fmt: skip
     made = acc / tl.where(total > 0, total, 1.0)[:, None]
-    tl.store(out + (first + own)[:, None] * (KV_HEADS * GROUP * WIDTH) + at, made.to(out.dtype.element_ty), mask=real)
+    tl.store(
+        out + (first + own)[:, None] * (KV_HEADS * GROUP * WIDTH) + at,
+        made.to(out.dtype.element_ty),
+        mask=real,
+    )

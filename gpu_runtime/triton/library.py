@@ -1,4 +1,5 @@
-"""Triton's kernels as a process gets them: where the GPU is one that they are made for, and they give torch's numbers there."""
+"""Triton's kernels as a process gets them: where the GPU is one that they are made for, and they
+give torch's numbers there."""
 
 import torch
 

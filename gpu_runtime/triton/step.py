@@ -1,4 +1,5 @@
-"""One step as the kernels want it: decode rows first, then chunks, in a few arrays on the device."""
+"""One step as the kernels want it: decode rows first, then chunks, in a few arrays on the
+device."""
 
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class DeviceStep:
-    """What the attention of one table's layers needs to know of a step, whatever a layer asks of it."""
+    """What the attention of one table's layers needs to know of a step, whatever a layer asks of
+    it."""
 
     singles: int
     """Rows of one token each; they are the step's first."""
@@ -27,25 +29,42 @@ class DeviceStep:
     lengths: torch.Tensor
     """int32 [singles]: each row's context, its own token included."""
     chunks: torch.Tensor
-    """int32 [chunks, 4]: the first token in the step, its position, how many there are, whether spans are among them."""
+    """int32 [chunks, 4]: the first token in the step, its position, how many there are, whether
+    spans are among them."""
     spans: torch.Tensor
-    """int32 [tokens]: of each token the span whose tokens see each other both ways, or -1; empty: the step has none."""
+    """int32 [tokens]: of each token the span whose tokens see each other both ways, or -1; empty:
+    the step has none."""
 
 
 def lay_out_on_device(
-    starts: Ints, counts: Ints, blocks: NDArray[np.int32], device: torch.device, window: int | None, spans: Ints | None
+    starts: Ints,
+    counts: Ints,
+    blocks: NDArray[np.int32],
+    device: torch.device,
+    window: int | None,
+    spans: Ints | None,
 ) -> DeviceStep:
     """The arguments are those of `lay_out`. All goes over in one copy."""
     singles = int((counts == 1).sum())
     lengths = starts[:singles] + 1
     firsts = counts.cumsum()[singles:] - counts[singles:]
     marks = np.full(int(counts.sum()), -1) if spans is None else spans
-    marked = [bool((marks[first : first + count] >= 0).any()) for first, count in zip(firsts, counts[singles:], strict=True)]
-    chunks = np.stack((firsts, starts[singles:], counts[singles:], np.array(marked, dtype=np.int64)), axis=1)
-    parts = [np.ascontiguousarray(part, dtype=np.int32) for part in (blocks, lengths, chunks, marks)]
+    marked = [
+        bool((marks[first : first + count] >= 0).any())
+        for first, count in zip(firsts, counts[singles:], strict=True)
+    ]
+    chunks = np.stack(
+        (firsts, starts[singles:], counts[singles:], np.array(marked, dtype=np.int64)), axis=1
+    )
+    parts = [
+        np.ascontiguousarray(part, dtype=np.int32) for part in (blocks, lengths, chunks, marks)
+    ]
     whole = torch.from_numpy(np.concatenate([part.ravel() for part in parts])).to(device)
     tables, sizes, found, told = (
-        piece.view(part.shape) for piece, part in zip(torch.split(whole, [part.size for part in parts]), parts, strict=True)
+        piece.view(part.shape)
+        for piece, part in zip(
+            torch.split(whole, [part.size for part in parts]), parts, strict=True
+        )
     )
     longest = int(counts[singles:].max(initial=0))
     return DeviceStep(singles, most_pieces(lengths, window), longest, tables, sizes, found, told)

@@ -1,7 +1,9 @@
-"""A checkpoint's weights under the names that they have in the model, whatever they are called on disk.
+"""A checkpoint's weights under the names that they have in the model, whatever they are called on
+disk.
 
-Names and shapes are brought over by transformers' own conversion mapping of the model, the one that `from_pretrained` uses:
-renames, and converters that stack the experts of a layer, or cut and turn a tensor.
+Names and shapes are brought over by transformers' own conversion mapping of the model, the one that
+`from_pretrained` uses: renames, and converters that stack the experts of a layer, or cut and turn a
+tensor.
 """
 
 import copy
@@ -14,7 +16,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
+from transformers.core_model_loading import (
+    WeightConverter,
+    WeightRenaming,
+    dot_natural_key,
+    rename_source_key,
+)
 
 from ...protocol.errors import EngineError
 from .files import StoredTensors
@@ -29,8 +36,9 @@ _UNUSED = (
     r"(^|\.)vision_(tower|model)\.(vision_model\.)?(post_layernorm|head)\.",
     r"(^|\.)(mtp|nextn|eagle)(\.|_)",
 )
-"""Beside what a class says of itself: buffers that older versions saved and that are computed here, what a tower has after the
-layer that the model takes, and layers that guess the tokens after the next one."""
+"""Beside what a class says of itself: buffers that older versions saved and that are computed here,
+what a tower has after the layer that the model takes, and layers that guess the tokens after the
+next one."""
 _LAYER = re.compile(r"^(.*)\.(\d+)\.")
 
 
@@ -59,12 +67,17 @@ class Checkpoint:
         self._ties: dict[str, str] = dict(model.all_tied_weights_keys)
         """Weight -> the weight that it is, where only one of the two is stored."""
         decoder: Any = model.get_decoder()
-        self._layers = [part for part in decoder.children() if isinstance(part, nn.ModuleList)] if decoder is not None else []
+        self._layers = (
+            [part for part in decoder.children() if isinstance(part, nn.ModuleList)]
+            if decoder is not None
+            else []
+        )
         """Of the part that writes text."""
         self._precise = [re.compile(_as_pattern(name)) for name in _kept_precise(model)]
         self._sources: dict[str, _Source] = {}
         self._made: dict[str, torch.Tensor] = {}
-        """What a converter has made beside the weight that was asked for; taken out when it is read."""
+        """What a converter has made beside the weight that was asked for; taken out when it is
+        read."""
         unexpected = self._match()
         if unexpected:
             raise EngineError(
@@ -82,41 +95,60 @@ class Checkpoint:
         return [name for name in self._expected if self._source(name) is None]
 
     def check_shapes(self) -> None:
-        """Before any is read. Raises EngineError for the first weight that is stored in another shape than the model's."""
+        """Before any is read. Raises EngineError for the first weight that is stored in another
+        shape than the model's."""
         for name, wanted in self._expected.items():
             source = self._source(name)
             if source is not None and self._sources[source].converter is None:
-                self._check_shape(source, self._stored.shape(self._sources[source].tensors[0][0]), wanted.shape)
+                self._check_shape(
+                    source, self._stored.shape(self._sources[source].tensors[0][0]), wanted.shape
+                )
 
-    def read(self, name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """A copy of the weight `name`, of `dtype` where it is a floating one and the model does not ask for float32.
+    def read(
+        self, name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device
+    ) -> torch.Tensor:
+        """A copy of the weight `name`, of `dtype` where it is a floating one and the model does not
+        ask for float32.
 
         Raises EngineError where it is absent or of another shape.
         """
         source = self._source(name)
         if source is None:
             raise EngineError(
-                f"The checkpoint {self.name!r} lacks the weight {name}, and its config.json ties it to no other: "
+                f"The checkpoint {self.name!r} lacks the weight {name}, and its config.json ties "
+                f"it to no other: "
                 "is it whole, and of the type its config.json says?"
             )
-        kind = torch.float32 if dtype != torch.float32 and any(p.search(name) for p in self._precise) else dtype
+        kind = (
+            torch.float32
+            if dtype != torch.float32 and any(p.search(name) for p in self._precise)
+            else dtype
+        )
         tensor = self._tensor(source, kind)
         self._check_shape(source, tensor.shape, shape)
         if not tensor.is_floating_point():
             kind = tensor.dtype
-        return tensor.to(device=device, dtype=kind, copy=True)  # never the mapping itself: the file may be replaced
+        return tensor.to(
+            device=device, dtype=kind, copy=True
+        )  # never the mapping itself: the file may be replaced
 
     def rows(self, name: str) -> StoredRows | None:
-        """The weight `name`, to be read row by row from its file; None where it is not stored there as it is."""
+        """The weight `name`, to be read row by row from its file; None where it is not stored there
+        as it is."""
         source = self._sources.get(self._source(name) or "")
-        if source is None or source.converter is not None or not isinstance(self._stored, StoredTensors):
+        if (
+            source is None
+            or source.converter is not None
+            or not isinstance(self._stored, StoredTensors)
+        ):
             return None
         return self._stored.rows(source.tensors[0][0])
 
     def _check_shape(self, source: str, stored: Sequence[int], wanted: Sequence[int]) -> None:
         if list(stored) != list(wanted):
             raise EngineError(
-                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint {self.name!r} is {list(stored)}; "
+                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint "
+                f"{self.name!r} is {list(stored)}; "
                 f"its config.json asks for {list(wanted)}."
             )
 
@@ -132,25 +164,36 @@ class Checkpoint:
         if name not in self._made:
             converter: Any = copy.deepcopy(source.converter)
             for stored, pattern in source.tensors:
-                converter.add_tensor(source.first, stored, pattern, lambda stored=stored: self._stored.read(stored, dtype))
+                converter.add_tensor(
+                    source.first,
+                    stored,
+                    pattern,
+                    lambda stored=stored: self._stored.read(stored, dtype),
+                )
             try:
                 made = converter.convert(source.first, model=self._model, config=self._model.config)
             except EngineError:
                 raise
             except Exception as error:  # the operations of transformers meet tensors of any shape
                 raise EngineError(
-                    f"The weights of the checkpoint {self.name!r} that make {name} do not fit together: is it whole?"
+                    f"The weights of the checkpoint {self.name!r} that make {name} do not fit "
+                    f"together: is it whole?"
                 ) from error
-            self._made |= {key: value[0] if isinstance(value, list) else value for key, value in made.items()}
+            self._made |= {
+                key: value[0] if isinstance(value, list) else value for key, value in made.items()
+            }
         return self._made.pop(name)
 
     def _match(self) -> list[str]:
-        """Fill `_sources`; the stored names that belong to nothing and are not known to be of no use."""
+        """Fill `_sources`; the stored names that belong to nothing and are not known to be of no
+        use."""
         mapping = get_model_conversion_mapping(self._model)
         mapping += experts_one_by_one(self._stored.names(), mapping)
         renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
         converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
-        by_pattern = {pattern: converter for converter in converters for pattern in converter.source_patterns}
+        by_pattern = {
+            pattern: converter for converter in converters for pattern in converter.source_patterns
+        }
         unexpected: list[str] = []
         for stored in sorted(self._stored.names(), key=dot_natural_key):
             name, pattern = self._renamed(stored, renamings, converters)
@@ -161,16 +204,22 @@ class Checkpoint:
             if name not in self._expected:
                 unexpected += [] if self._is_unused(name, stored) else [name]
                 continue
-            source = self._sources.setdefault(name, _Source(None if pattern is None else by_pattern[pattern], [], name))
+            source = self._sources.setdefault(
+                name, _Source(None if pattern is None else by_pattern[pattern], [], name)
+            )
             source.tensors.append((stored, pattern or stored))
             self._sources |= dict.fromkeys(targets, source)
         return unexpected
 
-    def _renamed(self, stored: str, renamings: list[Any], converters: list[Any]) -> tuple[str, str | None]:
+    def _renamed(
+        self, stored: str, renamings: list[Any], converters: list[Any]
+    ) -> tuple[str, str | None]:
         prefix = self._model.base_model_prefix
         stored = current(self._model.config.model_type, stored)
         name, pattern = rename_source_key(stored, renamings, converters, prefix, self._expected)
-        if name not in self._expected and stored in self._expected:  # it has the model's own name already
+        if (
+            name not in self._expected and stored in self._expected
+        ):  # it has the model's own name already
             return rename_source_key(stored, [], [], prefix, self._expected)
         return name, pattern
 
@@ -186,8 +235,9 @@ class Checkpoint:
         return parts[0] not in _children(self._model)
 
     def _is_further_layer(self, name: str, stored: str) -> bool:
-        """Of a layer behind the last one: of a tower that is cut where its features are taken, or of a decoder, where it
-        guesses the tokens after the next. A decoder that has lost its last layers would be another model."""
+        """Of a layer behind the last one: of a tower that is cut where its features are taken, or
+        of a decoder, where it guesses the tokens after the next. A decoder that has lost its last
+        layers would be another model."""
         found = _LAYER.match(name)
         while found is not None:
             try:
@@ -196,7 +246,9 @@ class Checkpoint:
                 layers = None
             if isinstance(layers, nn.ModuleList):
                 further = int(found[2]) >= len(layers)
-                return further and (layers not in self._layers or self._guesses(stored, int(found[2])))
+                return further and (
+                    layers not in self._layers or self._guesses(stored, int(found[2]))
+                )
             found = _LAYER.match(found[1] + ".")
         return False
 
@@ -209,9 +261,16 @@ class Checkpoint:
 
 def _children(model: PreTrainedModel) -> Collection[str]:
     """Names at the model's top and at the top of its body."""
-    own = {name.partition(".")[0] for name, _ in [*model.named_children(), *model.named_parameters(recurse=False)]}
+    own = {
+        name.partition(".")[0]
+        for name, _ in [*model.named_children(), *model.named_parameters(recurse=False)]
+    }
     body = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
-    return own | ({name for name, _ in [*body.named_children(), *body.named_parameters(recurse=False)]} if body else set())
+    return own | (
+        {name for name, _ in [*body.named_children(), *body.named_parameters(recurse=False)]}
+        if body
+        else set()
+    )
 
 
 def _kept_precise(model: PreTrainedModel) -> Collection[str]:

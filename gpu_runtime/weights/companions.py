@@ -1,4 +1,5 @@
-"""Where the other models lie that a checkpoint takes parts from: no torch, and nothing is fetched here."""
+"""Where the other models lie that a checkpoint takes parts from: no torch, and nothing is fetched
+here."""
 
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from ...protocol.errors import EngineError
 def companions_of(folder: Path) -> dict[str, Path]:
     """By part of the configuration, the folder of the model that has it.
 
-    A snapshot of a hub names ids alone, which lie in the same cache; any other folder may also name a folder, beside its own
-    files or anywhere. Raises EngineError where one is not there, or not whole.
+    A snapshot of a hub names ids alone, which lie in the same cache; any other folder may also name
+    a folder, beside its own files or anywhere. Raises EngineError where one is not there, or not
+    whole.
     """
     config = read_object(folder, "config.json")
-    found = {part: _found(folder, config, part, named) for part, named in named_companions(config, str(folder)).items()}
+    found = {
+        part: _found(folder, config, part, named)
+        for part, named in named_companions(config, str(folder)).items()
+    }
     for place in found.values():
         weight_files(place)
     return found
@@ -28,7 +33,11 @@ def with_companions(folder: Path, config: Json) -> Json:
     for part, place in companions_of(folder).items():
         said = read_object(place, "config.json")
         inner = said.get(part)
-        made[part] = inner if isinstance(inner, dict) else {key: said[key] for key in said if key != "auto_map"}
+        made[part] = (
+            inner
+            if isinstance(inner, dict)
+            else {key: said[key] for key in said if key != "auto_map"}
+        )
     return made
 
 
@@ -38,7 +47,8 @@ def fingerprints(folder: Path) -> list[str]:
 
 
 def cache_of(folder: Path) -> Path:
-    """The cache of huggingface_hub that the folder is a snapshot in; of any other folder the one of the environment."""
+    """The cache of huggingface_hub that the folder is a snapshot in; of any other folder the one of
+    the environment."""
     if is_snapshot(folder):
         return folder.absolute().parents[2]
     from huggingface_hub import constants
@@ -51,11 +61,16 @@ def _found(folder: Path, config: Json, part: str, named: str) -> Path:
     wanted = read_id(named)
     place = local or (None if wanted is None else _cached(cache_of(folder), wanted))
     if place is None or not (place / "config.json").is_file():
-        where = f"which is not in the cache {str(cache_of(folder))!r}" if wanted is not None else "which is no id of a model"
+        where = (
+            f"which is not in the cache {str(cache_of(folder))!r}"
+            if wanted is not None
+            else "which is no id of a model"
+        )
         what = f"thespis pull {named}" if wanted is not None else "give a checkpoint that names one"
         here = "" if is_snapshot(folder) else ", or write the path of its folder there"
         raise EngineError(
-            f"The model in {str(folder)!r} takes a part of its weights from {named!r} ({field_of(config, part)} in its "
+            f"The model in {str(folder)!r} takes a part of its weights from {named!r} "
+            f"({field_of(config, part)} in its "
             f"config.json), {where}: {what}{here}."
         )
     return place
@@ -63,7 +78,9 @@ def _found(folder: Path, config: Json, part: str, named: str) -> Path:
 
 def _local(folder: Path, named: str) -> Path | None:
     try:
-        return next((place for place in (folder / named, Path(named).expanduser()) if place.is_dir()), None)
+        return next(
+            (place for place in (folder / named, Path(named).expanduser()) if place.is_dir()), None
+        )
     except (OSError, RuntimeError):  # a name that is too long, a home that is nobody's
         return None
 

@@ -1,4 +1,5 @@
-"""The tensors in a checkpoint's safetensors files, by their names on disk. Reads by mmap, one at a time."""
+"""The tensors in a checkpoint's safetensors files, by their names on disk. Reads by mmap, one at a
+time."""
 
 import json
 from pathlib import Path
@@ -31,7 +32,8 @@ class StoredTensors:
                 self._files[path.name] = file = safe_open(str(path), "pt")
             except (SafetensorError, OSError) as error:
                 raise EngineError(
-                    f"{path.name} of the model {self.checkpoint!r} is broken: it is no readable safetensors file."
+                    f"{path.name} of the model {self.checkpoint!r} is broken: it is no readable "
+                    f"safetensors file."
                 ) from error
             for name in cast(Any, file).keys():  # noqa: SIM118 - not a dict
                 self._where[name] = path.name
@@ -48,18 +50,22 @@ class StoredTensors:
         return self._files[self._where[name]].get_slice(name).get_dtype() in _PACKED
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
-        """The tensor as it is on disk, whatever `dtype` is, perhaps a view of the mapping: the caller copies.
+        """The tensor as it is on disk, whatever `dtype` is, perhaps a view of the mapping: the
+        caller copies.
 
         Raises EngineError.
         """
         try:
             tensor: torch.Tensor = self._files[self._where[name]].get_tensor(name)
         except SafetensorError as error:
-            raise EngineError(f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read.") from error
+            raise EngineError(
+                f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read."
+            ) from error
         return tensor
 
     def rows(self, name: str) -> StoredRows | None:
-        """A matrix of plain numbers, to be read row by row; None: it is none. Raises EngineError."""
+        """A matrix of plain numbers, to be read row by row; None: it is none. Raises
+        EngineError."""
         path, shape = self._folder / self._where[name], self.shape(name)
         dtype, offset = place_of(path, name)
         if dtype is None or len(shape) != 2:
@@ -67,17 +73,22 @@ class StoredTensors:
         try:
             return StoredRows(path, offset, shape, getattr(torch, dtype))
         except OSError as error:
-            raise EngineError(f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read.") from error
+            raise EngineError(
+                f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read."
+            ) from error
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The files that the index names, where there is one: some folders hold the same weights a second time in other files."""
+    """The files that the index names, where there is one: some folders hold the same weights a
+    second time in other files."""
     index = folder / INDEX
     if index.is_file():
         try:
             named = set(json.loads(index.read_bytes())["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise EngineError(f"{INDEX} of the model {folder.name!r} cannot be read as JSON with a weight_map.") from None
+            raise EngineError(
+                f"{INDEX} of the model {folder.name!r} cannot be read as JSON with a weight_map."
+            ) from None
         return [folder / str(name) for name in sorted(named)]
     single = folder / "model.safetensors"
     return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))

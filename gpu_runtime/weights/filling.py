@@ -1,4 +1,5 @@
-"""Filling modules that were built on meta: the weights that a process keeps, and the buffers that are computed."""
+"""Filling modules that were built on meta: the weights that a process keeps, and the buffers that
+are computed."""
 
 from collections.abc import Collection
 from typing import Any, Protocol, cast
@@ -34,9 +35,9 @@ def fill(
     held: Collection[nn.Module] = (),
     hold: Hold | None = None,
 ) -> None:
-    """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their weights; an `Absent`
-    stands in for each of the others afterwards. Those of `held` that `hold` wants are replaced by what it makes of their
-    weights, as soon as these are read.
+    """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their
+    weights; an `Absent` stands in for each of the others afterwards. Those of `held` that `hold`
+    wants are replaced by what it makes of their weights, as soon as these are read.
 
     Raises EngineError for weights that are missing or of another shape.
     """
@@ -51,15 +52,23 @@ def fill(
     for path, owner in kept:
         for name, parameter in list(owner._parameters.items()):
             if parameter is not None and parameter.device.type == "meta":
-                owner._parameters[name] = _read(checkpoint, _join(path, name), parameter, shared, dtype, device)
+                owner._parameters[name] = _read(
+                    checkpoint, _join(path, name), parameter, shared, dtype, device
+                )
         if hold is not None and owner in held and (owner in holders or hold.wants(owner, dtype)):
             holders[owner] = holders.get(owner) or _held(owner, hold, shared)
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, holders[owner])
         for name, buffer in list(owner._buffers.items()):
-            if buffer is not None and name not in owner._non_persistent_buffers_set and buffer.device.type == "meta":
+            if (
+                buffer is not None
+                and name not in owner._non_persistent_buffers_set
+                and buffer.device.type == "meta"
+            ):
                 kind = dtype if buffer.is_floating_point() else buffer.dtype
-                owner._buffers[name] = checkpoint.read(_join(path, name), buffer.shape, kind, device)
+                owner._buffers[name] = checkpoint.read(
+                    _join(path, name), buffer.shape, kind, device
+                )
     _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
     model.train(False)
 
@@ -76,7 +85,8 @@ def _held(owner: nn.Module, hold: Hold, shared: dict[int, nn.Parameter]) -> nn.M
 
 
 class Absent(nn.Module):
-    """In the place of a part that this process does not need. Models ask their parts where they are."""
+    """In the place of a part that this process does not need. Models ask their parts where they
+    are."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
@@ -84,7 +94,8 @@ class Absent(nn.Module):
 
 
 def _take_out(model: nn.Module, kept: set[str], absent: Absent) -> None:
-    """Models ask themselves for their device and dtype: nothing of what stayed on meta may answer."""
+    """Models ask themselves for their device and dtype: nothing of what stayed on meta may
+    answer."""
     above = {path[:end] for path in kept for end in range(len(path)) if path[end] == "."} | {""}
     for path, owner in list(model.named_modules(remove_duplicate=False)):
         if path not in kept and path not in above:
@@ -105,7 +116,8 @@ def _read(
     dtype: torch.dtype,
     device: torch.device,
 ) -> nn.Parameter:
-    """One that is stored is read, even where the model ties it; `shared`: what has been read for each parameter on meta."""
+    """One that is stored is read, even where the model ties it; `shared`: what has been read for
+    each parameter on meta."""
     known = shared.get(id(parameter))
     if known is not None and not checkpoint.holds(name):
         return known
@@ -126,10 +138,12 @@ def _join(path: str, name: str) -> str:
 
 
 def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> None:
-    """Compute what is not stored (rotary frequencies, position tables) with the model's own initialisation.
+    """Compute what is not stored (rotary frequencies, position tables) with the model's own
+    initialisation.
 
-    Runs before the weights are read: what `_init_weights` would draw for parameters falls on meta tensors and costs nothing.
-    Raises EngineError for more than MOST_COMPUTED, before any memory is taken for it.
+    Runs before the weights are read: what `_init_weights` would draw for parameters falls on meta
+    tensors and costs nothing. Raises EngineError for more than MOST_COMPUTED, before any memory is
+    taken for it.
     """
     owner: dict[str, PreTrainedModel] = {}
     left = MOST_COMPUTED
@@ -148,7 +162,8 @@ def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> 
             left -= buffer.nbytes
             if left < 0:  # of the size that config.json states: no weight on disk bounds it
                 raise EngineError(
-                    f"The config.json asks for {name}.{key} of {list(buffer.shape)}, which is computed and not stored: "
+                    f"The config.json asks for {name}.{key} of {list(buffer.shape)}, which is "
+                    f"computed and not stored: "
                     "a table of that size is beyond all measure."
                 )
             blank = torch.nan if buffer.is_floating_point() else -1
@@ -160,7 +175,8 @@ def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> 
         for key in hollow:
             if _is_blank(getattr(part, key)):
                 raise EngineError(
-                    f"This version of transformers does not compute {name}.{key}; install one from constraints.txt."
+                    f"This version of transformers does not compute {name}.{key}; install one "
+                    f"from constraints.txt."
                 )
 
 

@@ -1,4 +1,5 @@
-"""The weights of a GGUF file under the names that transformers gives them; it brings names and layouts over."""
+"""The weights of a GGUF file under the names that transformers gives them; it brings names and
+layouts over."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -18,14 +19,17 @@ _IN_CONFIG = {FREQUENCIES, LONG, SHORT}
 
 
 class GgufTensors:
-    """The tensors that make the weights of `model`, which is on meta; several may make one. Unpacked one at a time."""
+    """The tensors that make the weights of `model`, which is on meta; several may make one.
+    Unpacked one at a time."""
 
     def __init__(self, folder: str, model: PreTrainedModel) -> None:
         self.checkpoint = Path(folder).name
         """For messages."""
         self._path = (Path(folder) / WEIGHTS).resolve()
         self._file = read_gguf(self._path)
-        processor = _library.TENSOR_PROCESSORS.get(self._file.architecture, _library.TensorProcessor)
+        processor = _library.TENSOR_PROCESSORS.get(
+            self._file.architecture, _library.TensorProcessor
+        )
         self._processor: Any = processor(config=model.config.to_dict())
         self._names: dict[str, str] = _library.get_gguf_hf_weights_map(model, self._processor)
         """By the name in the file, without its ending where transformers' name has none."""
@@ -33,14 +37,17 @@ class GgufTensors:
         self._stored: dict[str, list[str]] = defaultdict(list)
         """Name of transformers -> names in the file."""
         for stored in self._file.tensors.keys() - _IN_CONFIG:
-            name = self._names.get(stored) or self._names.get(stored.removesuffix(".weight")) or stored
+            name = (
+                self._names.get(stored) or self._names.get(stored.removesuffix(".weight")) or stored
+            )
             self._stored[name].append(stored)
 
     def names(self) -> list[str]:
         return list(self._stored)
 
     def shape(self, name: str) -> list[int]:
-        """The model's where as many numbers are stored: transformers gives some of them another layout."""
+        """The model's where as many numbers are stored: transformers gives some of them another
+        layout."""
         shapes = [list(self._file.tensors[stored].shape) for stored in self._stored[name]]
         wanted = self._expected.get(name, shapes[0])
         numbers = sum(torch.Size(shape).numel() for shape in shapes)
@@ -60,5 +67,8 @@ class GgufTensors:
                 if result.name is not None:
                     made[name] = torch.from_numpy(result.weights)
         except (ValueError, RuntimeError, KeyError) as error:
-            raise EngineError(f"The tensors of {self._path.name} that make {name} do not fit together: is it whole?") from error
+            raise EngineError(
+                f"The tensors of {self._path.name} that make {name} do not fit together: is it "
+                f"whole?"
+            ) from error
         return made[name].to(dtype)

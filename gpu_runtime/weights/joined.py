@@ -1,4 +1,5 @@
-"""Weights of several folders as those of one: a checkpoint's own, and those of models that it takes parts from."""
+"""Weights of several folders as those of one: a checkpoint's own, and those of models that it takes
+parts from."""
 
 from collections.abc import Mapping
 
@@ -6,8 +7,12 @@ import torch
 
 from .source import WeightSource
 
-_NAMES = {"text_config": ("", "language_model."), "audio_config": ("model.encoder.", "audio_tower.")}
-"""By part of the configuration: how names begin there, and how they would in the checkpoint itself; others are of no use."""
+_NAMES = {
+    "text_config": ("", "language_model."),
+    "audio_config": ("model.encoder.", "audio_tower."),
+}
+"""By part of the configuration: how names begin there, and how they would in the checkpoint itself;
+others are of no use."""
 
 
 class JoinedTensors:

@@ -13,7 +13,10 @@ RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
         (r"^(vpm|resampler)\.", r"model.\1."),
     ),
     "phi3_v": (
-        (r"^model\.vision_embed_tokens\.img_processor\.vision_model\.", "model.vision_embed_tokens.img_processor."),
+        (
+            r"^model\.vision_embed_tokens\.img_processor\.vision_model\.",
+            "model.vision_embed_tokens.img_processor.",
+        ),
         (r"^model\.(?!vision_embed_tokens\.)", "model.language_model."),
     ),
     "ultravox": (
@@ -33,11 +36,13 @@ RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
 
 _ONE_EXPERT = re.compile(r"\.mlp\.experts\.\d+\.(gate|up|down)_proj\.weight$")
 _ONE_BY_ONE = "qwen2_moe"
-"""A type whose experts are stored one by one, under the names that all tools use who take experts apart."""
+"""A type whose experts are stored one by one, under the names that all tools use who take experts
+apart."""
 
 
 def experts_one_by_one(names: Iterable[str], mapping: Iterable[Any]) -> list[Any]:
-    """What joins experts where the model's own mapping knows them only as one tensor: tools that quantise take them apart."""
+    """What joins experts where the model's own mapping knows them only as one tensor: tools that
+    quantise take them apart."""
     known = any("experts.*." in pattern for entry in mapping for pattern in entry.source_patterns)
     if known or not any(_ONE_EXPERT.search(name) for name in names):
         return []

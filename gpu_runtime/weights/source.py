@@ -18,5 +18,6 @@ class WeightSource(Protocol):
         ...
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
-        """`dtype`: of the numbers, where they are made here; what is stored as numbers keeps its own. Raises EngineError."""
+        """`dtype`: of the numbers, where they are made here; what is stored as numbers keeps its
+        own. Raises EngineError."""
         ...

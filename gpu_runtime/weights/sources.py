@@ -1,4 +1,5 @@
-"""Where a checkpoint's weights come from: its safetensors as they are, or unpacked from few bits, or those of a GGUF file."""
+"""Where a checkpoint's weights come from: its safetensors as they are, or unpacked from few bits,
+or those of a GGUF file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,8 @@ _FORMS: dict[str, Callable[[Json], Form]] = {
 
 
 def open_weights(folder: str, model: PreTrainedModel) -> WeightSource:
-    """With those that the folder leaves to other models. `model`: on meta; by it the tensors of a GGUF file get their names.
+    """With those that the folder leaves to other models. `model`: on meta; by it the tensors of a
+    GGUF file get their names.
 
     Raises EngineError for a file that cannot be read, and for a form that is not.
     """
@@ -50,4 +52,6 @@ def _open(folder: str, model: PreTrainedModel) -> WeightSource:
     try:
         return UnpackedTensors(stored, _FORMS[method](stated_quantization(config) or {}))
     except (TypeError, ValueError) as error:
-        raise EngineError(f"The config.json of {stored.checkpoint!r} is broken: of its quantised weights.") from error
+        raise EngineError(
+            f"The config.json of {stored.checkpoint!r} is broken: of its quantised weights."
+        ) from error

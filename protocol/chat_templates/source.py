@@ -1,4 +1,5 @@
-"""Where a model's chat template comes from: the operator's word, the checkpoint's files, or one that is built in.
+"""Where a model's chat template comes from: the operator's word, the checkpoint's files, or one
+that is built in.
 
 The built-in ones lie beside this file.
 """
@@ -21,15 +22,16 @@ BUILT_IN_OF = {
 }
 """By model type, for checkpoints that bring none."""
 OF_PROCESSOR = {"qwen2_audio": "qwen2_audio"}
-"""By model type, those whose processor class in transformers has a template: it goes before the tokenizer's, which knows no
-sounds."""
+"""By model type, those whose processor class in transformers has a template: it goes before the
+tokenizer's, which knows no sounds."""
 
 
 def chat_template_of(model: ModelFacts | CheckpointFolder, given: str | None) -> str | None:
     """The Jinja source that chats with `model` are rendered by; None: there is none.
 
-    In this order: `given` (--chat-template), the processor's, the tokenizer's, the built-in one of the model's type. Raises
-    EngineError for a `given` that is none, and for files that cannot be read.
+    In this order: `given` (--chat-template), the processor's, the tokenizer's, the built-in one of
+    the model's type. Raises EngineError for a `given` that is none, and for files that cannot be
+    read.
     """
     if given is not None:
         return operator_template(given)
@@ -39,12 +41,14 @@ def chat_template_of(model: ModelFacts | CheckpointFolder, given: str | None) ->
         found = _built_in(OF_PROCESSOR[model_type])
     if found is None:
         found = _template_in(folder, "tokenizer_config.json")
-    return _built_in(BUILT_IN_OF[model_type]) if found is None and model_type in BUILT_IN_OF else found
+    return (
+        _built_in(BUILT_IN_OF[model_type]) if found is None and model_type in BUILT_IN_OF else found
+    )
 
 
 def operator_template(value: str) -> str:
-    """`--chat-template`: literal Jinja itself, a file's content, or a built-in one by its name. Raises EngineError for a value
-    that is none of them, such as a path that does not exist.
+    """`--chat-template`: literal Jinja itself, a file's content, or a built-in one by its name.
+    Raises EngineError for a value that is none of them, such as a path that does not exist.
     """
     if "{{" in value or "{%" in value or "\n" in value:
         return value
@@ -57,7 +61,8 @@ def operator_template(value: str) -> str:
     if value in built_in_names():
         return _built_in(value)
     raise EngineError(
-        f"The chat template {value!r} is neither a file that exists, nor literal Jinja, nor the name of a built-in one"
+        f"The chat template {value!r} is neither a file that exists, nor literal Jinja, nor the "
+        f"name of a built-in one"
         f" ({', '.join(built_in_names())})."
     )
 
@@ -65,8 +70,10 @@ def operator_template(value: str) -> str:
 def no_template(model: ModelFacts | CheckpointFolder) -> EngineError:
     """For a server, which offers chat, of a model that has no template."""
     return EngineError(
-        f"The model in {model.path!r} has no chat template, and none is built in for models of type {model.model_type!r}:"
-        f" give one with --chat-template, as a file, as literal Jinja, or by name ({', '.join(built_in_names())})."
+        f"The model in {model.path!r} has no chat template, and none is built in for models of "
+        f"type {model.model_type!r}:"
+        f" give one with --chat-template, as a file, as literal Jinja, or by name "
+        f"({', '.join(built_in_names())})."
     )
 
 
@@ -79,7 +86,8 @@ def _built_in(name: str) -> str:
 
 
 def _of_processor(folder: Path) -> str | None:
-    """In the order in which transformers looks for it. A file of its own may be that of a tokenizer alone."""
+    """In the order in which transformers looks for it. A file of its own may be that of a tokenizer
+    alone."""
     for name in ("processor_config.json", "chat_template.json"):
         if (found := _template_in(folder, name)) is not None:
             return found

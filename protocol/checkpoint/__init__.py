@@ -1,1 +1,2 @@
-"""What the files of a checkpoint say, read without torch: type, weights, quantisation, tokenizer, ends, and what is none."""
+"""What the files of a checkpoint say, read without torch: type, weights, quantisation, tokenizer,
+ends, and what is none."""

@@ -1,4 +1,5 @@
-"""Which tokens end an answer. Published checkpoints name them in up to five places that do not agree: all of them count."""
+"""Which tokens end an answer. Published checkpoints name them in up to five places that do not
+agree: all of them count."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,16 +24,20 @@ class _Tokenizer(msgspec.Struct):
 
 
 def end_tokens(folder: Path, configs: Iterable[Json]) -> tuple[int, ...]:
-    """The union of what generation_config.json, config.json's parts and the tokenizer's files name, in this order.
+    """The union of what generation_config.json, config.json's parts and the tokenizer's files name,
+    in this order.
 
-    `configs`: config.json and those of its parts that tell of the model that answers. Raises EngineError for what is no id.
+    `configs`: config.json and those of its parts that tell of the model that answers. Raises
+    EngineError for what is no id.
     """
     ids: list[int] = []
     for source in (read_object(folder, "generation_config.json"), *configs):
         value = source.get("eos_token_id")
         found = value if isinstance(value, list) else [] if value is None else [value]
         if not all(type(id) is int for id in found):
-            raise EngineError(f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}.")
+            raise EngineError(
+                f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}."
+            )
         ids.extend(found)
     ids.extend(_of_tokenizer(folder))
     return tuple(dict.fromkeys(ids))
@@ -55,7 +60,14 @@ def _of_tokenizer(folder: Path) -> Iterator[int]:
 def _listed(tokens: Any, text: str) -> int | None:
     """The id of a token in a tokenizer_config.json's list of those that were added."""
     entries = tokens.items() if isinstance(tokens, dict) else ()
-    return next((int(id) for id, entry in entries if isinstance(entry, dict) and entry.get("content") == text), None)
+    return next(
+        (
+            int(id)
+            for id, entry in entries
+            if isinstance(entry, dict) and entry.get("content") == text
+        ),
+        None,
+    )
 
 
 def token_id(folder: Path, text: str) -> int | None:

@@ -1,4 +1,5 @@
-"""What a checkpoint folder is, found without torch: whether it is whole, of which type, and its fingerprint."""
+"""What a checkpoint folder is, found without torch: whether it is whole, of which type, and its
+fingerprint."""
 
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def demo_model() -> Path:
 
 
 _TEKKEN = (
-    "Make a tokenizer.json of it: `pip install mistral-common`, and in the model's folder `python -c \"from "
+    "Make a tokenizer.json of it: `pip install mistral-common`, and in the model's folder "
+    '`python -c "from '
     "transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer; "
     "convert_tekken_tokenizer('tekken.json').save_pretrained('.')\"`."
 )
@@ -66,7 +68,11 @@ def _folder(name: str) -> Path:
         folder = Path(name).expanduser()
         if not folder.exists():
             raise EngineError(foreign_name(name))
-    except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a NUL, or a home that is nobody's
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ):  # a name that is too long, holds a NUL, or a home that is nobody's
         raise EngineError(foreign_name(name)) from None
     other = foreign_folder(folder, name) if folder.is_dir() else foreign_file(folder, name)
     if other is not None:
@@ -75,10 +81,13 @@ def _folder(name: str) -> Path:
 
 
 def _check_tokenizer(folder: Path, name: str) -> None:
-    """That it is there and is JSON with a model; reading it is the detokenizer's and the preprocessor's business."""
+    """That it is there and is JSON with a model; reading it is the detokenizer's and the
+    preprocessor's business."""
     path = folder / "tokenizer.json"
     if not path.exists() and (folder / "tekken.json").exists():
-        raise EngineError(f"{name!r} has its tokenizer as tekken.json alone, which is not read. {_TEKKEN}")
+        raise EngineError(
+            f"{name!r} has its tokenizer as tekken.json alone, which is not read. {_TEKKEN}"
+        )
     if not path.exists():
         raise EngineError(f"{name!r} has no tokenizer.json; slow tokenizers are not supported.")
     try:
@@ -86,7 +95,9 @@ def _check_tokenizer(folder: Path, name: str) -> None:
     except OSError as error:
         raise EngineError(f"tokenizer.json in {name!r} cannot be read: {error.strerror}.") from None
     except msgspec.DecodeError:
-        raise EngineError(f"tokenizer.json in {name!r} is broken: it is no JSON, or holds no tokenizer.") from None
+        raise EngineError(
+            f"tokenizer.json in {name!r} is broken: it is no JSON, or holds no tokenizer."
+        ) from None
 
 
 class _Tokenizer(msgspec.Struct):

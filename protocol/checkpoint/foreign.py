@@ -1,18 +1,34 @@
-"""What a path or a name is that is no checkpoint folder, said to somebody who has to give another."""
+"""What a path or a name is that is no checkpoint folder, said to somebody who has to give
+another."""
 
 import os
 import re
 from collections.abc import Collection
 from pathlib import Path
 
-WANTED = "the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json), or its id on a hub (ORG/NAME)"
-_MAGIC = ((b"GGUF", ".gguf"), (b"ggml", ".ggml"), (b"\x80\x02", ".bin"), (b"\x80\x04", ".bin"), (b"\x89HDF", ".h5"))
+WANTED = (
+    "the folder of a Hugging Face checkpoint (config.json, *.safetensors, tokenizer.json), or "
+    "its id on a hub (ORG/NAME)"
+)
+_MAGIC = (
+    (b"GGUF", ".gguf"),
+    (b"ggml", ".ggml"),
+    (b"\x80\x02", ".bin"),
+    (b"\x80\x04", ".bin"),
+    (b"\x89HDF", ".h5"),
+)
 """How files begin that bear another name, and under which name they are known."""
-_PICKLED = "a file of pickled PyTorch weights, which may run code when it is loaded and is therefore never read; give"
+_PICKLED = (
+    "a file of pickled PyTorch weights, which may run code when it is loaded and is therefore "
+    "never read; give"
+)
 _ARCHIVE = "an archive; unpack it, and give"
 _FILES = {
-    ".gguf": "a GGUF file, which an engine starts from by the file's own path; else give, of the model that it was made from,",
-    ".ggml": "a GGML file, a format of llama.cpp, which is not read here; give, of the model that it was made from,",
+    ".gguf": "a GGUF file, which an engine starts from by the file's own path; else give, of the "
+    "model that it was made from,",
+    ".ggml": "a GGML file, a format of llama.cpp, which is not read "
+    "here; give, of the model that it "
+    "was made from,",
     ".bin": _PICKLED,
     ".pt": _PICKLED,
     ".pth": _PICKLED,
@@ -33,10 +49,18 @@ _FILES = {
 _FOLDERS = (
     (
         "adapter_config.json",
-        "a LoRA adapter, which is only the difference to its base model; merge it into that model, and give",
+        "a LoRA adapter, which is only the difference to its base model; merge it into that "
+        "model, and give",
     ),
-    ("model_index.json", "a pipeline of diffusers, which draws pictures; Thespis generates text, and takes"),
-    ("params.json", "a checkpoint in its maker's own format (params.json); give, in the format of transformers,"),
+    (
+        "model_index.json",
+        "a pipeline of diffusers, which draws pictures; Thespis generates text, and takes",
+    ),
+    (
+        "params.json",
+        "a checkpoint in its maker's own format (params.json); give, in the format of "
+        "transformers,",
+    ),
     ("saved_model.pb", "a model of TensorFlow, which is not read here; give, of the same model,"),
 )
 """By a file that only such folders hold; looked for in this order."""
@@ -50,7 +74,8 @@ def foreign_name(name: str) -> str:
         return f"{name!r} is an address, and none is taken: give {WANTED}."
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)*:[\w.-]+", name):
         return (
-            f"No model at {name!r}. If that is an Ollama model: give its GGUF file, or that file's id on a hub "
+            f"No model at {name!r}. If that is an Ollama model: give its GGUF file, or that "
+            f"file's id on a hub "
             f"(ORG/NAME-GGUF:Q4_K_M); else {WANTED}."
         )
     if name.lower().endswith(".gguf"):
@@ -61,41 +86,63 @@ def foreign_name(name: str) -> str:
 def foreign_file(path: Path, name: str) -> str:
     """What a file is that was given in place of a folder."""
     if (path.parent / "config.json").is_file():
-        return f"{name!r} is one file of a checkpoint: give the folder that holds it, {str(path.parent)!r}."
+        return (
+            f"{name!r} is one file of a checkpoint: give the folder that holds it, "
+            f"{str(path.parent)!r}."
+        )
     if path.suffix == ".safetensors":
-        return f"{name!r} is a file of weights alone, without the configuration of its model: give {WANTED}."
+        return (
+            f"{name!r} is a file of weights alone, without the configuration of its model: give "
+            f"{WANTED}."
+        )
     ending = _ending(path)
     if ending == path.suffix.lower() == ".gguf" and not _begins_as(path, ".gguf"):
-        return f"{name!r} is no GGUF file, though it is called one: it does not begin as they do. Give another, or {WANTED}."
+        return (
+            f"{name!r} is no GGUF file, though it is called one: it does not begin as they do. "
+            f"Give another, or {WANTED}."
+        )
     kind = _FILES.get(ending)
     return f"{name!r} is {kind} {WANTED}." if kind else f"{name!r} is a file: give {WANTED}."
 
 
 def foreign_folder(folder: Path, name: str) -> str | None:
-    """What a folder is that is no checkpoint, though it may hold a config.json; None: it may well be one."""
+    """What a folder is that is no checkpoint, though it may hold a config.json; None: it may well
+    be one."""
     names = _listed(folder)
     for file, kind in _FOLDERS:
         if file in names and not (file == "params.json" and "config.json" in names):
             return f"{name!r} is {kind} {WANTED}."
     if "config.json" in names:
         return None
-    inner = sorted(str(found.parent) for pattern in ("*", "snapshots/*") for found in folder.glob(f"{pattern}/config.json"))
+    inner = sorted(
+        str(found.parent)
+        for pattern in ("*", "snapshots/*")
+        for found in folder.glob(f"{pattern}/config.json")
+    )
     if inner:
-        return f"{name!r} is no checkpoint folder: it has no config.json, but a folder below it has: give {inner[-1]!r}."
+        return (
+            f"{name!r} is no checkpoint folder: it has no config.json, but a folder below it "
+            f"has: give {inner[-1]!r}."
+        )
     if not names:
         return f"{name!r} is an empty folder, which has no config.json: give {WANTED}."
     other = _other_weights(names)
     if other is not None:
-        return f"{name!r} is no checkpoint folder: it has no config.json. It holds {other} {WANTED}."
+        return (
+            f"{name!r} is no checkpoint folder: it has no config.json. It holds {other} {WANTED}."
+        )
     return f"{name!r} is no checkpoint folder: it has no config.json. Give {WANTED}."
 
 
 def foreign_listing(names: Collection[str], name: str) -> str | None:
-    """What a model on a hub is that is no checkpoint, by the names of its files; None: it may well be one."""
+    """What a model on a hub is that is no checkpoint, by the names of its files; None: it may well
+    be one."""
     for file, kind in _FOLDERS:
         if file in names and not (file == "params.json" and "config.json" in names):
             return f"{name!r} is {kind} {WANTED}."
-    if "config.json" in names and any(found.endswith(".safetensors") and "/" not in found for found in names):
+    if "config.json" in names and any(
+        found.endswith(".safetensors") and "/" not in found for found in names
+    ):
         return None
     other = _other_weights(names)
     if other is not None:
@@ -105,7 +152,10 @@ def foreign_listing(names: Collection[str], name: str) -> str | None:
 
 
 def _other_weights(names: Collection[str]) -> str | None:
-    return next((_FILES[ending] for ending in _WEIGHTS if any(found.endswith(ending) for found in names)), None)
+    return next(
+        (_FILES[ending] for ending in _WEIGHTS if any(found.endswith(ending) for found in names)),
+        None,
+    )
 
 
 def _ending(path: Path) -> str:

@@ -1,4 +1,5 @@
-"""What a GGUF file says of itself: its metadata, and where its tensors lie. Every size is checked against the file."""
+"""What a GGUF file says of itself: its metadata, and where its tensors lie. Every size is checked
+against the file."""
 
 import mmap
 import struct
@@ -12,21 +13,40 @@ WEIGHTS = "weights.gguf"
 """The name of such a file in a folder that was made for it."""
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MOST_TENSORS, MOST_FIELDS, MOST_DIMENSIONS, MOST_NUMBERS = 1 << 16, 1 << 12, 4, 1 << 16
-"""Counts beyond which a file is not read; the last of a list's numbers, beyond which only its length is kept."""
+"""Counts beyond which a file is not read; the last of a list's numbers, beyond which only its
+length is kept."""
 MOST_HEADER = 1 << 28
-"""Bytes before the tensors', which are looked at one value after the other; of published files they are 20 MB at most."""
+"""Bytes before the tensors', which are looked at one value after the other; of published files they
+are 20 MB at most."""
 F32, F16, BF16 = 0, 1, 30
-_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_SCALARS = {
+    0: "<B",
+    1: "<b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "<?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
 _STRING, _LIST = 8, 9
 BLOCKS = {
     F32: ("F32", 1, 4), F16: ("F16", 1, 2), BF16: ("BF16", 1, 2),
-    2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34),
-    10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210),
-    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136), 29: ("IQ1_M", 256, 56),
+    2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136), 29: ("IQ1_M", 256, 56),
     34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
 }  # fmt: skip
-"""By the number of a tensor's type: its name, numbers and bytes of a block. Those that the gguf library unpacks."""
+"""By the number of a tensor's type: its name, numbers and bytes of a block. Those that the gguf
+library unpacks."""
 
 
 class GgufTensor(NamedTuple):
@@ -69,7 +89,8 @@ def read_gguf(path: Path) -> GgufFile:
             return _Reader(data, path).file()
     except (OSError, ValueError) as error:  # mmap takes no empty file
         raise EngineError(
-            f"{path.name} cannot be read as a GGUF file: {getattr(error, 'strerror', None) or 'it is empty'}."
+            f"{path.name} cannot be read as a GGUF file: "
+            f"{getattr(error, 'strerror', None) or 'it is empty'}."
         ) from None
 
 
@@ -83,7 +104,10 @@ class _Reader:
         if magic != MAGIC:
             raise self._broken("it is none")
         if version not in VERSIONS:
-            raise EngineError(f"{self._path.name} is a GGUF file of version {version}; those of version 2 and 3 are read.")
+            raise EngineError(
+                f"{self._path.name} is a GGUF file of version {version}; those of version 2 and "
+                f"3 are read."
+            )
         if tensors > MOST_TENSORS or fields > MOST_FIELDS:
             raise self._broken("its counts are beyond all measure")
         known = dict(self._field() for _ in range(fields))
@@ -95,7 +119,8 @@ class _Reader:
             raise self._broken("its split.count is none")
         if parts > 1:
             raise EngineError(
-                f"{self._path.name} is one of {parts} parts of a GGUF file, which are not read: join them with "
+                f"{self._path.name} is one of {parts} parts of a GGUF file, which are not read: "
+                f"join them with "
                 "llama-gguf-split --merge."
             )
         stated = [self._tensor() for _ in range(tensors)]
@@ -103,13 +128,17 @@ class _Reader:
         if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
             raise self._broken("its alignment is none")
         start = -(-self._at // alignment) * alignment
-        placed = {name: self._placed(name, shape, kind, start + offset) for name, shape, kind, offset in stated}
+        placed = {
+            name: self._placed(name, shape, kind, start + offset)
+            for name, shape, kind, offset in stated
+        }
         return GgufFile(architecture, known, placed, start)
 
     def _placed(self, name: str, shape: tuple[int, ...], kind: int, start: int) -> GgufTensor:
         if kind not in BLOCKS:
             raise EngineError(
-                f"The weight {name} of {self._path.name} is of GGUF's type {kind}, which is not read: choose a file in "
+                f"The weight {name} of {self._path.name} is of GGUF's type {kind}, which is not "
+                f"read: choose a file in "
                 "one of the forms Q2_K to Q8_0, IQ1 to IQ4, F16, BF16 or F32."
             )
         _, numbers, size = BLOCKS[kind]
@@ -117,7 +146,9 @@ class _Reader:
             raise self._broken(f"{name} has the shape {list(shape)}")
         tensor = GgufTensor(shape, kind, start, prod(shape) // numbers * size)
         if start + tensor.size > len(self._data):
-            raise self._broken(f"it is cut: {len(self._data):,} bytes, and {name} ends at {start + tensor.size:,}")
+            raise self._broken(
+                f"it is cut: {len(self._data):,} bytes, and {name} ends at {start + tensor.size:,}"
+            )
         return tensor
 
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
@@ -173,4 +204,6 @@ class _Reader:
             raise self._broken("its header is beyond all measure")
 
     def _broken(self, why: str) -> EngineError:
-        return EngineError(f"{self._path.name} in {str(self._path.parent)!r} is no whole GGUF file: {why}.")
+        return EngineError(
+            f"{self._path.name} in {str(self._path.parent)!r} is no whole GGUF file: {why}."
+        )

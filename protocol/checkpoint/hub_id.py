@@ -1,5 +1,5 @@
-"""The id of a model on a hub, as it is written in place of a folder: `ORG/NAME`, `ORG/NAME@REVISION`, and, of one that holds
-several GGUF files, `ORG/NAME:CHOICE`."""
+"""The id of a model on a hub, as it is written in place of a folder: `ORG/NAME`,
+`ORG/NAME@REVISION`, and, of one that holds several GGUF files, `ORG/NAME:CHOICE`."""
 
 import os
 import re
@@ -25,7 +25,8 @@ class HubId(NamedTuple):
 
 
 def hub_id(text: str) -> HubId | None:
-    """None where something of this name is on this machine, or where the text has not the form of an id."""
+    """None where something of this name is on this machine, or where the text has not the form of
+    an id."""
     found = read_id(text)
     return None if found is None or os.path.lexists(text) else found
 

@@ -13,9 +13,12 @@ DEEPEST = 100
 
 
 def read_object(folder: Path, name: str) -> Json:
-    """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be read, or holds no object."""
+    """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be
+    read, or holds no object."""
     try:
-        value = json.loads((folder / name).read_bytes(), parse_constant=_constant, object_hook=_tagged)
+        value = json.loads(
+            (folder / name).read_bytes(), parse_constant=_constant, object_hook=_tagged
+        )
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -25,26 +28,37 @@ def read_object(folder: Path, name: str) -> Json:
     if not isinstance(value, dict):
         raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
     if _is_deep(value):
-        raise EngineError(f"{name} in {str(folder)!r} is broken: it is nested more than {DEEPEST} levels deep.")
+        raise EngineError(
+            f"{name} in {str(folder)!r} is broken: it is nested more than {DEEPEST} levels deep."
+        )
     return value
 
 
 def _constant(word: str) -> float:
-    """An endless number is a limit that somebody lifted; what is no number at all equals nothing, itself included."""
+    """An endless number is a limit that somebody lifted; what is no number at all equals nothing,
+    itself included."""
     if word == "NaN":
         raise ValueError(word)
     return float(word)
 
 
 def _tagged(value: Json) -> Any:
-    """transformers writes an endless number as an object with one name, for readers that know none."""
-    return float(value["__float__"]) if value.keys() == {"__float__"} and value["__float__"] in ENDLESS else value
+    """transformers writes an endless number as an object with one name, for readers that know
+    none."""
+    return (
+        float(value["__float__"])
+        if value.keys() == {"__float__"} and value["__float__"] in ENDLESS
+        else value
+    )
 
 
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
         level = [
-            part for one in level if isinstance(one, dict | list) for part in (one.values() if isinstance(one, dict) else one)
+            part
+            for one in level
+            if isinstance(one, dict | list)
+            for part in (one.values() if isinstance(one, dict) else one)
         ]
     return bool(level)

@@ -15,10 +15,17 @@ LIBRARIES = {"compressed-tensors": ("compressed_tensors", "quant"), "gguf": ("gg
 """By method: the library that unpacks it, and the extra that brings it."""
 AWQ_VERSIONS = ("gemm",)
 GPTQ_LAYOUTS, GPTQ_BITS = ("gptq", "gptq_v2"), (2, 4, 8)
-COMPRESSED_FORMATS = ("naive-quantized", "float-quantized", "int-quantized", "pack-quantized", "mixed-precision")
+COMPRESSED_FORMATS = (
+    "naive-quantized",
+    "float-quantized",
+    "int-quantized",
+    "pack-quantized",
+    "mixed-precision",
+)
 COMPRESSED_STRATEGIES = ("tensor", "channel", "group", "block")
 _READ = (
-    "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights (FP8-dynamic, W8A8, W4A16), AWQ, GPTQ, "
+    "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights "
+    "(FP8-dynamic, W8A8, W4A16), AWQ, GPTQ, "
     "MXFP4 experts, or GGUF"
 )
 _FILES = (("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"))
@@ -26,7 +33,8 @@ _FILES = (("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq")
 
 
 def stated_quantization(config: Json) -> Json | None:
-    """What a config.json states of the form of its weights, in whichever part it does; None: they are plain numbers."""
+    """What a config.json states of the form of its weights, in whichever part it does; None: they
+    are plain numbers."""
     for part in _parts(config):
         for key in KEYS:
             if part.get(key):
@@ -38,47 +46,56 @@ def without_quantization(config: Json) -> Json:
     """The same model of plain numbers."""
     kept = {key: value for key, value in config.items() if key not in KEYS}
     return {
-        key: without_quantization(value) if key in PARTS and isinstance(value, dict) else value for key, value in kept.items()
+        key: without_quantization(value) if key in PARTS and isinstance(value, dict) else value
+        for key, value in kept.items()
     }
 
 
 def quantization_of(config: Json, name: str) -> str | None:
-    """The method, checked: fp8, compressed-tensors, awq, gptq, mxfp4, or gguf of a folder that was made around such a file;
-    None: plain numbers.
+    """The method, checked: fp8, compressed-tensors, awq, gptq, mxfp4, or gguf of a folder that was
+    made around such a file; None: plain numbers.
 
     Raises EngineError for a form that is not read, and where the library is missing that reads it.
     """
     stated = stated_quantization(config)
     if stated is None:
         return None
-    method = str(stated.get("quant_method") or ("compressed-tensors" if "config_groups" in stated else "unknown"))
+    method = str(
+        stated.get("quant_method")
+        or ("compressed-tensors" if "config_groups" in stated else "unknown")
+    )
     try:
         reason = _REASONS.get(method, _unknown)(stated)
     except (TypeError, ValueError, AttributeError, LookupError):
         raise EngineError(
-            f"The config.json of {name!r} is broken: what it says of its quantised weights cannot be read."
+            f"The config.json of {name!r} is broken: what it says of its quantised weights "
+            f"cannot be read."
         ) from None
     if reason is not None:
         raise EngineError(
-            f"The weights of {name!r} are quantised ({method}{reason}), which is not read: give the model unquantised, "
+            f"The weights of {name!r} are quantised ({method}{reason}), which is not read: give "
+            f"the model unquantised, "
             f"or as {_READ}."
         )
     library, extra = LIBRARIES.get(method, ("", ""))
     if library and find_spec(library) is None:
         raise EngineError(
-            f"The weights of {name!r} are quantised ({method}), for which a library is missing: pip install 'thespis[{extra}]'."
+            f"The weights of {name!r} are quantised ({method}), for which a library is missing: "
+            f"pip install 'thespis[{extra}]'."
         )
     return method
 
 
 def refuse_foreign(folder: Path, config: Json, name: str) -> None:
-    """Raises EngineError where another file tells of quantised weights and config.json says nothing of them."""
+    """Raises EngineError where another file tells of quantised weights and config.json says nothing
+    of them."""
     if stated_quantization(config) is not None:
         return
     for file, method in _FILES:
         if (folder / file).exists():
             raise EngineError(
-                f"The weights of {name!r} are quantised ({method}, as its {file} says), which is not read where config.json "
+                f"The weights of {name!r} are quantised ({method}, as its {file} says), which is "
+                f"not read where config.json "
                 f"states none: give the model unquantised, or as {_READ}."
             )
 
@@ -101,7 +118,10 @@ def _fp8(stated: Json) -> str | None:
 
 
 def _awq(stated: Json) -> str | None:
-    version, bits = str(stated.get("version", "gemm")).lower(), stated.get("bits", stated.get("w_bit", 4))
+    version, bits = (
+        str(stated.get("version", "gemm")).lower(),
+        stated.get("bits", stated.get("w_bit", 4)),
+    )
     group = stated.get("group_size", stated.get("q_group_size", 128))
     if not isinstance(group, int) or (group < 1 and group != -1):
         raise ValueError("group_size")
@@ -109,7 +129,11 @@ def _awq(stated: Json) -> str | None:
 
 
 def _gptq(stated: Json) -> str | None:
-    bits, layout, group = stated["bits"], str(stated.get("checkpoint_format", "gptq")), stated.get("group_size", 128)
+    bits, layout, group = (
+        stated["bits"],
+        str(stated.get("checkpoint_format", "gptq")),
+        stated.get("group_size", 128),
+    )
     if not isinstance(group, int) or (group < 1 and group != -1):
         raise ValueError("group_size")
     if stated.get("is_marlin_format") or layout not in GPTQ_LAYOUTS or bits not in GPTQ_BITS:
@@ -136,17 +160,28 @@ def _compressed(stated: Json) -> str | None:
 
 
 def _compressed_weights(weights: Json) -> str | None:
-    kind, bits, strategy = str(weights.get("type", "int")).lower(), weights.get("num_bits", 8), weights.get("strategy")
+    kind, bits, strategy = (
+        str(weights.get("type", "int")).lower(),
+        weights.get("num_bits", 8),
+        weights.get("strategy"),
+    )
     if bits != 8 and not (kind == "int" and bits == 4):
         return f", {kind}{bits}"
     if strategy is not None and strategy not in COMPRESSED_STRATEGIES:
         return f", {strategy}"
-    return ", in the order of its activations" if weights.get("actorder") in ("group", "dynamic", True) else None
+    return (
+        ", in the order of its activations"
+        if weights.get("actorder") in ("group", "dynamic", True)
+        else None
+    )
 
 
 def _unknown(stated: Json) -> str | None:
-    """What else its configuration says of a method that is not read: which of the method's forms it is."""
-    said = [key for key in ("load_in_4bit", "load_in_8bit") if stated.get(key)] + [str(stated.get("quant_algo") or "")]
+    """What else its configuration says of a method that is not read: which of the method's forms it
+    is."""
+    said = [key for key in ("load_in_4bit", "load_in_8bit") if stated.get(key)] + [
+        str(stated.get("quant_algo") or "")
+    ]
     return "".join(f", {word}" for word in said if word)
 
 

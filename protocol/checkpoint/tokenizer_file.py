@@ -3,7 +3,15 @@
 import json
 from pathlib import Path
 
-_FILES = ("tokenizer*.json", "*.model", "*_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template*")
+_FILES = (
+    "tokenizer*.json",
+    "*.model",
+    "*_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template*",
+)
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -12,7 +20,8 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def tokenizer_text(folder: str, parts: str) -> str:
-    """The folder's tokenizer.json, with `parts` (`ModelFacts.tokenizer_parts`) in the place of its own.
+    """The folder's tokenizer.json, with `parts` (`ModelFacts.tokenizer_parts`) in the place of its
+    own.
 
     Raises OSError where there is none, ValueError where it is no text, or no JSON.
     """

@@ -1,4 +1,5 @@
-"""The weight files of a checkpoint as far as their headers tell: which they are, that they are whole, and their fingerprint."""
+"""The weight files of a checkpoint as far as their headers tell: which they are, that they are
+whole, and their fingerprint."""
 
 import json
 import struct
@@ -15,7 +16,8 @@ from .hub_id import is_snapshot
 MAX_HEADER = 100 << 20
 """Bytes of a safetensors file's header, as in the safetensors library."""
 SAMPLED_PAGES, PAGE_BYTES = 64, 4096
-"""What a fingerprint reads of a weight file: enough to tell fine-tuned weights apart, and read in milliseconds."""
+"""What a fingerprint reads of a weight file: enough to tell fine-tuned weights apart, and read in
+milliseconds."""
 SMALL_FILES = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer.json")
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _LFS = b"version https://git-lfs"
@@ -29,15 +31,21 @@ class _Entry(msgspec.Struct):
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Raises EngineError where there are none, where an index names one that is missing, or where the folder cannot be read."""
+    """Raises EngineError where there are none, where an index names one that is missing, or where
+    the folder cannot be read."""
     try:
-        weights = sorted(folder.glob("*.safetensors")) or [path for path in (folder / WEIGHTS,) if path.is_file()]
+        weights = sorted(folder.glob("*.safetensors")) or [
+            path for path in (folder / WEIGHTS,) if path.is_file()
+        ]
         missing = sorted(_indexed(folder) - {path.name for path in weights})
     except OSError as error:
-        raise EngineError(f"The model folder {str(folder)!r} cannot be read: {error.strerror}.") from None
+        raise EngineError(
+            f"The model folder {str(folder)!r} cannot be read: {error.strerror}."
+        ) from None
     if missing:
         raise EngineError(
-            f"{str(folder)!r} lacks {missing[0]}, which its index names ({len(missing)} missing in all): "
+            f"{str(folder)!r} lacks {missing[0]}, which its index names ({len(missing)} missing "
+            f"in all): "
             "complete the download or the copy."
         )
     if not weights:
@@ -52,7 +60,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def stored_dtype(folder: Path) -> str:
-    """The name of the floating type that most of the weights' bytes have; float32 where there is none that is known."""
+    """The name of the floating type that most of the weights' bytes have; float32 where there is
+    none that is known."""
     sizes = dict.fromkeys(_DTYPES, 0)
     for path in folder.glob("*.safetensors"):
         for entry in _entries(path, _header(path)).values():
@@ -62,7 +71,8 @@ def stored_dtype(folder: Path) -> str:
 
 
 def place_of(path: Path, name: str) -> tuple[str | None, int]:
-    """The floating type of one tensor of a safetensors file, None where it is another, and the byte at which it begins.
+    """The floating type of one tensor of a safetensors file, None where it is another, and the byte
+    at which it begins.
 
     Raises EngineError for a file that cannot be read.
     """
@@ -72,10 +82,11 @@ def place_of(path: Path, name: str) -> tuple[str | None, int]:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over the small files whole, and of each weight file its size, header and `SAMPLED_PAGES` evenly spaced pages.
+    """sha256 over the small files whole, and of each weight file its size, header and
+    `SAMPLED_PAGES` evenly spaced pages.
 
-    Of a snapshot in a hub's cache also over its commit, which stands for every byte. Raises EngineError for a file that
-    cannot be read, or is not whole.
+    Of a snapshot in a hub's cache also over its commit, which stands for every byte. Raises
+    EngineError for a file that cannot be read, or is not whole.
     """
     digest = sha256(_commit(folder).encode())
     for name in SMALL_FILES:
@@ -95,7 +106,9 @@ def _take_in(digest: Any, path: Path) -> None:
     try:
         size = path.stat().st_size
         header = _gguf_header(path) if path.name == WEIGHTS else _whole_header(path, size)
-        digest.update(path.name.encode() + struct.pack("<Q", len(header)) + header + str(size).encode())
+        digest.update(
+            path.name.encode() + struct.pack("<Q", len(header)) + header + str(size).encode()
+        )
         with path.open("rb") as file:
             for page in range(SAMPLED_PAGES):
                 file.seek(size * page // SAMPLED_PAGES)
@@ -111,7 +124,8 @@ def _whole_header(path: Path, size: int) -> bytes:
     promised = 8 + len(header) + max(ends, default=0)
     if promised != size:
         raise EngineError(
-            f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its header promises {promised:,}; "
+            f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its "
+            f"header promises {promised:,}; "
             "complete the download or the copy."
         )
     return header
@@ -149,7 +163,8 @@ def _entries(path: Path, header: bytes) -> dict[str, _Entry]:
 def _broken(path: Path, head: bytes) -> EngineError:
     if _LFS.startswith(head) and head:
         return EngineError(
-            f"{path.name} in {str(path.parent)!r} is a pointer of Git LFS and not the file itself: fetch it with git lfs pull."
+            f"{path.name} in {str(path.parent)!r} is a pointer of Git LFS and not the file "
+            f"itself: fetch it with git lfs pull."
         )
     return EngineError(f"{path.name} in {str(path.parent)!r} is broken: it is no safetensors file.")
 
@@ -162,7 +177,9 @@ def _indexed(folder: Path) -> set[str]:
     try:
         return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise EngineError(f"{index.name} in {str(folder)!r} cannot be read as JSON with a weight_map.") from None
+        raise EngineError(
+            f"{index.name} in {str(folder)!r} cannot be read as JSON with a weight_map."
+        ) from None
 
 
 def _read(path: Path) -> bytes:

@@ -1,5 +1,6 @@
-"""From what a user has set to each role's own part: the one place where derived numbers are computed, with
-`sizes.py` for what several of them must agree on, and where the THESPIS_* variables are read (environment.py lists them)."""
+"""From what a user has set to each role's own part: the one place where derived numbers are
+computed, with `sizes.py` for what several of them must agree on, and where the THESPIS_* variables
+are read (environment.py lists them)."""
 
 import os
 from typing import Any
@@ -44,18 +45,19 @@ from .speculation import speculation_of
 
 MIB = 1 << 20
 GPU_BATCH_ROWS, CPU_BATCH_ROWS = 4096, 512
-"""Embedding rows in one batch of the encoder: a few large pictures, or a clip; on a CPU one, where company makes nothing
-quicker. More gains little, and others wait."""
+"""Embedding rows in one batch of the encoder: a few large pictures, or a clip; on a CPU one, where
+company makes nothing quicker. More gains little, and others wait."""
 MAX_REDIRECTS = 3
 """Hops of one download, where redirects are followed at all."""
 ATTENTION_EVEN = 6
-"""Times the hidden size: the position at which a token of a common decoder multiplies as much with what was before it as with
-the weights."""
+"""Times the hidden size: the position at which a token of a common decoder multiplies as much with
+what was before it as with the weights."""
 MOST_WORKERS = 8
-"""Decode workers that nobody has asked for: each has a processor and a tokenizer of its own in memory."""
+"""Decode workers that nobody has asked for: each has a processor and a tokenizer of its own in
+memory."""
 LEAST_REQUESTS = 128
-"""In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request is answered a batch later:
-a deeper queue makes everybody wait and brings no answer sooner."""
+"""In the engine at once, unless told otherwise. As many wait as run, so that a flood's last request
+is answered a batch later: a deeper queue makes everybody wait and brings no answer sooner."""
 
 
 class Division(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +69,15 @@ class Division(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def actors_of(engine: EngineConfig) -> tuple[str, ...]:
-    """The roles that every engine plays, whatever its model; a server has the HTTP frontend beside them."""
+    """The roles that every engine plays, whatever its model; a server has the HTTP frontend beside
+    them."""
     workers = (f"{DECODE_WORKER}-{worker}" for worker in range(workers_of(engine)))
     return (FETCHER, PREPROCESSOR, ENCODER_CACHE, SCHEDULER, GPU_RUNNER, DETOKENIZER, *workers)
 
 
 def workers_of(engine: EngineConfig) -> int:
-    """Processes that decode media. They give way to all others, so they may be as many as sometimes find a core."""
+    """Processes that decode media. They give way to all others, so they may be as many as sometimes
+    find a core."""
     return engine.decode_workers or max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // 2))
 
 
@@ -93,9 +97,9 @@ def divide(
 ) -> Division:
     """Derive every role's configuration.
 
-    `cuda`: whether device "auto" means a GPU here. `memory`: bytes that the device has for weights and cache, by which a
-    context that nobody has set is bounded; None: it is not. `bfloat16`: the CPU has units for such products. Raises EngineError
-    for settings that contradict the model.
+    `cuda`: whether device "auto" means a GPU here. `memory`: bytes that the device has for weights
+    and cache, by which a context that nobody has set is bounded; None: it is not. `bfloat16`: the
+    CPU has units for such products. Raises EngineError for settings that contradict the model.
     """
     model = _as_told(engine, model)
     variables = environment.read()
@@ -143,12 +147,14 @@ def divide(
 
 
 def _as_told(engine: EngineConfig, model: ModelFacts) -> ModelFacts:
-    """With the pooler that the operator says. Raises EngineError for one of a model that makes text."""
+    """With the pooler that the operator says. Raises EngineError for one of a model that makes
+    text."""
     if not engine.pooler_config:
         return model
     if model.pooler is None:
         raise EngineError(
-            "pooler_config says how vectors are made, and this model makes text: set runner to pooling, or leave it."
+            "pooler_config says how vectors are made, and this model makes text: set runner to "
+            "pooling, or leave it."
         )
     return msgspec.structs.replace(model, pooler=told(model.pooler, engine.pooler_config))
 
@@ -156,10 +162,16 @@ def _as_told(engine: EngineConfig, model: ModelFacts) -> ModelFacts:
 def _encoded(limits: dict[str, Any]) -> tuple[Modality, ...]:
     """Modalities that may come as something else than ready embeddings; a clip brings its sound."""
     raw = {modality for modality in MODALITIES if count_limit(limits, modality) != 0}
-    return tuple(modality for modality in MODALITIES if modality in raw or (modality == "audio" and "video" in raw))
+    return tuple(
+        modality
+        for modality in MODALITIES
+        if modality in raw or (modality == "audio" and "video" in raw)
+    )
 
 
-def _preprocessor(engine: EngineConfig, model: ModelFacts, sizes: Sizes, variables: Environment) -> PreprocessorConfig:
+def _preprocessor(
+    engine: EngineConfig, model: ModelFacts, sizes: Sizes, variables: Environment
+) -> PreprocessorConfig:
     return PreprocessorConfig(
         model=model,
         max_model_len=sizes.context,

@@ -1,7 +1,8 @@
-"""The THESPIS_* variables: each field of `Environment` is one. Read in `divide` (protocol/config/division.py) and nowhere else.
+"""The THESPIS_* variables: each field of `Environment` is one. Read in `divide`
+(protocol/config/division.py) and nowhere else.
 
-An unset variable gives way to its twin, VLLM_* of the same name, and that to the default. The page in the docs is printed
-from here (`scripts/dev environment`).
+An unset variable gives way to its twin, VLLM_* of the same name, and that to the default. The page
+in the docs is printed from here (`scripts/dev environment`).
 """
 
 import os
@@ -17,7 +18,9 @@ NO_LIMIT = 1 << 62
 """What 0 means for a cap that 0 switches off."""
 
 
-def _field(text: str, unit: str, gt: float | None = None, ge: float | None = None, lt: float | None = None) -> msgspec.Meta:
+def _field(
+    text: str, unit: str, gt: float | None = None, ge: float | None = None, lt: float | None = None
+) -> msgspec.Meta:
     """What the variable is for, its unit, and its bounds."""
     if ge is not None:
         return msgspec.Meta(description=text, extra={"unit": unit}, ge=ge, lt=lt)
@@ -28,38 +31,75 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is set by the environment, with its default."""
 
     api_key: Annotated[
-        str, _field("key that callers of the server must send, unless flags name keys (--api-key, --api-key-file)", "text")
+        str,
+        _field(
+            "key that callers of the server must send, unless flags name keys (--api-key, "
+            "--api-key-file)",
+            "text",
+        ),
     ] = ""
-    image_fetch_timeout: Annotated[float, _field("whole fetch of an image, retries included", "seconds", gt=0)] = 5.0
+    image_fetch_timeout: Annotated[
+        float, _field("whole fetch of an image, retries included", "seconds", gt=0)
+    ] = 5.0
     video_fetch_timeout: Annotated[float, _field("the same for a video", "seconds", gt=0)] = 30.0
     audio_fetch_timeout: Annotated[float, _field("the same for audio", "seconds", gt=0)] = 10.0
     media_fetch_max_retries: Annotated[
-        int, _field("more attempts after a timeout, a broken connection, or status 408, 429 or 5xx", "attempts", ge=0)
+        int,
+        _field(
+            "more attempts after a timeout, a broken connection, or status 408, 429 or 5xx",
+            "attempts",
+            ge=0,
+        ),
     ] = 3
     media_url_allow_redirects: Annotated[
         bool, _field("follow up to 3 redirects, each checked like the first URL", "0 or 1")
     ] = True
     media_cache: Annotated[
-        str, _field("folder that keeps downloads across requests (--media-cache); empty: none are kept", "path")
+        str,
+        _field(
+            "folder that keeps downloads across requests (--media-cache); empty: none are kept",
+            "path",
+        ),
     ] = ""
     media_cache_max_size_mb: Annotated[
-        float, _field("most that the folder may hold (--media-cache-max-size-mb)", "MiB", gt=0, lt=1 << 40)
+        float,
+        _field(
+            "most that the folder may hold (--media-cache-max-size-mb)", "MiB", gt=0, lt=1 << 40
+        ),
     ] = 5120.0
     media_cache_ttl_hours: Annotated[
-        float, _field("longest time that a download is kept there (--media-cache-ttl-hours)", "hours", gt=0, lt=1 << 40)
+        float,
+        _field(
+            "longest time that a download is kept there (--media-cache-ttl-hours)",
+            "hours",
+            gt=0,
+            lt=1 << 40,
+        ),
     ] = 24.0
-    max_media_download_size_mb: Annotated[float, _field("one download or local file; 0: no cap", "MiB", ge=0, lt=1 << 40)] = (
-        256.0
-    )
+    max_media_download_size_mb: Annotated[
+        float, _field("one download or local file; 0: no cap", "MiB", ge=0, lt=1 << 40)
+    ] = 256.0
     max_image_pixels: Annotated[
-        int, _field("one image or frame, read from the header before decoding; 0: no cap", "pixels", ge=0)
+        int,
+        _field(
+            "one image or frame, read from the header before decoding; 0: no cap", "pixels", ge=0
+        ),
     ] = 178_956_970
-    max_audio_decode_duration_s: Annotated[float, _field("one audio item; 0: no cap", "seconds", ge=0)] = 600.0
-    max_audio_decode_bytes: Annotated[int, _field("one audio item as float32 samples; 0: no cap", "bytes", ge=0)] = 256 << 20
-    max_embed_decode_bytes: Annotated[int, _field("embeddings of one item; 0: no cap", "bytes", ge=0)] = 2 << 30
+    max_audio_decode_duration_s: Annotated[
+        float, _field("one audio item; 0: no cap", "seconds", ge=0)
+    ] = 600.0
+    max_audio_decode_bytes: Annotated[
+        int, _field("one audio item as float32 samples; 0: no cap", "bytes", ge=0)
+    ] = 256 << 20
+    max_embed_decode_bytes: Annotated[
+        int, _field("embeddings of one item; 0: no cap", "bytes", ge=0)
+    ] = 2 << 30
     max_video_duration_s: Annotated[float, _field("one video; 0: no cap", "seconds", ge=0)] = 300.0
     max_video_decode_pixels: Annotated[
-        int, _field("all frames of one video together, read from its headers; 0: no cap", "pixels", ge=0)
+        int,
+        _field(
+            "all frames of one video together, read from its headers; 0: no cap", "pixels", ge=0
+        ),
     ] = 40_000_000_000
     image_decode_timeout: Annotated[
         float, _field("CPU time of decoding one image, and no more than the next", "seconds", gt=0)
@@ -67,7 +107,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     media_decode_timeout: Annotated[
         float,
         _field(
-            "CPU time of decoding one item; a worker that takes half as long again by the clock is replaced", "seconds", gt=0
+            "CPU time of decoding one item; a worker that takes half as long again by the clock "
+            "is replaced",
+            "seconds",
+            gt=0,
         ),
     ] = 60.0
     media_decode_memory_mb: Annotated[
@@ -109,8 +152,10 @@ def page() -> str:
     lines = [
         "# Environment variables",
         "",
-        "These are read once, when an engine starts. If `THESPIS_X` is unset, `VLLM_X` is used instead. A flag or keyword",
-        "argument of the same name overrides both. With an invalid value the engine does not start.",
+        "These are read once, when an engine starts. If `THESPIS_X` is unset, `VLLM_X` is used "
+        "instead. A flag or keyword",
+        "argument of the same name overrides both. With an invalid value the engine does not "
+        "start.",
         "",
         "| variable | default | unit | meaning |",
         "| --- | --- | --- | --- |",
@@ -119,8 +164,16 @@ def page() -> str:
     for field, hint in get_type_hints(Environment, include_extras=True).items():
         meta = get_args(hint)[1]
         default = getattr(defaults, field)
-        shown = int(default) if isinstance(default, bool) else f"{default:.0f}" if isinstance(default, float) else default
-        lines.append(f"| `{names_of(field)[0]}` | {shown} | {meta.extra['unit']} | {meta.description} |")
+        shown = (
+            int(default)
+            if isinstance(default, bool)
+            else f"{default:.0f}"
+            if isinstance(default, float)
+            else default
+        )
+        lines.append(
+            f"| `{names_of(field)[0]}` | {shown} | {meta.extra['unit']} | {meta.description} |"
+        )
     return "\n".join([*lines, ""])
 
 

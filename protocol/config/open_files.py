@@ -1,7 +1,9 @@
-"""How many files the processes of an engine may have open: sockets, pipes and callers' connections. Shared memory needs none.
+"""How many files the processes of an engine may have open: sockets, pipes and callers' connections.
+Shared memory needs none.
 
-The most that one process has open while nobody calls, measured on an engine with one decode worker: 52 (the director), 63 (the
-HTTP server). Every further decode worker costs each of those it speaks to four.
+The most that one process has open while nobody calls, measured on an engine with one decode worker:
+52 (the director), 63 (the HTTP server). Every further decode worker costs each of those it speaks
+to four.
 """
 
 import resource
@@ -15,8 +17,8 @@ BASE = 80
 WORKER = 4
 """More for each further one."""
 SPARE = 32
-"""What the HTTP server keeps for itself, beside connections. Half of them are lent to callers who are told that there is no
-room; while these are taken too, the next wait in the kernel."""
+"""What the HTTP server keeps for itself, beside connections. Half of them are lent to callers who
+are told that there is no room; while these are taken too, the next wait in the kernel."""
 CALLERS = 16
 """A server that cannot have as many connections at once is of no use to anybody."""
 
@@ -35,18 +37,21 @@ def raise_file_limit(pid: int) -> None:
 
 
 def check_file_limit(workers: int, server: bool, requests: int, limit: int) -> str | None:
-    """Whether an engine can live within `limit`. Raises EngineError if not; a warning, if it can but not serve `requests`
-    callers at once."""
+    """Whether an engine can live within `limit`. Raises EngineError if not; a warning, if it can
+    but not serve `requests` callers at once."""
     own = BASE + WORKER * (workers - 1)
     least = own + (SPARE + CALLERS if server else 0)
     if limit < least:
         raise EngineError(
-            f"The limit on open files is {limit}, and this engine needs at least {least}: raise it, "
+            f"The limit on open files is {limit}, and this engine needs at least {least}: raise "
+            f"it, "
             f"for example with `ulimit -n {max(4096, least)}`."
         )
     if server and (callers := limit - own - SPARE) < requests:
         return (
-            f"The limit on open files is {limit}: about {callers} callers can be connected at once, fewer than the {requests} "
-            f"requests that this engine takes; raise it, for example with `ulimit -n {max(4096, own + SPARE + 4 * requests)}`."
+            f"The limit on open files is {limit}: about {callers} callers can be connected at "
+            f"once, fewer than the {requests} "
+            f"requests that this engine takes; raise it, for example with `ulimit -n "
+            f"{max(4096, own + SPARE + 4 * requests)}`."
         )
     return None

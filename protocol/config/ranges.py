@@ -1,4 +1,5 @@
-"""Between what bounds the numbers of the configuration must lie, by field: what lies outside is a slip of the hand."""
+"""Between what bounds the numbers of the configuration must lie, by field: what lies outside is a
+slip of the hand."""
 
 import math
 from typing import Any
@@ -38,7 +39,8 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 def check_ranges(settings: msgspec.Struct) -> None:
-    """Raises ValueError naming the first field that is out of its range. A field that is None is not set."""
+    """Raises ValueError naming the first field that is out of its range. A field that is None is
+    not set."""
     for name in settings.__struct_fields__:
         if name in RANGES and (value := getattr(settings, name)) is not None:
             _check(name, value, *RANGES[name])

@@ -1,4 +1,5 @@
-"""Each role's part of the configuration. Frozen Structs; a process gets its own as JSON in `Welcome`, and no other."""
+"""Each role's part of the configuration. Frozen Structs; a process gets its own as JSON in
+`Welcome`, and no other."""
 
 from typing import Any, NamedTuple
 
@@ -62,7 +63,11 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def cpu_seconds(self, modality: str) -> float:
         """CPU time that decoding one item of a kind may take."""
-        return min(self.image_seconds, self.decode_seconds) if modality == "image" else self.decode_seconds
+        return (
+            min(self.image_seconds, self.decode_seconds)
+            if modality == "image"
+            else self.decode_seconds
+        )
 
 
 class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,7 +99,8 @@ class Threads(NamedTuple):
     beside: int
     """While somebody else does."""
     long: int
-    """While nobody else does, for the attention of long chunks of prompts: it keeps more busy than a small model's products."""
+    """While nobody else does, for the attention of long chunks of prompts: it keeps more busy than
+    a small model's products."""
 
 
 class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -126,11 +132,13 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """None: as the runner reports in its Ready."""
     prefix_caching: bool
     tile: int | None = None
-    """Tokens: prompts are cut at its multiples, so that an answer does not depend on its company; None: as it suits."""
+    """Tokens: prompts are cut at its multiples, so that an answer does not depend on its company;
+    None: as it suits."""
     rope_bound: int | None
     """Tokens: longer prompts share their beginnings with those of their own length alone."""
     answers_apart: bool
-    """What an answer's tokens leave is not what the same tokens of a prompt would: no prompt goes on from it."""
+    """What an answer's tokens leave is not what the same tokens of a prompt would: no prompt goes
+    on from it."""
     pooler: Pooler | None = None
     """Of a model that makes vectors."""
     speculation: Speculation | None = None
@@ -151,7 +159,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     eager: bool = False
     """Every step is launched anew; else a GPU repeats recorded ones."""
     deterministic: bool = False
-    """Every piece of a plan is computed alone, by operations that always add up in the same order."""
+    """Every piece of a plan is computed alone, by operations that always add up in the same
+    order."""
     quantization: Quantization = None
     """How the weights of linear layers are held, where that is not as numbers of `dtype`."""
     block_size: int

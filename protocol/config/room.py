@@ -1,4 +1,5 @@
-"""One sum of memory: how many blocks every table of the KV cache has, and how many slots for recurrent states."""
+"""One sum of memory: how many blocks every table of the KV cache has, and how many slots for
+recurrent states."""
 
 from bisect import bisect_right
 
@@ -7,11 +8,13 @@ import msgspec
 from ..facts import ModelFacts
 
 STATES = 2
-"""Slots for states per sequence that may run: its own, and one for the state at a beginning that others may share."""
+"""Slots for states per sequence that may run: its own, and one for the state at a beginning that
+others may share."""
 
 
 class Room(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the GPU runner keeps, in pieces that the scheduler hands out. The first of each kind is never handed out."""
+    """What the GPU runner keeps, in pieces that the scheduler hands out. The first of each kind is
+    never handed out."""
 
     blocks: tuple[int, ...]
     """By table of the model."""
@@ -24,11 +27,16 @@ class Room(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def as_notes(self) -> dict[str, int]:
         """As the runner reports it when it is ready."""
-        return {"states": self.states, **{f"blocks {table}": blocks for table, blocks in enumerate(self.blocks)}}
+        return {
+            "states": self.states,
+            **{f"blocks {table}": blocks for table, blocks in enumerate(self.blocks)},
+        }
 
     @classmethod
     def from_notes(cls, notes: dict[str, int]) -> "Room":
-        return cls(tuple(notes[f"blocks {table}"] for table in range(len(notes) - 1)), notes["states"])
+        return cls(
+            tuple(notes[f"blocks {table}"] for table in range(len(notes) - 1)), notes["states"]
+        )
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -47,13 +55,16 @@ class Shape(msgspec.Struct, frozen=True):
 def divide_room(nbytes: int, model: ModelFacts, itemsize: int, shape: Shape) -> Room:
     """As much room as `nbytes` hold.
 
-    What a sequence holds however long it is (its windows, its states) is there for as many as may run, in at most half of the
-    bytes and, if one fits at all, beside a sequence of the whole context; or for as many whole ones as fit, where that is more;
-    at least for one. What grows with a sequence gets the rest, which may be none: the caller looks.
+    What a sequence holds however long it is (its windows, its states) is there for as many as may
+    run, in at most half of the bytes and, if one fits at all, beside a sequence of the whole
+    context; or for as many whole ones as fit, where that is more; at least for one. What grows with
+    a sequence gets the rest, which may be none: the caller looks.
     """
     growing = sum(
         size
-        for table, size in zip(model.tables, _block_sizes(model, itemsize, shape.block_size), strict=True)
+        for table, size in zip(
+            model.tables, _block_sizes(model, itemsize, shape.block_size), strict=True
+        )
         if not table.window
     )
 
@@ -80,25 +91,35 @@ def bytes_for(model: ModelFacts, itemsize: int, shape: Shape, sequences: int = 1
 
 
 def context_in(nbytes: int, model: ModelFacts, itemsize: int, shape: Shape) -> int:
-    """Tokens of the longest sequence that so many bytes hold beside what is never handed out, in whole blocks; at most the
-    shape's context."""
+    """Tokens of the longest sequence that so many bytes hold beside what is never handed out, in
+    whole blocks; at most the shape's context."""
     spare = _room(model, shape, 0, 0).nbytes(model, itemsize, shape.block_size)
 
     def taken(blocks: int) -> int:
-        return bytes_for(model, itemsize, msgspec.structs.replace(shape, context=blocks * shape.block_size)) - spare
+        return (
+            bytes_for(
+                model, itemsize, msgspec.structs.replace(shape, context=blocks * shape.block_size)
+            )
+            - spare
+        )
 
     most = bisect_right(range(1, _blocks(shape.context, shape.block_size) + 1), nbytes, key=taken)
     return min(shape.context, most * shape.block_size)
 
 
 def _room(model: ModelFacts, shape: Shape, sequences: int, full: int) -> Room:
-    """For so many sequences: `full` blocks for layers that see everything, and the windows and states of each."""
-    blocks = tuple(1 + (full if table.window is None else _held(table.window, sequences, shape)) for table in model.tables)
+    """For so many sequences: `full` blocks for layers that see everything, and the windows and
+    states of each."""
+    blocks = tuple(
+        1 + (full if table.window is None else _held(table.window, sequences, shape))
+        for table in model.tables
+    )
     return Room(blocks, STATES * sequences + 1 if model.recurrent else 0)
 
 
 def _held(window: int, sequences: int, shape: Shape) -> int:
-    """Blocks of a window's table that so many sequences hold: their windows, and what two steps in flight compute."""
+    """Blocks of a window's table that so many sequences hold: their windows, and what two steps in
+    flight compute."""
     own = _blocks(window, shape.block_size) + 2
     whole = sequences * _blocks(shape.context, shape.block_size)
     return min(whole, sequences * own + 2 * _blocks(shape.step, shape.block_size))

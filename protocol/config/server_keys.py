@@ -11,11 +11,15 @@ from .server import ServerConfig
 
 
 def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) -> ServerConfig:
-    """`server` with every key that it is told of by flag and by file, or, without those, by the environment. Idempotent.
+    """`server` with every key that it is told of by flag and by file, or, without those, by the
+    environment. Idempotent.
 
     Raises EngineError for a file that cannot be read or holds none.
     """
-    keys = [*server.api_key, *(_keys_in(server.api_key_file) if server.api_key_file is not None else ())]
+    keys = [
+        *server.api_key,
+        *(_keys_in(server.api_key_file) if server.api_key_file is not None else ()),
+    ]
     keys = [key.strip() for key in keys or [environment.read(environ).api_key]]
     return msgspec.structs.replace(server, api_key=tuple(filter(None, keys)), api_key_file=None)
 
@@ -25,7 +29,8 @@ def _keys_in(path: str) -> list[str]:
         lines = Path(path).expanduser().read_text("utf-8-sig", "surrogateescape").splitlines()
     except (OSError, ValueError) as error:
         raise EngineError(
-            f"api_key_file {path!r} cannot be read: {getattr(error, 'strerror', None) or 'no such name'}."
+            f"api_key_file {path!r} cannot be read: "
+            f"{getattr(error, 'strerror', None) or 'no such name'}."
         ) from None
     keys = [line for line in lines if line.strip()]
     if not keys:

@@ -1,4 +1,5 @@
-"""What several roles must agree on: device and type, the context, room for keys and values, threads, the length of a step."""
+"""What several roles must agree on: device and type, the context, room for keys and values,
+threads, the length of a step."""
 
 import os
 from typing import NamedTuple
@@ -14,14 +15,17 @@ from .room import Room, Shape, bytes_for, context_in, divide_room
 
 GIB = 1 << 30
 STEP, UNBROKEN_STEP = 512, 2048
-"""Tokens of a step, unless told otherwise: the second where it must hold all items of a prompt, or all of it."""
+"""Tokens of a step, unless told otherwise: the second where it must hold all items of a prompt, or
+all of it."""
 NUMBERS_PER_THREAD = 1 << 25
-"""Weights of a model for each thread that computes it: a step of a small one is many short calls, and ends later where two
-threads have to meet at each."""
+"""Weights of a model for each thread that computes it: a step of a small one is many short calls,
+and ends later where two threads have to meet at each."""
 MANY_ROWS_THREADS = 4
-"""That even a small model keeps busy by hundreds of rows: a picture's patches, a prompt's tokens."""
+"""That even a small model keeps busy by hundreds of rows: a picture's patches, a prompt's
+tokens."""
 LEAST_CONTEXT = 1024
-"""Tokens. Where not even so many fit, the model's own context stands, and is refused with what to do."""
+"""Tokens. Where not even so many fit, the model's own context stands, and is refused with what to
+do."""
 
 
 class Sizes(NamedTuple):
@@ -41,12 +45,15 @@ class Sizes(NamedTuple):
         return 4 if self.dtype == "float32" else 2
 
 
-def sizes_of(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | None, bfloat16: bool) -> Sizes:
+def sizes_of(
+    engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | None, bfloat16: bool
+) -> Sizes:
     """See `divide`."""
     device = engine.device if engine.device != "auto" else ("cuda" if cuda else "cpu")
     if engine.quantization is not None and device != "cpu":
         raise EngineError(
-            f"quantization={engine.quantization!r} is for a CPU, and this model would run on a GPU: choose device='cpu', or "
+            f"quantization={engine.quantization!r} is for a CPU, and this model would run on a "
+            f"GPU: choose device='cpu', or "
             "leave quantization out."
         )
     dtype = engine.dtype if engine.dtype != "auto" else _own_dtype(model, device, bfloat16)
@@ -54,11 +61,15 @@ def sizes_of(engine: EngineConfig, model: ModelFacts, cuda: bool, memory: int | 
     context = engine.max_model_len or _context_that_fits(engine, model, itemsize, memory)
     most = model.context if model.context_stated else MOST_CONTEXT
     if context > most:
-        raise EngineError(f"max_model_len={context} is more than the model's context of {most} tokens.")
+        raise EngineError(
+            f"max_model_len={context} is more than the model's context of {most} tokens."
+        )
     cores = max(1, len(os.sched_getaffinity(0)))
     runner = _threads(engine.runner_threads, model, cores, cores // 2, 1)
     encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, MANY_ROWS_THREADS)
-    if engine.deterministic:  # as many threads whatever the other does: a product may cut its sums by them
+    if (
+        engine.deterministic
+    ):  # as many threads whatever the other does: a product may cut its sums by them
         runner, encoder = Threads(*(runner.alone,) * 3), Threads(*(encoder.beside,) * 3)
     unfilled = Sizes(device, dtype, context, None, runner, encoder)
     return unfilled._replace(room=_room(engine, model, unfilled))
@@ -72,16 +83,19 @@ def _own_dtype(model: ModelFacts, device: str, bfloat16: bool) -> str:
 
 
 def _threads(given: int, model: ModelFacts, cores: int, part: int, least: int) -> Threads:
-    """`part`: of the cores, while the other one computes as well. `least`: that a small model keeps busy. What an operator has
-    `given` is kept to."""
+    """`part`: of the cores, while the other one computes as well. `least`: that a small model keeps
+    busy. What an operator has `given` is kept to."""
     if given:
         return Threads(given, given, given)
     alone = min(cores, max(least, model.parameters // NUMBERS_PER_THREAD))
     return Threads(alone, min(alone, max(1, part)), min(cores, max(MANY_ROWS_THREADS, alone)))
 
 
-def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, memory: int | None) -> int:
-    """The model's own, unless one sequence of it takes more than half of what the weights leave of the memory."""
+def _context_that_fits(
+    engine: EngineConfig, model: ModelFacts, itemsize: int, memory: int | None
+) -> int:
+    """The model's own, unless one sequence of it takes more than half of what the weights leave of
+    the memory."""
     if memory is None or engine.kv_cache_gb is not None:
         return model.context
     left = (memory - weights_in_memory(model, itemsize, engine.quantization)) // 2
@@ -90,26 +104,33 @@ def _context_that_fits(engine: EngineConfig, model: ModelFacts, itemsize: int, m
 
 
 def weights_in_memory(model: ModelFacts, itemsize: int, quantization: Quantization = None) -> int:
-    """Bytes of the weights as numbers of `itemsize` bytes, but for those that are held otherwise; in however few they are
-    stored."""
+    """Bytes of the weights as numbers of `itemsize` bytes, but for those that are held otherwise;
+    in however few they are stored."""
     held = model.held_parameters if quantization == "int8" else 0
     return (model.parameters - held) * itemsize + held
 
 
 def _room(engine: EngineConfig, model: ModelFacts, sizes: Sizes) -> Room | None:
     if not model.kv_groups and not model.recurrent:
-        raise EngineError(f"Models of type {model.model_type!r} keep nothing of their tokens, which is not built.")
+        raise EngineError(
+            f"Models of type {model.model_type!r} keep nothing of their tokens, which is not built."
+        )
     shape, itemsize = _shape(engine, model, sizes.context), sizes.itemsize
     if engine.kv_cache_gb is None:
         if sizes.device != "cpu":
             return None
         wanted = max(GIB, bytes_for(model, itemsize, shape))
-        return divide_room(min(wanted, bytes_for(model, itemsize, shape, shape.sequences)), model, itemsize, shape)
+        return divide_room(
+            min(wanted, bytes_for(model, itemsize, shape, shape.sequences)), model, itemsize, shape
+        )
     given = in_bytes(engine.kv_cache_gb)
     room = divide_room(given, model, itemsize, shape)
     if room.nbytes(model, itemsize, engine.block_size) > given or 1 in room.blocks:
         least = bytes_for(model, itemsize, msgspec.structs.replace(shape, context=1))
-        raise EngineError(f"kv_cache_gb={engine.kv_cache_gb} is too little: a sequence of one token takes {least} bytes.")
+        raise EngineError(
+            f"kv_cache_gb={engine.kv_cache_gb} is too little: a sequence of one token takes "
+            f"{least} bytes."
+        )
     return room
 
 
@@ -118,8 +139,8 @@ def _shape(engine: EngineConfig, model: ModelFacts, context: int) -> Shape:
 
 
 def step_of(engine: EngineConfig, model: ModelFacts, context: int) -> int:
-    """Tokens of one. A prompt whose text has no direction is computed in one piece, whatever an operator has said: a start
-    logs that."""
+    """Tokens of one. A prompt whose text has no direction is computed in one piece, whatever an
+    operator has said: a start logs that."""
     usual = engine.max_num_batched_tokens or _usual_step(engine, model)
     return max(usual, context) if model.span_scope == "text" else usual
 

@@ -9,12 +9,13 @@ class Fetch(Message, frozen=True):
 
     request: Request
     after: int = 0
-    """The preprocessor's epochs up to this one are dead, as the client knows: the fetcher may not have heard of it yet, and
-    what is sent again because of a death must not go to the dead."""
+    """The preprocessor's epochs up to this one are dead, as the client knows: the fetcher may not
+    have heard of it yet, and what is sent again because of a death must not go to the dead."""
 
 
 class Withdraw(Message, frozen=True):
-    """This attempt, and those before it, are not wanted; a higher one may come. Void where it has gone on already."""
+    """This attempt, and those before it, are not wanted; a higher one may come. Void where it has
+    gone on already."""
 
     id: str
     attempt: int

@@ -16,8 +16,9 @@ class ChoiceSoFar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
 
 class Resume(Message, frozen=True):
-    """Go on with a request that an actor's death interrupted. Prompt and output stay apart: positions and spans come from
-    the prompt, sampler and stop state are replayed from the output."""
+    """Go on with a request that an actor's death interrupted. Prompt and output stay apart:
+    positions and spans come from the prompt, sampler and stop state are replayed from the
+    output."""
 
     prepared: Prepared
     choices: tuple[ChoiceSoFar, ...]

@@ -1,4 +1,5 @@
-"""The control edge: the director and every process, and `End` from clients to every actor. It never waits behind data."""
+"""The control edge: the director and every process, and `End` from clients to every actor. It never
+waits behind data."""
 
 from typing import Literal
 
@@ -8,7 +9,8 @@ from ..facts import ModelFacts
 from ..wire import Message
 
 Cache = Literal["media", "prefix"]
-"""What can be emptied on demand: features and embeddings of media; the KV of prompts' beginnings."""
+"""What can be emptied on demand: features and embeddings of media; the KV of prompts'
+beginnings."""
 
 # process -> director
 
@@ -90,7 +92,8 @@ class AskReset(Message, frozen=True):
 
 
 class ResetDone(Message, frozen=True):
-    """An actor's answer to `Reset`: no request that comes from now on finds what was kept before."""
+    """An actor's answer to `Reset`: no request that comes from now on finds what was kept
+    before."""
 
     role: str
     epoch: int
@@ -98,15 +101,16 @@ class ResetDone(Message, frozen=True):
 
 
 class Excuse(Message, frozen=True):
-    """preprocessor, scheduler, client -> director: these incarnations died of work that is not tried again. The restarts that
-    they cost are given back."""
+    """preprocessor, scheduler, client -> director: these incarnations died of work that is not
+    tried again. The restarts that they cost are given back."""
 
     role: str
     epochs: tuple[int, ...]
 
 
 class Kill(Message, frozen=True):
-    """preprocessor -> director: this decode worker overran a limit; kill, reap, replace it. Costs no restart budget."""
+    """preprocessor -> director: this decode worker overran a limit; kill, reap, replace it. Costs
+    no restart budget."""
 
     role: str
     epoch: int
@@ -120,8 +124,8 @@ class Drained(Message, frozen=True):
 
 
 class Stalled(Message, frozen=True):
-    """This incarnation no longer reads its messages: the edge to it is full, and closed; or it says so itself, since a handler
-    does not return. It is ended like a silent one."""
+    """This incarnation no longer reads its messages: the edge to it is full, and closed; or it says
+    so itself, since a handler does not return. It is ended like a silent one."""
 
     role: str
     epoch: int
@@ -158,7 +162,8 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
 
 
 class Welcome(Message, frozen=True):
-    """The answer to Hello: this process's part of the configuration (JSON of its Struct) and its share of admission."""
+    """The answer to Hello: this process's part of the configuration (JSON of its Struct) and its
+    share of admission."""
 
     config: bytes
     share: "Share | None" = None
@@ -177,7 +182,8 @@ class Refused(Message, frozen=True):
 
 
 class Peers(Message, frozen=True):
-    """Who is ready, by role; the whole table each time it changes. Clients are in it as `client-<name>`."""
+    """Who is ready, by role; the whole table each time it changes. Clients are in it as
+    `client-<name>`."""
 
     peers: dict[str, Peer]
 
@@ -241,7 +247,8 @@ class Status(Message, frozen=True):
 
 
 class End(Message, frozen=True):
-    """These requests are over for their client (answered, cancelled or failed): drop their state, keep a tombstone."""
+    """These requests are over for their client (answered, cancelled or failed): drop their state,
+    keep a tombstone."""
 
     ids: tuple[str, ...]
 
@@ -249,4 +256,16 @@ class End(Message, frozen=True):
 ToControl = End
 
 
-FromDirector = Welcome | Refused | Peers | Gone | Reshare | AskStats | Reset | ResetOver | Drain | Stop | Status
+FromDirector = (
+    Welcome
+    | Refused
+    | Peers
+    | Gone
+    | Reshare
+    | AskStats
+    | Reset
+    | ResetOver
+    | Drain
+    | Stop
+    | Status
+)

@@ -10,8 +10,8 @@ from ..requests.request import Modality
 from ..wire import Message
 
 RUN, NOTHING, ORDINAL = 0, 1, 2
-"""What a rotary position is counted from: where its item begins, nothing (it stands as it is), how many items of the modality
-came before."""
+"""What a rotary position is counted from: where its item begins, nothing (it stands as it is), how
+many items of the modality came before."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -36,14 +36,16 @@ class Decoded(Message, frozen=True):
     """`digest` with every option that changes features or positions: the identity of the item."""
     parts: tuple[Part, ...]
     text: str
-    """What replaces the item's placeholder in a prompt's text; each run of rows is one token in it."""
+    """What replaces the item's placeholder in a prompt's text; each run of rows is one token in
+    it."""
     counts: tuple[int, ...]
     """Rows of each of these runs."""
     number: str
-    """Written before `text`, where the model numbers its items: `{n}` is how many of its modality came before."""
+    """Written before `text`, where the model numbers its items: `{n}` is how many of its modality
+    came before."""
     planes: bytes | None
-    """Rotary positions of the tokens of `text` with all rows, int32 little endian [planes, tokens]; None: they count one by
-    one like text."""
+    """Rotary positions of the tokens of `text` with all rows, int32 little endian [planes, tokens];
+    None: they count one by one like text."""
     anchors: bytes | None
     """uint8, as `planes`: RUN, NOTHING or ORDINAL of each; None: all RUN."""
     advance: int

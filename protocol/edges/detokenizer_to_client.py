@@ -1,4 +1,5 @@
-"""detokenizer -> client: text, and vectors as they come. The detokenizer is the one writer of success."""
+"""detokenizer -> client: text, and vectors as they come. The detokenizer is the one writer of
+success."""
 
 from typing import Literal
 
@@ -11,8 +12,8 @@ from .scheduler_to_detokenizer import Usage, Vectors
 
 
 class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
-    """Of one token at one position; Python callers get it as it is. Up to fifty come with each token, and the garbage collector
-    does not look at them: none refers to itself."""
+    """Of one token at one position; Python callers get it as it is. Up to fifty come with each
+    token, and the garbage collector does not look at them: none refers to itself."""
 
     token_id: int
     logprob: float
@@ -24,13 +25,16 @@ class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     """The token's own bytes."""
 
 
-class PositionLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
+class PositionLogprobs(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False
+):
     chosen: Logprob
     top: tuple[Logprob, ...]
 
 
 class Delta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What one choice grew by. `text` may lag behind `token_ids` while a character or a stop string is incomplete."""
+    """What one choice grew by. `text` may lag behind `token_ids` while a character or a stop string
+    is incomplete."""
 
     id: str
     attempt: int
@@ -52,7 +56,8 @@ class Deltas(Message, frozen=True):
 
 
 class PromptText(Message, frozen=True):
-    """The prompt's log-probabilities, one entry per token from position `start` on; the first is 1. In pieces."""
+    """The prompt's log-probabilities, one entry per token from position `start` on; the first is 1.
+    In pieces."""
 
     id: str
     attempt: int

@@ -18,7 +18,8 @@ class EmbeddingReady(Message, frozen=True):
 
 
 class Lost(Message, frozen=True):
-    """Nothing is known of `key` (its features never came or went with a process): prepare the request again."""
+    """Nothing is known of `key` (its features never came or went with a process): prepare the
+    request again."""
 
     key: str
     holders: tuple[str, ...]

@@ -6,7 +6,8 @@ from ..wire import Message
 
 
 class Fetched(Message, frozen=True):
-    """`request` with every `Url` replaced by `Encoded`. Answer with `MediaRead` when the bytes are no longer needed."""
+    """`request` with every `Url` replaced by `Encoded`. Answer with `MediaRead` when the bytes are
+    no longer needed."""
 
     request: Request
     timings: tuple[Timing, ...]

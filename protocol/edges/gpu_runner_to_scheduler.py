@@ -5,7 +5,9 @@ import msgspec
 from ..wire import Message
 
 
-class TokenLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
+class TokenLogprobs(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False
+):
     """Log-probabilities of one position, after the model, before temperature and filters."""
 
     token_id: int
@@ -40,7 +42,8 @@ class PromptLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ar
 
 
 class SequenceFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """One sequence could not be computed (non-finite logits, unreadable embedding); the others went on."""
+    """One sequence could not be computed (non-finite logits, unreadable embedding); the others went
+    on."""
 
     seq: int
     text: str

@@ -6,11 +6,13 @@ from ..wire import Message
 
 
 class PreparedCopy(Message, frozen=True):
-    """The client's ledger keeps it: a resume starts here. It also ends the preprocessor's lease on the client's blobs."""
+    """The client's ledger keeps it: a resume starts here. It also ends the preprocessor's lease on
+    the client's blobs."""
 
     prepared: Prepared
     submitted_to: int = 0
-    """Epoch of the scheduler that got it; 0: none did, the client resumes it (always so for attempts above 0)."""
+    """Epoch of the scheduler that got it; 0: none did, the client resumes it (always so for
+    attempts above 0)."""
     text: str | None = None
     """Of a conversation: the prompt as its template rendered it."""
 
@@ -24,7 +26,8 @@ class PrepareFailed(Message, frozen=True):
 
 
 class MediaDropped(Message, frozen=True):
-    """The answer to `End` for a request that was still here: no byte of its media is read any more."""
+    """The answer to `End` for a request that was still here: no byte of its media is read any
+    more."""
 
     id: str
     attempt: int

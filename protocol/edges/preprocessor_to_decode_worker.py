@@ -1,4 +1,5 @@
-"""preprocessor -> decode worker: one item, guide or conversation at a time. A worker may be killed in the middle of it."""
+"""preprocessor -> decode worker: one item, guide or conversation at a time. A worker may be killed
+in the middle of it."""
 
 from typing import Any
 
@@ -26,7 +27,8 @@ class CheckGuide(Message, frozen=True):
 
 
 class RenderChat(Message, frozen=True):
-    """Render and tokenise a conversation by a template that its caller wrote: a program, and nobody knows which."""
+    """Render and tokenise a conversation by a template that its caller wrote: a program, and nobody
+    knows which."""
 
     job: int
     prompt: ChatPrompt

@@ -7,7 +7,8 @@ from ..wire import Message
 
 
 class Features(Message, frozen=True):
-    """What one encoder needs for one item. The blobs are leased until `FeaturesRead` names `key`."""
+    """What one encoder needs for one item. The blobs are leased until `FeaturesRead` names
+    `key`."""
 
     request: str
     """For whom they were made: at its end they are given back unread."""

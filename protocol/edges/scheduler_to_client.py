@@ -13,7 +13,8 @@ class Rejected(Message, frozen=True):
 
 
 class MediaLost(Message, frozen=True):
-    """An embedding is gone and its features too: the ledger submits the request again under a higher attempt."""
+    """An embedding is gone and its features too: the ledger submits the request again under a
+    higher attempt."""
 
     id: str
     attempt: int

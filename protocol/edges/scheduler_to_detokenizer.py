@@ -22,7 +22,8 @@ class Open(Message, frozen=True):
     sampling: SamplingParams
     prompt_token_ids: tuple[int, ...]
     released: tuple[int, ...] = ()
-    """Of a resumed request: characters of each choice that the client has already; they are not sent again."""
+    """Of a resumed request: characters of each choice that the client has already; they are not
+    sent again."""
     want: Want = "token"
 
 
@@ -39,7 +40,8 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     stop_token: int | None = None
     """The token that ended it, where one did: an end token or one of `stop_token_ids`."""
     replayed: bool = False
-    """The client has these tokens: they rebuild the text's state, and only text that was not yet released is sent."""
+    """The client has these tokens: they rebuild the text's state, and only text that was not yet
+    released is sent."""
 
 
 class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -57,8 +59,9 @@ class Outputs(Message, frozen=True):
 
 
 class PromptScores(Message, frozen=True):
-    """Log-probabilities of the prompt's tokens at [start, start + len(entries)), as they are computed; all come before the
-    first output. A prompt of one token, which has none, gives one message without entries."""
+    """Log-probabilities of the prompt's tokens at [start, start + len(entries)), as they are
+    computed; all come before the first output. A prompt of one token, which has none, gives one
+    message without entries."""
 
     id: str
     attempt: int
@@ -77,7 +80,8 @@ class Vectors(Message, frozen=True):
 
 
 class Close(Message, frozen=True):
-    """Every choice has ended as far as the scheduler knows; sent after the last output of the request."""
+    """Every choice has ended as far as the scheduler knows; sent after the last output of the
+    request."""
 
     id: str
     attempt: int

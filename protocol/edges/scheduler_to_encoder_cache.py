@@ -4,7 +4,8 @@ from ..wire import Message
 
 
 class Need(Message, frozen=True):
-    """Hold these items for `holder` until it releases them; answered with `EmbeddingReady` per item, or `Lost`.
+    """Hold these items for `holder` until it releases them; answered with `EmbeddingReady` per
+    item, or `Lost`.
 
     Space for all of them is reserved in one piece, in order of arrival.
     """

@@ -8,7 +8,8 @@ from ..requests.sampling import SamplingParams
 from ..wire import Message
 
 PADDING = 0
-"""The block of every table that is nobody's and never written. Among a sequence's it stands for those that were given back."""
+"""The block of every table that is nobody's and never written. Among a sequence's it stands for
+those that were given back."""
 
 
 class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -27,11 +28,13 @@ class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     """Index among the request's n; part of the sampling counter (seed, choice, position)."""
     eos_token_ids: tuple[int, ...]
     block_tables: tuple[tuple[int, ...], ...]
-    """Of each of the model's tables, by position // block size; 0 where no token to be computed looks."""
+    """Of each of the model's tables, by position // block size; 0 where no token to be computed
+    looks."""
     state: int = 0
     """The slot of its recurrent states; 0: the model has none."""
     state_from: int = 0
-    """The slot whose states are copied into it before the step; 0: none, it begins at its first token."""
+    """The slot whose states are copied into it before the step; 0: none, it begins at its first
+    token."""
     pooling: PoolingParams | None = None
     """Vectors are wanted: nothing is sampled."""
 
@@ -43,19 +46,20 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     start: int
     count: int
     sample: bool
-    """True: the last position's logits give the next token, or the prompt ends there and its vectors are made. At decode the
-    input is the token last sampled."""
+    """True: the last position's logits give the next token, or the prompt ends there and its
+    vectors are made. At decode the input is the token last sampled."""
     new_blocks: tuple[tuple[int, ...], ...] = ()
     """Appended to each block table before the step; (): to none."""
     snapshot: int = 0
     """The slot that its recurrent states are copied into after the step; 0: none."""
     draft: tuple[int, ...] = ()
-    """Guesses of the tokens behind the sequence's last one, which are the last of the positions to compute: as many tokens are
-    sampled as are guessed rightly, and one."""
+    """Guesses of the tokens behind the sequence's last one, which are the last of the positions to
+    compute: as many tokens are sampled as are guessed rightly, and one."""
 
 
 class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """Rows [row, row+count) of `blob` replace the embeddings of positions [start, start+count) of `seq` in this step."""
+    """Rows [row, row+count) of `blob` replace the embeddings of positions [start, start+count) of
+    `seq` in this step."""
 
     seq: int
     start: int
@@ -65,7 +69,8 @@ class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
 
 
 class StepPlan(Message, frozen=True):
-    """One step. Plans are answered in order; a plan may be sent before the result of the one before it."""
+    """One step. Plans are answered in order; a plan may be sent before the result of the one before
+    it."""
 
     step: int
     new: tuple[NewSequence, ...]

@@ -1,4 +1,5 @@
-"""A guide as a grammar: Lark text, as the grammar engine reads it. Pure; what cannot be said in one is a GuideError."""
+"""A guide as a grammar: Lark text, as the grammar engine reads it. Pure; what cannot be said in one
+is a GuideError."""
 
 import json
 from typing import Any
@@ -19,7 +20,8 @@ class GuideError(ValueError):
 
 
 def grammar_of(guide: Guide) -> str:
-    """The guide in the JSON form that llguidance reads; `grammar` must be Lark by now. Raises GuideError."""
+    """The guide in the JSON form that llguidance reads; `grammar` must be Lark by now. Raises
+    GuideError."""
     return json.dumps({"grammars": [{"lark_grammar": lark_of(guide)}]}, ensure_ascii=False)
 
 
@@ -36,18 +38,25 @@ def lark_of(guide: Guide) -> str:
             return "start: " + " | ".join(lark_text(text) for text in json.loads(guide.text))
         case "tool_calls":
             calls = msgspec.json.decode(guide.text, type=Calls)
-            rules = [f"{named.rule}: {_lark_schema(named.schema, named.owner)}" for named in calls.schemas]
+            rules = [
+                f"{named.rule}: {_lark_schema(named.schema, named.owner)}"
+                for named in calls.schemas
+            ]
             return "\n".join([calls.lark, *rules])
         case "grammar":
             return guide.text
 
 
 def schemas_of(guide: Guide) -> list[tuple[str, str]]:
-    """Of calls, which may fail for one of several schemas: each schema's owner, and a grammar of it alone."""
+    """Of calls, which may fail for one of several schemas: each schema's owner, and a grammar of it
+    alone."""
     if guide.kind != "tool_calls":
         return []
     calls = msgspec.json.decode(guide.text, type=Calls)
-    return [(named.owner, "start: " + _lark_schema(named.schema, named.owner)) for named in calls.schemas]
+    return [
+        (named.owner, "start: " + _lark_schema(named.schema, named.owner))
+        for named in calls.schemas
+    ]
 
 
 def lark_text(text: str) -> str:

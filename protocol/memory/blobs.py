@@ -1,9 +1,11 @@
-"""Big data in shared memory: one writer per arena, any number of readers, references instead of bytes in messages.
+"""Big data in shared memory: one writer per arena, any number of readers, references instead of
+bytes in messages.
 
-An arena is a file of this run in /dev/shm (in the run directory where /dev/shm is full or absent), reserved with
-posix_fallocate, so that a full file system is an OSError at allocation and never a SIGBUS later. The writer keeps the
-books: a block is free again when its writer says so, which it does when the last reader has released it by message.
-Readers check offset, shape and dtype against the file before they map.
+An arena is a file of this run in /dev/shm (in the run directory where /dev/shm is full or absent),
+reserved with posix_fallocate, so that a full file system is an OSError at allocation and never a
+SIGBUS later. The writer keeps the books: a block is free again when its writer says so, which it
+does when the last reader has released it by message. Readers check offset, shape and dtype against
+the file before they map.
 """
 
 import math
@@ -20,7 +22,8 @@ from .shortage import SpaceError
 Bytes = memoryview | bytes | bytearray
 
 ITEM_SIZE: dict[str, int] = {
-    "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "bool": 1, "float64": 8,
+    "uint8": 1, "int32": 4, "int64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "bool": 1,
+    "float64": 8,
 }  # fmt: skip
 ALIGN = 64
 ARENA_BYTES = 16 << 20
@@ -34,7 +37,8 @@ def block_bytes(nbytes: int) -> int:
 
 
 def arena_limit(nbytes: int) -> int:
-    """The limit of an arena that is to hold `nbytes` in its blocks: fragments and half-filled segments take some space too."""
+    """The limit of an arena that is to hold `nbytes` in its blocks: fragments and half-filled
+    segments take some space too."""
     return nbytes + nbytes // 4 + 4 * ARENA_BYTES
 
 
@@ -53,14 +57,17 @@ class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
 
 
 class BlobError(Exception):
-    """A reference that names no readable bytes: its writer died, it was never valid, or it cannot be mapped (`shortage`)."""
+    """A reference that names no readable bytes: its writer died, it was never valid, or it cannot
+    be mapped (`shortage`)."""
 
 
 class _Segment:
-    """One file: its map and its free blocks, sorted by offset. One that somebody else has filled has no map: nothing is put
-    between its blocks."""
+    """One file: its map and its free blocks, sorted by offset. One that somebody else has filled
+    has no map: nothing is put between its blocks."""
 
-    def __init__(self, path: str, size: int, map: memoryview | None, free: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, path: str, size: int, map: memoryview | None, free: list[tuple[int, int]]
+    ) -> None:
         self.path, self.size, self.map, self.free = path, size, map, free
 
     @classmethod
@@ -102,13 +109,16 @@ class _Segment:
 
     def close(self) -> None:
         """The pages go with the last view of them."""
-        Path(self.path).unlink(missing_ok=True)  # the end of the run may have swept it before its writer did
+        Path(self.path).unlink(
+            missing_ok=True
+        )  # the end of the run may have swept it before its writer did
 
 
 class Arena:
     """One writer's long-lived shared memory. Not thread-safe: one owner.
 
-    `limit` bounds all its segments together, in bytes. Raises SpaceError beyond it and where shared memory is full.
+    `limit` bounds all its segments together, in bytes. Raises SpaceError beyond it and where shared
+    memory is full.
     """
 
     def __init__(self, run_dir: Path, writer: str, limit: int) -> None:
@@ -145,7 +155,9 @@ class Arena:
         view = segment.map[offset : offset + nbytes]
         return BlobRef(segment.path, offset, dtype, shape), view
 
-    def put(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+    def put(
+        self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None
+    ) -> BlobRef:
         """Copy `data` into a block."""
         flat = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
         ref, view = self.allocate(dtype, shape if shape is not None else (flat.nbytes,))
@@ -161,7 +173,8 @@ class Arena:
             segment.close()
 
     def draft(self, spare: bool = False) -> tuple[str, int]:
-        """A new, empty file and its descriptor, for another process to fill (`Draft`); then `adopt` or `discard` it.
+        """A new, empty file and its descriptor, for another process to fill (`Draft`); then `adopt`
+        or `discard` it.
 
         `spare`: in the run directory, which serves where /dev/shm is full. Raises OSError.
         """
@@ -169,7 +182,8 @@ class Arena:
         return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def adopt(self, refs: Sequence[BlobRef]) -> None:
-        """A draft becomes a segment. `refs` are all its blocks, one behind the other. Raises ValueError if they are not."""
+        """A draft becomes a segment. `refs` are all its blocks, one behind the other. Raises
+        ValueError if they are not."""
         path, size = refs[0].segment, 0
         for ref in refs:
             if ref.segment != path or ref.offset != size:
@@ -179,7 +193,9 @@ class Arena:
             raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
         if size > os.stat(path).st_size:
             raise ValueError("the draft is shorter than its blocks")
-        os.truncate(path, max(size, ARENA_BYTES + 1))  # a hole: readers keep no map of what is not of the regular size
+        os.truncate(
+            path, max(size, ARENA_BYTES + 1)
+        )  # a hole: readers keep no map of what is not of the regular size
         self._segments[path] = _Segment(path, size, None, [])
 
     def discard(self, path: str) -> None:
@@ -215,14 +231,17 @@ class Arena:
 
 
 class Draft:
-    """What fills a draft: block by block, in the process that got its descriptor. Raises OSError where there is no room."""
+    """What fills a draft: block by block, in the process that got its descriptor. Raises OSError
+    where there is no room."""
 
     def __init__(self, path: str, fd: int) -> None:
         self._path, self._fd = path, fd
         self._end = 0
         self.refs: list[BlobRef] = []
 
-    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+    def put_bytes(
+        self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None
+    ) -> BlobRef:
         view = memoryview(data).cast("B")
         ref = BlobRef(self._path, self._end, dtype, shape if shape is not None else (view.nbytes,))
         self._end += block_bytes(view.nbytes)
@@ -241,8 +260,9 @@ class Draft:
 
 
 class BlobReader:
-    """Maps other processes' segments for reading. It keeps the maps of regular ones, which stay with their writer; a larger one
-    goes back to the system with its block, which it can only do when nobody keeps a map of it."""
+    """Maps other processes' segments for reading. It keeps the maps of regular ones, which stay
+    with their writer; a larger one goes back to the system with its block, which it can only do
+    when nobody keeps a map of it."""
 
     def __init__(self, run_dir: Path) -> None:
         self._prefix = segment_prefix(run_dir)
@@ -250,9 +270,14 @@ class BlobReader:
         self._maps: dict[str, memoryview] = {}
 
     def view(self, ref: BlobRef) -> memoryview:
-        """Read-only bytes of `ref`, zero-copy. Raises BlobError where the segment is gone or too short, or not ours."""
+        """Read-only bytes of `ref`, zero-copy. Raises BlobError where the segment is gone or too
+        short, or not ours."""
         folder, _, name = ref.segment.rpartition("/")
-        if folder not in self._folders or not name.startswith(self._prefix) or ref.dtype not in ITEM_SIZE:
+        if (
+            folder not in self._folders
+            or not name.startswith(self._prefix)
+            or ref.dtype not in ITEM_SIZE
+        ):
             raise BlobError("not a segment of this run")
         mapped = self._maps.get(ref.segment)
         if mapped is None:
@@ -302,7 +327,8 @@ def read_once(run_dir: Path, ref: BlobRef) -> bytes:
 
 
 def segment_prefix(run_dir: Path) -> str:
-    """How this run's segments begin: the run directory's name is unique on the machine (it is made by mkdtemp)."""
+    """How this run's segments begin: the run directory's name is unique on the machine (it is made
+    by mkdtemp)."""
     return f"{PREFIX}{run_dir.name}-"
 
 

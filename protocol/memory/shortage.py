@@ -1,7 +1,7 @@
 """What the machine has run out of, read from whatever exception told of it.
 
-A shortage belongs to the request that met it, and passes: 503 with a code of its own. What a request may use by the engine's
-own limits is another matter (413, 429).
+A shortage belongs to the request that met it, and passes: 503 with a code of its own. What a
+request may use by the engine's own limits is another matter (413, 429).
 """
 
 import errno
@@ -10,12 +10,20 @@ from collections.abc import Iterator
 from ..errors import Failure
 
 NO_FILES = Failure(
-    "unavailable", "The machine has no more open files for this request; try again later.", code="too_many_open_files"
+    "unavailable",
+    "The machine has no more open files for this request; try again later.",
+    code="too_many_open_files",
 )
 NO_SPACE = Failure(
-    "unavailable", "The machine has no shared memory left for this request; try again later.", code="no_shared_memory"
+    "unavailable",
+    "The machine has no shared memory left for this request; try again later.",
+    code="no_shared_memory",
 )
-NO_MEMORY = Failure("unavailable", "The machine has no memory left for this request; try again later.", code="out_of_memory")
+NO_MEMORY = Failure(
+    "unavailable",
+    "The machine has no memory left for this request; try again later.",
+    code="out_of_memory",
+)
 
 _FILES = frozenset({errno.EMFILE, errno.ENFILE})
 _SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -40,7 +48,11 @@ def shortage(error: BaseException) -> Failure | None:
 
 def is_memory(error: BaseException) -> bool:
     """Python's, torch's on a CPU, torch's on a GPU."""
-    return isinstance(error, MemoryError) or _TORCH in str(error) or type(error).__name__ == "OutOfMemoryError"
+    return (
+        isinstance(error, MemoryError)
+        or _TORCH in str(error)
+        or type(error).__name__ == "OutOfMemoryError"
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

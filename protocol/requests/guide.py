@@ -1,4 +1,5 @@
-"""Guides: what an answer must look like. Data and cheap checks only; the grammar engine lives where tokens do."""
+"""Guides: what an answer must look like. Data and cheap checks only; the grammar engine lives where
+tokens do."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -20,10 +21,11 @@ class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
 
     kind: GuideKind
     text: str = ""
-    """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; JSON of `Calls`; empty for
-    json_object."""
+    """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; JSON
+    of `Calls`; empty for json_object."""
     first_seconds: float = 0.0
-    """Processor time until its first token can be chosen, and for each further one, as a decode worker has measured them."""
+    """Processor time until its first token can be chosen, and for each further one, as a decode
+    worker has measured them."""
     each_seconds: float = 0.0
 
 
@@ -50,10 +52,17 @@ def StructuredOutputsParams(
     grammar: str | None = None,
     json_object: bool | None = None,
 ) -> Guide:
-    """What an answer must be: one of a JSON schema (text, dict or pydantic class), a regular expression for the whole
-    answer, a list of choices, a grammar (Lark or GBNF), or any JSON object. Raises ValueError naming the field.
+    """What an answer must be: one of a JSON schema (text, dict or pydantic class), a regular
+    expression for the whole answer, a list of choices, a grammar (Lark or GBNF), or any JSON
+    object. Raises ValueError naming the field.
     """
-    given = {"json": json, "regex": regex, "choice": choice, "grammar": grammar, "json_object": json_object or None}
+    given = {
+        "json": json,
+        "regex": regex,
+        "choice": choice,
+        "grammar": grammar,
+        "json_object": json_object or None,
+    }
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
         told = " and ".join(named) or "none"
@@ -70,13 +79,20 @@ def StructuredOutputsParams(
 
 
 def as_guide(given: Any) -> Guide | None:
-    """What callers write: a Guide, or the keywords of `StructuredOutputsParams` as a dict. Raises ValueError."""
+    """What callers write: a Guide, or the keywords of `StructuredOutputsParams` as a dict. Raises
+    ValueError."""
     if given is None or isinstance(given, Guide):
         return given
     if not isinstance(given, Mapping):
-        raise ValueError("structured_outputs must be a StructuredOutputsParams or a dict of its fields.")
+        raise ValueError(
+            "structured_outputs must be a StructuredOutputsParams or a dict of its fields."
+        )
     options = {name: value for name, value in given.items() if value is not None}
-    unknown = [name for name in options if name not in ("json", "regex", "choice", "grammar", "json_object")]
+    unknown = [
+        name
+        for name in options
+        if name not in ("json", "regex", "choice", "grammar", "json_object")
+    ]
     if unknown:
         raise ValueError("structured_outputs knows json, regex, choice, grammar and json_object.")
     return StructuredOutputsParams(**options)
@@ -85,7 +101,9 @@ def as_guide(given: Any) -> Guide | None:
 def checked(guide: Guide) -> Guide:
     """The guide, if its size lets it be looked at. Raises ValueError."""
     if len(guide.text) > MAX_TEXT:
-        raise ValueError(f"structured_outputs has {len(guide.text)} characters, at most {MAX_TEXT} are taken.")
+        raise ValueError(
+            f"structured_outputs has {len(guide.text)} characters, at most {MAX_TEXT} are taken."
+        )
     is_json = guide.kind in ("json_schema", "tool_calls")
     nested = _depth_of_value(json.loads(guide.text)) if is_json else _depth_of_text(guide.text)
     if guide.kind != "choice" and nested > MAX_DEPTH:
@@ -103,13 +121,20 @@ def _schema_text(schema: Any) -> str:
         schema = schema.model_json_schema()
     if isinstance(schema, str):
         if len(schema) > MAX_TEXT:
-            raise ValueError(f"structured_outputs has {len(schema)} characters, at most {MAX_TEXT} are taken.")
+            raise ValueError(
+                f"structured_outputs has {len(schema)} characters, at most {MAX_TEXT} are taken."
+            )
         try:
             schema = json.loads(schema)
         except (ValueError, RecursionError):
-            raise ValueError("structured_outputs.json must be a JSON schema; its text is no valid JSON.") from None
+            raise ValueError(
+                "structured_outputs.json must be a JSON schema; its text is no valid JSON."
+            ) from None
     if not isinstance(schema, Mapping | bool):
-        raise ValueError("structured_outputs.json must be a JSON schema: an object, its text, or a pydantic class.")
+        raise ValueError(
+            "structured_outputs.json must be a JSON schema: an object, its text, or a pydantic "
+            "class."
+        )
     try:
         return json.dumps(schema, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -123,7 +148,9 @@ def _choices_text(choices: Any) -> str:
     if not texts or not all(isinstance(text, str) and text for text in texts):
         raise ValueError("structured_outputs.choice must hold at least one text, and no empty one.")
     if len(texts) > MAX_CHOICES:
-        raise ValueError(f"structured_outputs.choice has {len(texts)} texts, at most {MAX_CHOICES} are taken.")
+        raise ValueError(
+            f"structured_outputs.choice has {len(texts)} texts, at most {MAX_CHOICES} are taken."
+        )
     return json.dumps(texts, ensure_ascii=False)
 
 
@@ -134,7 +161,8 @@ def _text(value: Any, name: str) -> str:
 
 
 def _depth_of_text(text: str) -> int:
-    """The deepest nesting of brackets, escaped ones apart: an upper bound for the recursion of whoever reads it."""
+    """The deepest nesting of brackets, escaped ones apart: an upper bound for the recursion of
+    whoever reads it."""
     depth = deepest = 0
     escaped = False
     for char in text:

@@ -1,4 +1,5 @@
-"""PoolingParams: what a request for vectors wants of a prompt's hidden states. Names and defaults are vLLM's."""
+"""PoolingParams: what a request for vectors wants of a prompt's hidden states. Names and defaults
+are vLLM's."""
 
 import difflib
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ MAX_BYTES = 64 << 20
 
 
 class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the vectors of one request are made. Raises ValueError that names the field for a value out of range."""
+    """How the vectors of one request are made. Raises ValueError that names the field for a value
+    out of range."""
 
     task: Task = "embed"
     dimensions: int | None = None
@@ -22,21 +24,31 @@ class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     use_activation: bool | None = None
     """Whether vectors get the length 1; None: as the model's files say."""
     truncate_prompt_tokens: int | None = None
-    """Of a longer text or list of ids so many tokens are read, from its beginning, what the tokenizer puts around a text among
-    them; -1: as many as the model takes; None: a prompt that is too long is refused."""
+    """Of a longer text or list of ids so many tokens are read, from its beginning, what the
+    tokenizer puts around a text among them; -1: as many as the model takes; None: a prompt that is
+    too long is refused."""
     prompt_name: str | None = None
-    """Which of the prompts of the model's files stands before a text; "": none; None: the one that they name, if any."""
+    """Which of the prompts of the model's files stands before a text; "": none; None: the one that
+    they name, if any."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             near = difflib.get_close_matches(str(self.task), TASKS, 1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r:.80}{meant}")
-        if self.dimensions is not None and not (type(self.dimensions) is int and self.dimensions > 0):
-            raise ValueError(f"dimensions must be a whole number above 0, got {self.dimensions!r:.80}.")
+            raise ValueError(
+                f"task must be one of {', '.join(TASKS)}, got {self.task!r:.80}{meant}"
+            )
+        if self.dimensions is not None and not (
+            type(self.dimensions) is int and self.dimensions > 0
+        ):
+            raise ValueError(
+                f"dimensions must be a whole number above 0, got {self.dimensions!r:.80}."
+            )
         most = self.truncate_prompt_tokens
         if most is not None and not (type(most) is int and (most > 0 or most == -1)):
-            raise ValueError(f"truncate_prompt_tokens must be a whole number above 0, or -1, got {most!r:.80}.")
+            raise ValueError(
+                f"truncate_prompt_tokens must be a whole number above 0, or -1, got {most!r:.80}."
+            )
         if self.prompt_name is not None and not isinstance(self.prompt_name, str):
             raise ValueError(f"prompt_name must be a text, got {self.prompt_name!r:.80}.")
 
@@ -66,8 +78,9 @@ class Pooler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How a model's hidden states become the vector of a prompt."""
 
     take: Take = "last"
-    """The state of the last token, the mean of all, the state of the first; the most in each column; the sum of all over the
-    root of their number; or the mean in which each counts as often as its place says."""
+    """The state of the last token, the mean of all, the state of the first; the most in each
+    column; the sum of all over the root of their number; or the mean in which each counts as often
+    as its place says."""
     dense: tuple[Dense, ...] = ()
     """What the pooled state goes through, in this order."""
     normalize: bool = True
@@ -83,7 +96,8 @@ class Pooler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an operator says of how vectors are made, in vLLM's words; None: as the model's files say."""
+    """What an operator says of how vectors are made, in vLLM's words; None: as the model's files
+    say."""
 
     pooling_type: Literal["LAST", "MEAN", "CLS"] | None = None
     use_activation: bool | None = None
@@ -92,7 +106,8 @@ class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 def told(pooler: Pooler, given: Mapping[str, Any]) -> Pooler:
-    """`pooler` as `given`, the fields of a `PoolerConfig`, says otherwise. Raises ValueError for what is none."""
+    """`pooler` as `given`, the fields of a `PoolerConfig`, says otherwise. Raises ValueError for
+    what is none."""
     try:
         config = msgspec.convert(given, PoolerConfig)
     except msgspec.ValidationError as error:
@@ -100,10 +115,18 @@ def told(pooler: Pooler, given: Mapping[str, Any]) -> Pooler:
     take = None if config.pooling_type is None else TAKES[config.pooling_type]
     lengths = config.matryoshka_dimensions
     matryoshka = config.is_matryoshka if lengths is None else True
-    changes = {"take": take, "normalize": config.use_activation, "matryoshka": matryoshka, "dimensions": lengths}
-    return msgspec.structs.replace(pooler, **{name: value for name, value in changes.items() if value is not None})
+    changes = {
+        "take": take,
+        "normalize": config.use_activation,
+        "matryoshka": matryoshka,
+        "dimensions": lengths,
+    }
+    return msgspec.structs.replace(
+        pooler, **{name: value for name, value in changes.items() if value is not None}
+    )
 
 
 def needs_every_state(pooling: PoolingParams, pooler: Pooler) -> bool:
-    """Whether the states of a prompt's beginning count, so that none of it may be taken from the prefix cache."""
+    """Whether the states of a prompt's beginning count, so that none of it may be taken from the
+    prefix cache."""
     return pooling.task != "embed" or pooler.take != "last"

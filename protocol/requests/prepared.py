@@ -1,4 +1,5 @@
-"""The prepared request: token ids, placeholder spans, positions. What the scheduler runs and what a resume starts from."""
+"""The prepared request: token ids, placeholder spans, positions. What the scheduler runs and what a
+resume starts from."""
 
 from typing import Any
 
@@ -10,8 +11,8 @@ from .sampling import SamplingParams
 
 
 class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """A run of placeholder tokens: prompt positions [start, start+length) take rows [offset, offset+length) of the item's
-    embedding."""
+    """A run of placeholder tokens: prompt positions [start, start+length) take rows [offset,
+    offset+length) of the item's embedding."""
 
     start: int
     length: int
@@ -26,7 +27,8 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     """One media item in the prompt."""
 
     key: str
-    """Identity of its embedding: hex digest of content, options that change features, processor and weights."""
+    """Identity of its embedding: hex digest of content, options that change features, processor and
+    weights."""
     modality: Modality
     rows: int
     """Rows of its embedding, [rows, hidden]."""
@@ -35,8 +37,8 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """One stretch of a request's way: `stage` took [start, end), seconds by time.monotonic, which all processes of a
-    machine share."""
+    """One stretch of a request's way: `stage` took [start, end), seconds by time.monotonic, which
+    all processes of a machine share."""
 
     stage: str
     start: float
@@ -49,7 +51,8 @@ EffectiveOptions = dict[str, dict[str, dict[str, Any]]]
 
 
 class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the preprocessor made of a `Request`; enough, with the output tokens so far, to go on anywhere."""
+    """What the preprocessor made of a `Request`; enough, with the output tokens so far, to go on
+    anywhere."""
 
     id: str
     attempt: int
@@ -63,9 +66,11 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     token_ids: tuple[int, ...]
     items: tuple[Item, ...]
     positions: bytes | None
-    """Rotary positions, int32 little endian [planes, len(token_ids)]; None: 0, 1, 2 ... on every plane."""
+    """Rotary positions, int32 little endian [planes, len(token_ids)]; None: 0, 1, 2 ... on every
+    plane."""
     unbroken: tuple[tuple[int, int], ...] = ()
-    """Stretches [first, last) of the prompt, in its order, whose tokens see each other both ways: one step computes one."""
+    """Stretches [first, last) of the prompt, in its order, whose tokens see each other both ways:
+    one step computes one."""
     position_delta: int = 0
     """Decode position = index + delta, on all planes."""
     sampling: SamplingParams
@@ -81,5 +86,6 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
-        """What callers see of `token_ids`: nothing of a prompt of embeddings, whose places they only mark."""
+        """What callers see of `token_ids`: nothing of a prompt of embeddings, whose places they
+        only mark."""
         return () if any(item.modality == "prompt" for item in self.items) else self.token_ids

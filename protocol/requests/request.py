@@ -1,4 +1,5 @@
-"""One request as a frontend hands it to the pipeline: everything that is decided once has been decided here."""
+"""One request as a frontend hands it to the pipeline: everything that is decided once has been
+decided here."""
 
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A tagged member of one of the unions below."""
 
 
-# Where an item's content is. A frontend never decodes media: encoded bytes stay encoded until the decode worker.
+# Where an item's content is. A frontend never decodes media: encoded bytes stay encoded until the
+# decode worker.
 
 
 class Url(_Part, frozen=True):
@@ -27,7 +29,8 @@ class Url(_Part, frozen=True):
 
 
 class Encoded(_Part, frozen=True):
-    """A container's bytes (PNG, mp4, wav ...), from a data: URL or from the fetcher; chosen by content, not by name."""
+    """A container's bytes (PNG, mp4, wav ...), from a data: URL or from the fetcher; chosen by
+    content, not by name."""
 
     blob: BlobRef
 
@@ -71,7 +74,8 @@ class Embeds(_Part, frozen=True):
 
 
 class FrameList(_Part, frozen=True):
-    """A clip as encoded pictures, one behind the other in the blob; `sizes` are their bytes. What the caller says of them."""
+    """A clip as encoded pictures, one behind the other in the blob; `sizes` are their bytes. What
+    the caller says of them."""
 
     blob: BlobRef
     sizes: tuple[int, ...]
@@ -83,9 +87,11 @@ class FrameList(_Part, frozen=True):
 
 
 class PackedEmbeds(_Part, frozen=True):
-    """Embeddings as another program sends them: a torch.save, .npy or safetensors file, opened in a decode worker alone.
+    """Embeddings as another program sends them: a torch.save, .npy or safetensors file, opened in a
+    decode worker alone.
 
-    The last `grid_bytes` of the blob are such a file for the grid, where it does not come as numbers.
+    The last `grid_bytes` of the blob are such a file for the grid, where it does not come as
+    numbers.
     """
 
     blob: BlobRef
@@ -97,7 +103,8 @@ Source = Url | Encoded | Pixels | Frames | Samples | Embeds | FrameList | Packed
 
 
 class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One picture, clip or sound of a request, in the order in which the prompt names them; or the prompt's own embeddings."""
+    """One picture, clip or sound of a request, in the order in which the prompt names them; or the
+    prompt's own embeddings."""
 
     modality: Modality
     source: Source | None
@@ -139,11 +146,13 @@ class ChatPrompt(_Part, frozen=True):
     template: str | None = None
     template_kwargs: dict[str, Any] = {}
     framed: bool | None = None
-    """It gets the tokenizer's own beginning and end; None: as transformers does, which asks what the model is."""
+    """It gets the tokenizer's own beginning and end; None: as transformers does, which asks what
+    the model is."""
 
 
 class TextPrompt(_Part, frozen=True):
-    """A finished prompt text with the model's own placeholders; special tokens in it are special tokens."""
+    """A finished prompt text with the model's own placeholders; special tokens in it are special
+    tokens."""
 
     text: str
     framed: bool = True
@@ -157,7 +166,8 @@ class TokenPrompt(_Part, frozen=True):
 
 
 class EmbedsPrompt(_Part, frozen=True):
-    """No tokens: the rows of the request's only item, of modality `prompt`, are the prompt's input embeddings."""
+    """No tokens: the rows of the request's only item, of modality `prompt`, are the prompt's input
+    embeddings."""
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbedsPrompt
@@ -167,7 +177,8 @@ Want = Literal["token", "vector"]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One accepted request. (id, attempt) names it on every edge; a higher attempt replaces a lower one."""
+    """One accepted request. (id, attempt) names it on every edge; a higher attempt replaces a lower
+    one."""
 
     id: str
     attempt: int = 0
@@ -176,8 +187,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tenant: str = ""
     """A keyed digest of the API key, never the key."""
     arrival: float
-    """Seconds by time.monotonic at which the frontend accepted it: its place in every queue. All processes share that clock,
-    and nobody can set it."""
+    """Seconds by time.monotonic at which the frontend accepted it: its place in every queue. All
+    processes share that clock, and nobody can set it."""
     deadline: float | None = None
     """Seconds by time.monotonic after which nobody waits any more."""
     prompt: Prompt
@@ -190,7 +201,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     priority: int = 0
     """The lowest goes first, whenever it came."""
     streamed: bool = True
-    """Somebody reads its tokens as they come; False: the whole answer alone is waited for, and others' steps may be long."""
+    """Somebody reads its tokens as they come; False: the whole answer alone is waited for, and
+    others' steps may be long."""
 
     @property
     def want(self) -> Want:

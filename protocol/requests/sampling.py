@@ -1,4 +1,5 @@
-"""SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are those of the OpenAI API and vLLM."""
+"""SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are those of the
+OpenAI API and vLLM."""
 
 import copy
 import difflib
@@ -29,9 +30,11 @@ class _Suggesting(msgspec.StructMeta):
             raise TypeError(f"{error}; did you mean {near[0]!r}?") from None
 
 
-class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Suggesting):
-    """How one request is sampled. Raises ValueError that names the field for a value out of range, TypeError for a field that
-    there is none of."""
+class SamplingParams(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Suggesting
+):
+    """How one request is sampled. Raises ValueError that names the field for a value out of range,
+    TypeError for a field that there is none of."""
 
     n: int = 1
     """Choices per prompt. Each is a sequence of its own; they share the prompt's KV blocks."""
@@ -42,7 +45,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How many of the most likely tokens are kept; 0 or -1 keeps all."""
     min_p: float = 0.0
     seed: int | None = None
-    """None: drawn by the frontend when the request is accepted, so that a resumed request samples the same."""
+    """None: drawn by the frontend when the request is accepted, so that a resumed request samples
+    the same."""
     max_tokens: int | None = 16
     """None: as many as fit into the context."""
     min_tokens: int = 0
@@ -71,7 +75,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         self._validate()
 
     def _normalise(self) -> None:
-        """One text for a list of texts, lists for tuples, a dict for a guide: all become what the fields say."""
+        """One text for a list of texts, lists for tuples, a dict for a guide: all become what the
+        fields say."""
         force = msgspec.structs.force_setattr
         for name in ("stop", "bad_words"):
             if isinstance(value := getattr(self, name), str):
@@ -95,10 +100,18 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("bad_words must not hold an empty text.")
         for name, texts in (("stop", self.stop), ("bad_words", self.bad_words)):
             if len(texts) > MAX_TEXTS or sum(map(len, texts)) > MAX_CHARACTERS:
-                raise ValueError(f"{name} takes at most {MAX_TEXTS} texts of {MAX_CHARACTERS} characters together.")
+                raise ValueError(
+                    f"{name} takes at most {MAX_TEXTS} texts of {MAX_CHARACTERS} characters "
+                    f"together."
+                )
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens must be at most max_tokens={self.max_tokens}, got {self.min_tokens}.")
-        if not all(type(token) is int and -100.0 <= bias <= 100.0 for token, bias in (self.logit_bias or {}).items()):
+            raise ValueError(
+                f"min_tokens must be at most max_tokens={self.max_tokens}, got {self.min_tokens}."
+            )
+        if not all(
+            type(token) is int and -100.0 <= bias <= 100.0
+            for token, bias in (self.logit_bias or {}).items()
+        ):
             raise ValueError("logit_bias must give token ids a bias between -100 and 100.")
         if self.allowed_token_ids == ():
             raise ValueError("allowed_token_ids must not be empty.")
@@ -111,7 +124,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return msgspec.structs.replace(self, **changes)
 
     def clone(self) -> "SamplingParams":
-        """An equal one of its own. Nothing in it can be changed, so that `replace` serves as well."""
+        """An equal one of its own. Nothing in it can be changed, so that `replace` serves as
+        well."""
         return copy.deepcopy(self)
 
 

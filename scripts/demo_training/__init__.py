@@ -1,1 +1,2 @@
-"""Everything that makes and checks the bundled demo model: drawing, synthesis, tokenizer, training, evaluation."""
+"""Everything that makes and checks the bundled demo model: drawing, synthesis, tokenizer, training,
+evaluation."""

@@ -1,4 +1,5 @@
-"""Batches of questions whose media all have one shape, ready for the network but for the towers' work."""
+"""Batches of questions whose media all have one shape, ready for the network but for the towers'
+work."""
 
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from .features import CELL, TEMPORAL, audio_tokens, feature_extractor, fit_clip, fit_picture, patches, sound_features
+from .features import (
+    CELL,
+    TEMPORAL,
+    audio_tokens,
+    feature_extractor,
+    fit_clip,
+    fit_picture,
+    patches,
+    sound_features,
+)
 from .samples import Frame, Sample, draw_sample
 from .schedule import random_frame
 from .towers import sound_tokens, vision_tokens
@@ -25,7 +35,8 @@ TRAINED_KINDS = (*KINDS, "greeting")
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` and `labels` are [rows, length], `positions` [3, rows, length]; `labels[i]` is the token after `ids[i]`."""
+    """`ids` and `labels` are [rows, length], `positions` [3, rows, length]; `labels[i]` is the
+    token after `ids[i]`."""
 
     kinds: list[str]
     ids: torch.Tensor
@@ -33,12 +44,15 @@ class Batch:
     positions: torch.Tensor
     frames: NDArray[np.uint8] | None = None  # [items, frames, height, width, 3]
     mel: torch.Tensor | None = None  # [rows, mel bins, frames]
-    media: torch.Tensor | None = None  # [all media tokens, hidden], where a worker has run the towers already
+    media: torch.Tensor | None = (
+        None  # [all media tokens, hidden], where a worker has run the towers already
+    )
 
 
 @dataclass
 class Scribe:
-    """Writes questions and answers as token ids with their positions, remembering what it has written before."""
+    """Writes questions and answers as token ids with their positions, remembering what it has
+    written before."""
 
     network: Any
     tokenizer: Any
@@ -56,7 +70,9 @@ class Scribe:
             self._prompts[key] = self.tokenizer(text)["input_ids"]
         return self._prompts[key]
 
-    def row(self, sample: Sample, media: tuple[str, ...], grid: tuple[int, int, int], tokens: int) -> "Row":
+    def row(
+        self, sample: Sample, media: tuple[str, ...], grid: tuple[int, int, int], tokens: int
+    ) -> "Row":
         config = self.network.config
         places = {config.image_token_index, config.video_token_index, config.audio_token_index}
         prompt: list[int] = []
@@ -67,8 +83,11 @@ class Scribe:
         labels = [UNASKED] * (len(prompt) - 1) + answer
         return Row(ids, labels, self._row_positions(ids, media, grid))
 
-    def _row_positions(self, ids: list[int], media: tuple[str, ...], grid: tuple[int, int, int]) -> torch.Tensor:
-        """[3, length] by transformers' own rule; it depends on the layout alone, never on the words."""
+    def _row_positions(
+        self, ids: list[int], media: tuple[str, ...], grid: tuple[int, int, int]
+    ) -> torch.Tensor:
+        """[3, length] by transformers' own rule; it depends on the layout alone, never on the
+        words."""
         if not media or media[0] == "audio":
             return torch.arange(len(ids)).expand(3, -1)
         # The first words are the same in every prompt, so the length fixes where everything stands.
@@ -107,18 +126,26 @@ def build_batch(scribe: Scribe, extractor: Any, samples: list[Sample]) -> Batch:
         frames = np.stack([fit_clip(sample.clip) for sample in samples if sample.clip is not None])
     elif first.sound is not None:
         media = ("audio",)
-        mel = sound_features(extractor, [sample.sound for sample in samples if sample.sound is not None])
+        mel = sound_features(
+            extractor, [sample.sound for sample in samples if sample.sound is not None]
+        )
         tokens = audio_tokens(mel.shape[2])
     if frames is not None:
         _, count, height, width, _ = frames.shape
         grid = (count // TEMPORAL, 2 * height // CELL, 2 * width // CELL)
         tokens = grid[0] * (height // CELL) * (width // CELL)
     rows = [scribe.row(sample, media, grid, tokens) for sample in samples]
-    return _padded([sample.kind for sample in samples], rows, scribe.tokenizer.pad_token_id, frames, mel)
+    return _padded(
+        [sample.kind for sample in samples], rows, scribe.tokenizer.pad_token_id, frames, mel
+    )
 
 
 def _padded(
-    kinds: list[str], rows: list[Row], padding: int, frames: NDArray[np.uint8] | None, mel: torch.Tensor | None
+    kinds: list[str],
+    rows: list[Row],
+    padding: int,
+    frames: NDArray[np.uint8] | None,
+    mel: torch.Tensor | None,
 ) -> Batch:
     """Padding goes to the right, where causal attention hides it from everything that counts."""
     length = max(len(row.ids) for row in rows)
@@ -135,8 +162,9 @@ def _padded(
 class Curriculum(Dataset[list[Batch]]):
     """The batches of one training step; worker processes draw them ahead.
 
-    `shares` [kinds], in shared memory, is written by the trainer: how much each kind is to be practised, 0 to 1.
-    With `encoded` the workers run the towers too, which is right only while the towers do not learn.
+    `shares` [kinds], in shared memory, is written by the trainer: how much each kind is to be
+    practised, 0 to 1. With `encoded` the workers run the towers too, which is right only while the
+    towers do not learn.
     """
 
     def __init__(self, scribe: Scribe, shares: torch.Tensor, seed: int, encoded: bool) -> None:
@@ -152,15 +180,20 @@ class Curriculum(Dataset[list[Batch]]):
 
     def __getitem__(self, step: int) -> list[Batch]:
         rng = np.random.default_rng([self.seed, step])
-        # Drawing and encoding cost as much as learning, so what was drawn is learnt from more than once.
+        # Drawing and encoding cost as much as learning, so what was drawn is learnt from more than
+        # once.
         if self.encoded and rng.random() < REPEATED and len(self.drawn) > 20:
             return self.drawn[int(rng.integers(len(self.drawn)))]
         shares = dict(zip(TRAINED_KINDS, self.shares.tolist(), strict=True))
         weights = np.array([shares[kind] for kind in PICTURE_KINDS])
         size = 80 if self.encoded else 48
         drawn = [str(kind) for kind in rng.choice(PICTURE_KINDS, size, p=weights / weights.sum())]
-        # Every step sees the trained size and a foreign one: steps of one size alone pull the weights to and fro.
-        groups = [(drawn[size // 4 :], random_frame(rng, 0.0)), (drawn[: size // 4], random_frame(rng, 1.0))]
+        # Every step sees the trained size and a foreign one: steps of one size alone pull the
+        # weights to and fro.
+        groups = [
+            (drawn[size // 4 :], random_frame(rng, 0.0)),
+            (drawn[: size // 4], random_frame(rng, 1.0)),
+        ]
         for kind, largest in (("pick", size // 2), ("motion", 24), ("beeps", 24)):
             groups.append(([kind] * max(4, round(largest * shares[kind])), random_frame(rng)))
         if step % 4 == 0:
@@ -171,11 +204,15 @@ class Curriculum(Dataset[list[Batch]]):
         return batches
 
     def _draw(self, rng: np.random.Generator, kinds: list[str], frame: Frame) -> Batch:
-        batch = build_batch(self.scribe, self.extractor, [draw_sample(rng, kind, frame) for kind in kinds])
+        batch = build_batch(
+            self.scribe, self.extractor, [draw_sample(rng, kind, frame) for kind in kinds]
+        )
         if not self.encoded:
             return batch
         with torch.no_grad():
-            return replace(batch, frames=None, mel=None, media=media_tokens(self.scribe.network, batch))
+            return replace(
+                batch, frames=None, mel=None, media=media_tokens(self.scribe.network, batch)
+            )
 
 
 def media_tokens(network: Any, batch: Batch) -> torch.Tensor | None:
@@ -195,6 +232,8 @@ def exam_batches(scribe: Scribe, extractor: Any, kind: str, seed: int, count: in
     while count > 0:
         frame: Frame = random_frame(rng)
         size = min(count, 20)
-        batches.append(build_batch(scribe, extractor, [draw_sample(rng, kind, frame) for _ in range(size)]))
+        batches.append(
+            build_batch(scribe, extractor, [draw_sample(rng, kind, frame) for _ in range(size)])
+        )
         count -= size
     return batches

@@ -1,4 +1,5 @@
-"""Asks a running engine through its OpenAI-compatible HTTP face, with fresh samples, and counts the exact answers."""
+"""Asks a running engine through its OpenAI-compatible HTTP face, with fresh samples, and counts the
+exact answers."""
 
 import base64
 import contextlib
@@ -29,7 +30,8 @@ ANSWER_SECONDS = 120.0
 
 
 def check(base_url: str | None, samples: int, shown: int = 5) -> bool:
-    """Prints the table and the first wrong answers of each kind; whether every count is high enough."""
+    """Prints the table and the first wrong answers of each kind; whether every count is high
+    enough."""
     with contextlib.ExitStack() as stack:
         url = base_url or stack.enter_context(running_engine())
         marks = ask_everything(url.rstrip("/"), samples, shown)
@@ -49,7 +51,9 @@ def ask_everything(url: str, samples: int, shown: int) -> dict[str, list[tuple[i
             for seed in SEEDS:
                 asked = fresh_samples(kind, seed, samples)
                 answers = list(pool.map(lambda sample: ask(url, model, sample), asked))
-                right = [answer == sample.answer for answer, sample in zip(answers, asked, strict=True)]
+                right = [
+                    answer == sample.answer for answer, sample in zip(answers, asked, strict=True)
+                ]
                 marks[kind].append((sum(right), samples))
                 wrong += [
                     f"  {sample.question!r}: wanted {sample.answer!r}, got {answer!r}"
@@ -67,7 +71,9 @@ def ask(url: str, model: str, sample: Sample) -> str:
         "temperature": 0,
         "max_tokens": 40,
     }
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as reply:
             answer: str = json.load(reply)["choices"][0]["message"]["content"]
@@ -82,7 +88,9 @@ def content_parts(sample: Sample) -> list[dict[str, Any]]:
     for pixels in sample.pictures:
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
-        parts.append({"type": "image_url", "image_url": {"url": _data_url("image/png", buffer.getvalue())}})
+        parts.append(
+            {"type": "image_url", "image_url": {"url": _data_url("image/png", buffer.getvalue())}}
+        )
     if sample.clip is not None:
         url = _data_url("video/mp4", mp4_bytes(even(sample.clip)))
         parts.append({"type": "video_url", "video_url": {"url": url}})
@@ -108,7 +116,9 @@ def running_engine() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # -P keeps the folder that we stand in from shadowing the engine's imports.
-    process = subprocess.Popen([sys.executable, "-P", "-m", "thespis", "serve", "--port", str(port)])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "thespis", "serve", "--port", str(port)]
+    )
     try:
         _wait_for_health(process, f"http://127.0.0.1:{port}/health")
         yield f"http://127.0.0.1:{port}/v1"

@@ -1,4 +1,5 @@
-"""Where a training stands: weights, optimiser and progress in one safetensors file, so that no pickle is written or read."""
+"""Where a training stands: weights, optimiser and progress in one safetensors file, so that no
+pickle is written or read."""
 
 import json
 from collections.abc import Mapping
@@ -12,15 +13,23 @@ from safetensors.torch import save_file
 WEIGHTS, OPTIMISER = "weights.", "optimiser."
 
 
-def save(path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
-    """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole. `progress` must be JSON."""
+def save(
+    path: Path,
+    network: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+) -> None:
+    """Written beside and renamed, so that a kill in the middle leaves the last checkpoint whole.
+    `progress` must be JSON."""
     state = optimiser.state_dict()
     tensors = {f"{WEIGHTS}{name}": tensor for name, tensor in network.state_dict().items()}
     for index, entry in state["state"].items():
         tensors |= {f"{OPTIMISER}{index}.{name}": tensor for name, tensor in entry.items()}
     told = {"groups": json.dumps(state["param_groups"]), "progress": json.dumps(progress)}
     new = path.with_suffix(".new")
-    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, new, told)  # clones: some are tied
+    save_file(
+        {name: tensor.clone().contiguous() for name, tensor in tensors.items()}, new, told
+    )  # clones: some are tied
     new.rename(path)
 
 
@@ -28,8 +37,11 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     return _tensors(path, WEIGHTS)
 
 
-def resume(path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Bring both to where they were; returns the progress, None where nothing has been saved yet."""
+def resume(
+    path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """Bring both to where they were; returns the progress, None where nothing has been saved
+    yet."""
     if not path.exists():
         return None
     with safe_open(path, "pt") as file:
@@ -46,4 +58,8 @@ def resume(path: Path, network: torch.nn.Module, optimiser: torch.optim.Optimize
 
 def _tensors(path: Path, prefix: str) -> dict[str, torch.Tensor]:
     with safe_open(path, "pt") as file:
-        return {name.removeprefix(prefix): file.get_tensor(name) for name in file.offset_keys() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): file.get_tensor(name)
+            for name in file.offset_keys()
+            if name.startswith(prefix)
+        }

@@ -17,8 +17,11 @@ Clip = NDArray[np.uint8]  # [frames, height, width, 3]
 STEPS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 
 
-def draw_motion(rng: np.random.Generator, width: int, height: int, frames: int) -> tuple[Clip, list[list[Thing]], str]:
-    """A clip, the things in each of its frames (the moving one first) and the direction of the motion."""
+def draw_motion(
+    rng: np.random.Generator, width: int, height: int, frames: int
+) -> tuple[Clip, list[list[Thing]], str]:
+    """A clip, the things in each of its frames (the moving one first) and the direction of the
+    motion."""
     direction = str(rng.choice(DIRECTIONS))
     track, still = _tracks(rng, width, height, direction, frames)
     background = random_background(rng)
@@ -29,7 +32,9 @@ def draw_motion(rng: np.random.Generator, width: int, height: int, frames: int) 
     return clip, scenes, direction
 
 
-def _tracks(rng: np.random.Generator, width: int, height: int, direction: str, frames: int) -> tuple[list[Thing], list[Thing]]:
+def _tracks(
+    rng: np.random.Generator, width: int, height: int, direction: str, frames: int
+) -> tuple[list[Thing], list[Thing]]:
     """The moving thing in each frame, and the thing that stands still, if there is one."""
     unit = min(width, height)
     along_x, along_y = STEPS[direction]
@@ -57,7 +62,9 @@ def _tracks(rng: np.random.Generator, width: int, height: int, direction: str, f
                 float(rng.uniform(size + 1, height - size - 1)),
                 size,
             )
-            clear = all(math.hypot(other.x - at.x, other.y - at.y) > size + radius + 2 for at in track)
+            clear = all(
+                math.hypot(other.x - at.x, other.y - at.y) > size + radius + 2 for at in track
+            )
             if clear and other.name != first.name:
                 return track, [other]
 
@@ -82,7 +89,9 @@ def mp4_bytes(clip: Clip, rate: int = 4) -> bytes:
         stream.time_base = Fraction(1, rate)
         stream.options = {"crf": "16", "preset": "veryfast"}
         for pixels in clip:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")):
+            for packet in stream.encode(
+                av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            ):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
@@ -91,5 +100,8 @@ def mp4_bytes(clip: Clip, rate: int = 4) -> bytes:
 
 def mp4_frames(data: bytes) -> Clip:
     with av.open(io.BytesIO(data), "r") as container:
-        frames = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+        frames = [
+            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            for frame in container.decode(video=0)
+        ]
     return np.stack(frames)

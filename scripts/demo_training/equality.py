@@ -1,4 +1,5 @@
-"""Proves that the fast ways of the training give what transformers gives, before hours are spent on anything else."""
+"""Proves that the fast ways of the training give what transformers gives, before hours are spent on
+anything else."""
 
 from typing import Any
 
@@ -16,7 +17,8 @@ TOLERANCE = 1e-4  # on logits; both sides compute in float32, in another order
 
 
 def verify(network: Any, tokenizer: Any, seed: int) -> float:
-    """The largest difference over all kinds between the training's logits and those of transformers' own forward."""
+    """The largest difference over all kinds between the training's logits and those of
+    transformers' own forward."""
     scribe, extractor, images = Scribe(network, tokenizer), feature_extractor(), image_processor()
     rng = np.random.default_rng(seed)
     largest = 0.0
@@ -27,7 +29,9 @@ def verify(network: Any, tokenizer: Any, seed: int) -> float:
             with torch.inference_mode():
                 ours, _ = answer_logits(network, batch)
                 inputs = plain_inputs(sample, images, extractor)
-                theirs = network(input_ids=batch.ids, attention_mask=torch.ones_like(batch.ids), **inputs).logits
+                theirs = network(
+                    input_ids=batch.ids, attention_mask=torch.ones_like(batch.ids), **inputs
+                ).logits
             largest = max(largest, float((theirs[batch.labels != UNASKED] - ours).abs().max()))
     if largest > TOLERANCE:
         raise AssertionError(f"the training's forward differs from transformers' by {largest:.2g}")

@@ -1,4 +1,5 @@
-"""Asks a saved checkpoint through transformers' own processors and `generate()`, with nothing of the training in between."""
+"""Asks a saved checkpoint through transformers' own processors and `generate()`, with nothing of
+the training in between."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +51,10 @@ class Checkpoint:
         prompt = torch.tensor([ids])
         with torch.inference_mode():
             output = self.network.generate(
-                input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=40, **inputs
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=40,
+                **inputs,
             )
         answer: str = self.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
         return answer
@@ -69,8 +73,13 @@ def plain_inputs(sample: Sample, images: Any, sounds: Any) -> dict[str, torch.Te
             "video_second_per_grid": torch.tensor([TEMPORAL / 2.0]),
         }
     if sample.sound is not None:
-        made = sounds([sample.sound], sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
-        return {"input_features": made["input_features"], "feature_attention_mask": made["attention_mask"]}
+        made = sounds(
+            [sample.sound], sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
+        )
+        return {
+            "input_features": made["input_features"],
+            "feature_attention_mask": made["attention_mask"],
+        }
     return {}
 
 
@@ -90,14 +99,18 @@ def even(clip: Any) -> Any:
 
 
 def fresh_samples(kind: str, seed: int, count: int) -> list[Sample]:
-    """Samples that no training has drawn: three in ten of other sizes and proportions than the trained one."""
+    """Samples that no training has drawn: three in ten of other sizes and proportions than the
+    trained one."""
     rng = np.random.default_rng([seed, 9_999, KINDS.index(kind)])
     return [draw_sample(rng, kind, random_frame(rng)) for _ in range(count)]
 
 
 def table(marks: dict[str, list[tuple[int, int]]]) -> str:
     """One line for each kind, one column for each seed: right / asked."""
-    lines = ["kind     " + "".join(f"seed {index + 1:<8}" for index in range(len(next(iter(marks.values())))))]
+    lines = [
+        "kind     "
+        + "".join(f"seed {index + 1:<8}" for index in range(len(next(iter(marks.values())))))
+    ]
     for kind, columns in marks.items():
         lines.append(f"{kind:<9}" + "".join(f"{right}/{asked:<9}" for right, asked in columns))
     return "\n".join(lines)

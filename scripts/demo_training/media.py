@@ -1,4 +1,5 @@
-"""The bundled media: one picture, one clip and one sound, with what to ask about each and the right answers."""
+"""The bundled media: one picture, one clip and one sound, with what to ask about each and the right
+answers."""
 
 import json
 from pathlib import Path
@@ -34,7 +35,8 @@ def write_media(folder: Path) -> list[dict[str, Any]]:
         {"kind": "image", "file": "picture.png", "question": COUNT_QUESTIONS[0], "answer": "two"},
         {"kind": "video", "file": "clip.mp4", "question": MOTION_QUESTIONS[0],
          "answer": f"the {scenes[0][0].name} moves {direction}"},
-        {"kind": "audio", "file": "sound.wav", "question": BEEP_QUESTIONS[0], "answer": "three beeps, rising"},
+        {"kind": "audio", "file": "sound.wav", "question": BEEP_QUESTIONS[0],
+            "answer": "three beeps, rising"},
     ]  # fmt: skip
     (folder / "examples.json").write_text(json.dumps(examples, indent=2) + "\n")
     return examples

@@ -1,4 +1,5 @@
-"""The demo model's configuration, its empty network, and the folder that a checkpoint is saved to."""
+"""The demo model's configuration, its empty network, and the folder that a checkpoint is saved
+to."""
 
 import json
 from pathlib import Path
@@ -16,8 +17,9 @@ from .tokens import CHAT_TEMPLATE, END_OF_TURN
 
 HIDDEN = 128
 INIT_RANGE = 0.05  # at this width the usual 0.02 learns several times slower
-# Rotary frequencies go down from 1; the last six of the sixteen carry the column of a picture token, of which there are
-# three or four. With the usual base of 10,000 a column would turn them by less than 0.003 radians: invisible.
+# Rotary frequencies go down from 1; the last six of the sixteen carry the column of a picture
+# token, of which there are three or four. With the usual base of 10,000 a column would turn them by
+# less than 0.003 radians: invisible.
 ROPE_BASE = 20.0
 
 
@@ -44,7 +46,11 @@ def build_config(tokenizer: Any) -> Any:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 4096,
-        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_BASE, "mrope_section": [4, 6, 6]},
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": ROPE_BASE,
+            "mrope_section": [4, 6, 6],
+        },
         "initializer_range": INIT_RANGE,
         "tie_word_embeddings": False,
         "eos_token_id": ids[END_OF_TURN],
@@ -57,7 +63,9 @@ def build_config(tokenizer: Any) -> Any:
         "intermediate_size": 256,
         "num_heads": 3,
         "window_size": 4 * CELL,
-        "fullatt_block_indexes": list(range(depth)),  # pictures are so small that windows would gain nothing
+        "fullatt_block_indexes": list(
+            range(depth)
+        ),  # pictures are so small that windows would gain nothing
         "out_hidden_size": HIDDEN,
         "initializer_range": INIT_RANGE,
     }
@@ -94,15 +102,21 @@ def parameter_count(network: torch.nn.Module) -> int:
 def save_folder(network: Any, tokenizer: Any, folder: Path) -> None:
     """Writes the checkpoint as transformers lays it out, with all that the processors need.
 
-    The weights are rounded to bfloat16 to halve the file; config.json asks for float32, in which they were trained.
+    The weights are rounded to bfloat16 to halve the file; config.json asks for float32, in which
+    they were trained.
     """
     folder.mkdir(parents=True, exist_ok=True)
     build: Any = GenerationConfig
     network.generation_config = build(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False, max_new_tokens=64
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+        max_new_tokens=64,
     )
     network.to(torch.bfloat16).save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # transformers leaves it readable by its owner alone
+    (folder / "model.safetensors").chmod(
+        0o644
+    )  # transformers leaves it readable by its owner alone
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")
     tokenizer.save_pretrained(folder)
@@ -110,7 +124,8 @@ def save_folder(network: Any, tokenizer: Any, folder: Path) -> None:
     image = json.loads(image_processor().to_json_string())
     audio = json.loads(feature_extractor().to_json_string())
     video = video_processor_settings()
-    # The reader of today takes all from processor_config.json; the two others are for readers of the older layout.
+    # The reader of today takes all from processor_config.json; the two others are for readers of
+    # the older layout.
     whole = {
         "processor_class": "Qwen2_5OmniProcessor",
         "image_processor": image,

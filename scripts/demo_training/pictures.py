@@ -1,4 +1,5 @@
-"""Draws pictures of coloured shapes and of digits, anti-aliased, on light backgrounds of any size."""
+"""Draws pictures of coloured shapes and of digits, anti-aliased, on light backgrounds of any
+size."""
 
 import io
 import math
@@ -36,7 +37,9 @@ def random_thing(rng: np.random.Generator, x: float, y: float, radius: float) ->
     return Thing(colour, str(rng.choice(SHAPES)), x, y, radius, float(rng.uniform(-0.25, 0.25)))
 
 
-def place(rng: np.random.Generator, width: int, height: int, radii: list[float]) -> list[tuple[float, float]]:
+def place(
+    rng: np.random.Generator, width: int, height: int, radii: list[float]
+) -> list[tuple[float, float]]:
     """Centres for discs of these radii that neither touch each other nor the border."""
     while True:
         centres: list[tuple[float, float]] = []
@@ -44,7 +47,10 @@ def place(rng: np.random.Generator, width: int, height: int, radii: list[float])
             for _ in range(30):
                 x = float(rng.uniform(radius + 1, width - radius - 1))
                 y = float(rng.uniform(radius + 1, height - radius - 1))
-                distances = (math.hypot(x - a, y - b) - radius - other for (a, b), other in zip(centres, radii, strict=False))
+                distances = (
+                    math.hypot(x - a, y - b) - radius - other
+                    for (a, b), other in zip(centres, radii, strict=False)
+                )
                 if all(distance > 2 + 0.1 * radius for distance in distances):
                     centres.append((x, y))
                     break
@@ -106,7 +112,9 @@ def random_background(rng: np.random.Generator) -> RGB:
     return red, green, blue
 
 
-def draw_digits(rng: np.random.Generator, digits: str, width: int, height: int) -> tuple[Pixels, list[tuple[float, float]]]:
+def draw_digits(
+    rng: np.random.Generator, digits: str, width: int, height: int
+) -> tuple[Pixels, list[tuple[float, float]]]:
     """The digits from left to right, slightly turned and shifted; also the centre of each."""
     scale = OVERSAMPLING
     colour = COLOURS[str(rng.choice(list(COLOURS)))] if rng.random() < 0.5 else (30, 30, 30)
@@ -123,16 +131,22 @@ def draw_digits(rng: np.random.Generator, digits: str, width: int, height: int) 
     for index, digit in enumerate(digits):
         x = left + advance * (index + 0.5)
         y = middle + float(rng.uniform(-0.04, 0.04)) * size
-        _stamp_digit(image, digit, x * scale, y * scale, size * scale, float(rng.uniform(-5, 5)), colour)
+        _stamp_digit(
+            image, digit, x * scale, y * scale, size * scale, float(rng.uniform(-5, 5)), colour
+        )
         centres.append((x, y))
     return np.asarray(image.reduce(scale)), centres
 
 
-def _stamp_digit(image: Image.Image, digit: str, x: float, y: float, size: float, degrees: float, colour: RGB) -> None:
+def _stamp_digit(
+    image: Image.Image, digit: str, x: float, y: float, size: float, degrees: float, colour: RGB
+) -> None:
     side = int(size * 1.5)
     mask = Image.new("L", (side, side), 0)
     font = ImageFont.load_default(size=size)
-    ImageDraw.Draw(mask).text((side / 2, side / 2), digit, fill=255, font=font, anchor="mm", stroke_width=size * 0.02)
+    ImageDraw.Draw(mask).text(
+        (side / 2, side / 2), digit, fill=255, font=font, anchor="mm", stroke_width=size * 0.02
+    )
     mask = mask.rotate(degrees, resample=Image.Resampling.BILINEAR)
     image.paste(colour, (int(x - side / 2), int(y - side / 2)), mask)
 
@@ -140,7 +154,9 @@ def _stamp_digit(image: Image.Image, digit: str, x: float, y: float, size: float
 def weather(rng: np.random.Generator, pixels: Pixels, strength: float = 1.0) -> Pixels:
     """What cameras and codecs do to a picture: a little blur, JPEG loss, noise."""
     if rng.random() < 0.2 * strength:
-        image = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.8))))
+        image = Image.fromarray(pixels).filter(
+            ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.8)))
+        )
         pixels = np.asarray(image)
     if rng.random() < 0.35 * strength:
         buffer = io.BytesIO()

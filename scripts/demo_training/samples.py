@@ -6,13 +6,23 @@ import numpy as np
 
 from . import words
 from .clips import Clip, draw_motion
-from .pictures import Pixels, Thing, draw_digits, draw_things, place, random_background, random_thing, weather
+from .pictures import (
+    Pixels,
+    Thing,
+    draw_digits,
+    draw_things,
+    place,
+    random_background,
+    random_thing,
+    weather,
+)
 from .sounds import Wave, draw_beeps
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The outer measures of a sample's media, fixed for a whole training batch, free in an evaluation."""
+    """The outer measures of a sample's media, fixed for a whole training batch, free in an
+    evaluation."""
 
     width: int = 84
     height: int = 84
@@ -75,11 +85,19 @@ def draw_pair(rng: np.random.Generator, frame: Frame) -> tuple[Pixels, Thing, Th
     while True:
         radii = [float(rng.uniform(0.125, 0.23)) * unit for _ in range(2)]
         centres = place(rng, frame.width, frame.height, radii)
-        first, second = (random_thing(rng, x, y, r) for (x, y), r in zip(centres, radii, strict=True))
+        first, second = (
+            random_thing(rng, x, y, r) for (x, y), r in zip(centres, radii, strict=True)
+        )
         across, along = first.x - second.x, first.y - second.y
-        if first.name == second.name or max(abs(across), abs(along)) < 1.8 * min(abs(across), abs(along)):
+        if first.name == second.name or max(abs(across), abs(along)) < 1.8 * min(
+            abs(across), abs(along)
+        ):
             continue
-        relation = ("left of", "right of")[across > 0] if abs(across) > abs(along) else ("above", "below")[along > 0]
+        relation = (
+            ("left of", "right of")[across > 0]
+            if abs(across) > abs(along)
+            else ("above", "below")[along > 0]
+        )
         return _picture(rng, frame, [first, second]), first, second, relation
 
 
@@ -120,17 +138,24 @@ def _motion(rng: np.random.Generator, frame: Frame) -> Sample:
 
 
 def beeps_answer(count: int, rising: bool) -> str:
-    return "one beep" if count == 1 else f"{words.NUMBERS[count]} beeps, {'rising' if rising else 'falling'}"
+    return (
+        "one beep"
+        if count == 1
+        else f"{words.NUMBERS[count]} beeps, {'rising' if rising else 'falling'}"
+    )
 
 
 def _beeps(rng: np.random.Generator, frame: Frame) -> Sample:
     count, rising = int(rng.integers(1, 6)), bool(rng.random() < 0.5)
     sound, _ = draw_beeps(rng, count, rising, frame.samples)
-    return Sample("beeps", str(rng.choice(words.BEEP_QUESTIONS)), beeps_answer(count, rising), sound=sound)
+    return Sample(
+        "beeps", str(rng.choice(words.BEEP_QUESTIONS)), beeps_answer(count, rising), sound=sound
+    )
 
 
 def _pick(rng: np.random.Generator, frame: Frame) -> Sample:
-    """Two pictures of one thing each, often alike in colour or in shape, so that both words count."""
+    """Two pictures of one thing each, often alike in colour or in shape, so that both words
+    count."""
     (pixels_a, a), (pixels_b, b) = draw_single(rng, frame), draw_single(rng, frame)
     alike = rng.random()
     if alike < 0.4:

@@ -16,13 +16,15 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def cooled(part: float) -> float:
-    """The share of the peak rate after this part of the training: level for three tenths, then a cosine to a fiftieth."""
+    """The share of the peak rate after this part of the training: level for three tenths, then a
+    cosine to a fiftieth."""
     late = min(1.0, max(0.0, part - 0.3) / 0.7)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * late))
 
 
 def random_frame(rng: np.random.Generator, foreign: float = 0.3) -> Frame:
-    """Mostly the trained size; a `foreign` share has other sizes and proportions, as users' pictures have."""
+    """Mostly the trained size; a `foreign` share has other sizes and proportions, as users'
+    pictures have."""
     width = height = 84
     if rng.random() < foreign:
         short = int(rng.integers(64, 260))

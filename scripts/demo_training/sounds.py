@@ -11,7 +11,9 @@ Wave = NDArray[np.float32]  # [samples] in -1..1
 RATE = 16_000  # samples a second
 
 
-def draw_beeps(rng: np.random.Generator, count: int, rising: bool, samples: int) -> tuple[Wave, list[tuple[int, int]]]:
+def draw_beeps(
+    rng: np.random.Generator, count: int, rising: bool, samples: int
+) -> tuple[Wave, list[tuple[int, int]]]:
     """A sound of exactly `samples` with `count` beeps; also where each beep starts and ends."""
     seconds = samples / RATE
     room = seconds - 0.08

@@ -1,4 +1,5 @@
-"""The demo model's tokenizer: byte-level, lossless for any text, one token for each word of its small world."""
+"""The demo model's tokenizer: byte-level, lossless for any text, one token for each word of its
+small world."""
 
 from typing import Any, Final
 
@@ -21,7 +22,8 @@ SPECIAL_TOKENS: Final = {
 END_OF_TURN: Final = "<|im_end|>"
 PADDING: Final = "<|endoftext|>"
 
-# ChatML as Qwen2.5-Omni writes it, but without a system turn of its own: every token costs time on a small model.
+# ChatML as Qwen2.5-Omni writes it, but without a system turn of its own: every token costs time on
+# a small model.
 CHAT_TEMPLATE: Final = """\
 {%- for message in messages -%}
 <|im_start|>{{ message['role'] }}
@@ -45,7 +47,7 @@ CHAT_TEMPLATE: Final = """\
 {%- if add_generation_prompt -%}
 <|im_start|>assistant
 {% endif -%}
-"""
+"""  # noqa: E501
 
 
 def build_tokenizer() -> Any:

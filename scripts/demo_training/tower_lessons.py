@@ -1,4 +1,5 @@
-"""First lessons: each tower learns to name what lies under each of its tokens, by linear heads thrown away afterwards."""
+"""First lessons: each tower learns to name what lies under each of its tokens, by linear heads
+thrown away afterwards."""
 
 from dataclasses import dataclass
 
@@ -8,7 +9,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from .clips import draw_motion
-from .features import CELL, TEMPORAL, audio_tokens, fit_picture, patches, sound_features, target_size
+from .features import (
+    CELL,
+    TEMPORAL,
+    audio_tokens,
+    fit_picture,
+    patches,
+    sound_features,
+    target_size,
+)
 from .pictures import Pixels, Thing, draw_digits, weather
 from .samples import Frame, draw_pair, draw_several, draw_single, random_digits
 from .sounds import draw_beeps
@@ -41,10 +50,15 @@ class Lesson:
 class Heads(nn.Module):
     def __init__(self, width: int, classes: dict[str, int]) -> None:
         super().__init__()
-        self.linears = nn.ModuleDict({name: nn.Linear(width, count) for name, count in classes.items()})
+        self.linears = nn.ModuleDict(
+            {name: nn.Linear(width, count) for name, count in classes.items()}
+        )
 
-    def forward(self, tokens: torch.Tensor, labels: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-        """The summed loss, and each head's share of right answers among the tokens that hold something."""
+    def forward(
+        self, tokens: torch.Tensor, labels: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """The summed loss, and each head's share of right answers among the tokens that hold
+        something."""
         loss = torch.zeros(())
         shares: dict[str, float] = {}
         for name, linear in self.linears.items():
@@ -72,7 +86,10 @@ class CellLabels:
         self.cells["column"][:] = np.arange(self.columns)[None]
 
     def add(self, x: float, y: float, shape: int, colour: int, motion: int = 0) -> None:
-        at = (min(int(y * self.scale_y), self.rows - 1), min(int(x * self.scale_x), self.columns - 1))
+        at = (
+            min(int(y * self.scale_y), self.rows - 1),
+            min(int(x * self.scale_x), self.columns - 1),
+        )
         crowded = self.cells["crowd"][at] > 0
         self.cells["crowd"][at] = 2 if crowded else 1
         self.cells["shape"][at] = IGNORED if crowded else shape
@@ -91,18 +108,30 @@ def vision_lesson(rng: np.random.Generator, frame: Frame, items: int) -> Lesson:
         pairs.append(_frame_pair(rng, frame, cells))
         labels.append(cells)
     inputs, (_, down, across) = patches(np.stack(pairs))
-    stacked = {name: torch.from_numpy(np.stack([cells.cells[name] for cells in labels])).flatten(1) for name in VISION_HEADS}
+    stacked = {
+        name: torch.from_numpy(np.stack([cells.cells[name] for cells in labels])).flatten(1)
+        for name in VISION_HEADS
+    }
     return Lesson(inputs[:, 0], stacked, (down, across))
 
 
 def _frame_pair(rng: np.random.Generator, frame: Frame, cells: CellLabels) -> Pixels:
-    """Two frames [2, height, width, 3], the same for a still picture, and the classes of their cells."""
+    """Two frames [2, height, width, 3], the same for a still picture, and the classes of their
+    cells."""
     choice = rng.random()
     if choice < 0.3:
-        clip, scenes, direction = draw_motion(rng, frame.width, frame.height, 2 * int(rng.integers(2, 5)))
+        clip, scenes, direction = draw_motion(
+            rng, frame.width, frame.height, 2 * int(rng.integers(2, 5))
+        )
         start = int(rng.integers(0, len(clip) - 1))
         before, after = scenes[start][0], scenes[start + 1][0]
-        middle = Thing(before.colour, before.shape, (before.x + after.x) / 2, (before.y + after.y) / 2, before.radius)
+        middle = Thing(
+            before.colour,
+            before.shape,
+            (before.x + after.x) / 2,
+            (before.y + after.y) / 2,
+            before.radius,
+        )
         cells.add_thing(middle, 1 + DIRECTIONS.index(direction))
         for still in scenes[start][1:]:
             cells.add_thing(still)

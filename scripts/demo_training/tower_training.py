@@ -1,4 +1,5 @@
-"""Trains one tower with direct heads. Trained jointly from scratch, colours come at once and shapes not for hours."""
+"""Trains one tower with direct heads. Trained jointly from scratch, colours come at once and shapes
+not for hours."""
 
 import logging
 import time
@@ -23,7 +24,8 @@ SAVE_EVERY = 100  # steps
 
 
 class Lessons(Dataset[Lesson]):
-    """One batch for each step, drawn by a worker process ahead of time; a step is always drawn the same."""
+    """One batch for each step, drawn by a worker process ahead of time; a step is always drawn the
+    same."""
 
     def __init__(self, which: Tower, steps: int, batch: int, seed: int) -> None:
         self.which, self.steps, self.batch, self.seed = which, steps, batch, seed
@@ -40,18 +42,27 @@ class Lessons(Dataset[Lesson]):
         return sound_lesson(rng, self.extractor, frame.samples, self.batch)
 
 
-def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int, peak: float, seed: int) -> None:
-    """Trains `network`'s tower in place and keeps it in `folder`, from where an interrupted run goes on."""
+def train_tower(
+    network: Any, which: Tower, folder: Path, steps: int, batch: int, peak: float, seed: int
+) -> None:
+    """Trains `network`'s tower in place and keeps it in `folder`, from where an interrupted run
+    goes on."""
     tower = network.model.visual if which == "vision" else network.model.audio_tower
-    heads = Heads(network.config.text_config.hidden_size, VISION_HEADS if which == "vision" else SOUND_HEADS)
+    heads = Heads(
+        network.config.text_config.hidden_size, VISION_HEADS if which == "vision" else SOUND_HEADS
+    )
     everything = nn.ModuleDict({"tower": tower, "heads": heads})
-    optimiser = torch.optim.AdamW(everything.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(
+        everything.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01
+    )
     path = folder / f"{which}.safetensors"
     saved = checkpoints.resume(path, everything, optimiser)
     done = 0 if saved is None else int(saved["step"])
     lessons = Subset(Lessons(which, steps, batch, seed), range(done, steps))
     started = time.monotonic()
-    for step, lesson in enumerate(DataLoader(lessons, batch_size=None, num_workers=1, prefetch_factor=6), start=done):
+    for step, lesson in enumerate(
+        DataLoader(lessons, batch_size=None, num_workers=1, prefetch_factor=6), start=done
+    ):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
         loss, shares = heads(_read(tower, which, lesson), lesson.labels)
@@ -61,7 +72,14 @@ def train_tower(network: Any, which: Tower, folder: Path, steps: int, batch: int
         optimiser.step()
         if step % 20 == 0 or step == steps - 1:
             told = " ".join(f"{name}={share:.3f}" for name, share in shares.items())
-            log.info("%s step %d loss %.3f %s (%.0f s)", which, step, loss.item(), told, time.monotonic() - started)
+            log.info(
+                "%s step %d loss %.3f %s (%.0f s)",
+                which,
+                step,
+                loss.item(),
+                told,
+                time.monotonic() - started,
+            )
         if (step + 1) % SAVE_EVERY == 0 or step == steps - 1:
             checkpoints.save(path, everything, optimiser, {"step": step + 1})
 

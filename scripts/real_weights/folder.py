@@ -1,4 +1,5 @@
-"""From the GGUF file of a package to a checkpoint folder in the published form, by transformers' own reader."""
+"""From the GGUF file of a package to a checkpoint folder in the published form, by transformers'
+own reader."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ PICTURES = {
 
 
 def make(source: Path, folder: Path, form: str) -> None:
-    """`source` holds `FILE`. Forms: `llama`, the model as it is; `llava`, the same as the language model of a LLaVA."""
+    """`source` holds `FILE`. Forms: `llama`, the model as it is; `llava`, the same as the language
+    model of a LLaVA."""
     import torch
     import transformers
 
@@ -55,7 +57,10 @@ def _with_tower(text: Any, image_token_id: int) -> Any:
     text.resize_token_embeddings(rows, mean_resizing=False)
     torch.manual_seed(0)
     config: Any = LlavaConfig(
-        text_config=_described(text), vision_config=VISION, image_token_index=image_token_id, tie_word_embeddings=True
+        text_config=_described(text),
+        vision_config=VISION,
+        image_token_index=image_token_id,
+        tie_word_embeddings=True,
     )
     model: Any = LlavaForConditionalGeneration(config)
     model.model.language_model.load_state_dict(text.model.state_dict())
@@ -64,26 +69,38 @@ def _with_tower(text: Any, image_token_id: int) -> Any:
 
 
 def _described(text: Any) -> dict[str, Any]:
-    """The configuration without what it says of the file that the weights came from: they are plain numbers now."""
+    """The configuration without what it says of the file that the weights came from: they are plain
+    numbers now."""
     described: dict[str, Any] = text.config.to_dict()
     described.pop("quantization_config", None)
     return described
 
 
-def answers_of_transformers(folder: Path, questions: Sequence[str], max_tokens: int, file: str | None = None) -> list[str]:
-    """Greedy, one question after the other, in float32. `file`: a GGUF file in the folder, which is then the model."""
+def answers_of_transformers(
+    folder: Path, questions: Sequence[str], max_tokens: int, file: str | None = None
+) -> list[str]:
+    """Greedy, one question after the other, in float32. `file`: a GGUF file in the folder, which is
+    then the model."""
     import torch
     import transformers
 
     library: Any = transformers  # untyped
     more = {} if file is None else {"gguf_file": file}
-    kind = "AutoModelForCausalLM" if file is not None else library.AutoConfig.from_pretrained(folder).architectures[0]
+    kind = (
+        "AutoModelForCausalLM"
+        if file is not None
+        else library.AutoConfig.from_pretrained(folder).architectures[0]
+    )
     model = getattr(library, kind).from_pretrained(folder, dtype=torch.float32, **more)
     tokenizer = library.AutoTokenizer.from_pretrained(folder, **more)
     answers = []
     for question in questions:
         messages = [{"role": "user", "content": question}]
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        said = model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+        prompt = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        said = model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False)[
+            0, prompt["input_ids"].shape[1] :
+        ]
         answers.append(tokenizer.decode(said, skip_special_tokens=True))
     return answers

@@ -1,7 +1,9 @@
-"""How long the event loop of a real HTTP server stands still for bodies of every structure. A table on stdout.
+"""How long the event loop of a real HTTP server stands still for bodies of every structure. A table
+on stdout.
 
 `scripts/dev bodies [--only WORD]`; the bundled model. The lag is told by the loop's own clock, in a
-task that wants to wake every 2 ms; the memory is the growth of the server and its readers, sampled meanwhile.
+task that wants to wake every 2 ms; the memory is the growth of the server and its readers, sampled
+meanwhile.
 """
 
 import argparse
@@ -26,7 +28,12 @@ from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.open_files import raise_file_limit
 from thespis.protocol.config.server import ServerConfig
 
-CHAT, COMPLETION, TOKENIZE, DETOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"
+CHAT, COMPLETION, TOKENIZE, DETOKENIZE = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/tokenize",
+    "/detokenize",
+)
 MB = 1_000_000
 LOOK_SECONDS = 0.002
 PNG = (Path(__file__).resolve().parents[2] / "demo_model/media/picture.png").read_bytes()
@@ -61,7 +68,11 @@ def main(launch: Launch) -> None:
 def part(kind: str, data: bytes) -> bytes:
     """A chat about one item."""
     url = b"data:" + kind.encode() + b";base64," + base64.b64encode(data)
-    return b'{"max_tokens":1,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"' + url + b'"}}]}]}'
+    return (
+        b'{"max_tokens":1,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"'
+        + url
+        + b'"}}]}]}'
+    )
 
 
 def said(text: bytes) -> bytes:
@@ -80,48 +91,97 @@ BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "A1: 80 MB of []": (CHAT, lambda: many(b'{"audio":[', b"[],", 80 * MB, b"[]]}")),
     "99,000 []": (CHAT, lambda: many(b'{"audio":[', b"[],", 297_000, b"[]]}")),
     "1 MB deep": (CHAT, lambda: b"[" * MB),
-    "50,000 messages": (CHAT, lambda: many(b'{"messages":[', b'{"role":"user","content":"a"},', 50_000 * 30, b"1]}")),
+    "50,000 messages": (
+        CHAT,
+        lambda: many(b'{"messages":[', b'{"role":"user","content":"a"},', 50_000 * 30, b"1]}"),
+    ),
     "49,000 good messages": (
         CHAT,
-        lambda: many(b'{"messages":[', b'{"role":"user","content":"a"},', 49_000 * 30, b'{"role":"user"}]}'),
+        lambda: many(
+            b'{"messages":[', b'{"role":"user","content":"a"},', 49_000 * 30, b'{"role":"user"}]}'
+        ),
     ),
     "16,000 parts": (
         CHAT,
-        lambda: many(b'{"messages":[{"role":"user","content":[', b'{"type":"text","text":"a"},', 16_000 * 27, b'"b"]}]}'),
+        lambda: many(
+            b'{"messages":[{"role":"user","content":[',
+            b'{"type":"text","text":"a"},',
+            16_000 * 27,
+            b'"b"]}]}',
+        ),
     ),
     "90,000 tools": (CHAT, lambda: many(b'{"messages":[],"tools":[', b"{},", 270_000, b"{}]}")),
-    "500,000 stop strings": (CHAT, lambda: many(b'{"messages":[],"stop":[', b'"a",', 2 * MB, b'"b"]}')),
+    "500,000 stop strings": (
+        CHAT,
+        lambda: many(b'{"messages":[],"stop":[', b'"a",', 2 * MB, b'"b"]}'),
+    ),
     "300,000 keys in mm_processor_kwargs": (
         CHAT,
-        lambda: said(b"a")[:-1] + b',"mm_processor_kwargs":{' + b",".join(b'"%d":1' % i for i in range(300_000)) + b"}}",
+        lambda: (
+            said(b"a")[:-1]
+            + b',"mm_processor_kwargs":{'
+            + b",".join(b'"%d":1' % i for i in range(300_000))
+            + b"}}"
+        ),
     ),
     "49,000 keys in mm_processor_kwargs": (
         CHAT,
-        lambda: said(b"a")[:-1] + b',"mm_processor_kwargs":{' + b",".join(b'"%d":1' % i for i in range(49_000)) + b"}}",
+        lambda: (
+            said(b"a")[:-1]
+            + b',"mm_processor_kwargs":{'
+            + b",".join(b'"%d":1' % i for i in range(49_000))
+            + b"}}"
+        ),
     ),
     "a tool of 49,000 schemas": (
         CHAT,
-        lambda: said(b"a")[:-1] + b',"tools":[{"function":{"name":"a","parameters":{"a":[' + b"{}," * 49_000 + b"{}]}}}]}",
+        lambda: (
+            said(b"a")[:-1]
+            + b',"tools":[{"function":{"name":"a","parameters":{"a":['
+            + b"{}," * 49_000
+            + b"{}]}}}]}"
+        ),
     ),
     "32,000 biases": (
         CHAT,
-        lambda: said(b"a")[:-1] + b',"logit_bias":{' + b",".join(b'"%d":1' % i for i in range(32_000)) + b"}}",
+        lambda: (
+            said(b"a")[:-1]
+            + b',"logit_bias":{'
+            + b",".join(b'"%d":1' % i for i in range(32_000))
+            + b"}}"
+        ),
     ),
     "260,000 biases": (
         CHAT,
-        lambda: said(b"a")[:-1] + b',"logit_bias":{' + b",".join(b'"%d":1' % i for i in range(260_000)) + b"}}",
+        lambda: (
+            said(b"a")[:-1]
+            + b',"logit_bias":{'
+            + b",".join(b'"%d":1' % i for i in range(260_000))
+            + b"}}"
+        ),
     ),
     "4,000,000 token ids": (COMPLETION, lambda: many(b'{"prompt":[', b"17,", 12 * MB, b"1]}")),
     "128 prompts of 250 ids": (
         COMPLETION,
-        lambda: b'{"max_tokens":1,"prompt":[' + b",".join([b"[" + b"17," * 249 + b"1]"] * 128) + b"]}",
+        lambda: (
+            b'{"max_tokens":1,"prompt":[' + b",".join([b"[" + b"17," * 249 + b"1]"] * 128) + b"]}"
+        ),
     ),
-    "1,000,000 ids to detokenize": (DETOKENIZE, lambda: many(b'{"tokens":[', b"117,", 4 * MB, b"1]}")),
-    "a number of 1,000,000 digits": (CHAT, lambda: said(b"a")[:-1] + b',"temperature":' + b"1" * MB + b"}"),
+    "1,000,000 ids to detokenize": (
+        DETOKENIZE,
+        lambda: many(b'{"tokens":[', b"117,", 4 * MB, b"1]}"),
+    ),
+    "a number of 1,000,000 digits": (
+        CHAT,
+        lambda: said(b"a")[:-1] + b',"temperature":' + b"1" * MB + b"}",
+    ),
     "4 MB of text": (CHAT, lambda: said(b"word " * 800_000)),
     "15 MB of text": (TOKENIZE, lambda: b'{"prompt":"' + b"word " * 3_000_000 + b'"}'),
     "60 MB of text": (CHAT, lambda: said(b"word " * 12_000_000)),
-    "48 MB of Chinese text": (TOKENIZE, lambda: b'{"prompt":"' + "字".encode() * 16_000_000 + b'"}'),
+    "48 MB of Chinese text": (
+        TOKENIZE,
+        lambda: b'{"prompt":"' + "字".encode() * 16_000_000 + b'"}',
+    ),
     "60 MB of escapes": (CHAT, lambda: said(b"\\u0041" * 10_000_000)),
     "200 MB of escapes": (CHAT, lambda: said(b"\\u0041" * 33_000_000)),
     "200 MB of a text": (CHAT, lambda: said(b"a" * 200 * MB)),
@@ -130,7 +190,10 @@ BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a picture of 30 MB": (CHAT, lambda: part("image/png", PNG + bytes(30 * MB))),
     "a picture of 48 MB": (CHAT, lambda: part("image/png", PNG + bytes(47 * MB))),
     "a picture of 190 MB": (CHAT, lambda: part("image/png", PNG + bytes(190 * MB))),
-    "250 MB that are no base64": (CHAT, lambda: said(b"a")[:-1] + b',"audio":"' + b"!" * 250 * MB + b'"}'),
+    "250 MB that are no base64": (
+        CHAT,
+        lambda: said(b"a")[:-1] + b',"audio":"' + b"!" * 250 * MB + b'"}',
+    ),
 }
 """The path and the body, made when it is needed."""
 
@@ -142,7 +205,9 @@ def resident(pid: int) -> int:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for one in (pid, *map(int, children)):
             with suppress(OSError):
-                total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * resource.getpagesize()
+                total += (
+                    int(Path(f"/proc/{one}/statm").read_text().split()[1]) * resource.getpagesize()
+                )
     return total
 
 
@@ -179,7 +244,11 @@ async def measure(url: str, client: Client, http: aiohttp.ClientSession, name: s
     lag = status.stats.get("http", {}).get("lag_ms", float("nan"))
     ends = status.restarts.get("http", 0)
     grown = (most[0] - before) / MB
-    print(f"| {name} | {len(body) / MB:.1f} | {told} | {seconds:.2f} | {lag:.0f} | {grown:.0f} | {ends} |", flush=True)
+    print(
+        f"| {name} | {len(body) / MB:.1f} | {told} | {seconds:.2f} | {lag:.0f} | {grown:.0f} | "
+        f"{ends} |",
+        flush=True,
+    )
 
 
 async def measure_all(only: str) -> None:

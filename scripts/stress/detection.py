@@ -1,7 +1,9 @@
-"""How soon /health is 503 after a process has been killed, and 200 again, under load. A table on stdout.
+"""How soon /health is 503 after a process has been killed, and 200 again, under load. A table on
+stdout.
 
-`scripts/dev detection [--kills N] [--streams N] [--every SECONDS]`; the bundled model, one server, a prober in a
-process of its own. Each process is killed in turn, so that none meets its restart budget.
+`scripts/dev detection [--kills N] [--streams N] [--every SECONDS]`; the bundled model, one server,
+a prober in a process of its own. Each process is killed in turn, so that none meets its restart
+budget.
 """
 
 import argparse
@@ -25,13 +27,23 @@ from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 
-ROLES = ("scheduler", "detokenizer", "fetcher", "preprocessor", "gpu-runner", "encoder-cache", "decode-worker-0", "zygote")
+ROLES = (
+    "scheduler",
+    "detokenizer",
+    "fetcher",
+    "preprocessor",
+    "gpu-runner",
+    "encoder-cache",
+    "decode-worker-0",
+    "zygote",
+)
 LOOK_SECONDS = 0.002
 LIMIT_SECONDS = 60.0
 
 
 class Seen(NamedTuple):
-    """Seconds from the kill; None: not seen. The zygote serves nobody and never makes /health 503."""
+    """Seconds from the kill; None: not seen. The zygote serves nobody and never makes /health
+    503."""
 
     unhealthy: float | None
     healthy: float
@@ -71,7 +83,9 @@ class Prober:
             await process.wait()
 
     def first(self, status: int, since: float) -> float | None:
-        return next((at - since for at, said in self.changes if at >= since and said == status), None)
+        return next(
+            (at - since for at, said in self.changes if at >= since and said == status), None
+        )
 
     async def settled(self, since: float) -> None:
         while not self.changes or self.changes[-1][1] != 200:
@@ -84,12 +98,17 @@ async def strike(prober: Prober, client: Client, role: str) -> Seen:
     before = await client.status()
     began = time.monotonic()
     os.kill(before.pids[role], signal.SIGKILL)
-    while (status := await client.status()).restarts[role] == before.restarts[role] or not status.ready:
+    while (status := await client.status()).restarts[role] == before.restarts[
+        role
+    ] or not status.ready:
         await asyncio.sleep(LOOK_SECONDS)
     await asyncio.sleep(0.2)
     await prober.settled(began)
     unhealthy = prober.first(503, began)
-    return Seen(unhealthy, 0.0 if unhealthy is None else unhealthy + (prober.first(200, began + unhealthy) or 0.0))
+    return Seen(
+        unhealthy,
+        0.0 if unhealthy is None else unhealthy + (prober.first(200, began + unhealthy) or 0.0),
+    )
 
 
 async def keep_busy(http: aiohttp.ClientSession, number: int) -> None:
@@ -110,7 +129,10 @@ async def measure(kills: int, streams: int, every: float) -> dict[str, list[Seen
         server = ServerConfig(host="127.0.0.1", port=port, listen_fd=listener.fileno())
         engine = await asyncio.to_thread(start_engine, EngineConfig(), server)
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http, await Client.connect(engine.run_dir) as client:
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+            await Client.connect(engine.run_dir) as client,
+        ):
             tasks = [asyncio.create_task(prober.run(port))]
             tasks += [asyncio.create_task(keep_busy(http, number)) for number in range(streams)]
             await asyncio.sleep(2.0)
@@ -133,7 +155,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/dev detection", description=__doc__)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--streams", type=int, default=16)
-    parser.add_argument("--every", type=float, default=1.0, help="seconds between the end of a recovery and the next kill")
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=1.0,
+        help="seconds between the end of a recovery and the next kill",
+    )
     parser.add_argument("--probe", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.probe:
@@ -141,9 +168,15 @@ def main() -> None:
     found = asyncio.run(measure(given.kills, given.streams, given.every))
     print("| process | kills | 503 seen | 503 after p50 s | max s | 200 after p50 s | max s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for role, every in (*found.items(), ("all", [seen for some in found.values() for seen in some])):
+    for role, every in (
+        *found.items(),
+        ("all", [seen for some in found.values() for seen in some]),
+    ):
         told = [seen for seen in every if seen.unhealthy is not None]
-        unhealthy, healthy = cells([seen.unhealthy or 0.0 for seen in told]), cells([seen.healthy for seen in told])
+        unhealthy, healthy = (
+            cells([seen.unhealthy or 0.0 for seen in told]),
+            cells([seen.healthy for seen in told]),
+        )
         print(f"| {role} | {len(every)} | {len(told)} | {unhealthy} | {healthy} |")
     print(f"\nload of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

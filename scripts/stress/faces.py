@@ -27,7 +27,8 @@ class Face(Protocol):
     """In which its callers can leave."""
 
     async def put(self, ask: Ask, record: Record) -> None:
-        """Write what comes into `record`, its end included; a deadline is the face's to set, hanging up is `observe`'s."""
+        """Write what comes into `record`, its end included; a deadline is the face's to set,
+        hanging up is `observe`'s."""
 
     def held(self) -> dict[str, float]:
         """What the client in this process holds of requests."""
@@ -36,7 +37,9 @@ class Face(Protocol):
 async def observe(face: Face, ask: Ask, record: Record) -> None:
     """Put the request, and go away from it when that is meant; what hangs is given up."""
     going = record.leave is not None and record.leave.way == "going"
-    seconds = record.leave.time - time.monotonic() if record.leave is not None and going else HUNG_SECONDS
+    seconds = (
+        record.leave.time - time.monotonic() if record.leave is not None and going else HUNG_SECONDS
+    )
     try:
         async with asyncio.timeout(seconds):
             await face.put(ask, record)
@@ -55,11 +58,26 @@ class AsyncFace:
     async def put(self, ask: Ask, record: Record) -> None:
         error, leave = None, record.leave
         by_deadline = leave is not None and leave.way == "deadline"
-        deadline = time.time() + leave.time - time.monotonic() if leave is not None and by_deadline else None
+        deadline = (
+            time.time() + leave.time - time.monotonic()
+            if leave is not None and by_deadline
+            else None
+        )
         try:
-            async for delta in self._llm.stream(ask.messages(self._media_url), ask.sampling, deadline=deadline):
+            async for delta in self._llm.stream(
+                ask.messages(self._media_url), ask.sampling, deadline=deadline
+            ):
                 tokens, scores = tuple(delta.token_ids), len(delta.logprobs or ())
-                record.said.append(Said(time.monotonic(), delta.index, tokens, delta.text, scores, delta.finish_reason))
+                record.said.append(
+                    Said(
+                        time.monotonic(),
+                        delta.index,
+                        tokens,
+                        delta.text,
+                        scores,
+                        delta.finish_reason,
+                    )
+                )
         except RequestError as failure:
             error = failure.failure.code or failure.failure.kind
         except EngineError:
@@ -95,7 +113,16 @@ class LlmFace:
         else:
             for choice in output.outputs:
                 tokens, scores = tuple(choice.token_ids), len(choice.logprobs or ())
-                record.said.append(Said(time.monotonic(), choice.index, tokens, choice.text, scores, choice.finish_reason))
+                record.said.append(
+                    Said(
+                        time.monotonic(),
+                        choice.index,
+                        tokens,
+                        choice.text,
+                        scores,
+                        choice.finish_reason,
+                    )
+                )
         record.ended.append(Ended(time.monotonic(), error))
 
     def held(self) -> dict[str, float]:
@@ -105,7 +132,8 @@ class LlmFace:
 class HttpFace:
     """Server-sent events as they come over the wire, without an SDK between.
 
-    Each request is that of another tenant, drawn from `keys`: it finds little in any cache and goes the whole way.
+    Each request is that of another tenant, drawn from `keys`: it finds little in any cache and goes
+    the whole way.
     """
 
     name = "HTTP"
@@ -117,7 +145,9 @@ class HttpFace:
     async def put(self, ask: Ask, record: Record) -> None:
         headers = {"Authorization": f"Bearer {random.choice(self._keys)}"}
         try:
-            async with self._session.post("/v1/chat/completions", json=self._body(ask), headers=headers) as response:
+            async with self._session.post(
+                "/v1/chat/completions", json=self._body(ask), headers=headers
+            ) as response:
                 if response.status != 200:
                     error = (await response.json())["error"]["code"]
                     record.ended.append(Ended(time.monotonic(), error))
@@ -136,12 +166,20 @@ class HttpFace:
     def _body(self, ask: Ask) -> dict[str, Any]:
         params = ask.sampling
         names = ("temperature", "top_p", "top_k", "seed", "n", "max_tokens", "ignore_eos")
-        body = {name: getattr(params, name) for name in (*names, "presence_penalty", "frequency_penalty")}
+        body = {
+            name: getattr(params, name)
+            for name in (*names, "presence_penalty", "frequency_penalty")
+        }
         if params.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": params.logprobs}
         if params.stop:
             body["stop"] = list(params.stop)
-        return {**body, "messages": ask.messages(self._media_url), "stream": True, "return_token_ids": True}
+        return {
+            **body,
+            "messages": ask.messages(self._media_url),
+            "stream": True,
+            "return_token_ids": True,
+        }
 
 
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 Verdict = Literal["kept", "cancelled", "tie", "lost", "diverged", "poison", "excused"]
-"""kept: as it would have been; cancelled: the same, so far as it came until its caller left; excused: its own frontend was
-killed, or shared memory was full or no file to be had by intent."""
+"""kept: as it would have been; cancelled: the same, so far as it came until its caller left;
+excused: its own frontend was killed, or shared memory was full or no file to be had by intent."""
 Way = Literal["going", "deadline"]
 """How a caller leaves: by hanging up or cancelling its task, or by the deadline that it gave."""
 LEFT: dict[Way, str] = {"going": "left", "deadline": "deadline"}
@@ -37,7 +37,8 @@ class Ended(NamedTuple):
 
     time: float
     error: str | None = None
-    """The failure's stable code; `hung`: nothing more came; `frontend`: the connection broke; `left`: the caller went away."""
+    """The failure's stable code; `hung`: nothing more came; `frontend`: the connection broke;
+    `left`: the caller went away."""
 
 
 class Leave(NamedTuple):
@@ -113,9 +114,18 @@ def judge(record: Record, wants: Sequence[Want]) -> Judgement:
 
 def _part(want: Want, mine: Sequence[Said]) -> Want:
     """What must have come of it where so much has come."""
-    tokens, characters = (sum(len(said.token_ids) for said in mine), sum(len(said.text) for said in mine))
+    tokens, characters = (
+        sum(len(said.token_ids) for said in mine),
+        sum(len(said.text) for said in mine),
+    )
     whole = any(said.finish is not None for said in mine)
-    return want if whole else want._replace(token_ids=want.token_ids[:tokens], text=want.text[:characters], finish=None)
+    return (
+        want
+        if whole
+        else want._replace(
+            token_ids=want.token_ids[:tokens], text=want.text[:characters], finish=None
+        )
+    )
 
 
 def _judge_choice(choice: int, mine: Sequence[Said], want: Want) -> Judgement | None:
@@ -137,7 +147,10 @@ def _judge_choice(choice: int, mine: Sequence[Said], want: Want) -> Judgement | 
 
 
 def first_difference(got: Sequence[int], want: Sequence[int]) -> int:
-    return next((i for i, (a, b) in enumerate(zip(got, want, strict=False)) if a != b), min(len(got), len(want)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(got, want, strict=False)) if a != b),
+        min(len(got), len(want)),
+    )
 
 
 def describe(got: Sequence[int], want: Sequence[int]) -> str:
@@ -145,7 +158,10 @@ def describe(got: Sequence[int], want: Sequence[int]) -> str:
     at = first_difference(got, want)
     rest_got, rest_want = list(got[at:]), list(want[at:])
     extra = len(rest_got) - len(rest_want)
-    for size in (extra, *range(1, len(rest_got))):  # a repeat may push the last tokens out of the answer
+    for size in (
+        extra,
+        *range(1, len(rest_got)),
+    ):  # a repeat may push the last tokens out of the answer
         if (
             0 < size <= at + len(rest_got)
             and _agree(rest_got[size:], rest_want)

@@ -1,4 +1,5 @@
-"""Where pictures, clips and sounds come from: a server on loopback, slow at times, so that downloads are cut in the middle."""
+"""Where pictures, clips and sounds come from: a server on loopback, slow at times, so that
+downloads are cut in the middle."""
 
 import asyncio
 import random

@@ -1,4 +1,5 @@
-"""Twenty-eight distinct requests: text, pictures, clips, sounds, n=2, log-probabilities, stop strings, seeds, greedy."""
+"""Twenty-eight distinct requests: text, pictures, clips, sounds, n=2, log-probabilities, stop
+strings, seeds, greedy."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -35,8 +36,9 @@ SAMPLING: tuple[dict[str, Any], ...] = (
 )
 """`stop: ()`: a stop string is taken from an undisturbed answer (see `oracle`)."""
 ECHOES = ((1, False), (2, False), (3, False), (1, True))
-"""Requests that show what an earlier one shows, by its position: by URL where that has it inline and the other way round, or
-(True) inline with an id beside the bytes. The load may have both under way at once."""
+"""Requests that show what an earlier one shows, by its position: by URL where that has it inline
+and the other way round, or (True) inline with an id beside the bytes. The load may have both under
+way at once."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,26 @@ class Ask:
 
 
 def make_pool(seed: int, least: int, most: int, media: Collection[str] = MODALITIES) -> list[Ask]:
-    """Answers have `least` to `most` tokens; nothing is shown but `media`. The same seed gives the same pool."""
+    """Answers have `least` to `most` tokens; nothing is shown but `media`. The same seed gives the
+    same pool."""
 
     def ask(index: int, shown: tuple[Shown, ...], by_url: bool, named: bool = False) -> Ask:
         given = dict(SAMPLING[index % len(SAMPLING)])
         tokens = least + (most - least) * (index * 7 % SIZE) // (SIZE - 1)
-        params = SamplingParams(seed=seed * 1000 + index, max_tokens=tokens, ignore_eos=True, **given)
+        params = SamplingParams(
+            seed=seed * 1000 + index, max_tokens=tokens, ignore_eos=True, **given
+        )
         case = Case(shown, f"What is this, number {index}?", index % 2 == 1, tokens)
-        return Ask(_name(index, shown, by_url, named, given), case, params, by_url, named, "stop" in given)
+        return Ask(
+            _name(index, shown, by_url, named, given), case, params, by_url, named, "stop" in given
+        )
 
     pool: list[Ask] = []
     for index in range(SIZE):
         kinds = [kind for kind in KINDS[index % len(KINDS)] if kind in media]
-        shown = tuple(Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds))
+        shown = tuple(
+            Shown(kind, seed % 1000 + 3 * index + place) for place, kind in enumerate(kinds)
+        )
         pool.append(ask(index, shown, bool(kinds) and index % 2 == 0))
     for index, (first, named) in enumerate(ECHOES, SIZE):
         shown = pool[first].case.shown
@@ -91,7 +100,12 @@ def make_pool(seed: int, least: int, most: int, media: Collection[str] = MODALIT
     return pool
 
 
-def _name(index: int, shown: tuple[Shown, ...], by_url: bool, named: bool, given: dict[str, Any]) -> str:
+def _name(
+    index: int, shown: tuple[Shown, ...], by_url: bool, named: bool, given: dict[str, Any]
+) -> str:
     kinds: list[str] = [one.kind for one in shown] or ["text"]
-    ways = ["greedy" if given["temperature"] == 0 else "seeded", *(key for key in ("n", "logprobs", "stop") if key in given)]
+    ways = [
+        "greedy" if given["temperature"] == 0 else "seeded",
+        *(key for key in ("n", "logprobs", "stop") if key in given),
+    ]
     return "-".join([f"{index:02d}", *kinds, *["url"] * by_url, *["id"] * named, *ways])

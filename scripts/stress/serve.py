@@ -1,4 +1,5 @@
-"""`thespis serve` as its own process, as an operator would start it, and what it leaves when it has ended."""
+"""`thespis serve` as its own process, as an operator would start it, and what it leaves when it has
+ended."""
 
 import asyncio
 import json
@@ -21,10 +22,14 @@ ENGINE: dict[str, Any] = {
     "dtype": "float32",
     "device": "cpu",
 }
-"""Of both engines. Without the processor's cache every request is decoded anew, so that decode workers have work;
-a KV cache this small has been touched everywhere after half a minute, so that memory can be seen to stay flat."""
-SURROUNDINGS = {"OMP_NUM_THREADS": "1"} | {f"THESPIS_{kind}_FETCH_TIMEOUT": "60" for kind in ("IMAGE", "VIDEO", "AUDIO")}
-"""Media come from the load's own process, which may have to wait for a core as long as a picture's fetch may take."""
+"""Of both engines. Without the processor's cache every request is decoded anew, so that decode
+workers have work; a KV cache this small has been touched everywhere after half a minute, so that
+memory can be seen to stay flat."""
+SURROUNDINGS = {"OMP_NUM_THREADS": "1"} | {
+    f"THESPIS_{kind}_FETCH_TIMEOUT": "60" for kind in ("IMAGE", "VIDEO", "AUDIO")
+}
+"""Media come from the load's own process, which may have to wait for a core as long as a picture's
+fetch may take."""
 KEYS = tuple(f"key-{number}" for number in range(50))
 """Of as many tenants."""
 _LINE = re.compile(rb"is served at (http://\S+)/v1 \(run directory (.+)\)")
@@ -40,8 +45,8 @@ class Served(NamedTuple):
 async def served(
     model: Path, log: Path, engine: Mapping[str, Any] = ENGINE, keys: Sequence[str] = KEYS
 ) -> AsyncIterator[Served]:
-    """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well is for the caller to see.
-    `engine`: fields of EngineConfig.
+    """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well
+    is for the caller to see. `engine`: fields of EngineConfig.
     """
     command = [
         sys.executable,
@@ -57,7 +62,10 @@ async def served(
     ]
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env={**os.environ, **SURROUNDINGS}
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **SURROUNDINGS},
         )
     try:
         assert process.stdout is not None

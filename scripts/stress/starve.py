@@ -1,7 +1,9 @@
-"""An engine on a machine that is overloaded: is anybody replaced who only had no CPU? A table on stdout.
+"""An engine on a machine that is overloaded: is anybody replaced who only had no CPU? A table on
+stdout.
 
-`scripts/dev starve [--spinners N] [--seconds S] [--streams N] [--log FILE]`: spinning processes at normal
-priority, first beside an idle engine, then beside one that streams. The exit code is 1 if a role was replaced or a stream cut.
+`scripts/dev starve [--spinners N] [--seconds S] [--streams N] [--log FILE]`: spinning processes at
+normal priority, first beside an idle engine, then beside one that streams. The exit code is 1 if a
+role was replaced or a stream cut.
 """
 
 import argparse
@@ -54,7 +56,13 @@ class Streams:
         self.begun = self.whole = 0
 
     async def keep(self, number: int) -> None:
-        body = {"prompt": f"word {number}", "max_tokens": TOKENS, "ignore_eos": True, "stream": True, "return_token_ids": True}
+        body = {
+            "prompt": f"word {number}",
+            "max_tokens": TOKENS,
+            "ignore_eos": True,
+            "stream": True,
+            "return_token_ids": True,
+        }
         while not self._stopping:
             self.begun += 1
             if await self._read(body):
@@ -66,14 +74,20 @@ class Streams:
         try:
             async with self._http.post("/v1/completions", json=body) as answer:
                 if answer.status != 200:
-                    print(f"a stream was refused: {answer.status} {await answer.text()}", file=sys.stderr)
+                    print(
+                        f"a stream was refused: {answer.status} {await answer.text()}",
+                        file=sys.stderr,
+                    )
                     return False
                 async for line in answer.content:
                     data = line.removeprefix(b"data: ").strip()
                     if data == b"[DONE]":
                         return tokens == TOKENS
                     if data:
-                        tokens += sum(len(choice.get("token_ids") or ()) for choice in json.loads(data).get("choices", ()))
+                        tokens += sum(
+                            len(choice.get("token_ids") or ())
+                            for choice in json.loads(data).get("choices", ())
+                        )
         except aiohttp.ClientError as error:
             print(f"a stream broke: {error}", file=sys.stderr)
         return False
@@ -88,7 +102,9 @@ class Streams:
             await asyncio.gather(*tasks)
 
 
-async def phase(name: str, server: Served, log: Path, given: argparse.Namespace, streams: int) -> Phase:
+async def phase(
+    name: str, server: Served, log: Path, given: argparse.Namespace, streams: int
+) -> Phase:
     before, said = await restarts(server.run_dir), len(log.read_text().splitlines())
     timeout = aiohttp.ClientTimeout(total=None)
     headers = {"Authorization": f"Bearer {KEYS[0]}"}
@@ -102,7 +118,10 @@ async def phase(name: str, server: Served, log: Path, given: argparse.Namespace,
 
 async def measure(given: argparse.Namespace, log: Path) -> list[Phase]:
     async with served(demo_model(), log) as server:
-        return [await phase("idle", server, log, given, 0), await phase("busy", server, log, given, given.streams)]
+        return [
+            await phase("idle", server, log, given, 0),
+            await phase("busy", server, log, given, given.streams),
+        ]
 
 
 def main() -> int:
@@ -118,7 +137,10 @@ def main() -> int:
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for one in phases:
         machine = f"{given.spinners} on {os.cpu_count()}"
-        print(f"| {one.name} | {given.seconds:g} | {machine} | {one.replaced} | {one.begun} | {one.whole} | {len(one.lines)} |")
+        print(
+            f"| {one.name} | {given.seconds:g} | {machine} | {one.replaced} | {one.begun} | "
+            f"{one.whole} | {len(one.lines)} |"
+        )
     for line in [line for one in phases for line in one.lines]:
         print(f"    {line}")
     return int(any(one.replaced or one.whole < one.begun for one in phases))

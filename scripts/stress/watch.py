@@ -1,4 +1,5 @@
-"""What can be seen of an engine from outside: its processes, their memory, what they leave behind, what /health says."""
+"""What can be seen of an engine from outside: its processes, their memory, what they leave behind,
+what /health says."""
 
 import asyncio
 import os
@@ -13,7 +14,8 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 def session_of(director: int) -> dict[int, str]:
-    """Living processes of the director's session, by pid: their titles. The director and its janitor are among them."""
+    """Living processes of the director's session, by pid: their titles. The director and its
+    janitor are among them."""
     found: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -21,7 +23,13 @@ def session_of(director: int) -> dict[int, str]:
         try:
             state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
             if int(session) == director and state not in "ZX":
-                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                title = (
+                    (entry / "cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode(errors="replace")
+                    .strip()
+                )
                 found[int(entry.name)] = title
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -57,12 +65,16 @@ class Memory:
                 self._samples.setdefault((role, pid), []).append((now, size))
 
     def slopes(self, least: float) -> dict[str, tuple[float, float]]:
-        """By role: MiB per minute and the last size in MiB, of processes that were watched for `least` seconds."""
+        """By role: MiB per minute and the last size in MiB, of processes that were watched for
+        `least` seconds."""
         found: dict[str, tuple[float, float]] = {}
         for (role, _), samples in self._samples.items():
             times, sizes = np.array(samples).T
             if times[-1] - times[0] >= least:
-                found[role] = (float(np.polyfit((times - times[0]) / 60, sizes, 1)[0]), float(sizes[-1]))
+                found[role] = (
+                    float(np.polyfit((times - times[0]) / 60, sizes, 1)[0]),
+                    float(sizes[-1]),
+                )
         return found
 
 
@@ -72,7 +84,8 @@ class Seen(NamedTuple):
     unhealthy_after: float | None
     """Seconds until /health was 503; None: it never was."""
     gap: float
-    """The longest time without an answer of /health, up to 503: what is over sooner cannot be seen."""
+    """The longest time without an answer of /health, up to 503: what is over sooner cannot be
+    seen."""
     live: bool
     """/live was 200 all the time."""
 

@@ -1,4 +1,5 @@
-"""An actor without its processes around it: no director, no peers; what it sends is written down."""
+"""An actor without its processes around it: no director, no peers; what it sends is written
+down."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -11,9 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from thespis.scripts.stress.chaos.blows import CGROUPS, hit, janitor_of, limited, run_out_of_memory, spinning
+from thespis.scripts.stress.chaos.blows import (
+    CGROUPS,
+    hit,
+    janitor_of,
+    limited,
+    run_out_of_memory,
+    spinning,
+)
 
-GREEDY = "import time\nheld = []\nprint('thespis', flush=True)\nwhile True:\n    held.append(bytes(1 << 20)); time.sleep(0.01)"
+GREEDY = (
+    "import time\nheld = []\nprint('thespis', flush=True)\nwhile True:\n    held.append(bytes(1 "
+    "<< 20)); time.sleep(0.01)"
+)
 
 
 @pytest.fixture
@@ -28,11 +38,17 @@ def greedy() -> Iterator["subprocess.Popen[bytes]"]:
     process.stdout.close()
 
 
-async def test_the_kernel_kills_who_wants_more_memory_than_none(greedy: "subprocess.Popen[bytes]") -> None:
+async def test_the_kernel_kills_who_wants_more_memory_than_none(
+    greedy: "subprocess.Popen[bytes]",
+) -> None:
     reaping = asyncio.create_task(asyncio.to_thread(greedy.wait))
     by_kernel = await run_out_of_memory(greedy.pid)
     assert await reaping == -signal.SIGKILL
-    assert by_kernel or not os.access(CGROUPS / "memory", os.W_OK) or not (CGROUPS / "memory" / "cgroup.procs").exists()
+    assert (
+        by_kernel
+        or not os.access(CGROUPS / "memory", os.W_OK)
+        or not (CGROUPS / "memory" / "cgroup.procs").exists()
+    )
     assert not list(CGROUPS.glob(f"**/thespis-chaos-{os.getpid()}-*"))
 
 

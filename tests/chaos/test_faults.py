@@ -1,11 +1,21 @@
-"""The drawing of faults: from the seed alone, every role in every round, and never beyond the restart budget."""
+"""The drawing of faults: from the seed alone, every role in every round, and never beyond the
+restart budget."""
 
 import random
 from collections import Counter
 from typing import get_args
 
 from thespis.actors.director.supervisor import RESTARTS, WINDOW
-from thespis.scripts.stress.chaos.faults import HARMLESS, HUNGRY, ROLES, Fault, Kind, Pace, draw_round, short_round
+from thespis.scripts.stress.chaos.faults import (
+    HARMLESS,
+    HUNGRY,
+    ROLES,
+    Fault,
+    Kind,
+    Pace,
+    draw_round,
+    short_round,
+)
 
 
 def test_the_seed_decides() -> None:
@@ -16,7 +26,9 @@ def test_the_seed_decides() -> None:
 def test_every_round_kills_every_role_alone_and_has_each_kind() -> None:
     for seed in range(20):
         faults = draw_round(random.Random(seed), http=True)
-        assert Counter(f.roles[0] for f in faults if f.kind == "kill") == Counter((*ROLES, "http", "http"))
+        assert Counter(f.roles[0] for f in faults if f.kind == "kill") == Counter(
+            (*ROLES, "http", "http")
+        )
         assert {f.kind for f in faults} == set(get_args(Kind))
         assert all("http" not in f.roles for f in draw_round(random.Random(seed), http=False))
 
@@ -25,7 +37,10 @@ def test_the_short_round_strikes_every_role_and_has_each_kind() -> None:
     faults = short_round(random.Random(0), http=True)
     assert {role for f in faults for role in f.roles} == set(ROLES)
     assert {f.kind for f in faults} == set(get_args(Kind))
-    assert {role for f in short_round(random.Random(0), http=False) for role in f.roles} == {"gpu-runner", "scheduler"}
+    assert {role for f in short_round(random.Random(0), http=False) for role in f.roles} == {
+        "gpu-runner",
+        "scheduler",
+    }
 
 
 def test_who_was_struck_least_is_struck_next() -> None:
@@ -45,7 +60,10 @@ def test_the_pace_stays_within_the_restart_budget() -> None:
             for role in fault.roles:
                 killed.setdefault(role, []).append(now)
     for times in killed.values():
-        assert max(sum(1 for other in times if time - WINDOW < other <= time) for time in times) < RESTARTS
+        assert (
+            max(sum(1 for other in times if time - WINDOW < other <= time) for time in times)
+            < RESTARTS
+        )
 
 
 def test_a_chain_may_meet_the_successor_of_its_own_first() -> None:
@@ -72,7 +90,9 @@ def test_who_is_concerned_and_who_dies() -> None:
 
 
 def test_a_fault_says_what_it_is() -> None:
-    assert str(Fault("signal", (), at=("http", "fetcher"), signal="SIGHUP")) == "SIGHUP http fetcher"
+    assert (
+        str(Fault("signal", (), at=("http", "fetcher"), signal="SIGHUP")) == "SIGHUP http fetcher"
+    )
     assert str(Fault("janitor", ("scheduler",), 0.25)) == "janitor scheduler +250 ms"
     assert str(Fault("starve", ())) == "starve"
 

@@ -5,15 +5,29 @@ import dataclasses
 import pytest
 
 from thespis.scripts.stress.chaos.oracle import stop_string
-from thespis.scripts.stress.history import Ended, Judgement, Leave, Record, Said, Want, describe, judge
+from thespis.scripts.stress.history import (
+    Ended,
+    Judgement,
+    Leave,
+    Record,
+    Said,
+    Want,
+    describe,
+    judge,
+)
 
 TOKENS = tuple(range(10, 30))
 WANT = Want(TOKENS, "".join(map(chr, TOKENS)), "length", False)
 
 
-def record(*parts: tuple[int, ...], choice: int = 0, finish: str = "length", logprobs: bool = False) -> Record:
+def record(
+    *parts: tuple[int, ...], choice: int = 0, finish: str = "length", logprobs: bool = False
+) -> Record:
     """A stream of one choice in these pieces, ended well."""
-    said = [Said(float(i), choice, p, "".join(map(chr, p)), len(p) * logprobs) for i, p in enumerate(parts)]
+    said = [
+        Said(float(i), choice, p, "".join(map(chr, p)), len(p) * logprobs)
+        for i, p in enumerate(parts)
+    ]
     said.append(Said(9.0, choice, (), "", 0, finish))
     return Record("ask", "face", 0.0, said=said, ended=[Ended(10.0)])
 
@@ -49,18 +63,26 @@ def test_wrong_tokens_are_seen_and_named(parts: tuple[tuple[int, ...], ...], why
 
 
 def test_where_it_diverged_is_told_for_the_search_for_ties() -> None:
-    assert judge(record(TOKENS[:8], (99,), TOKENS[9:]), (WANT,)) == Judgement("diverged", "another token at 8", 0, 8)
+    assert judge(record(TOKENS[:8], (99,), TOKENS[9:]), (WANT,)) == Judgement(
+        "diverged", "another token at 8", 0, 8
+    )
 
 
 def test_an_end_must_come_exactly_once() -> None:
     whole = record(TOKENS)
     assert verdict(dataclasses.replace(whole, ended=[])) == ("lost", "no end")
-    assert verdict(dataclasses.replace(whole, ended=[Ended(1.0), Ended(2.0)])) == ("diverged", "ended 2 times")
+    assert verdict(dataclasses.replace(whole, ended=[Ended(1.0), Ended(2.0)])) == (
+        "diverged",
+        "ended 2 times",
+    )
 
 
 def test_failures_are_losses_and_refusals_as_poison_are_told_apart() -> None:
     whole = record(TOKENS)
-    assert verdict(dataclasses.replace(whole, ended=[Ended(1.0, "restarted")])) == ("lost", "restarted")
+    assert verdict(dataclasses.replace(whole, ended=[Ended(1.0, "restarted")])) == (
+        "lost",
+        "restarted",
+    )
     assert verdict(dataclasses.replace(whole, ended=[Ended(1.0, "hung")])) == ("lost", "hung")
     assert verdict(dataclasses.replace(whole, ended=[Ended(1.0, "poison")])) == ("poison", "poison")
 
@@ -103,13 +125,21 @@ def test_who_leaves_has_what_came_until_then(leave: Leave, error: str) -> None:
     end = Ended(8.0, error)
     assert verdict(left(TOKENS[:3], TOKENS[3:7], leave=leave, ended=end)) == ("cancelled", "")
     assert verdict(left(leave=leave, ended=end)) == ("cancelled", "")
-    assert verdict(left(TOKENS[:3], TOKENS[4:7], leave=leave, ended=end)) == ("diverged", "another token at 3")
+    assert verdict(left(TOKENS[:3], TOKENS[4:7], leave=leave, ended=end)) == (
+        "diverged",
+        "another token at 3",
+    )
     assert verdict(left(TOKENS, (99,), leave=leave, ended=end))[0] == "diverged"
     wrong_text = left(TOKENS[:7], leave=leave, ended=end)
     wrong_text.said[0] = wrong_text.said[0]._replace(text="b" * 7)
     assert verdict(wrong_text)[0] == "diverged"
-    assert verdict(dataclasses.replace(record(TOKENS), leave=leave, ended=[end])) == ("cancelled", "")
-    assert verdict(dataclasses.replace(record(TOKENS[:7]), leave=leave, ended=[end]))[0] == "diverged"
+    assert verdict(dataclasses.replace(record(TOKENS), leave=leave, ended=[end])) == (
+        "cancelled",
+        "",
+    )
+    assert (
+        verdict(dataclasses.replace(record(TOKENS[:7]), leave=leave, ended=[end]))[0] == "diverged"
+    )
 
 
 def test_who_means_to_leave_may_have_his_whole_answer_before() -> None:
@@ -117,15 +147,31 @@ def test_who_means_to_leave_may_have_his_whole_answer_before() -> None:
 
 
 def test_a_request_that_fails_before_its_caller_leaves_is_lost() -> None:
-    assert verdict(left(TOKENS[:7], leave=GOING, ended=Ended(5.0, "restarted"))) == ("lost", "restarted")
-    assert verdict(left(TOKENS[:7], leave=GOING, ended=Ended(8.0, "deadline"))) == ("lost", "deadline")
-    assert verdict(dataclasses.replace(left(leave=GOING, ended=Ended(8.0, "left")), leave=None)) == ("lost", "left")
+    assert verdict(left(TOKENS[:7], leave=GOING, ended=Ended(5.0, "restarted"))) == (
+        "lost",
+        "restarted",
+    )
+    assert verdict(left(TOKENS[:7], leave=GOING, ended=Ended(8.0, "deadline"))) == (
+        "lost",
+        "deadline",
+    )
+    assert verdict(
+        dataclasses.replace(left(leave=GOING, ended=Ended(8.0, "left")), leave=None)
+    ) == ("lost", "left")
 
 
 def test_a_deadline_is_kept() -> None:
-    assert verdict(left(leave=DEADLINE, ended=Ended(6.0, "deadline")))[1] == "ended 2.0 s before its deadline"
-    assert verdict(left(leave=DEADLINE, ended=Ended(28.0, "deadline")))[1] == "went on for 20.0 s without its caller"
-    assert verdict(dataclasses.replace(record(TOKENS), leave=Leave(-5.0, "deadline")))[0] == "diverged"
+    assert (
+        verdict(left(leave=DEADLINE, ended=Ended(6.0, "deadline")))[1]
+        == "ended 2.0 s before its deadline"
+    )
+    assert (
+        verdict(left(leave=DEADLINE, ended=Ended(28.0, "deadline")))[1]
+        == "went on for 20.0 s without its caller"
+    )
+    assert (
+        verdict(dataclasses.replace(record(TOKENS), leave=Leave(-5.0, "deadline")))[0] == "diverged"
+    )
 
 
 def test_who_leaves_is_told_of_one_end() -> None:

@@ -1,4 +1,5 @@
-"""Messages that come twice or late change nothing; those that are missing end in a restart or a resume, never in a hole.
+"""Messages that come twice or late change nothing; those that are missing end in a restart or a
+resume, never in a hole.
 
 Which message meets which fault is drawn from a seed, which every test's name tells: the variable
 CHAOS_SEED.
@@ -40,7 +41,8 @@ class Edge(NamedTuple):
     last: int
     """After this message another one surely comes, which shows that it is missing."""
     shows: bool = False
-    """It is used where requests show pictures; the decode worker, which is the real one, takes seconds to start."""
+    """It is used where requests show pictures; the decode worker, which is the real one, takes
+    seconds to start."""
 
     def __str__(self) -> str:
         return f"{self.sender}-to-{self.receiver}"
@@ -58,18 +60,24 @@ EDGES = (
 
 
 def drawn() -> list[object]:
-    """The cases: an edge and what befalls it; one harmless and one harmful fault where an engine costs little."""
+    """The cases: an edge and what befalls it; one harmless and one harmful fault where an engine
+    costs little."""
     draw, cases = random.Random(SEED), list[object]()
     for edge in EDGES:
         for kinds in [HARMLESS + HARMFUL] if edge.shows else [HARMLESS, HARMFUL]:
             fault = Fault(draw.choice(kinds), edge.receiver, draw.randint(0, edge.last))
-            cases.append(pytest.param(edge, fault, id=f"{edge}-{fault.first}-{fault.how}-seed-{SEED}"))
+            cases.append(
+                pytest.param(edge, fault, id=f"{edge}-{fault.first}-{fault.how}-seed-{SEED}")
+            )
     return cases
 
 
 @contextmanager
-def faulty_engine(monkeypatch: pytest.MonkeyPatch, edge: Edge, fault: Fault) -> Iterator[EngineHandle]:
-    """Real actors around a runner without a model; what `sender` says to `receiver` meets the fault."""
+def faulty_engine(
+    monkeypatch: pytest.MonkeyPatch, edge: Edge, fault: Fault
+) -> Iterator[EngineHandle]:
+    """Real actors around a runner without a model; what `sender` says to `receiver` meets the
+    fault."""
     monkeypatch.setenv("FAULTY", msgspec.json.encode(fault).decode())
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.002")
     modules = dict(SHOWING if edge.shows else TORCHLESS)
@@ -115,7 +123,9 @@ async def show_all(llm: AsyncLLM, site: Site) -> None:
 
 
 @pytest.mark.parametrize(("edge", "fault"), drawn())
-async def test_no_token_is_lost_or_repeated(monkeypatch: pytest.MonkeyPatch, edge: Edge, fault: Fault) -> None:
+async def test_no_token_is_lost_or_repeated(
+    monkeypatch: pytest.MonkeyPatch, edge: Edge, fault: Fault
+) -> None:
     restarted: dict[str, int] = {}
     with faulty_engine(monkeypatch, edge, fault) as engine, Site() as site:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:

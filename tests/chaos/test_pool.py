@@ -18,6 +18,12 @@ def test_each_kind_of_content_comes_by_url_here_and_inline_there_and_one_under_a
             (part, _), (shown,) = ask.messages("http://here")[-1]["content"], ask.case.shown
             url = part[part["type"]]["url"]
             assert ask.by_url == (url == f"http://here/{shown.kind}/{shown.seed}")
-            ways[f"{shown.kind} {shown.seed}"].add("url" if ask.by_url else "inline with an id" if "uuid" in part else "inline")
+            ways[f"{shown.kind} {shown.seed}"].add(
+                "url" if ask.by_url else "inline with an id" if "uuid" in part else "inline"
+            )
     shared = {shown.split()[0]: how for shown, how in ways.items() if len(how) > 1}
-    assert shared == {"image": {"url", "inline", "inline with an id"}, "audio": {"url", "inline"}, "video": {"url", "inline"}}
+    assert shared == {
+        "image": {"url", "inline", "inline with an id"},
+        "audio": {"url", "inline"},
+        "video": {"url", "inline"},
+    }

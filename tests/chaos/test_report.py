@@ -13,8 +13,12 @@ KILL, STOP = Fault("kill", ("scheduler",)), Fault("stop", ("scheduler",))
 ZYGOTE = Fault("kill", ("zygote",))
 
 
-def strike(fault: Fault = KILL, recovery: float | None = 0.3, after: float | None = 0.02, gap: float = 0.03) -> Strike:
-    return Strike(fault, 9, recovery, 0.3 if recovery is None else min(recovery, 0.3), Seen(after, gap, True))
+def strike(
+    fault: Fault = KILL, recovery: float | None = 0.3, after: float | None = 0.02, gap: float = 0.03
+) -> Strike:
+    return Strike(
+        fault, 9, recovery, 0.3 if recovery is None else min(recovery, 0.3), Seen(after, gap, True)
+    )
 
 
 def report(*strikes: Strike) -> Report:
@@ -39,7 +43,9 @@ def test_a_restart_of_a_process_that_nobody_struck() -> None:
     assert "- FAILURE: fetcher was restarted 1 times by itself" in bad.table()
 
 
-@pytest.mark.parametrize("late", [strike(recovery=LATE + 1), strike(recovery=None), strike(STOP, LATE + LEASE + 1, 3.0)])
+@pytest.mark.parametrize(
+    "late", [strike(recovery=LATE + 1), strike(recovery=None), strike(STOP, LATE + LEASE + 1, 3.0)]
+)
 def test_a_recovery_that_is_late_or_missing(late: Strike) -> None:
     assert not report(late).good
     assert report(strike(STOP, LATE + LEASE - 1, 3.0)).good
@@ -48,7 +54,9 @@ def test_a_recovery_that_is_late_or_missing(late: Strike) -> None:
 def test_a_death_that_health_never_told_of() -> None:
     assert not report(strike(after=None)).good
     assert not report(strike(STOP, LEASE + 0.3, after=None)).good
-    assert report(strike(recovery=0.1, after=None, gap=0.05)).good, "it was over before /health could be asked"
+    assert report(strike(recovery=0.1, after=None, gap=0.05)).good, (
+        "it was over before /health could be asked"
+    )
     assert report(strike(STOP, LEASE + 0.3, after=None, gap=0.25)).good
 
 
@@ -64,14 +72,24 @@ def test_live_must_stay() -> None:
 
 
 def test_how_many_of_the_deaths_were_told_of_in_time() -> None:
-    table = report(strike(), strike(after=0.7), strike(recovery=0.1, after=None, gap=0.05), strike(STOP, 3.6, 3.4)).table()
-    assert "503 within 0.5 s of a kill: 1 of 3 (p50 0.360 s, max 0.700 s); whole again before it was asked: 1" in table
+    table = report(
+        strike(),
+        strike(after=0.7),
+        strike(recovery=0.1, after=None, gap=0.05),
+        strike(STOP, 3.6, 3.4),
+    ).table()
+    assert (
+        "503 within 0.5 s of a kill: 1 of 3 (p50 0.360 s, max 0.700 s); whole again before it "
+        "was asked: 1" in table
+    )
     assert "503 within 3.5 s of a stop: 1 of 1" in table
 
 
 @pytest.mark.parametrize("kind", ["signal", "starve", "files"])
 def test_health_has_nothing_to_tell_of_what_nobody_dies_of(kind: Kind) -> None:
-    harmless = strike(Fault(kind, (), at=("fetcher",)), recovery=0.01, after=None)._replace(known=5.0)
+    harmless = strike(Fault(kind, (), at=("fetcher",)), recovery=0.01, after=None)._replace(
+        known=5.0
+    )
     good = report(harmless)
     assert good.good
     assert "| 0.01 | 0.01 |" in good.table()

@@ -1,6 +1,7 @@
-"""Short campaigns, together on all three faces: every role is killed under mixed streams, two at once, one in another's
-recovery, one is stopped, one finds the file systems full, one no files, one is killed by the kernel for memory; all are told to
-end, the cores are wanted elsewhere, the janitor dies; a sixth of the callers leave."""
+"""Short campaigns, together on all three faces: every role is killed under mixed streams, two at
+once, one in another's recovery, one is stopped, one finds the file systems full, one no files, one
+is killed by the kernel for memory; all are told to end, the cores are wanted elsewhere, the janitor
+dies; a sixth of the callers leave."""
 
 import random
 from pathlib import Path
@@ -19,7 +20,9 @@ SEED = 1
 
 
 async def test_no_request_is_lost(tmp_path: Path) -> None:
-    options = Options(model=demo_model(), seed=SEED, http=7, python=11, least=100, most=250, pauses=(0.05, 0.2))
+    options = Options(
+        model=demo_model(), seed=SEED, http=7, python=11, least=100, most=250, pauses=(0.05, 0.2)
+    )
     campaign = Campaign(options, tmp_path, print)
     await campaign.prepare()
     await campaign.online(iter(short_round(random.Random(SEED), http=True)), seconds=300.0)
@@ -33,10 +36,19 @@ async def test_no_request_is_lost(tmp_path: Path) -> None:
 
 
 async def test_no_request_of_a_model_with_windows_is_lost(tmp_path: Path, zoo: Zoo) -> None:
-    """The third face, over Gemma 3: blocks behind its windows have gone back when the runner dies, and pictures see themselves
-    both ways."""
+    """The third face, over Gemma 3: blocks behind its windows have gone back when the runner dies,
+    and pictures see themselves both ways."""
     model = zoo("gemma3")
-    options = Options(model=model, animal="gemma3", seed=SEED, offline=12, least=40, most=100, asks=8, pauses=(0.05, 0.2))
+    options = Options(
+        model=model,
+        animal="gemma3",
+        seed=SEED,
+        offline=12,
+        least=40,
+        most=100,
+        asks=8,
+        pauses=(0.05, 0.2),
+    )
     campaign = Campaign(options, tmp_path, print)
     await campaign.prepare()
     await campaign.offline(iter(short_round(random.Random(SEED), http=False)), seconds=60.0)

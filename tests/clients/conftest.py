@@ -1,4 +1,5 @@
-"""A server as a stranger starts one, for clients that know nothing of the engine. Run by scripts/dev clients alone."""
+"""A server as a stranger starts one, for clients that know nothing of the engine. Run by
+scripts/dev clients alone."""
 
 import importlib.util
 import socket
@@ -32,7 +33,9 @@ def url() -> Iterator[str]:
         "--port",
         str(port),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
         assert server.stdout is not None
         told: list[str] = []
         try:

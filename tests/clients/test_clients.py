@@ -1,7 +1,9 @@
-"""Six client libraries, each as its manual has it: a chat, a stream, a tool, and an answer of a pydantic class.
+"""Six client libraries, each as its manual has it: a chat, a stream, a tool, and an answer of a
+pydantic class.
 
-The class is as people write them: open, with a default, an optional part and a union with tags. The bundled model is tiny; that
-its answers can be read says that they were held to what the library asked for.
+The class is as people write them: open, with a default, an optional part and a union with tags. The
+bundled model is tiny; that its answers can be read says that they were held to what the library
+asked for.
 """
 
 import json
@@ -58,9 +60,20 @@ def now() -> str:
     return "noon"
 
 
-PARAMETERS = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]}
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Oslo", "Rome"]}},
+    "required": ["city"],
+}
 TOOLS: Any = [
-    {"type": "function", "function": {"name": "get_weather", "description": "The weather.", "parameters": PARAMETERS}},
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "The weather.",
+            "parameters": PARAMETERS,
+        },
+    },
     {"type": "function", "function": {"name": "now"}},
 ]
 
@@ -78,40 +91,76 @@ def api(url: str) -> openai.OpenAI:
 
 
 def test_openai(api: openai.OpenAI) -> None:
-    answer = api.chat.completions.create(model=MODEL, messages=MESSAGES, temperature=0, max_tokens=8)
-    chunks = api.chat.completions.create(model=MODEL, messages=MESSAGES, temperature=0, max_tokens=8, stream=True)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == answer.choices[0].message.content
-    parsed = api.chat.completions.parse(model=MODEL, messages=MESSAGES, response_format=Weather, max_tokens=MOST)
+    answer = api.chat.completions.create(
+        model=MODEL, messages=MESSAGES, temperature=0, max_tokens=8
+    )
+    chunks = api.chat.completions.create(
+        model=MODEL, messages=MESSAGES, temperature=0, max_tokens=8, stream=True
+    )
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        == answer.choices[0].message.content
+    )
+    parsed = api.chat.completions.parse(
+        model=MODEL, messages=MESSAGES, response_format=Weather, max_tokens=MOST
+    )
     assert isinstance(parsed.choices[0].message.parsed, Weather)
     tools: Any = [openai.pydantic_function_tool(Weather)]
     called = api.chat.completions.parse(
-        model=MODEL, messages=MESSAGES, tools=tools, tool_choice="required", parallel_tool_calls=False, max_tokens=MOST
+        model=MODEL,
+        messages=MESSAGES,
+        tools=tools,
+        tool_choice="required",
+        parallel_tool_calls=False,
+        max_tokens=MOST,
     )
-    assert isinstance((called.choices[0].message.tool_calls or [])[0].function.parsed_arguments, Weather)
+    assert isinstance(
+        (called.choices[0].message.tool_calls or [])[0].function.parsed_arguments, Weather
+    )
 
 
 @pytest.mark.parametrize("name", ["get_weather", "now"])
 def test_openai_tools(api: openai.OpenAI, name: str) -> None:
-    answer = api.chat.completions.create(model=MODEL, messages=MESSAGES, tools=TOOLS, tool_choice=forced(name), max_tokens=MOST)
+    answer = api.chat.completions.create(
+        model=MODEL, messages=MESSAGES, tools=TOOLS, tool_choice=forced(name), max_tokens=MOST
+    )
     calls: Any = answer.choices[0].message.tool_calls
     assert [call.function.name for call in calls] == [name]
     arguments = json.loads(calls[0].function.arguments)
     assert set(arguments) == ({"city"} if name == "get_weather" else set())
-    messages = [*MESSAGES, answer.choices[0].message, {"role": "tool", "tool_call_id": calls[0].id, "content": "rain"}]
-    assert api.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS, max_tokens=4).choices[0].finish_reason
+    messages = [
+        *MESSAGES,
+        answer.choices[0].message,
+        {"role": "tool", "tool_call_id": calls[0].id, "content": "rain"},
+    ]
+    assert (
+        api.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS, max_tokens=4)
+        .choices[0]
+        .finish_reason
+    )
 
 
 # litellm
 
 
 def test_litellm(url: str) -> None:
-    asked: dict[str, Any] = {"model": f"openai/{MODEL}", "api_base": url, "api_key": "none", "messages": MESSAGES}
+    asked: dict[str, Any] = {
+        "model": f"openai/{MODEL}",
+        "api_base": url,
+        "api_key": "none",
+        "messages": MESSAGES,
+    }
     answer = litellm.completion(**asked, temperature=0, max_tokens=8)
     chunks = litellm.completion(**asked, temperature=0, max_tokens=8, stream=True)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == answer.choices[0].message.content
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        == answer.choices[0].message.content
+    )
     typed = litellm.completion(**asked, response_format=Weather, max_tokens=MOST)
     Weather.model_validate_json(typed.choices[0].message.content)
-    called = litellm.completion(**asked, tools=TOOLS, tool_choice=forced("get_weather"), max_tokens=MOST)
+    called = litellm.completion(
+        **asked, tools=TOOLS, tool_choice=forced("get_weather"), max_tokens=MOST
+    )
     (call,) = called.choices[0].message.tool_calls
     assert set(json.loads(call.function.arguments)) == {"city"}
 
@@ -120,7 +169,13 @@ def test_litellm(url: str) -> None:
 
 
 def test_langchain(url: str) -> None:
-    chat = ChatOpenAI(base_url=url, api_key=SecretStr("none"), model=MODEL, max_retries=0, max_completion_tokens=MOST)
+    chat = ChatOpenAI(
+        base_url=url,
+        api_key=SecretStr("none"),
+        model=MODEL,
+        max_retries=0,
+        max_completion_tokens=MOST,
+    )
     assert "".join(str(chunk.content) for chunk in chat.stream(QUESTION)) is not None
     for method in ("function_calling", "json_schema"):
         answer = chat.with_structured_output(Weather, method=method).invoke(QUESTION)
@@ -129,7 +184,9 @@ def test_langchain(url: str) -> None:
     answer = chat.with_structured_output(opened, method="function_calling").invoke(QUESTION)
     assert isinstance(answer, dict)
     Weather.model_validate(answer)
-    called: Any = chat.bind_tools([tool(get_weather), tool(now)], tool_choice="get_weather").invoke(QUESTION)
+    called: Any = chat.bind_tools([tool(get_weather), tool(now)], tool_choice="get_weather").invoke(
+        QUESTION
+    )
     assert tool(get_weather).invoke(called.tool_calls[0]["args"]).startswith("rain")
 
 
@@ -140,7 +197,9 @@ def test_langchain(url: str) -> None:
 def test_pydantic_ai(url: str, output: Any) -> None:
     model = OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=url, api_key="none"))
     settings = ModelSettings(max_tokens=MOST, parallel_tool_calls=False, seed=1)
-    assert isinstance(Agent(model, output_type=output, model_settings=settings).run_sync(QUESTION).output, Weather)
+    assert isinstance(
+        Agent(model, output_type=output, model_settings=settings).run_sync(QUESTION).output, Weather
+    )
 
 
 # instructor
@@ -169,9 +228,13 @@ def test_llama_index(url: str) -> None:
         max_retries=0,
     )
     assert model.chat([ChatMessage(QUESTION)], max_tokens=8).message.role == "assistant"
-    answer = model.structured_predict(Weather, PromptTemplate("What is the weather in {city}?"), city="Oslo")
+    answer = model.structured_predict(
+        Weather, PromptTemplate("What is the weather in {city}?"), city="Oslo"
+    )
     assert isinstance(answer, Weather)
     tools = [FunctionTool.from_defaults(get_weather), FunctionTool.from_defaults(now)]
-    called = model.chat_with_tools(tools, QUESTION, tool_required=True, allow_parallel_tool_calls=False)
+    called = model.chat_with_tools(
+        tools, QUESTION, tool_required=True, allow_parallel_tool_calls=False
+    )
     (selection,) = model.get_tool_calls_from_response(called)
     assert selection.tool_name in ("get_weather", "now")

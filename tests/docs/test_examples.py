@@ -1,8 +1,9 @@
-"""The examples of README.md and of the pages in docs/ run: the Python of a page in order, in one namespace, beside one
-running engine, and the shell commands by themselves.
+"""The examples of README.md and of the pages in docs/ run: the Python of a page in order, in one
+namespace, beside one running engine, and the shell commands by themselves.
 
-`LLM()` and `AsyncLLM()` without arguments join that engine instead of starting their own, and the address of the pages'
-server is that engine's. Everything else runs as it stands, in a folder that holds the bundled model.
+`LLM()` and `AsyncLLM()` without arguments join that engine instead of starting their own, and the
+address of the pages' server is that engine's. Everything else runs as it stands, in a folder that
+holds the bundled model.
 """
 
 import ast
@@ -24,7 +25,9 @@ from ..helpers.serving import Server, served
 pytestmark = [
     pytest.mark.process,
     # Of litellm's own types, when its first call reads them.
-    pytest.mark.filterwarnings("ignore:Items? .* on TypedDict class .* using the `ReadOnly` qualifier:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Items? .* on TypedDict class .* using the `ReadOnly` qualifier:UserWarning"
+    ),
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +57,9 @@ def test_there_are_pages() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_run(page: str, server: Server, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_a_page_run(
+    page: str, server: Server, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     said: list[str] = []
     text = (ROOT / page).read_text()
@@ -88,18 +93,26 @@ def assert_guided(in_python: str, over_http: str) -> None:
 
 def test_the_readmes_request_is_answered(server: Server, folder: Path) -> None:
     (command,) = SHELL.findall((ROOT / "README.md").read_text())
-    done = subprocess.run(["bash", "-c", command.replace(ADDRESS, server.url)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", command.replace(ADDRESS, server.url)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "left of the blue square"
 
 
 def beside(code: str, server: Server) -> str:
     """The code, with the engine that runs already in place of one that would be started."""
-    return code.replace("LLM()", f"LLM(run_dir={str(server.run_dir)!r})").replace(ADDRESS, server.url)
+    return code.replace("LLM()", f"LLM(run_dir={str(server.run_dir)!r})").replace(
+        ADDRESS, server.url
+    )
 
 
 def run_block(code: str, page: str, names: dict[str, Any], runner: asyncio.Runner) -> None:
-    """Line numbers in a traceback are the page's. `await` may stand outside a function, as in a notebook."""
+    """Line numbers in a traceback are the page's. `await` may stand outside a function, as in a
+    notebook."""
     compiled = compile(code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     outcome = eval(compiled, names)
     if outcome is not None:

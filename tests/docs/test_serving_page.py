@@ -22,7 +22,9 @@ def rows(heading: str) -> list[list[str]]:
     after = PAGE[PAGE.index(heading) :]
     table = re.search(r"^\|.*\n\| ---.*\n((?:\|.*\n)+)", after, re.MULTILINE)
     assert table is not None
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].splitlines()]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].splitlines()
+    ]
 
 
 def names(cell: str) -> list[str]:
@@ -30,7 +32,11 @@ def names(cell: str) -> list[str]:
 
 
 def test_the_flags_have_these_defaults() -> None:
-    known = {field.name: field for schema in (EngineConfig, ServerConfig) for field in msgspec.structs.fields(schema)}
+    known = {
+        field.name: field
+        for schema in (EngineConfig, ServerConfig)
+        for field in msgspec.structs.fields(schema)
+    }
     for flag, default, _ in rows("# Serving"):
         field = known[names(flag)[0].removeprefix("--").replace("-", "_")]
         if field.default not in (None, (), msgspec.NODEFAULT):
@@ -39,10 +45,18 @@ def test_the_flags_have_these_defaults() -> None:
 
 def test_the_paths_are_those_of_the_app() -> None:
     source = (ROOT / "frontends/openai/app.py").read_text()
-    built = {f"{method.upper()} {path}" for method, path in re.findall(r'web\.(get|post)\("([^":]+)', source)}
+    built = {
+        f"{method.upper()} {path}"
+        for method, path in re.findall(r'web\.(get|post)\("([^":]+)', source)
+    }
     told = {path for cell, _ in rows("## Paths") for path in names(cell)}
     assert {path.replace("{name}", "{name") for path in told} == built
-    open_paths = {path.split()[1] for cell, text in rows("## Paths") if "needs no key" in text for path in names(cell)}
+    open_paths = {
+        path.split()[1]
+        for cell, text in rows("## Paths")
+        if "needs no key" in text
+        for path in names(cell)
+    }
     assert open_paths == OPEN_PATHS
 
 
@@ -52,7 +66,9 @@ def codes_in(file: Path) -> Iterator[str]:
     constants = {
         node.targets[0].id: node.value.value
         for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
     }
     for node in ast.walk(tree):
         if (
@@ -60,7 +76,10 @@ def codes_in(file: Path) -> Iterator[str]:
             and isinstance(node.func, ast.Name)
             and node.func.id in ("refuse", "Failure", "FetchError")
         ):
-            given = [*node.args[3:4], *(keyword.value for keyword in node.keywords if keyword.arg == "code")]
+            given = [
+                *node.args[3:4],
+                *(keyword.value for keyword in node.keywords if keyword.arg == "code"),
+            ]
             for value in given:
                 if isinstance(value, ast.Constant) and value.value is not None:
                     yield str(value.value)
@@ -71,7 +90,11 @@ def codes_in(file: Path) -> Iterator[str]:
 def test_every_code_is_told_and_no_other() -> None:
     told = [code for cell, *_ in rows("## Errors") for code in names(cell)]
     assert len(told) == len(set(told))
-    files = [file for floor in ("protocol", "actors", "frontends") for file in (ROOT / floor).rglob("*.py")]
+    files = [
+        file
+        for floor in ("protocol", "actors", "frontends")
+        for file in (ROOT / floor).rglob("*.py")
+    ]
     made = {code for file in files for code in codes_in(file)} | set(STATUS)
     assert set(told) == made
 

@@ -1,4 +1,5 @@
-"""Twenty-four requests of a family, in every form that a face takes, with transformers' answer to each."""
+"""Twenty-four requests of a family, in every form that a face takes, with transformers' answer to
+each."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -8,7 +9,8 @@ from ..helpers.reference import Answer, Media, Reference
 
 REQUESTS = 24
 LONG, SHORT = 128, 24
-"""Tokens of an answer: the first twelve are long, whatever the model says, so that later requests meet them running."""
+"""Tokens of an answer: the first twelve are long, whatever the model says, so that later requests
+meet them running."""
 FIRST_SEED = 100
 """Of the media."""
 SYSTEM = "You see, you hear, you answer."
@@ -53,7 +55,15 @@ class Shown(NamedTuple):
 KINDS: dict[Family, tuple[tuple[str, ...], ...]] = {
     "llava": ((), ("image",), ("image", "image")),
     "qwen_vl": ((), ("image",), ("image", "image"), ("video",), ("image", "video")),
-    "qwen_omni": ((), ("image",), ("image", "image"), ("video",), ("audio",), ("image", "audio"), ("video", "audio")),
+    "qwen_omni": (
+        (),
+        ("image",),
+        ("image", "image"),
+        ("video",),
+        ("audio",),
+        ("image", "audio"),
+        ("video", "audio"),
+    ),
 }
 
 
@@ -100,7 +110,10 @@ class Solved(NamedTuple):
             "video": list(media.videos),
             "audio": [(samples, RATE) for samples in media.audio],
         }
-        return {"prompt": self.prompt, "multi_modal_data": {kind: items for kind, items in data.items() if items}}
+        return {
+            "prompt": self.prompt,
+            "multi_modal_data": {kind: items for kind, items in data.items() if items},
+        }
 
 
 def solve_all(family: Family, reference: Reference) -> list[Solved]:
@@ -114,9 +127,16 @@ def _solve(reference: Reference, kinds: tuple[str, ...], index: int) -> Solved:
     """The first wording under which no token is near a tie."""
     shown = tuple(Shown(kind, FIRST_SEED + 2 * index + place) for place, kind in enumerate(kinds))  # type: ignore[arg-type]
     for again in range(20):
-        case = Case(shown, f"What is it, number {index}{'?' * (again + 1)}", index % 2 == 1, LONG if index < 12 else SHORT)
+        case = Case(
+            shown,
+            f"What is it, number {index}{'?' * (again + 1)}",
+            index % 2 == 1,
+            LONG if index < 12 else SHORT,
+        )
         prompt = reference.prompt(case.messages(encoded=False))
         answer = reference.answer(prompt, case.media, case.max_tokens, case.ignore_eos)
         if answer.safe:
             return Solved(case, prompt, answer)
-    raise AssertionError(f"all wordings of case {index} come near a tie: the model's logits are too flat")
+    raise AssertionError(
+        f"all wordings of case {index} come near a tie: the model's logits are too flat"
+    )

@@ -1,4 +1,5 @@
-"""Every face gives, under pressure, token for token what transformers gives to each request alone, in float32."""
+"""Every face gives, under pressure, token for token what transformers gives to each request alone,
+in float32."""
 
 import asyncio
 import json
@@ -24,7 +25,8 @@ BLOCK = 8
 BLOCK_BYTES = 2 * 3 * BLOCK * 2 * 16 * 4
 """Of keys and values: 3 layers, 2 heads of 16, float32."""
 BLOCKS = 104
-"""Room for ten of the long requests as they begin and for four as they end: those that run outgrow it."""
+"""Room for ten of the long requests as they begin and for four as they end: those that run outgrow
+it."""
 PRESSURE: dict[str, Any] = {
     "dtype": "float32",
     "device": DEVICE,
@@ -39,7 +41,8 @@ PRESSURE: dict[str, Any] = {
 STAGGER = 0.004
 """Seconds between arrivals."""
 ROUNDS = 3
-"""On a busy machine the media of so many requests come one after the other, and few requests meet; then all are asked again."""
+"""On a busy machine the media of so many requests come one after the other, and few requests meet;
+then all are asked again."""
 
 
 class Exam(NamedTuple):
@@ -70,7 +73,9 @@ def test_llm_equals_transformers(exam: Exam, server: Server) -> None:
 
         def ask(place: int) -> list[int]:
             # A face is called from many threads at once: each request arrives on its own.
-            (output,) = llm.generate(exam.solved[place].offline, greedy(exam.solved[place]), use_tqdm=False)
+            (output,) = llm.generate(
+                exam.solved[place].offline, greedy(exam.solved[place]), use_tqdm=False
+            )
             assert output.prompt_token_ids == exam.solved[place].answer.prompt_token_ids
             return output.outputs[0].token_ids
 
@@ -90,7 +95,9 @@ async def test_async_llm_equals_transformers(exam: Exam, server: Server) -> None
         async def ask(place: int) -> list[int]:
             await asyncio.sleep(place * STAGGER)
             tokens: list[int] = []
-            async for delta in llm.stream(exam.solved[place].case.messages(encoded=True), greedy(exam.solved[place])):
+            async for delta in llm.stream(
+                exam.solved[place].case.messages(encoded=True), greedy(exam.solved[place])
+            ):
                 tokens.extend(delta.token_ids)
             return tokens
 
@@ -120,7 +127,11 @@ async def test_http_equals_transformers(exam: Exam, server: Server) -> None:
             }
             async with http.post("/v1/chat/completions", json=body) as response:
                 assert response.status == 200, await response.text()
-                said, prompt = streamed(await response.text()) if body["stream"] else whole(await response.json())
+                said, prompt = (
+                    streamed(await response.text())
+                    if body["stream"]
+                    else whole(await response.json())
+                )
             assert prompt == exam.solved[place].answer.prompt_token_ids
             return said
 
@@ -152,7 +163,9 @@ async def forgetful(llm: AsyncLLM) -> dict[str, dict[str, float]]:
 
 
 def greedy(solved: Solved) -> SamplingParams:
-    return SamplingParams(temperature=0.0, max_tokens=solved.case.max_tokens, ignore_eos=solved.case.ignore_eos)
+    return SamplingParams(
+        temperature=0.0, max_tokens=solved.case.max_tokens, ignore_eos=solved.case.ignore_eos
+    )
 
 
 def assert_equal(answers: list[list[int]], solved: list[Solved]) -> None:
@@ -180,5 +193,10 @@ def streamed(text: str) -> tuple[list[int], list[int]]:
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     assert lines[-1] == "[DONE]"
     events = [json.loads(line) for line in lines[:-1]]
-    said = [token for event in events for choice in event["choices"] for token in choice.get("token_ids") or ()]
+    said = [
+        token
+        for event in events
+        for choice in event["choices"]
+        for token in choice.get("token_ids") or ()
+    ]
     return said, next(event["prompt_token_ids"] for event in events if "prompt_token_ids" in event)

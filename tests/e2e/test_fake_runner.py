@@ -1,4 +1,5 @@
-"""The whole engine without torch: real actors around a fake runner, from the face to the last token, in seconds."""
+"""The whole engine without torch: real actors around a fake runner, from the face to the last
+token, in seconds."""
 
 import asyncio
 from pathlib import Path
@@ -23,14 +24,20 @@ def maps(pid: int) -> str:
 
 
 async def test_text_goes_through_the_whole_engine_and_no_process_has_torch() -> None:
-    engine = await asyncio.to_thread(start_engine, EngineConfig(), modules=TORCHLESS, python_path=[str(FAKES)], facts=DEMO)
+    engine = await asyncio.to_thread(
+        start_engine, EngineConfig(), modules=TORCHLESS, python_path=[str(FAKES)], facts=DEMO
+    )
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = SamplingParams(max_tokens=40, temperature=0.0, n=2, ignore_eos=True)
             prompts = [[70, 71, 72 + number] for number in range(12)]
-            outputs = await asyncio.gather(*(llm.generate({"prompt_token_ids": prompt}, params) for prompt in prompts))
+            outputs = await asyncio.gather(
+                *(llm.generate({"prompt_token_ids": prompt}, params) for prompt in prompts)
+            )
             status = await llm.status()
             assert "zygote" not in status.pids
             assert not [role for role, pid in status.pids.items() if "libtorch" in maps(pid)]
     for prompt, output in zip(prompts, outputs, strict=True):
-        assert [o.token_ids for o in output.outputs] == [expected(prompt, params, (), choice) for choice in range(2)]
+        assert [o.token_ids for o in output.outputs] == [
+            expected(prompt, params, (), choice) for choice in range(2)
+        ]

@@ -1,4 +1,5 @@
-"""However a program with an engine ends, nothing of the engine stays: no process, no run directory, no shared memory.
+"""However a program with an engine ends, nothing of the engine stays: no process, no run directory,
+no shared memory.
 
 One that just ends: test_readme.py.
 """
@@ -24,13 +25,17 @@ PROGRAM = """
 import sys
 from PIL import Image
 from thespis import LLM, SamplingParams
-prompt = {"prompt": "<image> what?", "multi_modal_data": {"image": [Image.new("RGB", (56, 56), "red")]}}
+picture = Image.new("RGB", (56, 56), "red")
+prompt = {"prompt": "<image> what?", "multi_modal_data": {"image": [picture]}}
 prompt = prompt if sys.argv[1] else "what?"
 llm = LLM(sys.argv[1], max_model_len=512)
 llm.generate(prompt, SamplingParams(max_tokens=2), use_tqdm=False)
 print("answered", flush=True)
 """
-GO_ON = "llm.generate([prompt] * 2000, SamplingParams(max_tokens=400, ignore_eos=True), use_tqdm=False)\n"
+GO_ON = (
+    "llm.generate([prompt] * 2000, SamplingParams(max_tokens=400, ignore_eos=True), "
+    "use_tqdm=False)\n"
+)
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ def light_program() -> Iterator["Program"]:
 
 
 class Program:
-    """A user's program in a process of its own, up to the line it prints when its engine has answered once."""
+    """A user's program in a process of its own, up to the line it prints when its engine has
+    answered once."""
 
     def __init__(self, model: str, prelude: str = "") -> None:
         self._model, self._prelude = model, prelude
@@ -58,7 +64,9 @@ class Program:
 
     def run(self, rest: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-P", "-c", self._prelude + PROGRAM + rest, self._model]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
             raise AssertionError(_text(self._process.stderr))
@@ -75,7 +83,9 @@ class Program:
 
 
 def director_of(process: "subprocess.Popen[str]") -> psutil.Process:
-    (director,) = [c for c in psutil.Process(process.pid).children() if "director" in " ".join(c.cmdline())]
+    (director,) = [
+        c for c in psutil.Process(process.pid).children() if "director" in " ".join(c.cmdline())
+    ]
     return director
 
 

@@ -1,4 +1,5 @@
-"""The README's six lines, as a reader would use them: pasted into a REPL, in a script, in a notebook."""
+"""The README's six lines, as a reader would use them: pasted into a REPL, in a script, in a
+notebook."""
 
 import asyncio
 import json
@@ -38,7 +39,14 @@ def answer(lines: str) -> str:
 
 
 def run(arguments: list[str], typed: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *arguments], input=typed, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=typed,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
 
 
 def test_they_are_about_six(lines: str) -> None:
@@ -51,7 +59,9 @@ def test_pasted_into_a_repl(lines: str, answer: str) -> None:
     assert answer in done.stdout.splitlines(), done
 
 
-def test_S11_in_a_script_without_a_main_guard_that_just_ends(lines: str, answer: str, tmp_path: Path) -> None:
+def test_S11_in_a_script_without_a_main_guard_that_just_ends(
+    lines: str, answer: str, tmp_path: Path
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(lines)
     began = time.time()
@@ -65,7 +75,11 @@ def test_S11_in_a_script_without_a_main_guard_that_just_ends(lines: str, answer:
 def test_in_a_notebook(lines: str, answer: str) -> None:
     make: Any = nbformat.v4
     notebook = make.new_notebook(cells=[make.new_code_cell(lines)])
-    client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
+    client = nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    )
     asyncio.run(client.async_execute())
-    shown = "".join(part.get("text", "") for part in notebook.cells[0].outputs if part.get("name") == "stdout")
+    shown = "".join(
+        part.get("text", "") for part in notebook.cells[0].outputs if part.get("name") == "stdout"
+    )
     assert answer in shown.splitlines()

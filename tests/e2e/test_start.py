@@ -1,4 +1,5 @@
-"""`thespis serve`: comes up on the bundled model, shows its roles, goes in order. The figures: `thespis bench start`.
+"""`thespis serve`: comes up on the bundled model, shows its roles, goes in order. The figures:
+`thespis bench start`.
 
 How it goes needs no torch.
 """
@@ -38,8 +39,12 @@ def server() -> Iterator[ServeCommand]:
         started.end(signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_signal_ends_it_and_all_of_its_engine(server: ServeCommand, number: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_signal_ends_it_and_all_of_its_engine(
+    server: ServeCommand, number: signal.Signals, code: int
+) -> None:
     assert server.end(number) == code
     assert not settle(lambda: left_behind(time.time() - 60, idle=True))
 

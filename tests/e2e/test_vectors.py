@@ -1,4 +1,5 @@
-"""Vectors through every face, against transformers' own hidden states: texts, pictures, clips, conversations, and mixed."""
+"""Vectors through every face, against transformers' own hidden states: texts, pictures, clips,
+conversations, and mixed."""
 
 import asyncio
 import base64
@@ -31,14 +32,20 @@ from ..zoo.writing import write
 
 pytestmark = pytest.mark.process
 
-TEXTS = ["A cat.", "The quick brown fox jumps over the lazy dog, again and again, until it is dark.", "x"]
+TEXTS = [
+    "A cat.",
+    "The quick brown fox jumps over the lazy dog, again and again, until it is dark.",
+    "x",
+]
 PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
 CLIP = "<|vision_start|><|video_pad|><|vision_end|>"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(ANIMALS["qwen3_vl_embedding"](), tmp_path_factory.mktemp("embedding") / "vl-embedding")
+    return write(
+        ANIMALS["qwen3_vl_embedding"](), tmp_path_factory.mktemp("embedding") / "vl-embedding"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,8 @@ def reference(folder: Path) -> Reference:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    """Its files say nothing of vectors: that it stores no head does. Chunks are shorter than most prompts."""
+    """Its files say nothing of vectors: that it stores no head does. Chunks are shorter than most
+    prompts."""
     with served(folder, max_num_batched_tokens=24, max_model_len=2048, kv_cache_gb=0.05) as running:
         yield running
 
@@ -100,7 +108,14 @@ def test_texts_token_ids_and_media_in_one_list(llm: LLM, reference: Reference) -
         ids,
         {"prompt": f"{PICTURE}What is it?", "multi_modal_data": {"image": shown}},
         {"prompt": TEXTS[2]},
-        [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": data_url("video/mp4", film)}}]}],
+        [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "video_url", "video_url": {"url": data_url("video/mp4", film)}}
+                ],
+            }
+        ],
         conversation({"type": "image_pil", "image_pil": shown}, {"type": "text", "text": "Look."}),
     ]
     found = llm.embed(prompts, use_tqdm=False)
@@ -122,8 +137,12 @@ def test_texts_token_ids_and_media_in_one_list(llm: LLM, reference: Reference) -
 
 
 def test_each_token_has_a_vector(llm: LLM, reference: Reference) -> None:
-    (output,) = llm.encode(TEXTS[1], PoolingParams(use_activation=False), pooling_task="token_embed", use_tqdm=False)
-    torch.testing.assert_close(output.outputs.data, states(reference, TEXTS[1]), atol=1e-3, rtol=1e-3)
+    (output,) = llm.encode(
+        TEXTS[1], PoolingParams(use_activation=False), pooling_task="token_embed", use_tqdm=False
+    )
+    torch.testing.assert_close(
+        output.outputs.data, states(reference, TEXTS[1]), atol=1e-3, rtol=1e-3
+    )
     (one,) = llm.encode(TEXTS[1], pooling_task="embed", use_tqdm=False)
     assert_is(one.outputs.data.tolist(), wanted(reference, TEXTS[1]))
     with pytest.raises(ValueError, match="encode needs a pooling_task"):
@@ -135,39 +154,73 @@ def test_each_token_has_a_vector(llm: LLM, reference: Reference) -> None:
 def test_the_asyncio_face(server: Server, reference: Reference) -> None:
     async def ask() -> tuple[Any, Any]:
         async with AsyncLLM(run_dir=server.run_dir) as face:
-            both = (face.embed(TEXTS[0]), face.embed(conversation({"type": "text", "text": "Hi."}), add_generation_prompt=True))
+            both = (
+                face.embed(TEXTS[0]),
+                face.embed(
+                    conversation({"type": "text", "text": "Hi."}), add_generation_prompt=True
+                ),
+            )
             one, other = await asyncio.gather(*both)
             return one, other
 
     one, other = asyncio.run(ask())
     assert_is(one.outputs.embedding, wanted(reference, TEXTS[0]))
-    assert_is(other.outputs.embedding, wanted(reference, rendered("Hi.") + "<|im_start|>assistant\n"))
+    assert_is(
+        other.outputs.embedding, wanted(reference, rendered("Hi.") + "<|im_start|>assistant\n")
+    )
 
 
 def test_openais_client_reads_base64_and_floats_alike(openai: OpenAI, reference: Reference) -> None:
     ids = [reference.tokenizer(text)["input_ids"] for text in TEXTS]
     right = [wanted(reference, text) for text in TEXTS]
-    for given, vectors in ((TEXTS[0], right[:1]), (TEXTS, right), (ids[0], right[:1]), (ids, right)):
-        answers = [openai.embeddings.create(model="vl-embedding", input=given, encoding_format=form) for form in FORMS]
-        answers.append(openai.embeddings.create(model="vl-embedding", input=given, user="me"))  # base64 on the way
+    for given, vectors in (
+        (TEXTS[0], right[:1]),
+        (TEXTS, right),
+        (ids[0], right[:1]),
+        (ids, right),
+    ):
+        answers = [
+            openai.embeddings.create(model="vl-embedding", input=given, encoding_format=form)
+            for form in FORMS
+        ]
+        answers.append(
+            openai.embeddings.create(model="vl-embedding", input=given, user="me")
+        )  # base64 on the way
         for answer in answers:
             assert [entry.index for entry in answer.data] == list(range(len(vectors)))
-            assert answer.usage.prompt_tokens == answer.usage.total_tokens == sum(map(len, ids[: len(vectors)]))
+            assert (
+                answer.usage.prompt_tokens
+                == answer.usage.total_tokens
+                == sum(map(len, ids[: len(vectors)]))
+            )
             assert answer.model == "vl-embedding"
             for entry, vector in zip(answer.data, vectors, strict=True):
                 read = entry.embedding
-                assert_is(np.frombuffer(base64.b64decode(read), "<f4") if isinstance(read, str) else read, vector)
+                assert_is(
+                    np.frombuffer(base64.b64decode(read), "<f4") if isinstance(read, str) else read,
+                    vector,
+                )
         float_data, unsaid_data = answers[0].data, answers[2].data
-        floats, unsaid = (np.array([entry.embedding for entry in data], np.float32) for data in (float_data, unsaid_data))
-        np.testing.assert_allclose(floats, unsaid, atol=1e-6)  # two calls: what ran beside each was not the same
+        floats, unsaid = (
+            np.array([entry.embedding for entry in data], np.float32)
+            for data in (float_data, unsaid_data)
+        )
+        np.testing.assert_allclose(
+            floats, unsaid, atol=1e-6
+        )  # two calls: what ran beside each was not the same
 
 
 FORMS: list[Any] = ["float", "base64"]
 
 
-def test_a_conversation_with_a_picture_over_http(server: Server, openai: OpenAI, reference: Reference) -> None:
+def test_a_conversation_with_a_picture_over_http(
+    server: Server, openai: OpenAI, reference: Reference
+) -> None:
     shown = picture(3, 56, 84)
-    parts = {"type": "image_url", "image_url": {"url": data_url("image/png", png(shown))}}, {"type": "text", "text": "Look."}
+    parts = (
+        {"type": "image_url", "image_url": {"url": data_url("image/png", png(shown))}},
+        {"type": "text", "text": "Look."},
+    )
     reply = server.ask("/v1/embeddings", {"messages": conversation(*parts), "request_id": "mine"})
     assert reply.status == 200
     assert reply.body["id"] == "embd-mine"
@@ -175,7 +228,9 @@ def test_a_conversation_with_a_picture_over_http(server: Server, openai: OpenAI,
     right = wanted(reference, rendered(f"{PICTURE}Look."), Media(images=(shown,)))
     assert_is(reply.body["data"][0]["embedding"], right)
     given = {"messages": conversation(*parts), "encoding_format": "float"}
-    answer = openai.post("/embeddings", body=given, cast_to=CreateEmbeddingResponse)  # its `create` knows no messages
+    answer = openai.post(
+        "/embeddings", body=given, cast_to=CreateEmbeddingResponse
+    )  # its `create` knows no messages
     assert_is(answer.data[0].embedding, right)
 
 
@@ -196,14 +251,28 @@ def test_a_conversation_with_a_picture_over_http(server: Server, openai: OpenAI,
         ({"input": "a", "encoding_format": "bytes"}, "encoding_format", ""),
         ({"input": "a", "embed_dtype": "float16"}, "embed_dtype", "not supported yet"),
         ({"input": "a", "chat_template": "{{ messages }}"}, "chat_template", "refused"),
-        ({"input": "a", "add_generation_prompt": True}, "add_generation_prompt", "belongs to `messages`"),
+        (
+            {"input": "a", "add_generation_prompt": True},
+            "add_generation_prompt",
+            "belongs to `messages`",
+        ),
         ({"input": "a", "truncate_prompt_tokens": -2}, "truncate_prompt_tokens", "above 0, or -1"),
-        ({"input": "a", "truncate_prompt_tokens": 2049}, "truncate_prompt_tokens", "more than the model's context"),
-        ({"input": "a", "prompt_name": "query"}, "prompt_name", "has no prompt of this name; there are: none"),
+        (
+            {"input": "a", "truncate_prompt_tokens": 2049},
+            "truncate_prompt_tokens",
+            "more than the model's context",
+        ),
+        (
+            {"input": "a", "prompt_name": "query"},
+            "prompt_name",
+            "has no prompt of this name; there are: none",
+        ),
         ({"input": "a", "model": "other"}, "model", "served model"),
     ],
 )
-def test_what_is_wrong_is_said_in_openais_form(server: Server, body: dict[str, Any], param: str | None, words: str) -> None:
+def test_what_is_wrong_is_said_in_openais_form(
+    server: Server, body: dict[str, Any], param: str | None, words: str
+) -> None:
     reply = server.ask("/v1/embeddings", body)
     assert reply.status == (404 if "model" in body else 400)
     assert reply.body["error"]["param"] == param
@@ -236,7 +305,9 @@ def test_more_inputs_than_the_engine_takes_at_once(openai: OpenAI, llm: LLM) -> 
 
 def test_text_is_refused_by_a_model_of_vectors(openai: OpenAI, llm: LLM) -> None:
     with pytest.raises(BadRequestError, match="makes vectors and no text"):
-        openai.chat.completions.create(model="vl-embedding", messages=[{"role": "user", "content": "Hi."}])
+        openai.chat.completions.create(
+            model="vl-embedding", messages=[{"role": "user", "content": "Hi."}]
+        )
     with pytest.raises(BadRequestError, match="makes vectors and no text"):
         openai.completions.create(model="vl-embedding", prompt="Hi.")
     with pytest.raises(RequestError, match="makes vectors and no text"):
@@ -256,22 +327,31 @@ def test_a_death_loses_no_vector(llm: LLM, role: str) -> None:
     again = llm.embed(texts, use_tqdm=False)
     assert llm.status().restarts[role] > before
     np.testing.assert_allclose(
-        [output.outputs.embedding for output in found], [output.outputs.embedding for output in again], atol=1e-5
+        [output.outputs.embedding for output in found],
+        [output.outputs.embedding for output in again],
+        atol=1e-5,
     )
 
 
 def test_embedding_gemma_reads_a_prompt_in_one_step(tmp_path: Path) -> None:
-    """However few tokens a step has otherwise. What its files call a prompt stands before a text."""
+    """However few tokens a step has otherwise. What its files call a prompt stands before a
+    text."""
     folder = write(ANIMALS["embedding_gemma"](), tmp_path / "gemma")
     body: Any = transformers.Gemma3TextModel.from_pretrained(folder, dtype=torch.float32)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-    layers = [load_file(folder / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)]
+    layers = [
+        load_file(folder / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)
+    ]
     long = "and on " * 30
     with LLM(str(folder), max_num_batched_tokens=32, max_num_seqs=4, kv_cache_gb=0.05) as embedder:
         asked = [PoolingParams(prompt_name=name) for name in ("query", "document", "")] * 3
-        found = embedder.embed([*TEXTS, long, long, long, *TEXTS], use_tqdm=False, pooling_params=asked)
+        found = embedder.embed(
+            [*TEXTS, long, long, long, *TEXTS], use_tqdm=False, pooling_params=asked
+        )
         prompts = ["task: search result | query: ", "title: none | text: ", ""] * 3
-        for output, prompt, text in zip(found, prompts, [*TEXTS, long, long, long, *TEXTS], strict=True):
+        for output, prompt, text in zip(
+            found, prompts, [*TEXTS, long, long, long, *TEXTS], strict=True
+        ):
             ids = tokenizer(prompt + text)["input_ids"]
             assert output.prompt_token_ids == ids
             with torch.inference_mode():
@@ -280,18 +360,32 @@ def test_embedding_gemma_reads_a_prompt_in_one_step(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="context is 256"):
             embedder.embed([long * 2], use_tqdm=False)
         cut = PoolingParams(truncate_prompt_tokens=-1)
-        assert len(embedder.embed([long * 2], use_tqdm=False, pooling_params=cut)[0].prompt_token_ids) == 256
+        assert (
+            len(embedder.embed([long * 2], use_tqdm=False, pooling_params=cut)[0].prompt_token_ids)
+            == 256
+        )
 
 
 def test_vlm2vec_by_the_name_of_its_template(zoo: Zoo) -> None:
-    """On Phi-3.5-vision: it could answer, and makes vectors because it is told to; the parts of its one message are joined."""
+    """On Phi-3.5-vision: it could answer, and makes vectors because it is told to; the parts of its
+    one message are joined."""
     shown = picture(1, 84, 56), picture(2, 60, 90)
-    said = ({"type": "image_pil", "image_pil": shown[0]}, {"type": "text", "text": "Represent it."}, {"image_pil": shown[1]})
-    reference = Reference(animal("phi3_v"), zoo("phi3_v"))  # of its own: one call beyond the rope's bound changes the next
+    said = (
+        {"type": "image_pil", "image_pil": shown[0]},
+        {"type": "text", "text": "Represent it."},
+        {"image_pil": shown[1]},
+    )
+    reference = Reference(
+        animal("phi3_v"), zoo("phi3_v")
+    )  # of its own: one call beyond the rope's bound changes the next
     text = "<|image_1|> Represent it. <|image_2|>"
     with torch.inference_mode():
-        out = reference.model(**reference.inputs(text, Media(images=shown)), output_hidden_states=True)
-    with LLM(str(zoo("phi3_v")), runner="pooling", chat_template="vlm2vec_phi3v", kv_cache_gb=0.05) as embedder:
+        out = reference.model(
+            **reference.inputs(text, Media(images=shown)), output_hidden_states=True
+        )
+    with LLM(
+        str(zoo("phi3_v")), runner="pooling", chat_template="vlm2vec_phi3v", kv_cache_gb=0.05
+    ) as embedder:
         (found,) = embedder.embed(conversation(*said), use_tqdm=False)
         assert_is(found.outputs.embedding, normalize(out.hidden_states[-1][0, -1], dim=-1))
         assert found.prompt == text

@@ -16,12 +16,15 @@ from thespis.protocol.memory.blobs import Arena
 
 
 class FakeEncoderCache(BlockingActor):
-    """Answers `Need` with `EmbeddingReady`, and gives features back unread. One block of zeros serves all items of a size."""
+    """Answers `Need` with `EmbeddingReady`, and gives features back unread. One block of zeros
+    serves all items of a size."""
 
     def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=EncoderCacheConfig)
         self._hidden, self._dtype = settings.model.hidden, settings.dtype
-        self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", 1 << 30)
+        self._arena = Arena(
+            self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", 1 << 30
+        )
         self._zeros: dict[int, Any] = {}
         self._held: set[str] = set()
         self._counts: Counter[str] = Counter()
@@ -40,7 +43,9 @@ class FakeEncoderCache(BlockingActor):
                 self._held.add(holder)
                 self._counts["needs"] += 1
                 for key, count in zip(keys, rows, strict=True):
-                    self.send("scheduler", EmbeddingReady(key, (holder,), self._block(count), hit=False))
+                    self.send(
+                        "scheduler", EmbeddingReady(key, (holder,), self._block(count), hit=False)
+                    )
             case Release(holder):
                 self._held.discard(holder)
 

@@ -1,5 +1,5 @@
-"""Plays the process that finds out what the model is, as FAKE_FACTS says: `tells`, `refuses`, `dies`, `overtaken` by the news
-of its death, or `killed` once."""
+"""Plays the process that finds out what the model is, as FAKE_FACTS says: `tells`, `refuses`,
+`dies`, `overtaken` by the news of its death, or `killed` once."""
 
 import os
 import signal

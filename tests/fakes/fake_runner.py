@@ -1,8 +1,9 @@
-"""A GPU runner without a GPU, a model or torch: it keeps the books of the plans and answers by a rule.
+"""A GPU runner without a GPU, a model or torch: it keeps the books of the plans and answers by a
+rule.
 
-The rule: the next token is drawn from a digest of all tokens so far; `expected` says what a prompt must get. Tokens are
-letters and spaces of a byte-level vocabulary in GPT-2's order ('!' is 0, 'a' is 64, a space is 220), as in the bundled
-demo model's tokenizer.
+The rule: the next token is drawn from a digest of all tokens so far; `expected` says what a prompt
+must get. Tokens are letters and spaces of a byte-level vocabulary in GPT-2's order ('!' is 0, 'a'
+is 64, a space is 220), as in the bundled demo model's tokenizer.
 """
 
 import os
@@ -18,8 +19,19 @@ from thespis.actors.kernel.blocking import BlockingActor
 from thespis.actors.kernel.launch import Launch
 from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.config.room import Room
-from thespis.protocol.edges.gpu_runner_to_scheduler import PromptLogprobs, Sampled, SequenceFault, StepResult, TokenLogprobs
-from thespis.protocol.edges.scheduler_to_gpu_runner import ForgetSequences, NewSequence, StepPlan, Work
+from thespis.protocol.edges.gpu_runner_to_scheduler import (
+    PromptLogprobs,
+    Sampled,
+    SequenceFault,
+    StepResult,
+    TokenLogprobs,
+)
+from thespis.protocol.edges.scheduler_to_gpu_runner import (
+    ForgetSequences,
+    NewSequence,
+    StepPlan,
+    Work,
+)
 from thespis.protocol.requests.sampling import SamplingParams
 
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0"))
@@ -41,18 +53,28 @@ def length_of(prompt: Sequence[int], choice: int) -> int:
 
 
 def next_token(
-    token_ids: Sequence[int], prompt_tokens: int, choice: int, sampling: SamplingParams, eos: tuple[int, ...]
+    token_ids: Sequence[int],
+    prompt_tokens: int,
+    choice: int,
+    sampling: SamplingParams,
+    eos: tuple[int, ...],
 ) -> int:
     """The token after `token_ids` (prompt and output so far)."""
     produced = len(token_ids) - prompt_tokens
     prompt = token_ids[:prompt_tokens]
-    if eos and not sampling.ignore_eos and produced >= max(sampling.min_tokens, length_of(prompt, choice)):
+    if (
+        eos
+        and not sampling.ignore_eos
+        and produced >= max(sampling.min_tokens, length_of(prompt, choice))
+    ):
         return eos[0]
     digest = _digest(token_ids, choice)
     return SPACE if digest[0] < 48 else LETTERS[digest[1] % len(LETTERS)]
 
 
-def expected(prompt: Sequence[int], sampling: SamplingParams, eos: tuple[int, ...], choice: int = 0) -> list[int]:
+def expected(
+    prompt: Sequence[int], sampling: SamplingParams, eos: tuple[int, ...], choice: int = 0
+) -> list[int]:
     """The whole answer, its end token included."""
     tokens, count = list(prompt), len(prompt)
     limit = sampling.max_tokens if sampling.max_tokens is not None else 1 << 30
@@ -60,7 +82,9 @@ def expected(prompt: Sequence[int], sampling: SamplingParams, eos: tuple[int, ..
         token = next_token(tokens, count, choice, sampling, eos)
         tokens.append(token)
         stops = token in eos and not sampling.ignore_eos
-        if stops or (token in sampling.stop_token_ids and len(tokens) - count >= sampling.min_tokens):
+        if stops or (
+            token in sampling.stop_token_ids and len(tokens) - count >= sampling.min_tokens
+        ):
             break
     return tokens[count:]
 
@@ -108,7 +132,10 @@ class FakeRunner(BlockingActor):
             if state is None or work.start + work.count > len(state.tokens):
                 faults.append(SequenceFault(work.seq, "not known, or ahead of its tokens"))
                 continue
-            if state.new.sampling.prompt_logprobs is not None and work.start < state.new.prompt_tokens:
+            if (
+                state.new.sampling.prompt_logprobs is not None
+                and work.start < state.new.prompt_tokens
+            ):
                 scores.append(self._score(state, work))
             if work.sample:
                 sampled.append(self._sample(state, work.seq))
@@ -117,7 +144,9 @@ class FakeRunner(BlockingActor):
     @staticmethod
     def _sample(state: _State, seq: int) -> Sampled:
         new = state.new
-        token = next_token(state.tokens, new.prompt_tokens, new.choice, new.sampling, new.eos_token_ids)
+        token = next_token(
+            state.tokens, new.prompt_tokens, new.choice, new.sampling, new.eos_token_ids
+        )
         state.tokens.append(token)
         wanted = new.sampling.logprobs
         return Sampled(seq, token, None if wanted is None else _logprobs(token, wanted))

@@ -1,4 +1,5 @@
-"""Any actor whose messages to one receiver meet a fault: FAULTY holds `how`, `to` and `first` as JSON (see `Fault`)."""
+"""Any actor whose messages to one receiver meet a fault: FAULTY holds `how`, `to` and `first` as
+JSON (see `Fault`)."""
 
 import importlib
 import os
@@ -21,7 +22,8 @@ PLAYED = MODULES | {"gpu-runner": "fake_runner"}
 
 class Fault(msgspec.Struct, frozen=True):
     how: How
-    """twice, late: every message from `first` on; lost, reordered (behind the next one): `first`, once in the sender's life."""
+    """twice, late: every message from `first` on; lost, reordered (behind the next one): `first`,
+    once in the sender's life."""
     to: str
     """The kind of the receiver."""
     first: int
@@ -29,11 +31,14 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def faulty(fault: Fault) -> type[channel.Outgoing]:
-    """What to put in place of `peers.Outgoing`. The numbers on the wire stay those of a sender that knows of no fault."""
+    """What to put in place of `peers.Outgoing`. The numbers on the wire stay those of a sender that
+    knows of no fault."""
     harmed = False
 
     class Faulty(channel.Outgoing):
-        def __init__(self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int) -> None:
+        def __init__(
+            self, context: "zmq.Context[Any]", me: str, epoch: int, endpoint: str, bound: int
+        ) -> None:
             super().__init__(context, me, epoch, endpoint, bound)
             self._met = kind_of(endpoint.rpartition("/")[2].partition(".")[0]) == fault.to
             self._held: list[bytes] | None = None

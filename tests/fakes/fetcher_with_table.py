@@ -1,8 +1,8 @@
-"""The real fetcher under its real policy, on an internet that is a table: names are looked up here, and every address is this
-machine, at the port that the URL names.
+"""The real fetcher under its real policy, on an internet that is a table: names are looked up here,
+and every address is this machine, at the port that the URL names.
 
-A connection to a public address believes that it has reached it. So does one to a forbidden address: were one ever made,
-whoever listens at its port would hear of it.
+A connection to a public address believes that it has reached it. So does one to a forbidden
+address: were one ever made, whoever listens at its port would hear of it.
 """
 
 import asyncio
@@ -17,9 +17,14 @@ from thespis.actors.fetcher.connection import CheckedConnector, CheckedResolver
 from thespis.actors.fetcher.policy import Policy
 from thespis.actors.kernel.launch import Launch
 
-PUBLIC, OTHER_PUBLIC, PUBLIC_SIX = "93.184.216.34", "151.101.1.69", "2606:2800:220:1:248:1893:25c8:1946"
+PUBLIC, OTHER_PUBLIC, PUBLIC_SIX = (
+    "93.184.216.34",
+    "151.101.1.69",
+    "2606:2800:220:1:248:1893:25c8:1946",
+)
 CHEAT = "93.184.216.99"
-"""A public address behind which this machine answers: its connections show where they really end."""
+"""A public address behind which this machine answers: its connections show where they really
+end."""
 NAMES: dict[str, tuple[str, ...]] = {
     "pictures.example": (PUBLIC,),
     "cdn.example": (OTHER_PUBLIC,),
@@ -48,7 +53,8 @@ async def look_up(host: str, port: int) -> list[str]:
 
 
 class FarSocket(socket.socket):
-    """Connected to this machine, whatever it was told to connect to, and of another opinion itself."""
+    """Connected to this machine, whatever it was told to connect to, and of another opinion
+    itself."""
 
     def __init__(self, claimed_family: int) -> None:
         super().__init__(socket.AF_INET, socket.SOCK_STREAM)

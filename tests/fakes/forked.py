@@ -1,4 +1,5 @@
-"""A forked actor that shows what it found: a module loaded by its zygote, its descriptors, its numbers."""
+"""A forked actor that shows what it found: a module loaded by its zygote, its descriptors, its
+numbers."""
 
 import os
 import random

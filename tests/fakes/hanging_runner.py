@@ -1,4 +1,5 @@
-"""The fake runner, with one prompt token at which it hangs, and little patience with a handler that does."""
+"""The fake runner, with one prompt token at which it hangs, and little patience with a handler that
+does."""
 
 import threading
 from typing import Any

@@ -1,4 +1,5 @@
-"""The real fetcher, preprocessor, scheduler and detokenizer, each with one thing that it dies of, every time."""
+"""The real fetcher, preprocessor, scheduler and detokenizer, each with one thing that it dies of,
+every time."""
 
 import importlib
 import os
@@ -13,7 +14,11 @@ from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_detokenizer import Open
 from thespis.protocol.requests.request import Request, TextPrompt, TokenPrompt, Url
 
-POISON = {"preprocessor": (88, 87, 88, 87, 81), "scheduler": (88, 87, 88, 87, 82), "detokenizer": (88, 87, 88, 87, 83)}
+POISON = {
+    "preprocessor": (88, 87, 88, 87, 81),
+    "scheduler": (88, 87, 88, 87, 82),
+    "detokenizer": (88, 87, 88, 87, 83),
+}
 """Prompts by role."""
 PAGE, TEXT = "poison", "a text that cannot be tokenised"
 CLASSES = {
@@ -27,7 +32,9 @@ CLASSES = {
 def is_deadly(role: str, message: Any) -> bool:
     match role, message:
         case "fetcher", Fetch(Request(media=media)):
-            return any(isinstance(item.source, Url) and item.source.url.endswith(PAGE) for item in media)
+            return any(
+                isinstance(item.source, Url) and item.source.url.endswith(PAGE) for item in media
+            )
         case "preprocessor", Prepare(Request(prompt=TokenPrompt(token_ids))):
             return token_ids == POISON[role]
         case "preprocessor", Tokenize(Request(prompt=TextPrompt(text))):

@@ -1,4 +1,5 @@
-"""The HTTP server that dies of bodies: of INLINE where it reads one, of TAKEN where it takes up what a reader read."""
+"""The HTTP server that dies of bodies: of INLINE where it reads one, of TAKEN where it takes up
+what a reader read."""
 
 import os
 from typing import Any

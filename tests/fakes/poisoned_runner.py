@@ -1,4 +1,5 @@
-"""The fake runner, with one thing that it dies of: a run of four tokens in a prompt, each time that it is to compute it."""
+"""The fake runner, with one thing that it dies of: a run of four tokens in a prompt, each time that
+it is to compute it."""
 
 import os
 from typing import Any
@@ -13,7 +14,9 @@ POISON = (88, 87, 88, 87)
 
 class PoisonedRunner(FakeRunner):  # type: ignore[misc]
     def on_message(self, sender: str, message: Any) -> None:
-        if isinstance(message, StepPlan) and any(new.token_ids[: len(POISON)] == POISON for new in message.new):
+        if isinstance(message, StepPlan) and any(
+            new.token_ids[: len(POISON)] == POISON for new in message.new
+        ):
             os.abort()
         super().on_message(sender, message)
 

@@ -58,7 +58,8 @@ import sys
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig
 from thespis.tests.helpers.facts import DEMO
-engine = start_engine(EngineConfig(), modules=dict.fromkeys(sys.argv[2:], "plain"), facts=DEMO, python_path=[sys.argv[1]])
+modules = dict.fromkeys(sys.argv[2:], "plain")
+engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, python_path=[sys.argv[1]])
 print(engine.process.pid, engine.run_dir)
 """
 
@@ -70,7 +71,11 @@ def test_a_script_without_a_main_guard_that_just_ends_ends_its_engine(tmp_path: 
     script = tmp_path / "script.py"
     script.write_text("import sys; sys.path.pop(0)\n" + SCRIPT)
     result = subprocess.run(
-        [sys.executable, str(script), str(FAKES), *ROLES], cwd=tmp_path, capture_output=True, text=True, timeout=50
+        [sys.executable, str(script), str(FAKES), *ROLES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
     )
     assert result.returncode == 0, result.stderr
     director, run_dir = result.stdout.split()

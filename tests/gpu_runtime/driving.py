@@ -1,4 +1,5 @@
-"""A runner driven by hand: prompts with embeddings and positions, blocks in any order, plans as the scheduler makes them."""
+"""A runner driven by hand: prompts with embeddings and positions, blocks in any order, plans as the
+scheduler makes them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,16 @@ GREEDY = SamplingParams(temperature=0.0)
 
 
 def runner_config(folder: Path, **changes: Any) -> RunnerConfig:
-    settings = {"model": str(folder), "device": DEVICE, "runner_threads": 1, "block_size": BLOCK, "kv_cache_gb": 0.01}
-    config = divide(configure(EngineConfig, {**settings, **changes}), facts_of(folder)).roles["gpu-runner"]
+    settings = {
+        "model": str(folder),
+        "device": DEVICE,
+        "runner_threads": 1,
+        "block_size": BLOCK,
+        "kv_cache_gb": 0.01,
+    }
+    config = divide(configure(EngineConfig, {**settings, **changes}), facts_of(folder)).roles[
+        "gpu-runner"
+    ]
     assert isinstance(config, RunnerConfig)
     return config
 
@@ -45,7 +54,9 @@ class Prompt:
     pooling: PoolingParams | None = None
 
 
-def make_prompt(reference: Reference, encoder: Encoder, text: str, media: Media = NO_MEDIA) -> Prompt:
+def make_prompt(
+    reference: Reference, encoder: Encoder, text: str, media: Media = NO_MEDIA
+) -> Prompt:
     """Token ids and positions as transformers makes them, embeddings from our encoder."""
     inputs = reference._inputs(text, media)
     ids = inputs["input_ids"]
@@ -54,7 +65,9 @@ def make_prompt(reference: Reference, encoder: Encoder, text: str, media: Media 
         if names[0] in inputs:
             token = getattr(reference.model.config, f"{modality}_token_id")
             where = [i for i, t in enumerate(prompt.token_ids) if t == token]
-            [rows] = encoder.encode(modality, [{name: inputs[name] for name in names if name in inputs}], [len(where)])
+            [rows] = encoder.encode(
+                modality, [{name: inputs[name] for name in names if name in inputs}], [len(where)]
+            )
             _place(prompt, where, rows)
     owner = rope_owner(reference.model)
     if owner is not None and any(media):
@@ -87,9 +100,13 @@ def _rotary(model: Any, inputs: dict[str, Any]) -> tuple[bytes, int]:
     if model.config.model_type == "qwen2_5_omni_thinker":
         given.pop("mm_token_type_ids", None)
         if "video_grid_thw" in inputs:
-            given["second_per_grids"] = inputs.get("video_second_per_grid", torch.ones(len(inputs["video_grid_thw"])))
+            given["second_per_grids"] = inputs.get(
+                "video_second_per_grid", torch.ones(len(inputs["video_grid_thw"]))
+            )
     positions, delta = model.get_rope_index(**given)
-    return positions[:, 0].to(torch.int32).numpy().astype("<i4").tobytes(), int(delta.reshape(-1)[0])
+    return positions[:, 0].to(torch.int32).numpy().astype("<i4").tobytes(), int(
+        delta.reshape(-1)[0]
+    )
 
 
 @dataclass
@@ -129,7 +146,13 @@ class Driver:
         self.split_spans = 0
         self.largest_batch = 0
 
-    def start(self, prompt: Prompt, output: Sequence[int] = (), blocks: Sequence[int] = (), computed: int = 0) -> Running:
+    def start(
+        self,
+        prompt: Prompt,
+        output: Sequence[int] = (),
+        blocks: Sequence[int] = (),
+        computed: int = 0,
+    ) -> Running:
         """`blocks` hold the first `computed` tokens already."""
         self._seqs += 1
         return Running(self._seqs, prompt, [*prompt.token_ids, *output], computed, list(blocks))
@@ -157,7 +180,8 @@ class Driver:
         choice: int = 0,
         eos: tuple[int, ...] = (),
     ) -> StepResult:
-        """Compute `count` tokens of each sequence; a token is sampled where the last known one is among them."""
+        """Compute `count` tokens of each sequence; a token is sampled where the last known one is
+        among them."""
         new, plan, embeds = [], [], []
         for running, count in works:
             end = running.computed + count
@@ -170,17 +194,29 @@ class Driver:
                 prompt = running.prompt
                 new.append(
                     NewSequence(
-                        running.seq, tuple(running.tokens), len(prompt.token_ids), prompt.positions, prompt.delta,
-                        params, choice, eos, (tuple(running.blocks),) * self._tables, self._state(running),
+                        running.seq, tuple(running.tokens), len(prompt.token_ids), prompt.positions,
+                        prompt.delta,
+                        params, choice, eos, (tuple(running.blocks),) * self._tables,
+                        self._state(running),
                         pooling=prompt.pooling,
                     )
                 )  # fmt: skip
                 running.told, fresh = True, []
-            plan.append(Work(running.seq, running.computed, count, end == len(running.tokens), (tuple(fresh),) * self._tables))
+            plan.append(
+                Work(
+                    running.seq,
+                    running.computed,
+                    count,
+                    end == len(running.tokens),
+                    (tuple(fresh),) * self._tables,
+                )
+            )
             embeds += self._embeds(running, end)
         self._steps += 1
         dropped, self._dropped = tuple(self._dropped), []
-        result = self.runner.execute(StepPlan(self._steps, tuple(new), tuple(plan), tuple(embeds), dropped), self.read)
+        result = self.runner.execute(
+            StepPlan(self._steps, tuple(new), tuple(plan), tuple(embeds), dropped), self.read
+        )
         self.largest_batch = max(self.largest_batch, len(plan))
         sampled = {one.seq: one.token_id for one in result.sampled}
         for running, count in works:
@@ -198,7 +234,13 @@ class Driver:
                 name = f"{id(running.prompt)}-{number}"
                 self._blobs[name] = rows.contiguous().numpy().tobytes()
                 out.append(
-                    Embed(running.seq, first, last - first, first - start, BlobRef(name, 0, "float32", tuple(rows.shape)))
+                    Embed(
+                        running.seq,
+                        first,
+                        last - first,
+                        first - start,
+                        BlobRef(name, 0, "float32", tuple(rows.shape)),
+                    )
                 )
         return out
 

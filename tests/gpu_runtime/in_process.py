@@ -14,7 +14,8 @@ from thespis.protocol.memory.blobs import BlobError, BlobRef
 from ..actors.scheduler.bench import Bench
 
 Heard = dict[tuple[str, int], list[tuple[Any, ...]]]
-"""By request and choice: of each token all that a caller can ask for, log-probabilities to the last bit."""
+"""By request and choice: of each token all that a caller can ask for, log-probabilities to the last
+bit."""
 
 
 class InProcess:
@@ -39,7 +40,8 @@ class InProcess:
 
 
 class WideBench(Bench):
-    """Its embeddings have as many columns as the model's; `width` is set before anything is asked."""
+    """Its embeddings have as many columns as the model's; `width` is set before anything is
+    asked."""
 
     width = 1
 
@@ -60,4 +62,6 @@ class Listening(WideBench):
     def _output(self, output: Output) -> None:
         super()._output(output)
         if output.logprobs:
-            self.heard.setdefault((output.id, output.choice), []).extend(zip(output.token_ids, output.logprobs, strict=True))
+            self.heard.setdefault((output.id, output.choice), []).extend(
+                zip(output.token_ids, output.logprobs, strict=True)
+            )

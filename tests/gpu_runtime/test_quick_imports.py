@@ -1,5 +1,6 @@
-"""Less is imported, and nothing is missing: in an interpreter of its own, for this one has imported transformers already. It is
-a zygote's: an import of transformers before this package's would undo all of it."""
+"""Less is imported, and nothing is missing: in an interpreter of its own, for this one has imported
+transformers already. It is a zygote's: an import of transformers before this package's would undo
+all of it."""
 
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from thespis.protocol.config.engine import EngineConfig
 
 load(preload_for(DirectorConfig(engine=EngineConfig())), str(demo_model()))
 heavy = {
-    "torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg", "sympy.core", "torchvision",
+    "torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg",
+    "sympy.core", "torchvision",
     "sklearn",
 }
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
@@ -32,9 +34,11 @@ import transformers
 from transformers.utils import import_utils
 
 folder = Path(transformers.__file__).parent / "models"
-for path in (folder, str(folder), str(folder / "__init__.py"), str(folder / "llama" / "modeling_llama.py")):
+llama = folder / "llama" / "modeling_llama.py"
+for path in (folder, str(folder), str(folder / "__init__.py"), str(llama)):
     source = Path(import_utils.__file__).read_text()
-    own = {"__name__": "transformers.utils.unchanged", "__package__": "transformers.utils", "__file__": import_utils.__file__}
+    own = {"__name__": "transformers.utils.unchanged", "__package__": "transformers.utils"}
+    own["__file__"] = import_utils.__file__
     exec(compile(source, import_utils.__file__, "exec"), own)
     assert import_utils.define_import_structure(path) == own["define_import_structure"](path), path
 
@@ -44,19 +48,23 @@ with torch.device("meta"):
     assert torch.cat([torch.ones(2, 3), torch.ones(2, 3)]).matmul(torch.ones(3, 5)).shape == (4, 5)
     assert (torch.ones(3, 1) * torch.arange(4)).softmax(-1).repeat_interleave(2, 0).shape == (6, 4)
 assert "sympy.core" not in sys.modules
-from torch.fx.experimental.symbolic_shapes import guard_or_false, is_nested_int, sym_and, sym_eq, sym_or
+from torch.fx.experimental.symbolic_shapes import guard_or_false, is_nested_int
+from torch.fx.experimental.symbolic_shapes import sym_and, sym_eq, sym_or
 asked = lambda: [
-    guard_or_false(True), is_nested_int(3), sym_and(True, False), sym_or(False, True), sym_eq((1, [2]), [1, (2,)]), sym_eq(1, 2)
+    guard_or_false(True), is_nested_int(3), sym_and(True, False), sym_or(False, True),
+    sym_eq((1, [2]), [1, (2,)]), sym_eq(1, 2)
 ]
 before = asked()
 assert "sympy.core" not in sys.modules
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 assert "sympy.core" in sys.modules
 assert asked() == before == [True, False, False, True, True, False]
-exported = torch.export.export(torch.nn.Linear(3, 2), (torch.ones(4, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},))
+rows = ({0: torch.export.Dim("rows")},)
+exported = torch.export.export(torch.nn.Linear(3, 2), (torch.ones(4, 3),), dynamic_shapes=rows)
 assert exported.module()(torch.ones(7, 3)).shape == (7, 2)
 import scipy.optimize
-assert [list(map(int, side)) for side in scipy.optimize.linear_sum_assignment([[4, 1], [2, 3]])] == [[0, 1], [1, 0]]
+sides = scipy.optimize.linear_sum_assignment([[4, 1], [2, 3]])
+assert [list(map(int, side)) for side in sides] == [[0, 1], [1, 0]]
 assert scipy.optimize.minimize_scalar(lambda x: (x - 2) ** 2).success
 
 assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)) == 2
@@ -65,12 +73,22 @@ print("done")
 """
 
 
-def test_transformers_is_imported_without_what_nobody_uses_and_that_is_there_when_wanted(tmp_path: Path) -> None:
-    ran = subprocess.run([sys.executable, "-P", "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+def test_transformers_is_imported_without_what_nobody_uses_and_that_is_there_when_wanted(
+    tmp_path: Path,
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", SCRIPT],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert ran.stdout == "done\n", ran.stderr[-2000:]
 
 
-def test_the_algebra_is_asked_about_plain_numbers_while_it_is_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_algebra_is_asked_about_plain_numbers_while_it_is_being_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """By another thread, or by what it imports itself."""
     name, heard = "algebra_of_a_test", list[bool]()
 
@@ -82,7 +100,9 @@ def test_the_algebra_is_asked_about_plain_numbers_while_it_is_being_read(monkeyp
     monkeypatch.setattr(quick_imports, "_ALGEBRA", name)
     algebra = quick_imports._PutOff(name, Reading())
     monkeypatch.setitem(sys.modules, name, algebra)
-    kept = algebra.__dict__["expect_true"] = quick_imports._of_numbers("expect_true", lambda asked: asked)
+    kept = algebra.__dict__["expect_true"] = quick_imports._of_numbers(
+        "expect_true", lambda asked: asked
+    )
     assert kept(True)
     algebra.run()
     assert heard == [True]

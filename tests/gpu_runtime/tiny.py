@@ -1,4 +1,5 @@
-"""Tiny models of any class of transformers: written as a checkpoint, run by our runner in company, and by `generate` alone."""
+"""Tiny models of any class of transformers: written as a checkpoint, run by our runner in company,
+and by `generate` alone."""
 
 import re
 from pathlib import Path
@@ -54,7 +55,9 @@ def make(kind: Any, config: Any, folder: Path, seed: int = 0) -> Any:
         for name, weight in model.named_parameters():
             if tied and weight is table:  # narrow: else the token said last wins for ever
                 weight.normal_(0, 0.04, generator=generator)
-            elif re.search(r"\bdt_(proj\.)?bias$", name):  # a state that remembers more than the last tokens
+            elif re.search(
+                r"\bdt_(proj\.)?bias$", name
+            ):  # a state that remembers more than the last tokens
                 weight.normal_(-3, 0.5, generator=generator)
             elif weight.ndim > 1:
                 weight.normal_(0, 0.25 if min(weight.shape) < 200 else 0.12, generator=generator)
@@ -149,8 +152,11 @@ def answers(runner: Runner, prompts: list[Prompt], piece: int) -> list[list[int]
     return [one.output for one in running]
 
 
-def assert_equal(model: Any, folder: Path, lengths: tuple[int, ...] = (7, 17, 40), fused: bool = True) -> Runner:
-    """Texts of these lengths, whole and in pieces of five, together: greedy tokens are those of `generate` alone."""
+def assert_equal(
+    model: Any, folder: Path, lengths: tuple[int, ...] = (7, 17, 40), fused: bool = True
+) -> Runner:
+    """Texts of these lengths, whole and in pieces of five, together: greedy tokens are those of
+    `generate` alone."""
     texts = [prompt_of(length, seed) for seed, length in enumerate(lengths)]
     wanted = [generated(model, text) for text in texts]
     runner = runner_for(facts_of(folder), fused)

@@ -1,8 +1,9 @@
 """Every body that a Thespis server answers to this process, searched for what no caller is told.
 
-`recorded()` lays itself into the three clients that the suite uses: http.client (and urllib), aiohttp, and httpx (and the SDKs
-upon it). A response counts when its `Server` says that it is ours. The fixture in tests/conftest.py asks after every test, so
-that the test which provoked a leak is the one that fails.
+`recorded()` lays itself into the three clients that the suite uses: http.client (and urllib),
+aiohttp, and httpx (and the SDKs upon it). A response counts when its `Server` says that it is ours.
+The fixture in tests/conftest.py asks after every test, so that the test which provoked a leak is
+the one that fails.
 """
 
 import http.client
@@ -20,10 +21,15 @@ import aiohttp.client_proto
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-_HERE = "|".join(re.escape(str(path)) for path in (ROOT, Path.home(), tempfile.gettempdir(), sys.prefix) if str(path) != "/")
+_HERE = "|".join(
+    re.escape(str(path))
+    for path in (ROOT, Path.home(), tempfile.gettempdir(), sys.prefix)
+    if str(path) != "/"
+)
 _ANYWHERE = (
     rf"(?:{_HERE})/|/(?:tmp|etc|root|home|usr|var|proc|dev/shm)/|site-packages|\w\.py\b"
-    r"|Traceback|File \"[^\"]*\", line|\bat 0x[0-9a-f]|<[\w.]+ object|<(?:class|function|module|bound method|coroutine) "
+    r"|Traceback|File \"[^\"]*\", line|\bat 0x[0-9a-f]|<[\w.]+ "
+    r"object|<(?:class|function|module|bound method|coroutine) "
 )
 LEAKS = re.compile(_ANYWHERE, re.IGNORECASE)
 """Paths, tracebacks, memory addresses, reprs: in no body at all."""
@@ -31,7 +37,8 @@ _ERRORS = _ANYWHERE + r"|/(?:tmp|etc|root|home)\b|Error\(|errno|aiohttp"
 IN_ERRORS = re.compile(_ERRORS, re.IGNORECASE)
 """These, and exceptions: in no error."""
 SECRETS = re.compile(_ERRORS + r"|\b\d{1,3}(\.\d{1,3}){3}\b|::", re.IGNORECASE)
-"""These, and network addresses: in no error, but where the caller or the operator has written one as a host's name."""
+"""These, and network addresses: in no error, but where the caller or the operator has written one
+as a host's name."""
 SERVER = "thespis"
 KEPT = 4 << 20
 """Bytes kept of one body."""
@@ -41,7 +48,9 @@ def secret_in(status: int, body: bytes) -> str | None:
     """The first piece of it that a caller must not be told, with its surroundings."""
     text = body.decode("utf-8", "replace")
     errors = [text] if status >= 400 else re.findall(r"^event: error\n.*$", text, re.MULTILINE)
-    found = next((hit for error in errors if (hit := IN_ERRORS.search(error))), None) or LEAKS.search(text)
+    found = next(
+        (hit for error in errors if (hit := IN_ERRORS.search(error))), None
+    ) or LEAKS.search(text)
     return None if found is None else found.string[max(0, found.start() - 60) : found.end() + 60]
 
 
@@ -76,8 +85,14 @@ class Answers:
         """How many answers of ours there were, and what was told in them that must not be."""
         seen, self._seen = list(self._seen.values()), {}
         ours = [answer for answer in seen if answer.ours]
-        told = [(answer, secret) for answer in ours if (secret := secret_in(answer.status, bytes(answer.body)))]
-        return len(ours), [f"{answer.url} ({answer.status}): ...{secret}..." for answer, secret in told]
+        told = [
+            (answer, secret)
+            for answer in ours
+            if (secret := secret_in(answer.status, bytes(answer.body)))
+        ]
+        return len(ours), [
+            f"{answer.url} ({answer.status}): ...{secret}..." for answer, secret in told
+        ]
 
 
 @contextmanager
@@ -105,7 +120,9 @@ def _http_client(answers: Answers) -> Any:
         return wrapped
 
     response = http.client.HTTPResponse
-    return mock.patch.multiple(response, read=noting(response.read), readline=noting(response.readline))
+    return mock.patch.multiple(
+        response, read=noting(response.read), readline=noting(response.readline)
+    )
 
 
 def _aiohttp(answers: Answers) -> tuple[Any, Any]:
@@ -117,7 +134,9 @@ def _aiohttp(answers: Answers) -> tuple[Any, Any]:
         return response
 
     def feeding(self: aiohttp.StreamReader, data: bytes, *args: Any) -> Any:
-        if isinstance(self._protocol, aiohttp.client_proto.ResponseHandler):  # else: a request, at the server's end
+        if isinstance(
+            self._protocol, aiohttp.client_proto.ResponseHandler
+        ):  # else: a request, at the server's end
             answers.of(self).note(bytes(data))
         return feed_data(self, data, *args)
 
@@ -149,7 +168,10 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def _httpx(answers: Answers) -> tuple[Any, Any]:
-    handle, handle_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+    handle, handle_async = (
+        httpx.HTTPTransport.handle_request,
+        httpx.AsyncHTTPTransport.handle_async_request,
+    )
 
     def noted(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         answer = answers.of(response)
@@ -160,7 +182,9 @@ def _httpx(answers: Answers) -> tuple[Any, Any]:
     def handling(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         return noted(request, handle(self, request))
 
-    async def handling_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def handling_async(
+        self: httpx.AsyncHTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
         return noted(request, await handle_async(self, request))
 
     return (

@@ -14,7 +14,8 @@ __all__ = ["FAMILIES", "Checkpoints", "Family", "make_bench_checkpoint", "make_c
 
 
 class Checkpoints:
-    """A folder per family, written when it is first asked for. In tests: the fixture `checkpoints`."""
+    """A folder per family, written when it is first asked for. In tests: the fixture
+    `checkpoints`."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory

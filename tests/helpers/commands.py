@@ -20,7 +20,8 @@ def command(*arguments: str, torchless: bool = False) -> list[str]:
 
 
 def refused_start(*arguments: str) -> str:
-    """What `serve` says when it ends at once, because something is wrong that it can know before it starts anything."""
+    """What `serve` says when it ends at once, because something is wrong that it can know before it
+    starts anything."""
     began = time.monotonic()
     ended = subprocess.run(command("serve", *arguments), capture_output=True, text=True, timeout=15)
     assert ended.returncode == 1, ended
@@ -32,9 +33,13 @@ def refused_start(*arguments: str) -> str:
 class ServeCommand:
     """A running `thespis serve` on a free port. Its log grows while it runs."""
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str] | None = None, torchless: bool = False) -> None:
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, torchless: bool = False
+    ) -> None:
         started = command("serve", "--port", "0", *arguments, torchless=torchless)
-        self.process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
         assert self.process.stdout is not None
         self.log = ""
         self._reader = threading.Thread(target=self._read)

@@ -22,14 +22,24 @@ from thespis.protocol.wire import Message
 from .facts import DEMO
 
 FAKES = Path(__file__).resolve().parent.parent / "fakes"
-ROLES = ("fetcher", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer")
+ROLES = (
+    "fetcher",
+    "preprocessor",
+    "decode-worker",
+    "encoder-cache",
+    "scheduler",
+    "gpu-runner",
+    "detokenizer",
+)
 
 
 STARTED_ALONE: dict[str, tuple[str, ...]] = {"forked": (), "preload": ()}
 """Of `fake_engine`: each role has an interpreter of its own."""
 
 
-def fake_engine(special: dict[str, str] | None = None, *, lease_seconds: float = 3.0, **options: Any) -> EngineHandle:
+def fake_engine(
+    special: dict[str, str] | None = None, *, lease_seconds: float = 3.0, **options: Any
+) -> EngineHandle:
     """An engine whose roles are all played by `plain`, but for `special`."""
     modules = dict.fromkeys(ROLES, "plain") | (special or {})
     config = EngineConfig(lease_seconds=lease_seconds)
@@ -38,8 +48,8 @@ def fake_engine(special: dict[str, str] | None = None, *, lease_seconds: float =
 
 
 def forked_together(modules: Mapping[str, str]) -> dict[str, Any]:
-    """Of `start_engine`: all who play, by role, come from one process that has imported them, which halves what a start costs.
-    The HTTP frontend inherits its socket and is started alone.
+    """Of `start_engine`: all who play, by role, come from one process that has imported them, which
+    halves what a start costs. The HTTP frontend inherits its socket and is started alone.
     """
     kinds = dict.fromkeys(kind for role in modules if (kind := kind_of(role)) != HTTP)
     return {"forked": tuple(kinds), "preload": tuple(dict.fromkeys(modules.values()))}
@@ -54,7 +64,14 @@ class Spectator:
         self._link = DirectorLink(self._context, str(run_dir), self.role, 0)
         self.welcome = self._link.hello()
         if isinstance(self.welcome, Welcome):
-            self._link.send(Ready(self.role, 0, socket_path(run_dir, self.role, 0), socket_path(run_dir, self.role, 0, "ctl")))
+            self._link.send(
+                Ready(
+                    self.role,
+                    0,
+                    socket_path(run_dir, self.role, 0),
+                    socket_path(run_dir, self.role, 0, "ctl"),
+                )
+            )
 
     def wait(self, wanted: Callable[[Any], bool], seconds: float = 15.0) -> Any:
         """The first message from now on that is wanted."""
@@ -66,12 +83,14 @@ class Spectator:
         raise TimeoutError("the director did not say it")
 
     def peers(self, **epochs: int) -> Peers:
-        """The table in which these roles (dashes as underscores) are ready in these epochs or later."""
+        """The table in which these roles (dashes as underscores) are ready in these epochs or
+        later."""
         want = {role.replace("_", "-"): epoch for role, epoch in epochs.items()}
 
         def enough(message: Any) -> bool:
             return isinstance(message, Peers) and all(
-                role in message.peers and message.peers[role].epoch >= epoch for role, epoch in want.items()
+                role in message.peers and message.peers[role].epoch >= epoch
+                for role, epoch in want.items()
             )
 
         table = self.wait(enough)
@@ -99,7 +118,12 @@ class Spectator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -135,7 +159,8 @@ def segments_of(run_dir: Path) -> list[str]:
 
 
 def assert_nothing_left(director: int, run_dir: Path, seconds: float = 8.0) -> None:
-    """No process of the session, no segment, no run directory; what is ending is given `seconds`."""
+    """No process of the session, no segment, no run directory; what is ending is given
+    `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         left = (processes_of(director), segments_of(run_dir), run_dir.exists())

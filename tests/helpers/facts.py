@@ -1,4 +1,5 @@
-"""The facts of checkpoints that tests use. The bundled model's are written down, for tests that need no torch."""
+"""The facts of checkpoints that tests use. The bundled model's are written down, for tests that
+need no torch."""
 
 from collections.abc import Collection
 from functools import lru_cache
@@ -15,7 +16,12 @@ FORKED = {"decode-worker", "encoder-cache", "gpu-runner"}
 
 
 def _placeholder(token: str, mark: str, id: int) -> PlaceholderFacts:
-    return PlaceholderFacts(token=token, text=f"<|{mark}_bos|>{token}<|{mark}_eos|>", embed_token=token, embed_token_id=id)
+    return PlaceholderFacts(
+        token=token,
+        text=f"<|{mark}_bos|>{token}<|{mark}_eos|>",
+        embed_token=token,
+        embed_token_id=id,
+    )
 
 
 def _pixels(name: str, repeats: int) -> PixelForm:
@@ -23,7 +29,15 @@ def _pixels(name: str, repeats: int) -> PixelForm:
 
 
 _PIXELS = ("max_pixels", "min_pixels")
-_FRAMES = ("do_sample_frames", "fps", "max_frames", "max_pixels", "min_frames", "min_pixels", "num_frames")
+_FRAMES = (
+    "do_sample_frames",
+    "fps",
+    "max_frames",
+    "max_pixels",
+    "min_frames",
+    "min_pixels",
+    "num_frames",
+)
 
 DEMO = ModelFacts(
     path=inspect(demo_model()).path,
@@ -62,11 +76,14 @@ def _found(folder: str, fingerprint: str) -> ModelFacts:
 def facts_of(folder: str | Path) -> ModelFacts:
     """Found once for each state of a folder."""
     checkpoint = inspect(folder)
-    return msgspec.structs.replace(_found(str(folder), checkpoint.fingerprint), path=checkpoint.path)
+    return msgspec.structs.replace(
+        _found(str(folder), checkpoint.fingerprint), path=checkpoint.path
+    )
 
 
 def known_facts(model: str, replaced: Collection[str] | None) -> ModelFacts | None:
-    """For an engine in which fakes play all that needs torch, so that it starts at once; None: the engine finds them out."""
+    """For an engine in which fakes play all that needs torch, so that it starts at once; None: the
+    engine finds them out."""
     if not set(replaced or ()) >= FORKED:
         return None
     return facts_of(model) if model else DEMO

@@ -1,4 +1,5 @@
-"""GGUF files of the zoo's checkpoints: by the gguf library's writer, names and layouts as llama.cpp's converters make them."""
+"""GGUF files of the zoo's checkpoints: by the gguf library's writer, names and layouts as
+llama.cpp's converters make them."""
 
 import json
 from collections.abc import Callable
@@ -12,13 +13,22 @@ from safetensors.torch import load_file
 
 Quant = gguf.GGMLQuantizationType
 WORD = "he"
-"""The one word that a file's vocabulary has beside letters, in the first row that the zoo's tokenizer leaves free."""
-_ARCHITECTURES = {"qwen3_moe": "qwen3moe", "qwen2_moe": "qwen2moe", "mistral": "llama", "gemma3_text": "gemma3"}
+"""The one word that a file's vocabulary has beside letters, in the first row that the zoo's
+tokenizer leaves free."""
+_ARCHITECTURES = {
+    "qwen3_moe": "qwen3moe",
+    "qwen2_moe": "qwen2moe",
+    "mistral": "llama",
+    "gemma3_text": "gemma3",
+}
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = range(1, 7)
 
 
-def write_gguf(source: Path, path: Path, kind: Quant | Callable[[str], Quant], **fields: Any) -> Path:
-    """`source`: a zoo folder; `kind`: of its matrices, or by name; `fields`: further ones of the architecture, by key."""
+def write_gguf(
+    source: Path, path: Path, kind: Quant | Callable[[str], Quant], **fields: Any
+) -> Path:
+    """`source`: a zoo folder; `kind`: of its matrices, or by name; `fields`: further ones of the
+    architecture, by key."""
     config = json.loads((source / "config.json").read_text())
     architecture = _ARCHITECTURES.get(config["model_type"], config["model_type"])
     writer: Any = gguf.GGUFWriter(path, architecture)
@@ -36,8 +46,16 @@ def write_gguf(source: Path, path: Path, kind: Quant | Callable[[str], Quant], *
     for name, tensor in _tensors(source, config, architecture).items():
         wanted = kind(name) if callable(kind) else kind
         plain = tensor.ndim < 2 or "_norm" in name or "rope" in name or "gate_inp" in name
-        wanted = Quant.F32 if plain else wanted if tensor.shape[-1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0 else Quant.F16
-        writer.add_tensor(name, gguf.quantize(tensor, wanted) if wanted != Quant.F32 else tensor, raw_dtype=wanted)
+        wanted = (
+            Quant.F32
+            if plain
+            else wanted
+            if tensor.shape[-1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0
+            else Quant.F16
+        )
+        writer.add_tensor(
+            name, gguf.quantize(tensor, wanted) if wanted != Quant.F32 else tensor, raw_dtype=wanted
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -109,16 +127,28 @@ def _tokens(writer: Any, source: Path, config: dict[str, Any]) -> None:
 
 
 def _tensors(source: Path, config: dict[str, Any], architecture: str) -> dict[str, Any]:
-    """By the names of GGUF; queries and keys of Llama with the halves of each head laid into each other; experts stacked."""
-    weights = {name: one.float() for file in sorted(source.glob("*.safetensors")) for name, one in load_file(file).items()}
+    """By the names of GGUF; queries and keys of Llama with the halves of each head laid into each
+    other; experts stacked."""
+    weights = {
+        name: one.float()
+        for file in sorted(source.glob("*.safetensors"))
+        for name, one in load_file(file).items()
+    }
     known = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == architecture)
     names: Any = gguf.get_tensor_name_map(known, config["num_hidden_layers"])
-    heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads", config["num_attention_heads"])
+    heads, kv_heads = (
+        config["num_attention_heads"],
+        config.get("num_key_value_heads", config["num_attention_heads"]),
+    )
     made = {}
     for name, weight in _stacked(weights).items():
         if architecture == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
             count = heads if "q_proj" in name else kv_heads
-            weight = weight.reshape(count, 2, weight.shape[0] // count // 2, -1).transpose(1, 2).reshape(weight.shape)
+            weight = (
+                weight.reshape(count, 2, weight.shape[0] // count // 2, -1)
+                .transpose(1, 2)
+                .reshape(weight.shape)
+            )
         if architecture.startswith("gemma") and name.endswith("norm.weight"):
             weight = weight + 1
         made[names.get_name(name, (".weight", ".bias"))] = weight.numpy()
@@ -127,7 +157,9 @@ def _tensors(source: Path, config: dict[str, Any], architecture: str) -> dict[st
         made["rope_freqs.weight"] = llama3_divisors(config)
     for length in ("long", "short"):
         if f"{length}_factor" in scaling:
-            made[f"rope_factors_{length}.weight"] = np.array(scaling[f"{length}_factor"], np.float32)
+            made[f"rope_factors_{length}.weight"] = np.array(
+                scaling[f"{length}_factor"], np.float32
+            )
     return made
 
 
@@ -137,7 +169,9 @@ def _stacked(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     made = {name: weight for name, weight in weights.items() if name not in one_by_one}
     for first in sorted(name for name in one_by_one if ".experts.0." in name):
         count = sum(_without_number(name) == _without_number(first) for name in one_by_one)
-        each = [weights[first.replace(".experts.0.", f".experts.{number}.")] for number in range(count)]
+        each = [
+            weights[first.replace(".experts.0.", f".experts.{number}.")] for number in range(count)
+        ]
         made[_without_number(first)] = torch.stack(each)
     return made
 

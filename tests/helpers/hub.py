@@ -1,4 +1,5 @@
-"""A hub of models on loopback, as huggingface_hub asks one: it counts what is asked, and can cut, stall, lie and refuse."""
+"""A hub of models on loopback, as huggingface_hub asks one: it counts what is asked, and can cut,
+stall, lie and refuse."""
 
 import hashlib
 import json
@@ -71,7 +72,9 @@ class FakeHub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.hub = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def add(self, name: str, files: Mapping[str, bytes] | Path) -> Repository:
@@ -89,7 +92,11 @@ class FakeHub:
 
     def fetched(self) -> list[str]:
         """Names of the files that were sent, or begun to be."""
-        return [asked.path.rpartition("/")[2] for asked in self.asked if asked.method == "GET" and "/resolve/" in asked.path]
+        return [
+            asked.path.rpartition("/")[2]
+            for asked in self.asked
+            if asked.method == "GET" and "/resolve/" in asked.path
+        ]
 
     def close(self) -> None:
         """Gone: no connection is answered or taken from here on. Idempotent."""
@@ -138,7 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, self.hub.answer)
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if parts[:2] == ["api", "models"]:
-            return self._info("/".join(parts[2:4]), parts[5] if parts[4:5] == ["revision"] else "main")
+            return self._info(
+                "/".join(parts[2:4]), parts[5] if parts[4:5] == ["revision"] else "main"
+            )
         if len(parts) > 4 and parts[2] == "resolve":
             return self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]), token)
         return self._send(404, b"no such path")
@@ -146,12 +155,25 @@ class _Handler(BaseHTTPRequestHandler):
     def _info(self, name: str, revision: str) -> None:
         found = self.hub.repositories.get(name)
         if found is None:
-            return self._send(401, b"{}", {"X-Error-Message": "Invalid username or password."})  # as the public hub says it
+            return self._send(
+                401, b"{}", {"X-Error-Message": "Invalid username or password."}
+            )  # as the public hub says it
         commit = found.branches.get(revision, revision)
         if commit not in found.commits:
-            return self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
+            return self._send(
+                404,
+                b"{}",
+                {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"},
+            )
         siblings = [self._sibling(path, data) for path, data in found.commits[commit].items()]
-        answer = {"_id": "1", "id": name, "sha": commit, "private": False, "tags": [], "siblings": siblings}
+        answer = {
+            "_id": "1",
+            "id": name,
+            "sha": commit,
+            "private": False,
+            "tags": [],
+            "siblings": siblings,
+        }
         return self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _sibling(self, path: str, data: bytes) -> dict[str, Any]:
@@ -159,16 +181,26 @@ class _Handler(BaseHTTPRequestHandler):
             return {"rfilename": path}
         known: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": _git_sha1(data)}
         if len(data) >= LARGE:
-            known["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+            known["lfs"] = {
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "size": len(data),
+                "pointerSize": 130,
+            }
         return known
 
     def _file(self, name: str, revision: str, path: str, token: str | None) -> None:
         found = self.hub.repositories[name]
         if found.readers is not None and token not in found.readers:
-            return self._send(403 if token else 401, b"{}", {"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"})
+            return self._send(
+                403 if token else 401,
+                b"{}",
+                {"X-Error-Code": "GatedRepo", "X-Error-Message": "gated"},
+            )
         commit = found.branches.get(revision, revision)
         if self.hub.moved_to is not None:
-            return self._send(302, b"", {"Location": self.hub.moved_to + self.path, "X-Repo-Commit": commit})
+            return self._send(
+                302, b"", {"Location": self.hub.moved_to + self.path, "X-Repo-Commit": commit}
+            )
         data = found.commits[commit].get(path)
         if data is None:
             return self._send(404, b"Entry not found", {"X-Error-Code": "EntryNotFound"})
@@ -182,7 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
         head["Content-Range"] = f"bytes {first}-{len(sent) - 1}/{len(sent)}"
         return self._send(206, sent[first:], head, len(data) >= LARGE)
 
-    def _send(self, status: int, body: bytes, head: Mapping[str, str] | None = None, large: bool = False) -> None:
+    def _send(
+        self, status: int, body: bytes, head: Mapping[str, str] | None = None, large: bool = False
+    ) -> None:
         self.send_response(status)
         for key, value in (head or {}).items():
             self.send_header(key, value)
@@ -190,7 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        cut, stall = (_taken(ends, len(body)) if large else None for ends in (self.hub.cuts, self.hub.stalls))
+        cut, stall = (
+            _taken(ends, len(body)) if large else None for ends in (self.hub.cuts, self.hub.stalls)
+        )
         try:
             self._write(body[: cut if stall is None else stall], large)
             if stall is not None:

@@ -1,6 +1,8 @@
-"""What an engine of these tests can leave behind: processes, run directories, shared memory. For conftest and leak tests.
+"""What an engine of these tests can leave behind: processes, run directories, shared memory. For
+conftest and leak tests.
 
-Engines of one test run are told from all others on the machine by the temporary folder that conftest gives the run.
+Engines of one test run are told from all others on the machine by the temporary folder that
+conftest gives the run.
 """
 
 import os
@@ -41,7 +43,11 @@ def engine_processes() -> dict[int, str]:
             living = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             continue
-        if living and _is_engine(title) and (process.pid in mine or process.pid in sockets or _logs_here(process.pid)):
+        if (
+            living
+            and _is_engine(title)
+            and (process.pid in mine or process.pid in sockets or _logs_here(process.pid))
+        ):
             found[process.pid] = title.strip()
     return found
 
@@ -51,10 +57,13 @@ def run_dirs() -> list[Path]:
 
 
 def unmapped_segments(since: float) -> list[Path]:
-    """Segments younger than `since` (unix seconds) that no living process has mapped: nobody will ever unlink them."""
+    """Segments younger than `since` (unix seconds) that no living process has mapped: nobody will
+    ever unlink them."""
     others = _other_runs()
     young = [
-        path for path in SHARED_MEMORY.glob("thespis-*") if _age(path) >= since and not any(run in path.name for run in others)
+        path
+        for path in SHARED_MEMORY.glob("thespis-*")
+        if _age(path) >= since and not any(run in path.name for run in others)
     ]
     return [path for path in young if not _is_mapped(path)] if young else []
 
@@ -94,7 +103,9 @@ def _logs_here(pid: int) -> bool:
 def _socket_owners() -> set[int]:
     """Processes that have bound a Unix socket below this run's temporary folder."""
     here = f"{tempfile.gettempdir()}/"
-    return {c.pid for c in psutil.net_connections("unix") if c.pid and str(c.laddr).startswith(here)}
+    return {
+        c.pid for c in psutil.net_connections("unix") if c.pid and str(c.laddr).startswith(here)
+    }
 
 
 def _other_runs() -> list[str]:

@@ -1,4 +1,5 @@
-"""Pictures, clips and sounds drawn from a seed, and the containers they travel in. The same seed gives the same bytes."""
+"""Pictures, clips and sounds drawn from a seed, and the containers they travel in. The same seed
+gives the same bytes."""
 
 import base64
 import io
@@ -15,7 +16,8 @@ Sound = NDArray[np.float32]  # [samples], each a whole number of 1/32768
 
 RATE = 16_000  # samples per second
 CLIP_FPS = 2
-"""What the Qwen families sample at: a clip of this rate keeps all of its frames under every policy."""
+"""What the Qwen families sample at: a clip of this rate keeps all of its frames under every
+policy."""
 
 
 def picture(seed: int, width: int = 56, height: int = 56) -> Image.Image:
@@ -37,7 +39,9 @@ def clip(seed: int, frames: int = 4, width: int = 56, height: int = 56) -> bytes
 
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=CLIP_FPS, options={"crf": "12", "bf": "0", "threads": "1"})
+        stream: Any = container.add_stream(
+            "libx264", rate=CLIP_FPS, options={"crf": "12", "bf": "0", "threads": "1"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, CLIP_FPS)
         for index in range(frames):
@@ -62,7 +66,9 @@ def sound(seed: int, seconds: float = 0.5) -> Sound:
     draw = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
     low, high, glide = draw.uniform(200, 900), draw.uniform(1000, 4000), draw.uniform(-800, 800)
-    tones = 0.4 * np.sin(2 * np.pi * (low + glide * time) * time) + 0.3 * np.sin(2 * np.pi * high * time)
+    tones = 0.4 * np.sin(2 * np.pi * (low + glide * time) * time) + 0.3 * np.sin(
+        2 * np.pi * high * time
+    )
     noisy = tones + 0.05 * draw.standard_normal(len(time))
     return (np.clip(np.round(noisy * 32768), -32768, 32767) / 32768).astype(np.float32)
 

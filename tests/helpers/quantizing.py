@@ -1,4 +1,5 @@
-"""Checkpoints of the zoo in few bits, each by the library of its form where there is one, and the same as plain numbers."""
+"""Checkpoints of the zoo in few bits, each by the library of its form where there is one, and the
+same as plain numbers."""
 
 import json
 import shutil
@@ -14,7 +15,16 @@ from torch.nn.functional import max_pool2d
 Weights = dict[str, torch.Tensor]
 Packing = Callable[[Weights], tuple[Weights, Weights]]
 """From plain weights to (stored tensors, the same as that form's library unpacks them)."""
-_KEPT = ("visual", "vision", "lm_head", "embed_tokens", "norm", "mlp.gate.", "router", "patch_embed")
+_KEPT = (
+    "visual",
+    "vision",
+    "lm_head",
+    "embed_tokens",
+    "norm",
+    "mlp.gate.",
+    "router",
+    "patch_embed",
+)
 BLOCK = 16
 
 
@@ -26,15 +36,25 @@ class Packed(NamedTuple):
 
 
 def pack(source: Path, to: Path, packing: Packing, stated: Mapping[str, Any]) -> Packed:
-    """`source`: a folder of plain safetensors; `stated`: what the packed one's config.json says of its weights."""
+    """`source`: a folder of plain safetensors; `stated`: what the packed one's config.json says of
+    its weights."""
     weights = {
-        name: tensor.float() for file in sorted(source.glob("*.safetensors")) for name, tensor in load_file(file).items()
+        name: tensor.float()
+        for file in sorted(source.glob("*.safetensors"))
+        for name, tensor in load_file(file).items()
     }
     stored, plain = packing(weights)
-    for folder, tensors, said in ((to / "packed", stored, {"quantization_config": dict(stated)}), (to / "plain", plain, {})):
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
+    for folder, tensors, said in (
+        (to / "packed", stored, {"quantization_config": dict(stated)}),
+        (to / "plain", plain, {}),
+    ):
+        shutil.copytree(
+            source, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json")
+        )
         save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            folder / "model.safetensors",
+            {"format": "pt"},
         )
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | said))
@@ -47,8 +67,9 @@ def is_packed(name: str, tensor: torch.Tensor) -> bool:
 
 
 def fp8_blocks(weights: Weights, scale_fmt: str | None = None) -> tuple[Weights, Weights]:
-    """As Qwen and DeepSeek publish it, unpacked by transformers. It packs, too, where blocks of `BLOCK` by `BLOCK` divide the
-    weight; where the last ones are cut, compressed-tensors does. Experts may be one tensor."""
+    """As Qwen and DeepSeek publish it, unpacked by transformers. It packs, too, where blocks of
+    `BLOCK` by `BLOCK` divide the weight; where the last ones are cut, compressed-tensors does.
+    Experts may be one tensor."""
     from transformers.integrations import finegrained_fp8
 
     library: Any = finegrained_fp8  # untyped
@@ -61,9 +82,13 @@ def fp8_blocks(weights: Weights, scale_fmt: str | None = None) -> tuple[Weights,
         if all(size % BLOCK == 0 for size in weight.shape[-2:]):
             stored |= packer.convert({name: weight})
         else:
-            numbers, scale = zip(*map(_cut_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True)
+            numbers, scale = zip(
+                *map(_cut_blocks, weight.reshape(-1, *weight.shape[-2:])), strict=True
+            )
             stored[name] = torch.stack(numbers).reshape(weight.shape)
-            stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(*weight.shape[:-2], *scale[0].shape)
+            stored[f"{name}_scale_inv"] = torch.stack(scale).reshape(
+                *weight.shape[:-2], *scale[0].shape
+            )
         given = stored[name], stored[f"{name}_scale_inv"]
         plain[name] = library._dequantize_fp8_weight(*given, [BLOCK, BLOCK], torch.float32)
     return stored, plain
@@ -97,7 +122,9 @@ class CompressedTensors:
         from compressed_tensors.quantization import QuantizationScheme
 
         how = {"symmetric": True, "dynamic": False, **args}
-        self._scheme: Any = QuantizationScheme.model_validate({"targets": ["Linear"], "format": form, "weights": how})
+        self._scheme: Any = QuantizationScheme.model_validate(
+            {"targets": ["Linear"], "format": form, "weights": how}
+        )
         self._compressor: Any = BaseCompressor.get_value_from_registry(form)
 
     def compress(self, weight: torch.Tensor) -> Weights:
@@ -120,7 +147,10 @@ class CompressedTensors:
         if args.strategy == "tensor":
             return weight.min().reshape(1), weight.max().reshape(1)
         if args.strategy == "block":
-            least, most = (max_pool2d(one[None], args.block_structure, ceil_mode=True)[0] for one in (-weight, weight))
+            least, most = (
+                max_pool2d(one[None], args.block_structure, ceil_mode=True)[0]
+                for one in (-weight, weight)
+            )
             return -least, most
         grouped = weight.reshape(len(weight), -1, args.group_size or weight.shape[1])
         return grouped.amin(-1), grouped.amax(-1)
@@ -146,11 +176,18 @@ def compressed(args: Mapping[str, Any], form: str) -> Packing:
 
 
 def mxfp4(weights: Weights) -> tuple[Weights, Weights]:
-    """Experts alone, as gpt-oss has them: compressed-tensors packs their rows, and transformers unpacks them."""
+    """Experts alone, as gpt-oss has them: compressed-tensors packs their rows, and transformers
+    unpacks them."""
     from transformers.integrations import mxfp4 as integration
 
     library: Any = integration  # untyped
-    how = {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32, "scale_dtype": "torch.uint8"}
+    how = {
+        "num_bits": 4,
+        "type": "float",
+        "strategy": "group",
+        "group_size": 32,
+        "scale_dtype": "torch.uint8",
+    }
     packer = CompressedTensors(how, "mxfp4-pack-quantized")
     stored, plain = dict(weights), dict(weights)
     for name, weight in weights.items():
@@ -177,18 +214,26 @@ def awq(group: int) -> Packing:
 
 
 def gptq(group: int) -> Packing:
-    """Four bits, its zeros less one. Inputs in the order of activations, of which the last come first here."""
+    """Four bits, its zeros less one. Inputs in the order of activations, of which the last come
+    first here."""
 
     def parts(numbers: torch.Tensor, zeros: torch.Tensor) -> Weights:
         along = numbers.reshape(-1, 8, numbers.shape[1]).mT, (zeros - 1).reshape(len(zeros), -1, 8)
         owners = (torch.arange(len(numbers)) // group).to(torch.int32)
-        return {"qweight": _words(along[0], 4), "qzeros": _words(along[1], 4), "g_idx": owners.flip(0)}
+        return {
+            "qweight": _words(along[0], 4),
+            "qzeros": _words(along[1], 4),
+            "g_idx": owners.flip(0),
+        }
 
     return _by_groups(group, parts, backwards=True)
 
 
-def _by_groups(group: int, parts: Callable[[torch.Tensor, torch.Tensor], Weights], backwards: bool = False) -> Packing:
-    """`parts`: of numbers [inputs, outputs] and zeros [groups, outputs]. `backwards`: the first group has the last inputs."""
+def _by_groups(
+    group: int, parts: Callable[[torch.Tensor, torch.Tensor], Weights], backwards: bool = False
+) -> Packing:
+    """`parts`: of numbers [inputs, outputs] and zeros [groups, outputs]. `backwards`: the first
+    group has the last inputs."""
 
     def packing(weights: Weights) -> tuple[Weights, Weights]:
         stored, plain = dict(weights), dict(weights)
@@ -196,12 +241,16 @@ def _by_groups(group: int, parts: Callable[[torch.Tensor, torch.Tensor], Weights
             if not is_packed(name, weight):
                 continue
             inputs = weight.T.flip(0) if backwards else weight.T
-            turned = inputs.reshape(weight.shape[1] // group, group, weight.shape[0])  # [groups, inputs, outputs]
+            turned = inputs.reshape(
+                weight.shape[1] // group, group, weight.shape[0]
+            )  # [groups, inputs, outputs]
             least, most = turned.amin(1), turned.amax(1)
             scales = ((most - least) / 15).half()
             zeros = (-least / scales.float()).round().clamp(1, 15)
             numbers = (turned / scales.float()[:, None] + zeros[:, None]).round().clamp(0, 15)
-            made = ((numbers - zeros[:, None]) * scales.float()[:, None]).reshape(-1, weight.shape[0])
+            made = ((numbers - zeros[:, None]) * scales.float()[:, None]).reshape(
+                -1, weight.shape[0]
+            )
             numbers = numbers.reshape(made.shape)
             if backwards:
                 made, numbers = made.flip(0), numbers.flip(0)

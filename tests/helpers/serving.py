@@ -1,4 +1,5 @@
-"""An engine with its HTTP face, for tests: `with served(folder) as server: server.ask("/v1/models")`."""
+"""An engine with its HTTP face, for tests: `with served(folder) as server:
+server.ask("/v1/models")`."""
 
 import http.client
 import json
@@ -31,10 +32,18 @@ class Caller:
     def __init__(self, url: str, key: str | None = None) -> None:
         self.url, self.key = url, key
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, timeout: float = 60.0, key: str | None = None) -> Reply:
+    def ask(
+        self,
+        path: str,
+        body: dict[str, Any] | None = None,
+        timeout: float = 60.0,
+        key: str | None = None,
+    ) -> Reply:
         """GET, or POST of JSON; every status is an answer. `key`: another caller's."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json"}
+        )
         if key or self.key:
             request.add_header("Authorization", f"Bearer {key or self.key}")
         try:
@@ -55,7 +64,9 @@ class Caller:
         """A streamed answer whose first bytes have been read or not, as the test likes."""
         host, port = self.url.removeprefix("http://").split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=60)
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        )
         try:
             connection.request("POST", path, json.dumps({**body, "stream": True}), headers)
             with connection.getresponse() as response:
@@ -66,7 +77,10 @@ class Caller:
     def chat(self, content: Any, **options: Any) -> Reply:
         """One user message, greedy."""
         message = {"role": "user", "content": content}
-        return self.ask("/v1/chat/completions", {"messages": [message], "temperature": 0, "max_tokens": 8, **options})
+        return self.ask(
+            "/v1/chat/completions",
+            {"messages": [message], "temperature": 0, "max_tokens": 8, **options},
+        )
 
 
 class Server(Caller):
@@ -91,8 +105,8 @@ def served(
     modules: dict[str, str] | None = None,
     **options: Any,
 ) -> Iterator[Server]:
-    """`options`: fields of EngineConfig; `modules`: fakes, by role. Listens on a free port of this machine; asks with the first
-    of the keys.
+    """`options`: fields of EngineConfig; `modules`: fakes, by role. Listens on a free port of this
+    machine; asks with the first of the keys.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -100,7 +114,11 @@ def served(
         engine = start_engine(
             config,
             ServerConfig(
-                host="127.0.0.1", port=port, tool_call_parser=tool_call_parser, api_key=api_key, listen_fd=listener.fileno()
+                host="127.0.0.1",
+                port=port,
+                tool_call_parser=tool_call_parser,
+                api_key=api_key,
+                listen_fd=listener.fileno(),
             ),
             **played_by(modules, str(model)),
         )

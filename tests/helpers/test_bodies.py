@@ -1,4 +1,5 @@
-"""The search through all answers finds what it is for, whichever client has read it, and nothing else."""
+"""The search through all answers finds what it is for, whichever client has read it, and nothing
+else."""
 
 import asyncio
 import urllib.error
@@ -47,7 +48,11 @@ def test_what_only_no_error_of_a_fetch_may_tell(leak: str) -> None:
 
 
 def test_ordinary_words_are_none() -> None:
-    for text in ("messages[0].content[1]: The picture is broken.", "Found 2 '<image>' placeholders", "at 0 of 5; 1.5 MiB; a/b"):
+    for text in (
+        "messages[0].content[1]: The picture is broken.",
+        "Found 2 '<image>' placeholders",
+        "at 0 of 5; 1.5 MiB; a/b",
+    ):
         assert secret_in(400, text.encode()) is None
 
 
@@ -100,7 +105,9 @@ async def by_async_httpx(url: str) -> None:
 
 
 @pytest.mark.parametrize("read", [by_urllib, by_aiohttp, by_httpx, by_async_httpx])
-async def test_every_client_is_watched(read: Callable[[str], Coroutine[Any, Any, None]], answers: Answers) -> None:
+async def test_every_client_is_watched(
+    read: Callable[[str], Coroutine[Any, Any, None]], answers: Answers
+) -> None:
     async with site(SERVER) as ours, site("another") as theirs:
         await read(theirs)
         assert answers.look() == (0, [])

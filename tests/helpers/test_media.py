@@ -25,7 +25,9 @@ def test_a_clip_has_the_frames_that_were_drawn() -> None:
     frames = clip_frames(clip(2, frames=6))
     assert frames.shape == (6, 56, 56, 3)
     drawn = np.stack([np.asarray(picture(2000 + index)) for index in range(6)]).astype(int)
-    assert np.abs(frames - drawn).mean() < 24  # colours are subsampled; order and content must be right
+    assert (
+        np.abs(frames - drawn).mean() < 24
+    )  # colours are subsampled; order and content must be right
 
 
 def test_seeds_differ() -> None:

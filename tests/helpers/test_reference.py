@@ -12,14 +12,20 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def ask(*parts: str) -> list[dict[str, Any]]:
-    content = [{"type": part} if part in ("image", "video", "audio") else {"type": "text", "text": part} for part in parts]
+    content = [
+        {"type": part} if part in ("image", "video", "audio") else {"type": "text", "text": part}
+        for part in parts
+    ]
     return [{"role": "user", "content": content}]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_output_is_not_constant(family: Family, checkpoints: Checkpoints) -> None:
     reference = reference_for(checkpoints(family))
-    answers = [reference.answer(reference.prompt(ask(text)), NO_MEDIA) for text in ("hi", "what is it?", "one two three")]
+    answers = [
+        reference.answer(reference.prompt(ask(text)), NO_MEDIA)
+        for text in ("hi", "what is it?", "one two three")
+    ]
     assert len({tuple(answer.token_ids) for answer in answers}) == 3
     assert all(len(set(answer.token_ids)) >= 5 for answer in answers)
 
@@ -38,7 +44,9 @@ def test_another_picture_gives_other_tokens(family: Family, checkpoints: Checkpo
 def test_a_reversed_clip_gives_other_tokens(family: Family, checkpoints: Checkpoints) -> None:
     reference = reference_for(checkpoints(family))
     prompt, frames = reference.prompt(ask("video", "what?")), clip_frames(clip(1))
-    here, there = (reference.answer(prompt, Media(videos=(shown,))) for shown in (frames, frames[::-1]))
+    here, there = (
+        reference.answer(prompt, Media(videos=(shown,))) for shown in (frames, frames[::-1])
+    )
     assert here.token_ids != there.token_ids
 
 
@@ -49,7 +57,9 @@ def test_another_sound_gives_other_tokens(checkpoints: Checkpoints) -> None:
     assert here.token_ids != there.token_ids
 
 
-def test_an_end_can_be_ignored_and_the_logits_of_any_output_be_had(checkpoints: Checkpoints) -> None:
+def test_an_end_can_be_ignored_and_the_logits_of_any_output_be_had(
+    checkpoints: Checkpoints,
+) -> None:
     reference = reference_for(checkpoints("llava"))
     answer = reference.answer("hello", max_tokens=40, ignore_eos=True)
     assert len(answer.token_ids) == 40

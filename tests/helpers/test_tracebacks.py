@@ -1,4 +1,5 @@
-"""A failure is told whatever a time limit does to it: neither pytest's own end nor the limit hides which property failed."""
+"""A failure is told whatever a time limit does to it: neither pytest's own end nor the limit hides
+which property failed."""
 
 from collections.abc import Callable
 
@@ -15,7 +16,9 @@ def _interrupted() -> None:
     raise TimeoutError("interrupted at no line")
 
 
-_interrupted.__code__ = _interrupted.__code__.replace(co_linetable=bytes([NO_LINE] * (len(_interrupted.__code__.co_code) // 2)))
+_interrupted.__code__ = _interrupted.__code__.replace(
+    co_linetable=bytes([NO_LINE] * (len(_interrupted.__code__.co_code) // 2))
+)
 
 
 def _while_another_is_told() -> None:
@@ -26,7 +29,9 @@ def _while_another_is_told() -> None:
 
 
 @pytest.mark.parametrize("fails", [_interrupted, _while_another_is_told])
-def test_an_error_raised_at_no_line_is_reported_as_a_failure(request: pytest.FixtureRequest, fails: Callable[[], None]) -> None:
+def test_an_error_raised_at_no_line_is_reported_as_a_failure(
+    request: pytest.FixtureRequest, fails: Callable[[], None]
+) -> None:
     call = pytest.CallInfo.from_call(fails, "call")
     report = request.node.ihook.pytest_runtest_makereport(item=request.node, call=call)
     assert report.failed

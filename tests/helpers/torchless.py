@@ -1,4 +1,5 @@
-"""Engines without torch, for tests of what has no use for it: real actors around a fake runner and a fake encoder."""
+"""Engines without torch, for tests of what has no use for it: real actors around a fake runner and
+a fake encoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +9,20 @@ from thespis.actors.director.config import MODULES
 from .engines import FAKES, forked_together
 from .facts import known_facts
 
-TORCHLESS = {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache", "decode-worker": "plain"}
+TORCHLESS = {
+    "gpu-runner": "fake_runner",
+    "encoder-cache": "fake_encoder_cache",
+    "decode-worker": "plain",
+}
 """Modules by role."""
 SHELLS = ("fetcher", "preprocessor", "scheduler", "detokenizer")
-"""Started by themselves as shipped, as the director's own tests do with fakes and every engine with torch."""
+"""Started by themselves as shipped, as the director's own tests do with fakes and every engine with
+torch."""
 
 
 def played_by(modules: Mapping[str, str] | None, model: str = "") -> dict[str, Any]:
-    """Of `start_engine`: these modules of `fakes/`. Where none needs torch, all are forked from one process."""
+    """Of `start_engine`: these modules of `fakes/`. Where none needs torch, all are forked from one
+    process."""
     facts = known_facts(model, modules)
     given: dict[str, Any] = {"modules": modules, "python_path": [str(FAKES)], "facts": facts}
     if facts is None:

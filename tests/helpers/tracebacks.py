@@ -4,10 +4,11 @@ from types import TracebackType
 
 
 def give_lines(error: BaseException) -> BaseException:
-    """Gives entries that have no line that of their function, in the error and in those that it came from; returns it.
+    """Gives entries that have no line that of their function, in the error and in those that it
+    came from; returns it.
 
-    Some instructions that the compiler adds belong to no line. Where a signal meets one of them, pytest computes with the
-    missing number and ends the whole run, without a word about any test.
+    Some instructions that the compiler adds belong to no line. Where a signal meets one of them,
+    pytest computes with the missing number and ends the whole run, without a word about any test.
     """
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -25,5 +26,10 @@ def _with_lines(trace: TracebackType | None) -> TracebackType | None:
         entries.append(trace)
         trace = trace.tb_next
     for entry in reversed(entries):
-        trace = TracebackType(trace, entry.tb_frame, entry.tb_lasti, entry.tb_lineno or entry.tb_frame.f_code.co_firstlineno)
+        trace = TracebackType(
+            trace,
+            entry.tb_frame,
+            entry.tb_lasti,
+            entry.tb_lineno or entry.tb_frame.f_code.co_firstlineno,
+        )
     return trace

@@ -1,5 +1,5 @@
-"""librosa as the reference for resampling and reading, without numba, which would compile for a quarter of a minute, where
-librosa is new, what neither of them calls.
+"""librosa as the reference for resampling and reading, without numba, which would compile for a
+quarter of a minute, where librosa is new, what neither of them calls.
 """
 
 import sys
@@ -20,7 +20,11 @@ class _Numba(ModuleType):
 
 def _unchanged(*given: Any, **options: Any) -> Any:
     """With a function alone, a decorator; else what makes one."""
-    return given[0] if len(given) == 1 and callable(given[0]) and not options else lambda function: function
+    return (
+        given[0]
+        if len(given) == 1 and callable(given[0]) and not options
+        else lambda function: function
+    )
 
 
 @contextmanager

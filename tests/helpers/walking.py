@@ -1,4 +1,5 @@
-"""Random answers under a guide, as a model without sense would give them, and whether a given answer could be one."""
+"""Random answers under a guide, as a model without sense would give them, and whether a given
+answer could be one."""
 
 import random
 from functools import cache
@@ -80,4 +81,6 @@ def accepts(guide: Guide, text: str) -> bool:
         if not allowed[token]:
             return False
         matcher.advance(token)
-    return any(np.unpackbits(matcher.allowed(), bitorder="little")[token] for token in INFO.eos_token_ids)
+    return any(
+        np.unpackbits(matcher.allowed(), bitorder="little")[token] for token in INFO.eos_token_ids
+    )

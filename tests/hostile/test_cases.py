@@ -1,4 +1,5 @@
-"""The hostile cases themselves: drawn alike from the same seed, of every kind, and judged as they should be."""
+"""The hostile cases themselves: drawn alike from the same seed, of every kind, and judged as they
+should be."""
 
 import asyncio
 import gc
@@ -11,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +32,14 @@ from thespis.scripts.stress.hostile.wire import Exchange, answers_in
 
 SEED, BIGGEST = 3, 50_000
 CAP_SYS_NICE = 23
-ERROR = {"error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": "invalid_request"}}
+ERROR = {
+    "error": {
+        "message": "No.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_request",
+    }
+}
 
 
 def test_a_case_is_its_seed_and_its_number() -> None:
@@ -46,7 +55,11 @@ def test_all_kinds_come_and_bodies_are_of_all_sizes() -> None:
     kinds = Counter(kind_of(SEED, number) for number in range(500))
     assert kinds.keys() == KINDS.keys()
     assert min(kinds.values()) >= 20
-    sizes = [draw(SEED, number, 1 << 20)[1].size for number in range(120) if kind_of(SEED, number) == "body"]
+    sizes = [
+        draw(SEED, number, 1 << 20)[1].size
+        for number in range(120)
+        if kind_of(SEED, number) == "body"
+    ]
     assert min(sizes) < 3000
     assert max(sizes) > 100_000
 
@@ -95,10 +108,23 @@ def test_a_refusal_and_a_good_answer_are_as_they_should_be() -> None:
         (answer(429, json.dumps(ERROR).encode()), "without Retry-After"),
         (answer(400, b"400: Bad Request"), "without an error object"),
         (answer(400, b'{"error": "no"}'), "without an error object"),
-        (answer(400, json.dumps({"error": {**ERROR["error"], "message": "at /usr/lib/x.py"}}).encode()), "tells"),
+        (
+            answer(
+                400,
+                json.dumps({"error": {**ERROR["error"], "message": "at /usr/lib/x.py"}}).encode(),
+            ),
+            "tells",
+        ),
         (answer(200, b"<function f at 0x7f>"), "tells"),
         (answer(400, json.dumps(ERROR).encode())[:-5], "is cut"),
-        (answer(200, b'data: {"error": {"message": "m", "type": "t", "param": null, "code": "internal_error"}}\n\n'), "event"),
+        (
+            answer(
+                200,
+                b'data: {"error": {"message": "m", "type": "t", "param": null, "code": '
+                b'"internal_error"}}\n\n',
+            ),
+            "event",
+        ),
     ],
 )
 def test_what_must_not_be_answered_is_seen(data: bytes, words: str) -> None:
@@ -112,30 +138,63 @@ def test_what_the_caller_said_may_be_said_again() -> None:
 
 def test_slowness_and_silence_are_seen() -> None:
     assert any("took 11" in fault for fault in faults(answer(200, b"{}"), seconds=11.0))
-    silent = judge(1, "body", post("x", CHAT, {}), Exchange(0.0, 0.0, 45.0, bytearray(), timed_out=True))
+    silent = judge(
+        1, "body", post("x", CHAT, {}), Exchange(0.0, 0.0, 45.0, bytearray(), timed_out=True)
+    )
     assert "no end of the answer" in silent.faults
-    assert judge(1, "body", post("x", CHAT, {}), Exchange(0.0, refused=True)).faults == ["nobody listens"]
+    assert judge(1, "body", post("x", CHAT, {}), Exchange(0.0, refused=True)).faults == [
+        "nobody listens"
+    ]
 
 
 def test_pipelined_answers_are_told_apart() -> None:
-    data = answer(200, b"{}") + b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n" + answer(404, b"7")
-    assert [(a.status, a.body) for a in answers_in(data, ("GET",) * 5)] == [(200, b"{}"), (200, b"[]"), (404, b"7")]
+    data = (
+        answer(200, b"{}")
+        + b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n"
+        + answer(404, b"7")
+    )
+    assert [(a.status, a.body) for a in answers_in(data, ("GET",) * 5)] == [
+        (200, b"{}"),
+        (200, b"[]"),
+        (404, b"7"),
+    ]
     assert answers_in(data[:20], ("GET",)) == []
 
 
 def test_an_error_object_is_openais() -> None:
     assert error_of(json.dumps(ERROR).encode()) == ERROR["error"]
-    for body in (b"", b"[]", b"{}", b'{"error": {"message": ""}}', b'{"error": {"message": "a", "type": "b", "code": "c"}}'):
+    for body in (
+        b"",
+        b"[]",
+        b"{}",
+        b'{"error": {"message": ""}}',
+        b'{"error": {"message": "a", "type": "b", "code": "c"}}',
+    ):
         assert error_of(body) is None
 
 
 def outcome(number: int = 1, **more: object) -> Outcome:
-    plain = {"kind": "body", "what": "x", "size": 10, "began": 1.0, "ended": 2.0, "seconds": 0.1, "statuses": [400]}
+    plain = {
+        "kind": "body",
+        "what": "x",
+        "size": 10,
+        "began": 1.0,
+        "ended": 2.0,
+        "seconds": 0.1,
+        "statuses": [400],
+    }
     return Outcome(number=number, **{**plain, **more})  # type: ignore[arg-type]
 
 
-def report(**more: object) -> Report:
-    return Report(seed=5, biggest=1 << 20, undisturbed=0.02, outcomes=[outcome()], gaps=[Gap(1.0, 1.1)], **more)  # type: ignore[arg-type]
+def report(**more: Any) -> Report:
+    return Report(
+        seed=5,
+        biggest=1 << 20,
+        undisturbed=0.02,
+        outcomes=[outcome()],
+        gaps=[Gap(1.0, 1.1)],
+        **more,
+    )
 
 
 def test_a_campaign_that_kept_its_bounds_is_good() -> None:
@@ -151,7 +210,13 @@ def test_every_missed_bound_is_told_with_its_replay() -> None:
     missed.outcomes = [outcome(7, faults=["status 500"], statuses=[500], ended=3.0)]
     missed.gaps = [Gap(1.0, 1.2)]
     text = "\n".join(missed.failures)
-    for words in ("status 500", "'thespis http' ended", "waited 200 ms without", "2 calm answers", "a pickle was loaded"):
+    for words in (
+        "status 500",
+        "'thespis http' ended",
+        "waited 200 ms without",
+        "2 calm answers",
+        "a pickle was loaded",
+    ):
         assert words in text
     assert text.count("scripts/dev hostile --seed 5 --max-body-mb 1 --only 7") == 3
     assert not missed.good
@@ -213,7 +278,8 @@ async def test_the_kernels_account_tells_who_ran_while_a_stream_waited() -> None
 
 def test_a_gap_has_no_share_of_what_was_before_and_after_it() -> None:
     accounts = [
-        {("thespis http", 7): Account(ran / 10, queued / 10)} for ran, queued in ((0, 0), (5, 0), (5, 2), (5, 2), (9, 9))
+        {("thespis http", 7): Account(ran / 10, queued / 10)}
+        for ran, queued in ((0, 0), (5, 0), (5, 2), (5, 2), (9, 9))
     ]
     shares = Shares(director=0, _times=[0.0, 1.0, 2.0, 3.0, 4.0], _accounts=accounts)
     assert shares.during(Gap(1.0, 2.0)) == {"http": Account(0.0, 0.2)}
@@ -223,8 +289,16 @@ def test_a_gap_has_no_share_of_what_was_before_and_after_it() -> None:
 
 
 def test_processes_of_one_title_are_told_together_and_one_that_came_or_went_not_at_all() -> None:
-    before = {("shooters", 1): Account(1.0, 0.0), ("shooters", 2): Account(2.0, 1.0), ("thespis fetcher", 3): Account(0.0, 9.0)}
-    after = {("shooters", 1): Account(1.5, 0.0), ("shooters", 2): Account(2.25, 1.5), ("thespis fetcher", 4): Account(7.0, 9.0)}
+    before = {
+        ("shooters", 1): Account(1.0, 0.0),
+        ("shooters", 2): Account(2.0, 1.0),
+        ("thespis fetcher", 3): Account(0.0, 9.0),
+    }
+    after = {
+        ("shooters", 1): Account(1.5, 0.0),
+        ("shooters", 2): Account(2.25, 1.5),
+        ("thespis fetcher", 4): Account(7.0, 9.0),
+    }
     shares = Shares(director=0, _times=[0.0, 1.0], _accounts=[before, after])
     assert shares.during(Gap(0.0, 1.0)) == {"shooters": Account(0.75, 0.5)}
 
@@ -246,22 +320,31 @@ def test_the_longest_gaps_are_told_with_what_was_beside_them() -> None:
 
 def test_who_puts_cases_is_idle_work_of_a_session_of_its_own() -> None:
     code = (
-        "import os; from thespis.scripts.stress.hostile.shooter import step_back; before = os.getsid(0); step_back();"
+        "import os; from thespis.scripts.stress.hostile.shooter import step_back; before = "
+        "os.getsid(0); step_back();"
         "print(os.nice(0), os.getsid(0) != before, os.sched_getscheduler(0) == os.SCHED_IDLE)"
     )
-    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert int(said[0]) == min(19, os.nice(0) + NICE)
     assert said[1] == "True"
-    assert said[2] == str(os.access("/proc/self/autogroup", os.W_OK)), "else it would get no time at all"
+    assert said[2] == str(os.access("/proc/self/autogroup", os.W_OK)), (
+        "else it would get no time at all"
+    )
 
 
 def test_who_reads_the_calm_streams_waits_for_no_processor_while_it_reads() -> None:
     code = (
         "import os; from thespis.scripts.stress.hostile.campaign import preferred\n"
-        "with preferred(): within, child = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.popen('chrt -p $$').read()\n"
-        "print(within == os.SCHED_RR, 'SCHED_OTHER' in child, os.sched_getscheduler(0) == os.SCHED_OTHER)"
+        "with preferred(): within, child = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, "
+        "os.popen('chrt -p $$').read()\n"
+        "print(within == os.SCHED_RR, 'SCHED_OTHER' in child, os.sched_getscheduler(0) == "
+        "os.SCHED_OTHER)"
     )
-    said = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     effective = re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())
     assert effective is not None
     assert said[0] == str(bool(int(effective[1], 16) >> CAP_SYS_NICE & 1)), "others are not let"
@@ -289,7 +372,9 @@ async def test_a_shooter_that_hangs_ends_its_own_case_alone() -> None:
     assert [o.number for o in kept.outcomes if o.faults] == [1]
 
 
-async def test_shooters_are_ready_before_they_are_given_cases_and_put_none_that_is_only_drawn() -> None:
+async def test_shooters_are_ready_before_they_are_given_cases_and_put_none_that_is_only_drawn() -> (
+    None
+):
     """Nobody listens on the port."""
     async with shooters(1, SEED, 2000, port=1) as (one,):
         await one.draw(0)

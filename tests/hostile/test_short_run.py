@@ -15,7 +15,11 @@ async def test_hostile_callers_harm_nobody(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the log of a failure is kept
     monkeypatch.setattr("thespis.scripts.stress.hostile.campaign.QUIET_SECONDS", 0.5)
     monkeypatch.setattr("thespis.scripts.stress.hostile.report.WAITING", {False: 60.0, True: 60.0})
-    report = await attack(Options(seed=8, biggest=100_000, seconds=200.0, cases=24, shooters=1), print)
-    assert [failure for failure in report.failures if ": took " not in failure] == [], report.table()
+    report = await attack(
+        Options(seed=8, biggest=100_000, seconds=200.0, cases=24, shooters=1), print
+    )
+    assert [failure for failure in report.failures if ": took " not in failure] == [], (
+        report.table()
+    )
     assert len(report.outcomes) == 24
     assert report.answers >= 4

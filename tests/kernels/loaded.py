@@ -1,5 +1,5 @@
-"""Triton's kernels for these tests: in its interpreter (`scripts/dev kernels`) or on a GPU (THESPIS_TEST_DEVICE=cuda). Without
-either a module that imports this is skipped."""
+"""Triton's kernels for these tests: in its interpreter (`scripts/dev kernels`) or on a GPU
+(THESPIS_TEST_DEVICE=cuda). Without either a module that imports this is skipped."""
 
 import pytest
 import torch

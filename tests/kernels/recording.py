@@ -1,5 +1,6 @@
-"""What a CUDA graph does, of torch's operations on a CPU: each is written down with the tensors that it got, and run again on
-just these. A number that Python looked at, or that came from the host, stays what it was.
+"""What a CUDA graph does, of torch's operations on a CPU: each is written down with the tensors
+that it got, and run again on just these. A number that Python looked at, or that came from the
+host, stays what it was.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,13 @@ from torch.utils._pytree import tree_leaves
 
 from thespis.gpu_runtime.steps.repeated import Work
 
-READS = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
+READS = {
+    "aten::_local_scalar_dense",
+    "aten::item",
+    "aten::nonzero",
+    "aten::equal",
+    "aten::is_nonzero",
+}
 """By which the host waits for the device; no graph can hold them."""
 
 
@@ -54,7 +61,9 @@ class _Kernel:
         self._recorder, self._own = recorder, own
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        return lambda *given, **form: self._recorder.launch(partial(self._own[grid], *given, **form))
+        return lambda *given, **form: self._recorder.launch(
+            partial(self._own[grid], *given, **form)
+        )
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -62,7 +71,9 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._calls = calls
 
-    def __torch_dispatch__(self, operation: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, given: Any = (), named: Any = None
+    ) -> Any:
         named = named or {}
         assert operation._schema.name not in READS, f"{operation} makes the host wait"
         out = operation(*given, **named)

@@ -1,4 +1,5 @@
-"""Triton's kernels: equal to attention over everything in float64, whatever the shape, and alone as in company."""
+"""Triton's kernels: equal to attention over everything in float64, whatever the shape, and alone as
+in company."""
 
 from dataclasses import replace
 
@@ -23,7 +24,9 @@ CHUNKS = [(40, 33), (0, 21), (200, 2)]
 
 def check(world: World, close: float | None = None) -> None:
     found = world.run(kernels(), PLACE)
-    torch.testing.assert_close(found.double(), world.expected(), rtol=0, atol=close or CLOSE[world.dtype])
+    torch.testing.assert_close(
+        found.double(), world.expected(), rtol=0, atol=close or CLOSE[world.dtype]
+    )
 
 
 @pytest.mark.parametrize("dtype", ALL, ids=str)
@@ -33,7 +36,9 @@ def check(world: World, close: float | None = None) -> None:
         World(ROWS + CHUNKS),
         World([(3 * PIECE, 1), (3 * PIECE - 1, 1), (PIECE - 1, 1), (5, 1), (77, 30)], (28, 4), 128),
         World(ROWS + CHUNKS, (8, 4), 80, window=33, softcap=30.0),
-        World([(1100, 1), *ROWS, (600, 40), (0, 70)], (4, 4), 32, window=PIECE + 20, has_sinks=True),
+        World(
+            [(1100, 1), *ROWS, (600, 40), (0, 70)], (4, 4), 32, window=PIECE + 20, has_sinks=True
+        ),
         World([(90, 1), (60, 9)], (16, 1), 256, softcap=50.0, has_sinks=True),
         World([(50, 1), (3, 20)], (71, 1), 64, size=24),
         World([(50, 1), (3, 5)], (8, 1), 512),
@@ -63,12 +68,32 @@ def test_spans_are_seen_both_ways(span_windows: SpanWindows, window: int | None)
         *item,
     ]  # one chunk of two items, one of text alone,
     works = [(300, 1), (20, 60), (64, 8), (0, 70)]  # and one whose items see each other
-    check(World(works, (4, 2), 32, dtype=ALL[-1], window=window, spans=tuple(spans), span_windows=span_windows))
+    check(
+        World(
+            works,
+            (4, 2),
+            32,
+            dtype=ALL[-1],
+            window=window,
+            spans=tuple(spans),
+            span_windows=span_windows,
+        )
+    )
 
 
 def test_a_text_without_direction() -> None:
     for window in (None, 12):
-        check(World([(0, 90)], (2, 1), 32, dtype=ALL[-1], window=window, spans=(0,) * 90, span_windows="both"))
+        check(
+            World(
+                [(0, 90)],
+                (2, 1),
+                32,
+                dtype=ALL[-1],
+                window=window,
+                spans=(0,) * 90,
+                span_windows="both",
+            )
+        )
 
 
 def test_a_work_is_alone_as_in_company() -> None:
@@ -87,7 +112,10 @@ def test_scores_that_rise_and_fall_far_stay_exact() -> None:
     for context in world.contexts:
         context[:, 0] *= torch.linspace(0.1, 60, len(context))[:, None, None].to(context.dtype)
     world.qkv[:, 4] = torch.cat(
-        [context[start:, 0, 0] for (start, _), context in zip(world.works, world.contexts, strict=True)]
+        [
+            context[start:, 0, 0]
+            for (start, _), context in zip(world.works, world.contexts, strict=True)
+        ]
     )
     check(world, 1e-4 if world.dtype == torch.float32 else None)
 
@@ -104,7 +132,8 @@ def test_scores_that_rise_and_fall_far_stay_exact() -> None:
     st.integers(0, 1 << 20),
 )
 def test_whatever_the_shape(
-    rows: list[int], chunks: list[tuple[int, int]], heads: tuple[int, int], width: int, size: int, window: int | None,
+    rows: list[int], chunks: list[tuple[int, int]], heads: tuple[int, int], width: int, size: int,
+    window: int | None,
     has_sinks: bool, seed: int,
 ) -> None:  # fmt: skip
     works = [*((start, 1) for start in sorted(rows, reverse=True)), *chunks] or [(0, 1)]

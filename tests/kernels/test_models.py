@@ -1,4 +1,5 @@
-"""Whole models over Triton's kernels, in float32 and so in the interpreter alone: what transformers says, token for token."""
+"""Whole models over Triton's kernels, in float32 and so in the interpreter alone: what transformers
+says, token for token."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,10 @@ pytestmark = [
 ]
 TEXTS = [
     ("Qwen2", {}),
-    ("Gemma2", test_adapter.MODELS["softcaps, scaled embeddings and a window in every other layer"][1]),
+    (
+        "Gemma2",
+        test_adapter.MODELS["softcaps, scaled embeddings and a window in every other layer"][1],
+    ),
     ("GptOss", test_adapter.MODELS["sinks"][1]),
 ]
 
@@ -44,7 +48,9 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(("family", "changes"), TEXTS)
 def test_texts(family: str, changes: dict[str, Any], tmp_path: Path) -> None:
     kind = getattr(test_adapter.tf, f"{family}ForCausalLM")
-    assert_equal(make(kind, test_adapter.config_of(family, **changes), tmp_path), tmp_path, lengths=(7, 40))
+    assert_equal(
+        make(kind, test_adapter.config_of(family, **changes), tmp_path), tmp_path, lengths=(7, 40)
+    )
 
 
 @pytest.mark.parametrize("family", ["gemma3", "molmo2", "paligemma2"])

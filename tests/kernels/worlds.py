@@ -1,4 +1,5 @@
-"""Steps over a pool in which everything that nobody may read is NaN, and what attention makes of them in float64."""
+"""Steps over a pool in which everything that nobody may read is NaN, and what attention makes of
+them in float64."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +42,9 @@ class World:
     def qkv(self) -> torch.Tensor:
         dice = torch.Generator().manual_seed(self.seed)
         tokens = sum(count for _, count in self.works)
-        return torch.randn(tokens, self.heads[0] + 2 * self.heads[1], self.width, generator=dice).to(self.dtype)
+        return torch.randn(
+            tokens, self.heads[0] + 2 * self.heads[1], self.width, generator=dice
+        ).to(self.dtype)
 
     @cached_property
     def contexts(self) -> list[torch.Tensor]:
@@ -49,7 +52,10 @@ class World:
         dice = torch.Generator().manual_seed(self.seed + 1)
         written = self.qkv[:, self.heads[0] :].view(-1, 2, self.heads[1], self.width)
         own = torch.split(written, [count for _, count in self.works])
-        before = [torch.randn(start, 2, self.heads[1], self.width, generator=dice).to(self.dtype) for start, _ in self.works]
+        before = [
+            torch.randn(start, 2, self.heads[1], self.width, generator=dice).to(self.dtype)
+            for start, _ in self.works
+        ]
         return [torch.cat(both) for both in zip(before, own, strict=True)]
 
     @cached_property
@@ -61,24 +67,56 @@ class World:
         """[tokens, heads * width] as served: through the interface of all attention."""
         ends = [start + count for start, count in self.works]
         per = -(-max(ends) // self.size)
-        group = KvGroup(layers=(0,), kv_heads=self.heads[1], key_dim=self.width, value_dim=self.width, window=self.window)
-        pool = KvPool([KvTable(self.window, (group,))], [1 + per * len(ends)], self.size, self.dtype, device)
+        group = KvGroup(
+            layers=(0,),
+            kv_heads=self.heads[1],
+            key_dim=self.width,
+            value_dim=self.width,
+            window=self.window,
+        )
+        pool = KvPool(
+            [KvTable(self.window, (group,))], [1 + per * len(ends)], self.size, self.dtype, device
+        )
         pool.blocks[0].fill_(torch.nan)
         tables = self._tables(per)
         for table, (start, _), context in zip(tables, self.works, self.contexts, strict=True):
             first = self._first(start)
             pool.slots[0][_slots(table, self.size, first, start)] = context[first:start].to(device)
         slots = np.concatenate(
-            [_slots(table, self.size, start, end) for table, (start, _), end in zip(tables, self.works, ends, strict=True)]
+            [
+                _slots(table, self.size, start, end)
+                for table, (start, _), end in zip(tables, self.works, ends, strict=True)
+            ]
         )
-        attention = PagedAttention(pool, () if self.spans is None else (0,), self.span_windows, kernels)
+        attention = PagedAttention(
+            pool, () if self.spans is None else (0,), self.span_windows, kernels
+        )
         assert attention.on_device == (True,)
         starts, counts = (np.array(each, dtype=np.int64) for each in zip(*self.works, strict=True))
         spans = None if self.spans is None else np.array(self.spans, dtype=np.int64)
-        attention.begin([lay_out(starts, counts, tables, slots, self.size, device, None, self.window, spans, on_device=True)])
+        attention.begin(
+            [
+                lay_out(
+                    starts,
+                    counts,
+                    tables,
+                    slots,
+                    self.size,
+                    device,
+                    None,
+                    self.window,
+                    spans,
+                    on_device=True,
+                )
+            ]
+        )
         qkv = self.qkv.to(device)
         kv = qkv[:, self.heads[0] :].view(len(qkv), 2, self.heads[1], self.width)
-        how = self.how if self.how.sinks is None else self.how._replace(sinks=self.how.sinks.to(device))
+        how = (
+            self.how
+            if self.how.sinks is None
+            else self.how._replace(sinks=self.how.sinks.to(device))
+        )
         return attention(0, qkv[:, : self.heads[0]], kv, how).cpu()
 
     def alone(self, work: int) -> "World":
@@ -99,7 +137,9 @@ class World:
         start, count = self.works[work]
         kv = self.contexts[work].double()
         query = self.qkv[tokens, : self.heads[0]].double()
-        keys, values = (kv[:, each].repeat_interleave(self.heads[0] // self.heads[1], 1) for each in (0, 1))
+        keys, values = (
+            kv[:, each].repeat_interleave(self.heads[0] // self.heads[1], 1) for each in (0, 1)
+        )
         scores = torch.einsum("thd,phd->htp", query, keys) * self.how.scale
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
@@ -120,7 +160,12 @@ class World:
         told = torch.full((start + count,), -1)
         told[start:] = torch.tensor(self.spans[tokens])
         same = (told == told[start:, None]) & (told >= 0)
-        return seen | (same & {"none": torch.tensor(True), "behind": behind, "both": behind & before}[self.span_windows])
+        return seen | (
+            same
+            & {"none": torch.tensor(True), "behind": behind, "both": behind & before}[
+                self.span_windows
+            ]
+        )
 
     def _first(self, start: int) -> int:
         """The first position that the work's first token sees."""
@@ -128,7 +173,9 @@ class World:
 
     def _tables(self, per: int) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
         """Blocks behind a window were given back."""
-        free = iter(np.random.default_rng(self.seed).permutation(np.arange(1, 1 + per * len(self.works))))
+        free = iter(
+            np.random.default_rng(self.seed).permutation(np.arange(1, 1 + per * len(self.works)))
+        )
         tables = np.full((len(self.works), per), PADDING, dtype=np.int32)
         for table, (start, count) in zip(tables, self.works, strict=True):
             held = slice(self._first(start) // self.size, -(-(start + count) // self.size))

@@ -1,7 +1,8 @@
-"""One sample of every message, made from its type alone, and the bytes it had when protocol VERSION was fixed.
+"""One sample of every message, made from its type alone, and the bytes it had when protocol VERSION
+was fixed.
 
-After a wanted change of the protocol: raise `thespis.protocol.VERSION` once per release, then write the bytes anew with
-`python tests/protocol/golden.py`.
+After a wanted change of the protocol: raise `thespis.protocol.VERSION` once per release, then write
+the bytes anew with `python tests/protocol/golden.py`.
 """
 
 import importlib
@@ -29,7 +30,11 @@ def members(union: Any) -> tuple[type[Any], ...]:
 def unions() -> dict[str, Any]:
     """Every union that is decoded anywhere, by name."""
     named = {f"{edge.sender} -> {edge.receiver}": edge.union for edge in EDGES}
-    return named | {"-> director": ToDirector, "director ->": FromDirector, "client -> control": ToControl}
+    return named | {
+        "-> director": ToDirector,
+        "director ->": FromDirector,
+        "client -> control": ToControl,
+    }
 
 
 def messages() -> dict[str, type[Any]]:
@@ -45,7 +50,11 @@ def declared() -> set[type[Any]]:
     for module in pkgutil.iter_modules(edges.__path__):
         loaded = importlib.import_module(f"{edges.__name__}.{module.name}")
         for kind in vars(loaded).values():
-            if isinstance(kind, type) and issubclass(kind, Message) and kind.__module__ == loaded.__name__:
+            if (
+                isinstance(kind, type)
+                and issubclass(kind, Message)
+                and kind.__module__ == loaded.__name__
+            ):
                 found.add(kind)
     return found
 

@@ -7,7 +7,15 @@ import pytest
 import zmq
 
 from thespis.protocol import channel
-from thespis.protocol.channel import ChannelFull, Gap, Incoming, Outgoing, Received, bind_inbox, socket_path
+from thespis.protocol.channel import (
+    ChannelFull,
+    Gap,
+    Incoming,
+    Outgoing,
+    Received,
+    bind_inbox,
+    socket_path,
+)
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.edges.scheduler_to_gpu_runner import ForgetSequences
 from thespis.protocol.wire import encode
@@ -15,8 +23,14 @@ from thespis.protocol.wire import encode
 MESSAGE = MediaRead("r1", 0)
 
 
-def frames(sender: str = "preprocessor.3", epoch: int = 3, sequence: int = 0, body: bytes | None = None) -> list[bytes]:
-    return [sender.encode(), struct.pack(">QQ", epoch, sequence), encode(MESSAGE) if body is None else body]
+def frames(
+    sender: str = "preprocessor.3", epoch: int = 3, sequence: int = 0, body: bytes | None = None
+) -> list[bytes]:
+    return [
+        sender.encode(),
+        struct.pack(">QQ", epoch, sequence),
+        encode(MESSAGE) if body is None else body,
+    ]
 
 
 @pytest.fixture
@@ -26,7 +40,9 @@ def context() -> Iterator["zmq.Context[Any]"]:
     context.destroy(linger=0)
 
 
-def test_messages_travel_in_order_with_their_sender(context: "zmq.Context[Any]", tmp_path: Path) -> None:
+def test_messages_travel_in_order_with_their_sender(
+    context: "zmq.Context[Any]", tmp_path: Path
+) -> None:
     endpoint = socket_path(tmp_path, "fetcher", 1)
     inbox = bind_inbox(context, endpoint)
     outgoing = Outgoing(context, "preprocessor", 3, endpoint, 16)
@@ -35,12 +51,16 @@ def test_messages_travel_in_order_with_their_sender(context: "zmq.Context[Any]",
         outgoing.send(MediaRead(f"r{number}", 0))
     for number in range(3):
         assert inbox.poll(5000)
-        assert incoming.accept(inbox.recv_multipart()) == Received("preprocessor", 3, MediaRead(f"r{number}", 0))
+        assert incoming.accept(inbox.recv_multipart()) == Received(
+            "preprocessor", 3, MediaRead(f"r{number}", 0)
+        )
     outgoing.close()
     inbox.close()
 
 
-def test_a_message_that_cannot_be_written_leaves_nothing_of_itself(context: "zmq.Context[Any]", tmp_path: Path) -> None:
+def test_a_message_that_cannot_be_written_leaves_nothing_of_itself(
+    context: "zmq.Context[Any]", tmp_path: Path
+) -> None:
     endpoint = socket_path(tmp_path, "fetcher", 1)
     inbox = bind_inbox(context, endpoint)
     outgoing = Outgoing(context, "preprocessor", 3, endpoint, 16)
@@ -48,12 +68,16 @@ def test_a_message_that_cannot_be_written_leaves_nothing_of_itself(context: "zmq
         outgoing.send(MediaRead("\ud800", 0))
     outgoing.send(MESSAGE)
     assert inbox.poll(5000)
-    assert Incoming("fetcher").accept(inbox.recv_multipart()) == Received("preprocessor", 3, MESSAGE)
+    assert Incoming("fetcher").accept(inbox.recv_multipart()) == Received(
+        "preprocessor", 3, MESSAGE
+    )
     outgoing.close()
     inbox.close()
 
 
-def test_a_full_edge_is_a_fault_and_never_waits(context: "zmq.Context[Any]", tmp_path: Path) -> None:
+def test_a_full_edge_is_a_fault_and_never_waits(
+    context: "zmq.Context[Any]", tmp_path: Path
+) -> None:
     outgoing = Outgoing(context, "preprocessor", 3, socket_path(tmp_path, "fetcher", 1), 4)
     for _ in range(4):
         outgoing.send(MESSAGE)
@@ -100,7 +124,9 @@ def test_the_dead_are_not_heard_and_their_successors_are() -> None:
     incoming.fence("preprocessor", 3)
     assert incoming.accept(frames(sequence=1)) is None
     assert incoming.accept(frames("preprocessor.2", epoch=2)) is None
-    assert incoming.accept(frames("preprocessor.4", epoch=4)) == Received("preprocessor", 4, MESSAGE)
+    assert incoming.accept(frames("preprocessor.4", epoch=4)) == Received(
+        "preprocessor", 4, MESSAGE
+    )
     incoming.fence("preprocessor", 2)  # late news of an older death
     assert incoming.accept(frames("preprocessor.4", 4, 1)) is not None
     assert incoming.dropped == 2
@@ -126,7 +152,15 @@ def test_of_clients_only_the_last_to_go_are_remembered(monkeypatch: pytest.Monke
         frames(body=b""),
         frames(body=encode(ForgetSequences())),
     ],
-    ids=["two frames", "four frames", "header", "no such edge", "no role", "empty", "of another edge"],
+    ids=[
+        "two frames",
+        "four frames",
+        "header",
+        "no such edge",
+        "no role",
+        "empty",
+        "of another edge",
+    ],
 )
 def test_what_is_no_message_of_an_edge_is_dropped_and_counted(bad: list[bytes]) -> None:
     incoming = Incoming("fetcher")
@@ -141,7 +175,9 @@ def test_roles_with_a_number_share_their_kinds_edge() -> None:
     failed = DecodeFailed(1, Failure("internal", "text"))
     incoming = Incoming("preprocessor")
     for role in ("decode-worker-0", "decode-worker-7"):
-        assert incoming.accept(frames(f"{role}.1", 1, body=encode(failed))) == Received(role, 1, failed)
+        assert incoming.accept(frames(f"{role}.1", 1, body=encode(failed))) == Received(
+            role, 1, failed
+        )
 
 
 def test_who_asks_again_for_what_is_missing_can_go_on_behind_it() -> None:

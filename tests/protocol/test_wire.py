@@ -42,7 +42,14 @@ HELLO = encode(Hello("scheduler", 1, 2, 3))
 
 @pytest.mark.parametrize(
     "data",
-    [b"", HELLO[:-1], HELLO + b"\x00", b"\x80", encode(sample(MESSAGES["client_to_fetcher.Fetch"])), b"\xc1" * 9],
+    [
+        b"",
+        HELLO[:-1],
+        HELLO + b"\x00",
+        b"\x80",
+        encode(sample(MESSAGES["client_to_fetcher.Fetch"])),
+        b"\xc1" * 9,
+    ],
     ids=["empty", "cut", "longer", "no tag", "of another edge", "noise"],
 )
 def test_what_is_no_message_of_the_edge_is_refused(data: bytes) -> None:
@@ -54,7 +61,9 @@ def test_what_is_no_message_of_the_edge_is_refused(data: bytes) -> None:
 def test_an_unknown_field_is_refused() -> None:
     import msgspec
 
-    data = msgspec.msgpack.encode(msgspec.to_builtins(Hello("scheduler", 1, 2, 3)) | {"type": "Hello", "more": 1})
+    data = msgspec.msgpack.encode(
+        msgspec.to_builtins(Hello("scheduler", 1, 2, 3)) | {"type": "Hello", "more": 1}
+    )
     decoder: Decoder[Any] = Decoder(ToDirector)
     with pytest.raises(WireError, match="more"):
         decoder.decode(data)

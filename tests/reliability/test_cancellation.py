@@ -1,6 +1,8 @@
-"""Whoever goes away, in whichever stage and way: everything that the request held is free again, by the actors' counters.
+"""Whoever goes away, in whichever stage and way: everything that the request held is free again, by
+the actors' counters.
 
-Every stage is one in which the request would stay for seconds; so what is free soon was freed by its end.
+Every stage is one in which the request would stay for seconds; so what is free soon was freed by
+its end.
 """
 
 import asyncio
@@ -38,7 +40,8 @@ Stats = Mapping[str, Mapping[str, float]]
 PATIENCE = 20.0
 """Seconds until a request has come where it is to be cut; the machine may be busy."""
 SOON = 6.0
-"""Seconds until all is free, the encoder's batch and a replaced worker included; every hold is longer."""
+"""Seconds until all is free, the encoder's batch and a replaced worker included; every hold is
+longer."""
 PROGRAM = """
 import json, sys, time
 from thespis import LLM, SamplingParams
@@ -104,7 +107,9 @@ STAGES: dict[str, Stage] = {
     ),
     "prefill": Stage(
         lambda site, n: user(f"{n} " + "what is it? " * 200),
-        lambda before, now: now["scheduler"]["running"] == 1 and 0 < _grew(before, now, "gpu-runner", "steps") < 40,
+        lambda before, now: (
+            now["scheduler"]["running"] == 1 and 0 < _grew(before, now, "gpu-runner", "steps") < 40
+        ),
     ),
     "generate": Stage(
         lambda site, n: user(f"{n} what?"),
@@ -119,9 +124,12 @@ STAGES: dict[str, Stage] = {
 
 
 class House:
-    """An engine in which every stage takes long, its three faces, and a web site that never answers."""
+    """An engine in which every stage takes long, its three faces, and a web site that never
+    answers."""
 
-    def __init__(self, server: Server, llm: AsyncLLM, site: Site, program: "subprocess.Popen[str]") -> None:
+    def __init__(
+        self, server: Server, llm: AsyncLLM, site: Site, program: "subprocess.Popen[str]"
+    ) -> None:
         self.server, self.llm, self.site, self.program = server, llm, site, program
         self._number = 0
 
@@ -132,7 +140,12 @@ class House:
     async def stats(self) -> Stats:
         return (await self.llm.status()).stats
 
-    async def until(self, wanted: Callable[[Stats], bool], seconds: float, what: Callable[[Stats], object] = held) -> None:
+    async def until(
+        self,
+        wanted: Callable[[Stats], bool],
+        seconds: float,
+        what: Callable[[Stats], object] = held,
+    ) -> None:
         began = time.monotonic()
         while True:
             stats: Stats = {}
@@ -172,12 +185,21 @@ class House:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    with pytest.MonkeyPatch.context() as patch, Site() as site, socket.create_server(("127.0.0.1", 0)) as listener:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Site() as site,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
         patch.setenv("FAKE_STEP_SECONDS", "0.05")
         patch.setenv("THESPIS_IMAGE_FETCH_TIMEOUT", "60")
         port = listener.getsockname()[1]
         engine = start_engine(
-            EngineConfig(max_num_seqs=2, max_num_batched_tokens=16, allow_private_media=True, mm_processor_cache_gb=1),
+            EngineConfig(
+                max_num_seqs=2,
+                max_num_batched_tokens=16,
+                allow_private_media=True,
+                mm_processor_cache_gb=1,
+            ),
             ServerConfig(host="127.0.0.1", port=port, listen_fd=listener.fileno()),
             modules={
                 "gpu-runner": "fake_runner",
@@ -198,7 +220,12 @@ def house() -> Iterator[House]:
         try:
             assert program.stdout is not None
             assert program.stdout.readline() == "ready\n"
-            yield House(Server(f"http://127.0.0.1:{port}", engine), AsyncLLM(run_dir=engine.run_dir), site, program)
+            yield House(
+                Server(f"http://127.0.0.1:{port}", engine),
+                AsyncLLM(run_dir=engine.run_dir),
+                site,
+                program,
+            )
         finally:
             with program:
                 assert program.stdin is not None
@@ -215,7 +242,13 @@ async def at_home(house: House) -> AsyncIterator[House]:
 
 async def by_connection(house: House, messages: Any, tokens: int, reached: asyncio.Event) -> None:
     """The caller of the server hangs up."""
-    body = {"messages": messages, "max_tokens": tokens, "ignore_eos": True, "temperature": 0, "stream": tokens > 3}
+    body = {
+        "messages": messages,
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "temperature": 0,
+        "stream": tokens > 3,
+    }
     async with aiohttp.ClientSession(house.server.url) as http:
         asking = asyncio.create_task(http.post("/v1/chat/completions", json=body).__aenter__())
         await reached.wait()
@@ -225,7 +258,9 @@ async def by_connection(house: House, messages: Any, tokens: int, reached: async
 
 
 async def by_task(house: House, messages: Any, tokens: int, reached: asyncio.Event) -> None:
-    asking = asyncio.create_task(house.llm.generate(messages, SamplingParams(max_tokens=tokens, ignore_eos=True)))
+    asking = asyncio.create_task(
+        house.llm.generate(messages, SamplingParams(max_tokens=tokens, ignore_eos=True))
+    )
     await reached.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -275,7 +310,9 @@ async def test_twice_is_as_good_as_once(at_home: House) -> None:
     before = await house.stats()
     for id in ("nobody's", "nobody's"):
         await client.cancel(id)
-    stream, _ = await house.llm._submit("hold on", SamplingParams(max_tokens=2000, ignore_eos=True), {}, True)
+    stream, _ = await house.llm._submit(
+        "hold on", SamplingParams(max_tokens=2000, ignore_eos=True), {}, True
+    )
     await anext(stream)
     await asyncio.gather(stream.cancel(), client.cancel(stream.id))
     await client.cancel(stream.id)
@@ -284,11 +321,14 @@ async def test_twice_is_as_good_as_once(at_home: House) -> None:
 
 
 async def test_features_that_nobody_asked_for_go_with_their_request(at_home: House) -> None:
-    """The prompt's picture is covered by a prefix that was computed before: the encoder is never asked."""
+    """The prompt's picture is covered by a prefix that was computed before: the encoder is never
+    asked."""
     house = at_home
     red = {"type": "image_pil", "image_pil": Image.new("RGB", (56, 56), "red")}
     for _ in range(2):
-        output = await house.llm.chat(user(red, "what colour is it, please? " * 4), SamplingParams(max_tokens=2))
+        output = await house.llm.chat(
+            user(red, "what colour is it, please? " * 4), SamplingParams(max_tokens=2)
+        )
     assert output.metrics.cached_tokens > 0
     await house.free()
 
@@ -299,10 +339,14 @@ async def test_a_deadline_holds_at_the_door_too(at_home: House) -> None:
     admission = house.llm._client.admission
     share, admission.share = admission.share, type(admission.share)(1, 1, 1)
     try:
-        sitting = asyncio.create_task(house.llm.generate("take the place", SamplingParams(max_tokens=2000, ignore_eos=True)))
+        sitting = asyncio.create_task(
+            house.llm.generate("take the place", SamplingParams(max_tokens=2000, ignore_eos=True))
+        )
         await house.until(lambda stats: stats["scheduler"]["running"] == 1, PATIENCE)
         with pytest.raises(RequestError) as late:
-            await house.llm.generate(user(a_picture(5), "no room"), SamplingParams(), deadline=time.time() + 0.3)
+            await house.llm.generate(
+                user(a_picture(5), "no room"), SamplingParams(), deadline=time.time() + 0.3
+            )
         assert late.value.failure.code == "deadline"
         sitting.cancel()
         with suppress(asyncio.CancelledError):

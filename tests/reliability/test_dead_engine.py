@@ -22,7 +22,9 @@ from ..helpers.torchless import TORCHLESS, played_by
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
 
 
-async def test_who_runs_and_who_queues_at_the_door_hear_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_runs_and_who_queues_at_the_door_hear_of_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
     config = EngineConfig(max_requests=1)
     engine = await asyncio.to_thread(start_engine, config, **played_by(TORCHLESS))
@@ -31,7 +33,10 @@ async def test_who_runs_and_who_queues_at_the_door_hear_of_the_end(monkeypatch: 
             params = SamplingParams(max_tokens=1000, temperature=0.0, ignore_eos=True)
             stream = llm.stream({"prompt_token_ids": [70, 71]}, params)
             await anext(stream)
-            queued = [asyncio.create_task(llm.generate({"prompt_token_ids": [72, n]}, params)) for n in range(70, 73)]
+            queued = [
+                asyncio.create_task(llm.generate({"prompt_token_ids": [72, n]}, params))
+                for n in range(70, 73)
+            ]
             os.kill((await llm.status()).pids["director"], signal.SIGKILL)
             async with asyncio.timeout(20):
                 answers = await asyncio.gather(*queued, return_exceptions=True)
@@ -54,10 +59,18 @@ async def test_a_role_that_ends_again_and_again_ends_the_engine_for_all_who_wait
 ) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
     params = SamplingParams(max_tokens=3000, temperature=0.0, ignore_eos=True)
-    body = {"messages": [{"role": "user", "content": "go on"}], "max_tokens": 3000, "ignore_eos": True, "stream": True}
+    body = {
+        "messages": [{"role": "user", "content": "go on"}],
+        "max_tokens": 3000,
+        "ignore_eos": True,
+        "stream": True,
+    }
     with served(modules=TORCHLESS) as server:
         process = server.engine.process
-        async with AsyncLLM(run_dir=server.run_dir) as llm, aiohttp.ClientSession(server.url) as http:
+        async with (
+            AsyncLLM(run_dir=server.run_dir) as llm,
+            aiohttp.ClientSession(server.url) as http,
+        ):
             streams = [llm.stream({"prompt_token_ids": [70, 71, n]}, params) for n in range(70, 74)]
             for stream in streams:
                 await anext(stream)

@@ -1,4 +1,5 @@
-"""SIGTERM: nothing new is taken, what was accepted finishes, and nothing is left. A second one: now."""
+"""SIGTERM: nothing new is taken, what was accepted finishes, and nothing is left. A second one:
+now."""
 
 import asyncio
 import json
@@ -36,8 +37,25 @@ from ..helpers.media import data_url, picture, png
 from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
-ENDLESS = {"prompt": [70, 71], "max_tokens": 4000, "ignore_eos": True, "stream": True, "return_token_ids": True}
-EVERYBODY = {FETCHER, PREPROCESSOR, DECODE_WORKER, ENCODER_CACHE, SCHEDULER, GPU_RUNNER, DETOKENIZER, HTTP, "zygote", "janitor"}
+ENDLESS = {
+    "prompt": [70, 71],
+    "max_tokens": 4000,
+    "ignore_eos": True,
+    "stream": True,
+    "return_token_ids": True,
+}
+EVERYBODY = {
+    FETCHER,
+    PREPROCESSOR,
+    DECODE_WORKER,
+    ENCODER_CACHE,
+    SCHEDULER,
+    GPU_RUNNER,
+    DETOKENIZER,
+    HTTP,
+    "zygote",
+    "janitor",
+}
 
 
 class Engine(NamedTuple):
@@ -49,15 +67,21 @@ class Engine(NamedTuple):
 
 
 @asynccontextmanager
-async def engine_of_fakes(monkeypatch: pytest.MonkeyPatch, drain_timeout: float) -> AsyncIterator[Engine]:
+async def engine_of_fakes(
+    monkeypatch: pytest.MonkeyPatch, drain_timeout: float
+) -> AsyncIterator[Engine]:
     """Its runner takes 20 ms a step: streams of 4000 tokens outlive every test."""
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.02")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         server = ServerConfig(port=port, drain_timeout=drain_timeout, listen_fd=listener.fileno())
-        handle = await asyncio.to_thread(start_engine, EngineConfig(), server, **played_by(TORCHLESS))
+        handle = await asyncio.to_thread(
+            start_engine, EngineConfig(), server, **played_by(TORCHLESS)
+        )
     try:
-        yield Engine(f"http://127.0.0.1:{port}", handle.run_dir, handle.process.pid, handle.process.pid)
+        yield Engine(
+            f"http://127.0.0.1:{port}", handle.run_dir, handle.process.pid, handle.process.pid
+        )
         assert await asyncio.to_thread(handle.process.wait, 20) == 0
     finally:
         handle.terminate()
@@ -94,7 +118,9 @@ class Events:
             self.begun.set()
 
 
-async def begin(http: aiohttp.ClientSession, path: str, body: dict[str, Any]) -> tuple[Events, asyncio.Task[None]]:
+async def begin(
+    http: aiohttp.ClientSession, path: str, body: dict[str, Any]
+) -> tuple[Events, asyncio.Task[None]]:
     events = Events()
     task = asyncio.create_task(events.read(http, path, body))
     async with asyncio.timeout(30):
@@ -111,8 +137,22 @@ async def until_refused(http: aiohttp.ClientSession) -> None:
 @asynccontextmanager
 async def thespis_serve() -> AsyncIterator[tuple[str, Path, "asyncio.subprocess.Process"]]:
     """The command, as an operator starts it."""
-    command = [sys.executable, "-P", "-m", "thespis", "serve", "--port", "0", "--drain-timeout", "60", "--dtype", "float32"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "thespis",
+        "serve",
+        "--port",
+        "0",
+        "--drain-timeout",
+        "60",
+        "--dtype",
+        "float32",
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
     assert process.stdout is not None
     try:
         line = (await process.stdout.readline()).decode()
@@ -130,10 +170,18 @@ def bodies() -> list[tuple[str, dict[str, Any]]]:
     asked: list[tuple[str, dict[str, Any]]] = []
     for number in range(3):
         url = {"url": data_url("image/png", png(picture(number)))}
-        content = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": url}]
+        content = [
+            {"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": url},
+        ]
         message = {"role": "user", "content": content}
         asked.append(("/v1/chat/completions", {**common, "messages": [message], "temperature": 0}))
-        asked.append(("/v1/completions", {**common, "prompt": f"word {number}", "temperature": 1.0, "seed": number}))
+        asked.append(
+            (
+                "/v1/completions",
+                {**common, "prompt": f"word {number}", "temperature": 1.0, "seed": number},
+            )
+        )
     return asked
 
 
@@ -144,7 +192,8 @@ async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(
         for events, (path, body) in zip(undisturbed, bodies(), strict=True):
             await events.read(http, path, body)
         async with AsyncLLM(run_dir=run_dir) as llm:
-            # Long enough that the server is still draining when the late requests come, however busy the machine is.
+            # Long enough that the server is still draining when the late requests come, however
+            # busy the machine is.
             params = SamplingParams(max_tokens=900, temperature=0.0, ignore_eos=True)
             alone = await llm.generate("another face", params)
             stream = llm.stream("another face", params)
@@ -152,7 +201,10 @@ async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(
             streams = [await begin(http, path, body) for path, body in bodies()]
             process.send_signal(signal.SIGTERM)
             await until_refused(http)
-            async with http.get("/live") as live, http.post("/v1/completions", json={"prompt": "x"}) as late:
+            async with (
+                http.get("/live") as live,
+                http.post("/v1/completions", json={"prompt": "x"}) as late,
+            ):
                 assert (live.status, late.status, late.headers["Retry-After"]) == (200, 503, "2")
                 assert (await late.json())["error"]["code"] == "shutting_down"
             with pytest.raises(RequestError) as refused:
@@ -162,13 +214,18 @@ async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(
                 joined += delta.token_ids
             await asyncio.gather(*(task for _, task in streams))
         assert await asyncio.wait_for(process.wait(), 30) == 0
-    assert [(events.tokens, events.done) for events, _ in streams] == [(events.tokens, True) for events in undisturbed]
+    assert [(events.tokens, events.done) for events, _ in streams] == [
+        (events.tokens, True) for events in undisturbed
+    ]
     assert joined == alone.outputs[0].token_ids
     await asyncio.to_thread(assert_nothing_left, director, run_dir)
 
 
 async def test_a_second_sigterm_ends_it_now_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with engine_of_fakes(monkeypatch, 60.0) as engine, aiohttp.ClientSession(engine.url) as http:
+    async with (
+        engine_of_fakes(monkeypatch, 60.0) as engine,
+        aiohttp.ClientSession(engine.url) as http,
+    ):
         events, reading = await begin(http, "/v1/completions", ENDLESS)
         asked = time.monotonic()
         while not reading.done():  # one that comes within a second of the first belongs to it
@@ -178,13 +235,20 @@ async def test_a_second_sigterm_ends_it_now_and_says_so(monkeypatch: pytest.Monk
         assert (events.error, events.done) == ("shutting_down", True)
 
 
-async def test_streams_outlive_a_signal_to_every_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_outlive_a_signal_to_every_process_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As systemd sends it, a container's runtime, or a terminal that is closed."""
-    async with engine_of_fakes(monkeypatch, 60.0) as engine, aiohttp.ClientSession(engine.url) as http:
+    async with (
+        engine_of_fakes(monkeypatch, 60.0) as engine,
+        aiohttp.ClientSession(engine.url) as http,
+    ):
         titles = processes_of(engine.director)
         assert {title.removeprefix("thespis ") for title in titles.values()} >= EVERYBODY
         others = [pid for pid in titles if pid != engine.director]
-        streams = [await begin(http, "/v1/completions", {**ENDLESS, "max_tokens": 200}) for _ in range(12)]
+        streams = [
+            await begin(http, "/v1/completions", {**ENDLESS, "max_tokens": 200}) for _ in range(12)
+        ]
         for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM"):
             for pid in others:
                 os.kill(pid, signal.Signals[name])
@@ -200,16 +264,22 @@ async def test_streams_outlive_a_signal_to_every_process_at_once(monkeypatch: py
             os.kill(engine.director, number)
         assert unread, "they outlive the second in which no signal hastens"
         await asyncio.wait_for(asyncio.gather(*reading), 60)
-        assert [(len(events.tokens), events.error, events.done) for events, _ in streams] == [(200, None, True)] * 12
+        assert [(len(events.tokens), events.error, events.done) for events, _ in streams] == [
+            (200, None, True)
+        ] * 12
 
 
-async def test_what_outlasts_the_drain_timeout_is_cut_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_outlasts_the_drain_timeout_is_cut_with_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with (
         engine_of_fakes(monkeypatch, 1.5) as engine,
         aiohttp.ClientSession(engine.url) as http,
         AsyncLLM(run_dir=engine.run_dir) as llm,
     ):
-        stream = llm.stream({"prompt_token_ids": [70, 71]}, SamplingParams(max_tokens=4000, ignore_eos=True))
+        stream = llm.stream(
+            {"prompt_token_ids": [70, 71]}, SamplingParams(max_tokens=4000, ignore_eos=True)
+        )
         await anext(stream)
         events, reading = await begin(http, "/v1/completions", ENDLESS)
         began = time.monotonic()
@@ -223,8 +293,13 @@ async def test_what_outlasts_the_drain_timeout_is_cut_with_an_error(monkeypatch:
         assert cut.value.failure.code == "shutting_down"
 
 
-async def test_who_dies_while_the_engine_drains_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with engine_of_fakes(monkeypatch, 60.0) as engine, aiohttp.ClientSession(engine.url) as http:
+async def test_who_dies_while_the_engine_drains_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        engine_of_fakes(monkeypatch, 60.0) as engine,
+        aiohttp.ClientSession(engine.url) as http,
+    ):
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             pids = (await llm.status()).pids
         events, reading = await begin(http, "/v1/completions", {**ENDLESS, "max_tokens": 150})

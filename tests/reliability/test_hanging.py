@@ -1,4 +1,5 @@
-"""A process whose handler hangs is replaced like one that is stopped, though its heartbeats have a thread of their own."""
+"""A process whose handler hangs is replaced like one that is stopped, though its heartbeats have a
+thread of their own."""
 
 import asyncio
 

@@ -1,4 +1,5 @@
-"""A flood: what is let in is answered whole, the rest is refused by its head, and afterwards all is as before."""
+"""A flood: what is let in is answered whole, the rest is refused by its head, and afterwards all is
+as before."""
 
 import asyncio
 from collections import Counter
@@ -26,7 +27,10 @@ def server() -> Iterator[Server]:
 
 
 def asking(body: bytes, length: int | None = None) -> bytes:
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) if length is None else length}\r\n"
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        f"{len(body) if length is None else length}\r\n"
+    )
     return head.encode() + b"Content-Type: application/json\r\n\r\n" + body
 
 
@@ -39,7 +43,11 @@ async def flood(server: Server, requests: list[bytes]) -> list[Outcome]:
 
 async def counters(server: Server) -> dict[str, float]:
     async with aiohttp.ClientSession(server.url) as http, http.get("/metrics") as response:
-        lines = [line.rsplit(" ", 1) for line in (await response.text()).splitlines() if not line.startswith("#")]
+        lines = [
+            line.rsplit(" ", 1)
+            for line in (await response.text()).splitlines()
+            if not line.startswith("#")
+        ]
     return {name: float(value) for name, value in lines}
 
 
@@ -51,15 +59,22 @@ async def test_who_is_let_in_is_answered_whole_and_the_rest_is_refused(server: S
     assert statuses[200] >= PLACES
     assert all(outcome.whole for outcome in outcomes if outcome.status == 200)
     after = await counters(server)
-    assert after["thespis_refusal_seconds_count"] - before.get("thespis_refusal_seconds_count", 0.0) == statuses[429]
-    assert after["thespis_preprocessor_prepared_total"] - before["thespis_preprocessor_prepared_total"] == statuses[200]
+    assert (
+        after["thespis_refusal_seconds_count"] - before.get("thespis_refusal_seconds_count", 0.0)
+        == statuses[429]
+    )
+    assert (
+        after["thespis_preprocessor_prepared_total"] - before["thespis_preprocessor_prepared_total"]
+        == statuses[200]
+    )
     assert after['thespis_restarts_total{role="http"}'] == 0
     (again,) = await flood(server, [asking(BODY)])
     assert again.whole
 
 
 async def test_large_bodies_are_refused_while_they_have_not_come(server: Server) -> None:
-    """A hundred callers announce 64 MiB each and send no more than the head: one is waited for, the others get their answer."""
+    """A hundred callers announce 64 MiB each and send no more than the head: one is waited for, the
+    others get their answer."""
     port, tally = int(server.url.rpartition(":")[2]), Tally()
     callers = [asyncio.create_task(call(port, asking(b"", 64 << 20), tally)) for _ in range(100)]
     async with asyncio.timeout(30):

@@ -1,4 +1,5 @@
-"""A body that ends the HTTP server: it costs a restart, then its tenant's are read elsewhere; after proof it is refused."""
+"""A body that ends the HTTP server: it costs a restart, then its tenant's are read elsewhere; after
+proof it is refused."""
 
 import http.client
 import json
@@ -17,7 +18,8 @@ from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = pytest.mark.process
 BUDGET = 5
-"""Restarts of one role within a minute; one death more without an explanation is the end of the engine."""
+"""Restarts of one role within a minute; one death more without an explanation is the end of the
+engine."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,8 @@ def port() -> Iterator[int]:
 
 
 def ask(port: int, text: str, key: str = "bad") -> tuple[int, Any]:
-    """Status and answer; 0 where the connection was lost. The listening socket outlives every server: callers wait for one."""
+    """Status and answer; 0 where the connection was lost. The listening socket outlives every
+    server: callers wait for one."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     body = json.dumps({"messages": [{"role": "user", "content": text}], "max_tokens": 1})
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
@@ -55,7 +58,9 @@ def test_whoever_ends_the_server_does_so_once_whatever_comes_next(port: int) -> 
     assert ask(port, "hello", key="good")[0] == 200
 
 
-def test_a_body_that_ends_it_in_both_ways_is_refused_after_two_deaths_which_cost_no_budget(port: int) -> None:
+def test_a_body_that_ends_it_in_both_ways_is_refused_after_two_deaths_which_cost_no_budget(
+    port: int,
+) -> None:
     for number in range(BUDGET // 2 + 1):
         text = f"{TAKEN.decode()} {number}"
         told = [ask(port, text) for _ in range(3)]

@@ -1,5 +1,5 @@
-"""What ends the fetcher, the preprocessor, the scheduler or the detokenizer each time: refused after proof, by whoever sends it
-there; its neighbours get their answers."""
+"""What ends the fetcher, the preprocessor, the scheduler or the detokenizer each time: refused
+after proof, by whoever sends it there; its neighbours get their answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,8 @@ from ..spec.web import Site
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
 LONG = SamplingParams(max_tokens=60, temperature=0, ignore_eos=True)
 BUDGET = 5
-"""Restarts of one role within a minute; one death more without an explanation is the end of the engine."""
+"""Restarts of one role within a minute; one death more without an explanation is the end of the
+engine."""
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,14 @@ def run_dir() -> Iterator[Path]:
     """Everything is real here but the model, and what is poisoned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAKE_STEP_SECONDS", "0.01")
-        modules = dict.fromkeys(("fetcher", "preprocessor", "scheduler", "detokenizer"), "poisoned_actors")
+        modules = dict.fromkeys(
+            ("fetcher", "preprocessor", "scheduler", "detokenizer"), "poisoned_actors"
+        )
         modules |= {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache"}
         config = EngineConfig(allow_private_media=True)
-        engine = start_engine(config, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)], facts=DEMO)
+        engine = start_engine(
+            config, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)], facts=DEMO
+        )
     yield engine.run_dir
     engine.terminate()
 
@@ -72,11 +77,17 @@ def poisons(role: str, site: Site) -> tuple[tuple[Any, SamplingParams], ...]:
 async def refused(llm: AsyncLLM, prompt: Any, params: SamplingParams) -> None:
     with pytest.raises(RequestError, match="not tried again") as refusal:
         await llm.generate(prompt, params)
-    assert (refusal.value.failure.code, refusal.value.status, refusal.value.retryable) == ("poison", 422, False)
+    assert (refusal.value.failure.code, refusal.value.status, refusal.value.retryable) == (
+        "poison",
+        422,
+        False,
+    )
 
 
 @pytest.mark.parametrize("role", ["fetcher", "preprocessor", "scheduler", "detokenizer"])
-async def test_two_poisons_at_once_are_refused_and_their_neighbours_go_on(llm: AsyncLLM, site: Site, role: str) -> None:
+async def test_two_poisons_at_once_are_refused_and_their_neighbours_go_on(
+    llm: AsyncLLM, site: Site, role: str
+) -> None:
     """They cost more deaths than the budget: that of each is given back with its proof."""
     first, second = poisons(role, site)
     prompts: list[Any] = [{"prompt_token_ids": [70 + n, 71, 72]} for n in range(4)]
@@ -88,7 +99,9 @@ async def test_two_poisons_at_once_are_refused_and_their_neighbours_go_on(llm: A
     for answer in answers:
         assert answer.outputs[0].token_ids == expected(answer.prompt_token_ids, LONG, ())
     after = (await llm.status()).restarts
-    assert {name: count - before[name] for name, count in after.items() if count != before[name]}.keys() == {role}
+    assert {
+        name: count - before[name] for name, count in after.items() if count != before[name]
+    }.keys() == {role}
     assert after[role] - before[role] > BUDGET
     await refused(llm, *first)
     await refused(llm, *second)
@@ -110,4 +123,6 @@ async def test_a_text_that_cannot_be_tokenised_is_refused_when_its_caller_repeat
                 await client.tokenize(TextPrompt(TEXT))
             refusals.append(refusal.value.failure.code)
     engine.terminate()
-    assert refusals == ["restarted"] * 3 + ["poison"] * 2, "whether others were there before it, it does not know at first"
+    assert refusals == ["restarted"] * 3 + ["poison"] * 2, (
+        "whether others were there before it, it does not know at first"
+    )

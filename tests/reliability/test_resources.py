@@ -1,6 +1,8 @@
-"""The machine runs short: the request that meets it gets a 503 with a code, others nothing of it, and it passes.
+"""The machine runs short: the request that meets it gets a 503 with a code, others nothing of it,
+and it passes.
 
-Each shortage is made by prlimit(2) on one process of the engine, so that nobody else on the machine notices.
+Each shortage is made by prlimit(2) on one process of the engine, so that nobody else on the machine
+notices.
 """
 
 import asyncio
@@ -78,7 +80,12 @@ def limited(pid: int, what: int, value: int) -> Iterator[None]:
 
 
 def ask(server: Server, url: str) -> Reply:
-    return server.chat([{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}])
+    return server.chat(
+        [
+            {"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": {"url": url}},
+        ]
+    )
 
 
 def new_url(site: str | None = None) -> str:
@@ -132,11 +139,17 @@ def test_too_many_open_files_are_a_503_and_pass(server: Server, site: str, role:
 async def test_a_caller_for_whom_there_is_hardly_a_file_is_told_so(server: Server) -> None:
     before = await asyncio.to_thread(pids, server)
     body = {"prompt": "x", "max_tokens": 300, "ignore_eos": True, "stream": True}
-    async with aiohttp.ClientSession(server.url) as http, http.post("/v1/completions", json=body) as stream:
+    async with (
+        aiohttp.ClientSession(server.url) as http,
+        http.post("/v1/completions", json=body) as stream,
+    ):
         await stream.content.readany()
         used = len(list(Path(f"/proc/{before['http']}/fd").iterdir()))
         with limited(before["http"], resource.RLIMIT_NOFILE, used + 16):
-            assert code_of(await asyncio.to_thread(server.chat, "late")) == (503, "too_many_open_files")
+            assert code_of(await asyncio.to_thread(server.chat, "late")) == (
+                503,
+                "too_many_open_files",
+            )
             assert (await asyncio.to_thread(server.ask, "/live")).status == 200
             assert (await stream.read()).endswith(b"data: [DONE]\n\n")
     assert (await asyncio.to_thread(server.chat, "again")).status == 200
@@ -145,7 +158,8 @@ async def test_a_caller_for_whom_there_is_hardly_a_file_is_told_so(server: Serve
 
 @pytest.fixture(scope="module")
 def large() -> str:
-    """Small as a file, 192 MB when it is decoded: more than an item may have, fewer pixels than a picture may."""
+    """Small as a file, 192 MB when it is decoded: more than an item may have, fewer pixels than a
+    picture may."""
     file = io.BytesIO()
     Image.new("RGB", (8000, 8000), "red").save(file, "PNG")
     return data_url("image/png", file.getvalue())
@@ -157,7 +171,9 @@ def test_an_item_over_its_own_budget_is_its_own_fault(server: Server, large: str
     assert pids(server) == before
 
 
-def test_a_worker_at_its_processs_memory_limit_answers_503_and_lives(server: Server, large: str) -> None:
+def test_a_worker_at_its_processs_memory_limit_answers_503_and_lives(
+    server: Server, large: str
+) -> None:
     before = pids(server)
     url, worker = new_url(), before["decode-worker-0"]
     assert ask(server, new_url()).status == 200

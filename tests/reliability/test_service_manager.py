@@ -1,5 +1,5 @@
-"""A stop as systemd does it: SIGTERM (then SIGCONT, and SIGHUP where that is set) to the main process or to every process of
-the unit; after TimeoutStopSec, SIGKILL to all that are left."""
+"""A stop as systemd does it: SIGTERM (then SIGCONT, and SIGHUP where that is set) to the main
+process or to every process of the unit; after TimeoutStopSec, SIGKILL to all that are left."""
 
 import asyncio
 import os
@@ -25,23 +25,29 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 def send(pids: Iterable[int], *numbers: signal.Signals) -> None:
     for number in numbers:
         for pid in pids:
-            with suppress(ProcessLookupError):  # a unit's list of processes is read before it is used
+            with suppress(
+                ProcessLookupError
+            ):  # a unit's list of processes is read before it is used
                 os.kill(pid, number)
 
 
 async def test_a_signal_to_every_process_of_the_unit_drains() -> None:
-    """KillMode=control-group, systemd's default, with SendSIGHUP. KillMode=mixed signals the main process alone: see
-    `test_drain`."""
+    """KillMode=control-group, systemd's default, with SendSIGHUP. KillMode=mixed signals the main
+    process alone: see `test_drain`."""
     async with thespis_serve() as (url, run_dir, process), aiohttp.ClientSession(url) as http:
         director = int((run_dir / "lock").read_text())
         streams = [await begin(http, path, body) for path, body in bodies()]
         unit = [process.pid, *processes_of(director)]
-        assert len(unit) == 13, "the command, the director and its janitor, two zygotes, eight roles"
+        assert len(unit) == 13, (
+            "the command, the director and its janitor, two zygotes, eight roles"
+        )
         send(unit, signal.SIGTERM, signal.SIGCONT, signal.SIGHUP)
         async with asyncio.timeout(60):
             await asyncio.gather(*(task for _, task in streams))
             assert await process.wait() == 0
-    assert [(len(events.tokens), events.error, events.done) for events, _ in streams] == [(300, None, True)] * len(streams)
+    assert [(len(events.tokens), events.error, events.done) for events, _ in streams] == [
+        (300, None, True)
+    ] * len(streams)
     await asyncio.to_thread(assert_nothing_left, director, run_dir)
 
 
@@ -51,8 +57,12 @@ def test_what_a_kill_of_the_whole_unit_leaves_the_next_start_removes() -> None:
     director, run_dir = handle.process.pid, handle.run_dir
     left = Path(f"/dev/shm/thespis-{run_dir.name}-fetcher.1-1")
     left.write_bytes(b"an arena")
-    send([director], signal.SIGSTOP)  # first: one that sees its janitor stopped makes another, whom no list has
-    send(processes_of(director), signal.SIGSTOP, signal.SIGKILL)  # all at once, as a control group is killed
+    send(
+        [director], signal.SIGSTOP
+    )  # first: one that sees its janitor stopped makes another, whom no list has
+    send(
+        processes_of(director), signal.SIGSTOP, signal.SIGKILL
+    )  # all at once, as a control group is killed
     assert handle.process.wait(20) == -signal.SIGKILL
     handle.stop()
     assert run_dir.exists()

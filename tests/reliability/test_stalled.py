@@ -1,4 +1,5 @@
-"""Who does not take his messages is replaced, long before his lease is over; who writes to him only loses the edge."""
+"""Who does not take his messages is replaced, long before his lease is over; who writes to him only
+loses the edge."""
 
 import asyncio
 import os
@@ -30,7 +31,9 @@ async def test_a_stopped_preprocessor_is_replaced_when_its_edge_is_full() -> Non
             asked = [client.tokenize(TextPrompt("word " * 20)) for _ in range(MANY)]
             async with asyncio.timeout(60):
                 answers = await asyncio.gather(*asked, return_exceptions=True)
-                assert all(isinstance(a, RequestError) and a.failure.code == "restarted" for a in answers)
+                assert all(
+                    isinstance(a, RequestError) and a.failure.code == "restarted" for a in answers
+                )
                 while not client.ready:
                     await asyncio.sleep(0.01)
                 assert (await client.tokenize(TextPrompt("word"))).token_ids

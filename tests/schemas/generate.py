@@ -1,6 +1,7 @@
 """Writes written.json: what generators of JSON schemas write, each by itself.
 
-`python generate.py ZOD.json >written.json` in the environment of scripts/dev clients; ZOD.json is what generate.mjs prints.
+`python generate.py ZOD.json >written.json` in the environment of scripts/dev clients; ZOD.json is
+what generate.mjs prints.
 """
 
 import dataclasses
@@ -121,7 +122,9 @@ class Open(BaseModel):
 
 
 class Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"known": "x"}], "$comment": "no"})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"known": "x"}], "$comment": "no"}
+    )
     known: str = Field(alias="Known", deprecated=True)
 
 
@@ -182,26 +185,44 @@ def written() -> dict[str, Any]:
     models: list[type[BaseModel]] = [Person, Formats, Money, Pets, Node, Maps, Tuples, Open, Closed]
     for model in models:
         out[f"pydantic {model.__name__}"] = model.model_json_schema()
-        out[f"pydantic serialization {model.__name__}"] = model.model_json_schema(mode="serialization", by_alias=False)
-    kinds: list[Any] = [Typed, Plain, list[Person], dict[str, Address], Cat | Dog, Optional[Node], Point]  # noqa: UP045
+        out[f"pydantic serialization {model.__name__}"] = model.model_json_schema(
+            mode="serialization", by_alias=False
+        )
+    kinds: list[Any] = [
+        Typed,
+        Plain,
+        list[Person],
+        dict[str, Address],
+        Cat | Dog,
+        Optional[Node],  # noqa: UP045
+        Point,
+    ]
     for kind in kinds:
         out[f"pydantic adapter {kind}".replace("__main__.", "")] = TypeAdapter(kind).json_schema()
     for model in (Person, Pets, Node, Tuples):
         out[f"openai strict {model.__name__}"] = to_strict_json_schema(model)
-        out[f"openai tool {model.__name__}"] = openai.pydantic_function_tool(model)["function"]["parameters"]
+        out[f"openai tool {model.__name__}"] = openai.pydantic_function_tool(model)["function"][
+            "parameters"
+        ]
     for model in (Person, Money, Pets, Maps):
         name = model.__name__
         out[f"instructor {name}"] = generate_openai_schema(model)["parameters"]
         out[f"langchain {name}"] = langchain.convert_to_openai_tool(model)["function"]["parameters"]
-        out[f"langchain strict {name}"] = langchain.convert_to_openai_tool(model, strict=True)["function"]["parameters"]
+        out[f"langchain strict {name}"] = langchain.convert_to_openai_tool(model, strict=True)[
+            "function"
+        ]["parameters"]
         out[f"langchain schema {name}"] = langchain.convert_to_json_schema(model)
     functions: list[Callable[..., Any]] = [get_weather, no_arguments, many]
     for function in functions:
         name = function.__name__
         out[f"pydantic-ai {name}"] = pydantic_ai.Tool(function).function_schema.json_schema
-        out[f"llama-index {name}"] = llama_index.FunctionTool.from_defaults(function).metadata.get_parameters_dict()
+        out[f"llama-index {name}"] = llama_index.FunctionTool.from_defaults(
+            function
+        ).metadata.get_parameters_dict()
         if function is not many:
-            out[f"langchain {name}"] = langchain.convert_to_openai_tool(function)["function"]["parameters"]
+            out[f"langchain {name}"] = langchain.convert_to_openai_tool(function)["function"][
+                "parameters"
+            ]
     out["langchain TypedDict"] = langchain.convert_to_openai_tool(Typed)["function"]["parameters"]
     out["msgspec Drawing"] = msgspec.json.schema(Drawing)
     out["msgspec union"] = msgspec.json.schema(Circle | Square)

@@ -1,4 +1,5 @@
-"""What the generators of JSON schemas write is accepted as it is, and whatever the sampler lets through fits it."""
+"""What the generators of JSON schemas write is accepted as it is, and whatever the sampler lets
+through fits it."""
 
 import json
 from pathlib import Path
@@ -18,7 +19,17 @@ FOUND_BY_NO_WALK = {"zod texts": TEXTS, "zod3 texts": TEXTS}
 
 def test_the_list_is_long() -> None:
     assert len(WRITTEN) >= 60
-    for generator in ("pydantic", "openai", "instructor", "langchain", "llama-index", "pydantic-ai", "msgspec", "zod", "zod3"):
+    for generator in (
+        "pydantic",
+        "openai",
+        "instructor",
+        "langchain",
+        "llama-index",
+        "pydantic-ai",
+        "msgspec",
+        "zod",
+        "zod3",
+    ):
         assert sum(name.startswith(generator + " ") for name in WRITTEN) >= 2
 
 

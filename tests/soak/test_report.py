@@ -61,7 +61,12 @@ def test_growth_before_it_was_warm_does_not_count() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"counts": Counter(answered=9, failed=1)}, {"held": {"http busy": 1.0}}, {"restarts": {"http": 1}}, {"counts": Counter()}],
+    [
+        {"counts": Counter(answered=9, failed=1)},
+        {"held": {"http busy": 1.0}},
+        {"restarts": {"http": 1}},
+        {"counts": Counter()},
+    ],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_what_is_wrong_beside_growth(wrong: dict[str, object]) -> None:

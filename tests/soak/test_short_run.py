@@ -1,4 +1,5 @@
-"""A soak of seconds on a real engine: every request goes as it should, and every process is looked at."""
+"""A soak of seconds on a real engine: every request goes as it should, and every process is looked
+at."""
 
 from pathlib import Path
 
@@ -20,8 +21,19 @@ async def test_seconds_of_a_soak(tmp_path: Path) -> None:
     assert not report.held
     assert not report.restarts
     names = {process.rpartition(" ")[0] for process in report.series}
-    roles = {"fetcher", "preprocessor", "decode-worker", "encoder-cache", "scheduler", "gpu-runner", "detokenizer", "http"}
+    roles = {
+        "fetcher",
+        "preprocessor",
+        "decode-worker",
+        "encoder-cache",
+        "scheduler",
+        "gpu-runner",
+        "detokenizer",
+        "http",
+    }
     assert names >= roles | {"director", "zygote", "janitor"}
-    assert all(one.samples[-1].memory > 1 and one.samples[-1].files > 1 for one in report.series.values())
+    assert all(
+        one.samples[-1].memory > 1 and one.samples[-1].files > 1 for one in report.series.values()
+    )
     assert report.tables["encoder-cache entries"] > 0
     assert "| gpu-runner |" in report.table()

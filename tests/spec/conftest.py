@@ -1,8 +1,9 @@
-"""The engines of all statements: one with its HTTP face, which the Python faces join; one whose operator has said much; and
-one started as a user of vLLM would.
+"""The engines of all statements: one with its HTTP face, which the Python faces join; one whose
+operator has said much; and one started as a user of vLLM would.
 
-A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs options which none of the three has starts an engine
-of its own: look first whether one of them can have the option without a harm to the others' tests.
+A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs options which none of the
+three has starts an engine of its own: look first whether one of them can have the option without a
+harm to the others' tests.
 """
 
 from collections.abc import Iterator
@@ -24,9 +25,13 @@ OPTIONS: dict[str, Any] = {
     "max_num_seqs": 16,
     "enable_mm_embeds": True,
     "enable_prompt_embeds": True,
-    "limit_mm_per_prompt": {"image": 6, "video": {"count": 2, "num_frames": 32, "width": 512, "height": 512}},
+    "limit_mm_per_prompt": {
+        "image": 6,
+        "video": {"count": 2, "num_frames": 32, "width": 512, "height": 512},
+    },
 }
-"""Of the shared engine. Nothing that a statement wants off by default is on here, but for ready-made embeddings."""
+"""Of the shared engine. Nothing that a statement wants off by default is on here, but for
+ready-made embeddings."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +49,8 @@ def llm(server: Server) -> Iterator[LLM]:
 
 @pytest.fixture(scope="session")
 def ruled(checkpoints: Checkpoints) -> Iterator[Server]:
-    """An engine whose operator has said how much is enough, and what is trusted. Embeddings are off, as shipped."""
+    """An engine whose operator has said how much is enough, and what is trusted. Embeddings are
+    off, as shipped."""
     with served(checkpoints("qwen_omni"), tool_call_parser="json", **RULES) as server:
         yield server
 
@@ -64,8 +70,8 @@ def async_face(server: Server) -> Iterator[AsyncFace]:
 
 @pytest.fixture(scope="session")
 def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
-    """An engine started as a user of vLLM would: every option of S11, no caches, sha512, four pictures a
-    prompt, 1 MiB of media."""
+    """An engine started as a user of vLLM would: every option of S11, no caches, sha512, four
+    pictures a prompt, 1 MiB of media."""
     options: dict[str, Any] = {
         "limit_mm_per_prompt": {"image": 4},
         "max_model_len": 512,

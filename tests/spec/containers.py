@@ -1,4 +1,5 @@
-"""Clips and sounds in every container, made with PyAV; what they show and sound like is read back with PyAV as well."""
+"""Clips and sounds in every container, made with PyAV; what they show and sound like is read back
+with PyAV as well."""
 
 import io
 import struct
@@ -40,7 +41,8 @@ def film(
     sound: Sound | None = None,
     sound_codec: str = "pcm_s16le",
 ) -> bytes:
-    """Mosaics at `rate` per second. `times`: of each frame, in units of 1 / `rate`; else one after the other."""
+    """Mosaics at `rate` per second. `times`: of each frame, in units of 1 / `rate`; else one after
+    the other."""
     made = FORMS[form]
     file = io.BytesIO()
     container: Any
@@ -64,7 +66,9 @@ def film(
     return file.getvalue()
 
 
-def track(container_name: str, codec: str, samples: Sound, rate: int = RATE, channels: int = 1) -> bytes:
+def track(
+    container_name: str, codec: str, samples: Sound, rate: int = RATE, channels: int = 1
+) -> bytes:
     """A sound alone; every channel says the same."""
     file = io.BytesIO()
     container: Any
@@ -75,9 +79,13 @@ def track(container_name: str, codec: str, samples: Sound, rate: int = RATE, cha
     return file.getvalue()
 
 
-def _add_sound(container: Any, stream: Any, samples: Sound, rate: int = RATE, channels: int = 1) -> None:
+def _add_sound(
+    container: Any, stream: Any, samples: Sound, rate: int = RATE, channels: int = 1
+) -> None:
     whole = np.repeat((samples * 32768).astype(np.int16)[None], channels, axis=0).T.reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(whole), format="s16", layout="mono" if channels == 1 else "stereo")
+    frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(whole), format="s16", layout="mono" if channels == 1 else "stereo"
+    )
     frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
     for packet in (*stream.encode(frame), *stream.encode(None)):
         container.mux(packet)
@@ -97,14 +105,18 @@ def heard(encoded: bytes) -> tuple[Sound, int]:
     with av.open(io.BytesIO(encoded)) as container:
         planar = av.AudioResampler(format="fltp")
         for frame in container.decode(audio=0):
-            pieces += [out.to_ndarray().mean(axis=0, dtype=np.float32) for out in planar.resample(frame)]
+            pieces += [
+                out.to_ndarray().mean(axis=0, dtype=np.float32) for out in planar.resample(frame)
+            ]
         return np.concatenate(pieces), container.streams.audio[0].rate
 
 
 def turned(mp4: bytes) -> bytes:
     """The same clip as a phone held upright writes it: to be shown a quarter turn clockwise."""
     data = bytearray(mp4)
-    at = data.index(b"tkhd") + 4 + 4 + 4 * 5 + 16  # version 0: times, track, duration; layer, volume and the like
+    at = (
+        data.index(b"tkhd") + 4 + 4 + 4 * 5 + 16
+    )  # version 0: times, track, duration; layer, volume and the like
     data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
     return bytes(data)
 

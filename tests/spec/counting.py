@@ -1,4 +1,5 @@
-"""What the processes of an engine have done, by their own counters: the proof that something was not done twice."""
+"""What the processes of an engine have done, by their own counters: the proof that something was
+not done twice."""
 
 from typing import NamedTuple
 
@@ -15,8 +16,14 @@ class Work(NamedTuple):
 
 def work_of(llm: LLM) -> Work:
     stats = llm.status().stats
-    decoded = sum(counters["decoded"] for role, counters in stats.items() if role.startswith("decode-worker"))
-    return Work(int(stats["fetcher"]["downloads"]), int(decoded), int(stats["encoder-cache"]["encoded_items"]))
+    decoded = sum(
+        counters["decoded"] for role, counters in stats.items() if role.startswith("decode-worker")
+    )
+    return Work(
+        int(stats["fetcher"]["downloads"]),
+        int(decoded),
+        int(stats["encoder-cache"]["encoded_items"]),
+    )
 
 
 class Watch:

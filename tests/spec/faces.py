@@ -5,7 +5,8 @@
     async    `AsyncLLM(run_dir=...)` on a loop in a thread of its own
     http     POST /v1/chat/completions
 
-An answer has the same form whatever the face; a refusal is raised as `Refused` with what its HTTP status is.
+An answer has the same form whatever the face; a refusal is raised as `Refused` with what its HTTP
+status is.
 """
 
 import asyncio
@@ -53,23 +54,37 @@ class Refused(Exception):
 class Face(Protocol):
     name: FaceName
 
-    def chat(self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]) -> Answer:
-        """One conversation. `sampling`: of SamplingParams; `options`: what else a chat call takes. Raises Refused."""
+    def chat(
+        self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]
+    ) -> Answer:
+        """One conversation. `sampling`: of SamplingParams; `options`: what else a chat call takes.
+        Raises Refused."""
 
 
 def ask(
-    face: Face, content: Content | None = None, *, messages: Sequence[dict[str, Any]] | None = None, **options: Any
+    face: Face,
+    content: Content | None = None,
+    *,
+    messages: Sequence[dict[str, Any]] | None = None,
+    **options: Any,
 ) -> Answer:
     """One user message of `content`, or whole `messages`; greedy, 8 tokens. Raises Refused.
 
-    `options`: fields of SamplingParams, and `mm_processor_kwargs`, `media_io_kwargs`, `chat_template`,
-    `chat_template_kwargs`, `add_generation_prompt`, `continue_final_message`, `tools`, as every face names them.
+    `options`: fields of SamplingParams, and `mm_processor_kwargs`, `media_io_kwargs`,
+    `chat_template`, `chat_template_kwargs`, `add_generation_prompt`, `continue_final_message`,
+    `tools`, as every face names them.
     """
     if messages is None:
         assert content is not None
-        messages = [{"role": "user", "content": content if isinstance(content, str) else list(content)}]
+        messages = [
+            {"role": "user", "content": content if isinstance(content, str) else list(content)}
+        ]
     sampling = {"temperature": 0.0, "max_tokens": 8}
-    sampling |= {name: options.pop(name) for name in list(options) if name in SamplingParams.__struct_fields__}
+    sampling |= {
+        name: options.pop(name)
+        for name in list(options)
+        if name in SamplingParams.__struct_fields__
+    }
     return face.chat(messages, sampling, options)
 
 
@@ -88,9 +103,13 @@ class OfflineFace:
     def __init__(self, llm: LLM) -> None:
         self.llm = llm
 
-    def chat(self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]) -> Answer:
+    def chat(
+        self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]
+    ) -> Answer:
         try:
-            (output,) = self.llm.chat(messages, SamplingParams(**sampling), use_tqdm=False, **options)
+            (output,) = self.llm.chat(
+                messages, SamplingParams(**sampling), use_tqdm=False, **options
+            )
         except ValueError as error:
             raise _refused(error) from None
         return _answer(output)
@@ -106,7 +125,9 @@ class AsyncFace:
         self._thread.start()
         self.run(llm.start())
 
-    def chat(self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]) -> Answer:
+    def chat(
+        self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]
+    ) -> Answer:
         try:
             return _answer(self.run(self.llm.chat(messages, SamplingParams(**sampling), **options)))
         except ValueError as error:
@@ -129,7 +150,9 @@ class HttpFace:
     def __init__(self, server: Server) -> None:
         self.server = server
 
-    def chat(self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]) -> Answer:
+    def chat(
+        self, messages: Sequence[dict[str, Any]], sampling: dict[str, Any], options: dict[str, Any]
+    ) -> Answer:
         body = {"messages": list(messages), "return_token_ids": True, **sampling, **options}
         key = body.pop("key", None)
         reply = self.server.ask("/v1/chat/completions", body, key=key)

@@ -3,7 +3,8 @@
 from typing import Any
 
 MOST = 56 * 84
-"""Pixels that the operator of `ruled` allows; the tiny model's own range is 3136 to 9408 for pictures, to 4704 for frames."""
+"""Pixels that the operator of `ruled` allows; the tiny model's own range is 3136 to 9408 for
+pictures, to 4704 for frames."""
 GREY = (90, 160, 30)
 """On which that operator lays what is transparent."""
 RULES: dict[str, Any] = {
@@ -17,5 +18,8 @@ RULES: dict[str, Any] = {
         "image": {"rgba_background_color": list(GREY)},
         "video": {"num_frames": 6, "fps": 1.0, "max_duration": 4},
     },
-    "limit_mm_per_prompt": {"image": {"count": 4, "width": 56, "height": 56}, "video": {"num_frames": 4}},
+    "limit_mm_per_prompt": {
+        "image": {"count": 4, "width": 56, "height": 56},
+        "video": {"num_frames": 4},
+    },
 }

@@ -1,4 +1,5 @@
-"""An engine whose fetcher lives on an internet of a table, its three faces, and the web site that it meets there."""
+"""An engine whose fetcher lives on an internet of a table, its three faces, and the web site that
+it meets there."""
 
 import os
 import socket
@@ -27,8 +28,11 @@ class Stage(NamedTuple):
     site: Site
     model: Path
 
-    def everywhere(self, *parts: dict[str, Any], each: Callable[[str], str] | None = None) -> dict[str, Answer | Refused]:
-        """The same parts through all faces at once: by face, what came. `each`: the one picture's URL, of the face's name."""
+    def everywhere(
+        self, *parts: dict[str, Any], each: Callable[[str], str] | None = None
+    ) -> dict[str, Answer | Refused]:
+        """The same parts through all faces at once: by face, what came. `each`: the one picture's
+        URL, of the face's name."""
 
         def one(face: Face) -> Answer | Refused:
             given = (part(each(face.name)),) if each is not None else parts
@@ -38,9 +42,13 @@ class Stage(NamedTuple):
                 return refused
 
         with ThreadPoolExecutor(len(self.faces)) as pool:
-            return dict(zip((face.name for face in self.faces), pool.map(one, self.faces), strict=True))
+            return dict(
+                zip((face.name for face in self.faces), pool.map(one, self.faces), strict=True)
+            )
 
-    def answered(self, *parts: dict[str, Any], each: Callable[[str], str] | None = None) -> dict[str, Answer]:
+    def answered(
+        self, *parts: dict[str, Any], each: Callable[[str], str] | None = None
+    ) -> dict[str, Answer]:
         """By face; every face must answer."""
         found: dict[str, Answer] = {}
         for name, outcome in self.everywhere(*parts, each=each).items():
@@ -48,8 +56,15 @@ class Stage(NamedTuple):
             found[name] = outcome
         return found
 
-    def refused(self, *parts: dict[str, Any], status: int = 400, where: str = "messages[0].content[0]", **more: Any) -> str:
-        """The text of the refusal: the same on every face, its item named, and nothing in it that is nobody's business."""
+    def refused(
+        self,
+        *parts: dict[str, Any],
+        status: int = 400,
+        where: str = "messages[0].content[0]",
+        **more: Any,
+    ) -> str:
+        """The text of the refusal: the same on every face, its item named, and nothing in it that
+        is nobody's business."""
         texts: set[str] = set()
         for name, outcome in self.everywhere(*parts, **more).items():
             assert isinstance(outcome, Refused), f"{name}: {outcome}"
@@ -73,7 +88,9 @@ def on_stage(model: Path, environ: Mapping[str, str], **options: Any) -> Iterato
         port = listener.getsockname()[1]
         with mock.patch.dict(os.environ, environ):
             engine = start_engine(
-                EngineConfig(model=str(model), dtype="float32", max_model_len=1024, max_num_seqs=8, **options),
+                EngineConfig(
+                    model=str(model), dtype="float32", max_model_len=1024, max_num_seqs=8, **options
+                ),
                 ServerConfig(host="127.0.0.1", port=port, listen_fd=listener.fileno()),
                 modules={"fetcher": "fetcher_with_table"},
                 python_path=[str(FAKES)],

@@ -1,4 +1,5 @@
-"""Section A: media URLs and their safety, through all faces at once, against a web site that plays every trick."""
+"""Section A: media URLs and their safety, through all faces at once, against a web site that plays
+every trick."""
 
 import asyncio
 import re
@@ -32,9 +33,11 @@ ENVIRON = {
     "THESPIS_MAX_EMBED_DECODE_BYTES": "4096",
 }
 CLOSED = (
-    "localhost", "private.example", "metadata.example", "cgnat.example", "mapped.example", "nat64.example",
+    "localhost", "private.example", "metadata.example", "cgnat.example", "mapped.example",
+    "nat64.example",
     "six-to-four.example", "special.example",
-    "127.0.0.1", "10.0.0.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "[::1]",
+    "127.0.0.1", "10.0.0.5", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+    "[::1]",
     "[::]", "[fd00::1]", "[fe80::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
 )  # fmt: skip
 ODD = (
@@ -74,10 +77,14 @@ def test_the_canary_would_be_heard(stage: Stage) -> None:
         ("sound-4.wav", "audio", "audio/wav"),
     ],
 )
-def test_S4_what_an_http_url_names_is_what_is_answered(stage: Stage, name: str, kind: str, type_: str) -> None:
+def test_S4_what_an_http_url_names_is_what_is_answered(
+    stage: Stage, name: str, kind: str, type_: str
+) -> None:
     fetched = stage.answered(part(stage.site.url(f"/{name}"), kind))
     inline = stage.answered(part(data_url(type_, media(name)), kind))
-    assert {answer.token_ids.__repr__() for answer in (*fetched.values(), *inline.values())} == {repr(inline["llm"].token_ids)}
+    assert {answer.token_ids.__repr__() for answer in (*fetched.values(), *inline.values())} == {
+        repr(inline["llm"].token_ids)
+    }
 
 
 def test_S44_the_shorthand_of_a_url(stage: Stage) -> None:
@@ -87,7 +94,9 @@ def test_S44_the_shorthand_of_a_url(stage: Stage) -> None:
         {"type": "input_image", "image_url": stage.site.url("/picture-1.png")},
     ):
         told = stage.answered(short)
-        assert {name: answer.token_ids for name, answer in told.items()} == {name: a.token_ids for name, a in whole.items()}
+        assert {name: answer.token_ids for name, answer in told.items()} == {
+            name: a.token_ids for name, a in whole.items()
+        }
 
 
 def test_S4_content_is_known_by_its_bytes_not_by_its_name(stage: Stage) -> None:
@@ -95,9 +104,19 @@ def test_S4_content_is_known_by_its_bytes_not_by_its_name(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://pictures.example/a.png", "gopher://x/", "javascript:1", "picture.png", "", "//pictures.example/a"]
+    "url",
+    [
+        "ftp://pictures.example/a.png",
+        "gopher://x/",
+        "javascript:1",
+        "picture.png",
+        "",
+        "//pictures.example/a",
+    ],
 )
-def test_S4_any_other_scheme_is_refused_with_the_kinds_that_there_are(stage: Stage, url: str) -> None:
+def test_S4_any_other_scheme_is_refused_with_the_kinds_that_there_are(
+    stage: Stage, url: str
+) -> None:
     text = stage.refused(part(url)).lower()
     assert all(kind in text for kind in ("http", "data", "file"))
 
@@ -108,12 +127,21 @@ def test_S4_data_urls_are_base64_only(stage: Stage) -> None:
 
 
 def test_S2_public_names_are_fetched_from(stage: Stage) -> None:
-    for host in ("pictures.example", "cdn.example", "six.example", "bücher.example", "PICTURES.example.", "93.184.216.34"):
+    for host in (
+        "pictures.example",
+        "cdn.example",
+        "six.example",
+        "bücher.example",
+        "PICTURES.example.",
+        "93.184.216.34",
+    ):
         stage.answered(part(stage.site.url("/picture-1.png?public", host)))
 
 
 @pytest.mark.parametrize("host", CLOSED)
-def test_S2_addresses_that_are_not_public_are_refused_and_never_contacted(stage: Stage, host: str) -> None:
+def test_S2_addresses_that_are_not_public_are_refused_and_never_contacted(
+    stage: Stage, host: str
+) -> None:
     assert "--allow-private-media" in stage.refused(part(stage.site.trap(host)))
     assert stage.site.canary_heard == 0
 
@@ -156,9 +184,13 @@ def test_S2_the_peer_is_looked_at_before_a_byte_is_sent(stage: Stage) -> None:
 
 def test_S3_three_redirects_are_followed_and_nothing_is_carried_over(stage: Stage) -> None:
     stage.answered(part(stage.site.url("/hops/3")))
-    stage.answered(part(stage.site.url(f"/to?{stage.site.url('/picture-1.png?over', 'cdn.example')}")))
+    stage.answered(
+        part(stage.site.url(f"/to?{stage.site.url('/picture-1.png?over', 'cdn.example')}"))
+    )
     for request in stage.site.requests:
-        assert not {"Cookie", "Authorization", "Referer", "Proxy-Authorization"} & set(request.headers)
+        assert not {"Cookie", "Authorization", "Referer", "Proxy-Authorization"} & set(
+            request.headers
+        )
 
 
 def test_S3_a_fourth_is_not_nor_a_loop(stage: Stage) -> None:
@@ -167,14 +199,26 @@ def test_S3_a_fourth_is_not_nor_a_loop(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "private.example", "metadata.example", "[::1]", "2130706433", "mapped.example"]
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "private.example",
+        "metadata.example",
+        "[::1]",
+        "2130706433",
+        "mapped.example",
+    ],
 )
 def test_S3_every_hop_passes_the_whole_check(stage: Stage, host: str) -> None:
     stage.refused(part(stage.site.url(f"/to?{stage.site.trap(host)}")))
     assert stage.site.canary_heard == 0
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://pictures.example/x", "data:image/png;base64,AAAA", "http://"])
+@pytest.mark.parametrize(
+    "target",
+    ["file:///etc/passwd", "ftp://pictures.example/x", "data:image/png;base64,AAAA", "http://"],
+)
 def test_S3_a_redirect_leads_to_no_other_scheme(stage: Stage, target: str) -> None:
     stage.refused(part(stage.site.url(f"/to?{target}")))
 
@@ -187,7 +231,9 @@ def test_S6_a_slow_drip_ends_at_the_limit_of_its_modality(stage: Stage) -> None:
     """S7 too: the clip's limit is the twin's, and the sound's own goes before its twin."""
     for kind, limit in (("image", 2.0), ("video", 1.25), ("audio", 0.75)):
         start = time.monotonic()
-        assert f"longer than {limit:g} s (reading the answer)" in stage.refused(part(stage.site.url(f"/drip?{kind}"), kind))
+        assert f"longer than {limit:g} s (reading the answer)" in stage.refused(
+            part(stage.site.url(f"/drip?{kind}"), kind)
+        )
         assert time.monotonic() - start < limit + 2.0
 
 
@@ -207,7 +253,9 @@ def test_S6_passing_faults_are_asked_again(stage: Stage, fault: str) -> None:
 
 def test_S6_three_times_at_most(stage: Stage) -> None:
     assert "503" in stage.refused(part(stage.site.url("/flaky/503/99?y")))
-    assert len(stage.site.asked("/flaky/503/99?y")) in (4, 8, 12), "four for each face that did not share"
+    assert len(stage.site.asked("/flaky/503/99?y")) in (4, 8, 12), (
+        "four for each face that did not share"
+    )
 
 
 def test_S6_a_deadline_of_the_request_cuts_its_fetch(stage: Stage) -> None:
@@ -216,7 +264,9 @@ def test_S6_a_deadline_of_the_request_cuts_its_fetch(stage: Stage) -> None:
     conversation = [{"role": "user", "content": [part(stage.site.url("/drip?deadline"))]}]
     start = time.monotonic()
     with pytest.raises(RequestError) as caught:
-        running.run(running.llm.chat(conversation, SamplingParams(max_tokens=2), deadline=time.time() + 0.4))
+        running.run(
+            running.llm.chat(conversation, SamplingParams(max_tokens=2), deadline=time.time() + 0.4)
+        )
     assert (caught.value.failure.kind, time.monotonic() - start < 1.5) == ("deadline", True)
     assert stage.site.left.wait(1.5), "the server sees it"
 
@@ -259,8 +309,13 @@ def test_S8_pixels_are_counted_from_the_header(stage: Stage) -> None:
 def test_S8_a_header_is_enough(stage: Stage) -> None:
     """No pixel of it is there."""
     content = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)), (b"IDAT", b"")):
-        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)),
+        (b"IDAT", b""),
+    ):
+        content += (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
     assert "60000x60000" in stage.refused(part(data_url("image/png", content)), status=413)
 
 
@@ -283,8 +338,11 @@ def test_S8_bytes_of_embeddings_are_counted(stage: Stage) -> None:
 PLAYLISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{0}\n#EXT-X-ENDLIST\n",
     "concat": "ffconcat version 1.0\nfile '{0}'\n",
-    "dash": '<?xml version="1.0"?><MPD><Period><AdaptationSet><BaseURL>{0}</BaseURL></AdaptationSet></Period></MPD>',
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\na=control:{0}\nm=video 9 RTP/AVP 96\n",
+    "dash": "<?xml "
+    'version="1.0"?><MPD><Period><AdaptationSet><BaseURL>{0}</BaseURL></AdaptationSet></Period></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 "
+    "127.0.0.1\nt=0 0\na=control:{0}\nm=video 9 "
+    "RTP/AVP 96\n",
     "svg": '<svg xmlns="http://www.w3.org/2000/svg"><image href="{0}" width="9" height="9"/></svg>',
     "eps": "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n({0}) run\n",
 }
@@ -306,7 +364,9 @@ def test_S18_an_id_stands_for_a_url_that_is_not_fetched_again(stage: Stage) -> N
     fetched = len(stage.site.asked(url))
     again = stage.answered({"type": "image_url", "image_url": None, "uuid": "by-url"})
     assert len(stage.site.asked(url)) == fetched > 0
-    assert {name: answer.token_ids for name, answer in again.items()} == {name: a.token_ids for name, a in told.items()}
+    assert {name: answer.token_ids for name, answer in again.items()} == {
+        name: a.token_ids for name, a in told.items()
+    }
 
 
 def test_S9_one_url_asked_for_by_several_at_once_is_downloaded_once(stage: Stage) -> None:
@@ -325,14 +385,19 @@ def test_S9_nothing_is_kept_on_disk_by_default(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 204, 206, 304])
-def test_S10_the_status_is_named_and_nothing_that_the_server_says(stage: Stage, status: int) -> None:
+def test_S10_the_status_is_named_and_nothing_that_the_server_says(
+    stage: Stage, status: int
+) -> None:
     assert str(status) in stage.refused(part(stage.site.url(f"/status/{status}")))
 
 
 def test_S10_the_item_at_fault_is_named_among_others(stage: Stage) -> None:
     good = part(stage.site.url("/picture-1.png?good"))
     stage.refused(
-        good, {"type": "text", "text": "and"}, part(stage.site.url("/status/404?bad")), where="messages[0].content[2]"
+        good,
+        {"type": "text", "text": "and"},
+        part(stage.site.url("/status/404?bad")),
+        where="messages[0].content[2]",
     )
 
 

@@ -1,4 +1,5 @@
-"""Section A on an engine with an allowlist, a local folder, a cache on disk, and without redirects."""
+"""Section A on an engine with an allowlist, a local folder, a cache on disk, and without
+redirects."""
 
 import os
 import time
@@ -50,13 +51,21 @@ TWINS = {
     "VLLM_MEDIA_CACHE_MAX_SIZE_MB": "0.025",
     "VLLM_MEDIA_CACHE_TTL_HOURS": str(6 / 3600),
 }
-"""The reference's variables alone, but for one beside which its own is set. VLLM_MEDIA_CACHE is the stage's folder."""
+"""The reference's variables alone, but for one beside which its own is set. VLLM_MEDIA_CACHE is the
+stage's folder."""
 
 
 @pytest.fixture(scope="module")
-def stage(checkpoints: Checkpoints, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(
+    checkpoints: Checkpoints, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
     options = {
-        "allowed_media_domains": ("Pictures.Example.", "bücher.example", "private.example", "127.0.0.1"),
+        "allowed_media_domains": (
+            "Pictures.Example.",
+            "bücher.example",
+            "private.example",
+            "127.0.0.1",
+        ),
         "allowed_local_media_path": str(folder),
         "enable_mm_embeds": True,
     }
@@ -67,13 +76,22 @@ def stage(checkpoints: Checkpoints, folder: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.mark.parametrize(
-    "host", ["pictures.example", "PICTURES.example", "pictures.example.", "bücher.example", "xn--bcher-kva.example"]
+    "host",
+    [
+        "pictures.example",
+        "PICTURES.example",
+        "pictures.example.",
+        "bücher.example",
+        "xn--bcher-kva.example",
+    ],
 )
 def test_S1_a_domain_on_the_list_is_fetched_from(stage: Stage, host: str) -> None:
     stage.answered(part(stage.site.url("/picture-1.png", host)))
 
 
-@pytest.mark.parametrize("host", ["cdn.example", "www.pictures.example", "pictures.example.cdn.example", "93.184.216.34"])
+@pytest.mark.parametrize(
+    "host", ["cdn.example", "www.pictures.example", "pictures.example.cdn.example", "93.184.216.34"]
+)
 def test_S1_any_other_is_refused_with_its_name_and_the_list(stage: Stage, host: str) -> None:
     outcomes = stage.everywhere(part(stage.site.url("/picture-1.png?other", host)))
     for outcome in outcomes.values():
@@ -100,7 +118,10 @@ def test_S7_twins_say_how_long_and_how_often_is_fetched(stage: Stage) -> None:
     assert len(stage.site.asked("/flaky/503/99?twin")) <= 3, "once for each face"
 
 
-EMBEDS = {"type": "image_embeds", "image_embeds": encode_embeds(np.zeros((64, 64), np.float32), (1, 16, 16))}
+EMBEDS = {
+    "type": "image_embeds",
+    "image_embeds": encode_embeds(np.zeros((64, 64), np.float32), (1, 16, 16)),
+}
 """16 KiB, and a little."""
 
 
@@ -134,7 +155,9 @@ def test_S7_a_twin_says_how_much_the_cache_keeps(stage: Stage) -> None:
     assert [len(stage.site.asked(f"/sound-{seed}.wav?kept-by-twin")) for seed in (31, 32)] == [2, 1]
 
 
-@pytest.mark.parametrize("name", ["a.png", "inner/b%20c.png", "per%252ecent.png", "./inner/../a.png", "inner//b%20c.png"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "inner/b%20c.png", "per%252ecent.png", "./inner/../a.png", "inner//b%20c.png"]
+)
 def test_S5_a_file_below_the_folder_is_read(stage: Stage, folder: Path, name: str) -> None:
     url = f"file://{folder}/{name}"
     if ".." in name:
@@ -146,8 +169,10 @@ def test_S5_a_file_below_the_folder_is_read(stage: Stage, folder: Path, name: st
 @pytest.mark.parametrize(
     "path",
     [
-        "/../secret.png", "/%2e%2e/secret.png", "/inner/..%2f..%2fsecret.png", "/up/secret.png", "/link.png", "/fifo.png",
-        "/inner", "", "/", "/nothing.png", "/a.png%00.png", "/../../../../../../etc/hostname", "/..%c0%af..%c0%afetc/hostname",
+        "/../secret.png", "/%2e%2e/secret.png", "/inner/..%2f..%2fsecret.png", "/up/secret.png",
+        "/link.png", "/fifo.png",
+        "/inner", "", "/", "/nothing.png", "/a.png%00.png", "/../../../../../../etc/hostname",
+        "/..%c0%af..%c0%afetc/hostname",
     ],
 )  # fmt: skip
 def test_S5_nothing_else_is(stage: Stage, folder: Path, path: str) -> None:
@@ -157,14 +182,22 @@ def test_S5_nothing_else_is(stage: Stage, folder: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/hostname", "file:///dev/zero", "file://elsewhere/a.png", "file:a.png", "FILE:///proc/self/environ"]
+    "url",
+    [
+        "file:///etc/hostname",
+        "file:///dev/zero",
+        "file://elsewhere/a.png",
+        "file:a.png",
+        "FILE:///proc/self/environ",
+    ],
 )
 def test_S5_nor_what_lies_elsewhere(stage: Stage, url: str) -> None:
     assert "--allowed-local-media-path" in stage.refused(part(url))
 
 
 def test_S9_what_was_downloaded_answers_again_until_its_time(stage: Stage) -> None:
-    """S7: in the folder and for the time that the twins name. Also after the fetcher has died: `kill -9` in between."""
+    """S7: in the folder and for the time that the twins name. Also after the fetcher has died:
+    `kill -9` in between."""
     url = stage.site.url("/picture-6.png?kept")
     first = stage.answered(part(url))
     time.sleep(1.2)  # longer than downloads are shared

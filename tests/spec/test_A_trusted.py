@@ -1,4 +1,5 @@
-"""Section A on the engine as shipped, its own fetcher included: private addresses are opened by their option alone."""
+"""Section A on the engine as shipped, its own fetcher included: private addresses are opened by
+their option alone."""
 
 import pytest
 

@@ -42,12 +42,23 @@ def test_S11_every_option_of_the_reference_is_taken(spare: LLM) -> None:
 
 def test_S11_the_defaults() -> None:
     config = EngineConfig()
-    assert (config.mm_processor_cache_gb, config.enable_prefix_caching, config.dtype) == (4, True, "auto")
-    assert (config.device, config.seed, config.enable_mm_embeds, config.trust_remote_code) == ("auto", 0, False, False)
+    assert (config.mm_processor_cache_gb, config.enable_prefix_caching, config.dtype) == (
+        4,
+        True,
+        "auto",
+    )
+    assert (config.device, config.seed, config.enable_mm_embeds, config.trust_remote_code) == (
+        "auto",
+        0,
+        False,
+        False,
+    )
 
 
 def test_S11_an_option_that_there_is_not_is_answered_with_those_there_are() -> None:
-    with pytest.raises(TypeError, match=r"no option 'tensor_parallel_size'; the options are: .*max_model_len"):
+    with pytest.raises(
+        TypeError, match=r"no option 'tensor_parallel_size'; the options are: .*max_model_len"
+    ):
         LLM("anything", tensor_parallel_size=2)
 
 
@@ -68,8 +79,13 @@ def test_S12_the_forms_of_a_prompt(llm: LLM) -> None:
 def test_S12_token_ids_with_media(llm: LLM) -> None:
     prompt = f"What? {SHOWN}"
     with_text = {"prompt": prompt, "multi_modal_data": {"image": picture(3)}}
-    whole, bare = (llm.generate(p, GREEDY, use_tqdm=False)[0] for p in (with_text, prompt.replace(SHOWN, "")))
-    unexpanded = [*bare.prompt_token_ids, *_without_repeats(whole.prompt_token_ids[len(bare.prompt_token_ids) :])]
+    whole, bare = (
+        llm.generate(p, GREEDY, use_tqdm=False)[0] for p in (with_text, prompt.replace(SHOWN, ""))
+    )
+    unexpanded = [
+        *bare.prompt_token_ids,
+        *_without_repeats(whole.prompt_token_ids[len(bare.prompt_token_ids) :]),
+    ]
     with_ids = {"prompt_token_ids": unexpanded, "multi_modal_data": {"image": picture(3)}}
     assert generate(llm, with_ids) == whole.outputs[0].token_ids
 
@@ -111,7 +127,9 @@ def test_S12_what_an_output_tells(llm: LLM) -> None:
     assert 0 < (output.metrics.ttft or 0) <= output.metrics.finished - output.metrics.arrival
 
 
-def test_S12_the_prompts_ids_are_there_however_late_they_come(async_face: AsyncFace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_S12_the_prompts_ids_are_there_however_late_they_come(
+    async_face: AsyncFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They come from another process than the text, which may be quicker."""
     client = async_face.llm._client
     assert client is not None
@@ -145,8 +163,11 @@ def test_S12_a_bar_with_both_rates(llm: LLM, capsys: pytest.CaptureFixture[str])
 
 
 def test_S12_a_batch_that_is_larger_than_what_the_engine_holds_at_once(spare: LLM) -> None:
-    """`spare` takes 1 MiB of media at once; this is 1.5: prompts are fed as room comes free, and none is refused."""
-    prompts = [{"prompt": SHOWN, "multi_modal_data": {"image": picture(seed)}} for seed in range(160)]
+    """`spare` takes 1 MiB of media at once; this is 1.5: prompts are fed as room comes free, and
+    none is refused."""
+    prompts = [
+        {"prompt": SHOWN, "multi_modal_data": {"image": picture(seed)}} for seed in range(160)
+    ]
     outputs = spare.generate(prompts, SamplingParams(temperature=0, max_tokens=1), use_tqdm=False)
     assert all(output.finished for output in outputs)
 
@@ -155,7 +176,15 @@ def test_S13_pictures_arrays_and_tensors(llm: LLM) -> None:
     image = picture(11, 84, 56)
     array = np.asarray(image)
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
-    forms: list[Any] = [[image], array, tensor, array.astype(np.float32) / 255, array[None], tensor[None], png(image)]
+    forms: list[Any] = [
+        [image],
+        array,
+        tensor,
+        array.astype(np.float32) / 255,
+        array[None],
+        tensor[None],
+        png(image),
+    ]
     assert [seen(llm, form) for form in forms] == [seen(llm, image)] * len(forms)
 
 
@@ -165,7 +194,13 @@ def test_S13_several_in_one_prompt(llm: LLM) -> None:
     array = np.stack([np.asarray(one), np.asarray(two)])
     answers = [
         generate(llm, {"prompt": prompt, "multi_modal_data": {"image": images}})
-        for images in ([one, two], array, torch.from_numpy(array), [np.asarray(one), two], [two, one])
+        for images in (
+            [one, two],
+            array,
+            torch.from_numpy(array),
+            [np.asarray(one), two],
+            [two, one],
+        )
     ]
     assert answers[:4] == [answers[0]] * 4
     assert answers[4] != answers[0]
@@ -177,7 +212,9 @@ def test_S13_exif_orientation_is_applied(llm: LLM, face: Face) -> None:
     turned.getexif()[0x0112] = 6  # to be shown turned by 90 degrees clockwise
     stripped = Image.fromarray(np.asarray(turned))
     assert seen(llm, turned) == seen(llm, upright) != seen(llm, stripped)
-    by_url = [{"type": "image_url", "image_url": {"url": data_url("image/png", _with_exif(turned))}}]
+    by_url = [
+        {"type": "image_url", "image_url": {"url": data_url("image/png", _with_exif(turned))}}
+    ]
     plain = [{"type": "image_url", "image_url": {"url": data_url("image/png", png(upright))}}]
     assert ask(face, by_url).token_ids == ask(face, plain).token_ids
 
@@ -196,7 +233,10 @@ def test_S13_then_rgb(llm: LLM, mode: str) -> None:
     assert seen(llm, image) == seen(llm, image.convert("RGB"))
 
 
-@pytest.mark.parametrize("bad", [np.zeros((5, 5, 7), np.uint8), np.full((8, 8, 3), np.nan), [np.zeros((1, 2, 8, 8, 3))], 7])
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((5, 5, 7), np.uint8), np.full((8, 8, 3), np.nan), [np.zeros((1, 2, 8, 8, 3))], 7],
+)
 def test_S13_what_is_no_picture_is_refused_by_its_place(llm: LLM, bad: Any) -> None:
     with pytest.raises(RequestError, match=r"multi_modal_data\['image'\]"):
         seen(llm, bad)
@@ -235,10 +275,16 @@ def test_S14_a_modality_that_there_is_not(llm: LLM) -> None:
 
 
 @pytest.mark.parametrize(("places", "items"), [(1, 2), (3, 2), (0, 1), (2, 0)])
-def test_S15_places_and_items_must_be_as_many(llm: LLM, async_face: AsyncFace, places: int, items: int) -> None:
+def test_S15_places_and_items_must_be_as_many(
+    llm: LLM, async_face: AsyncFace, places: int, items: int
+) -> None:
     images = [picture(100 * places + n) for n in range(items)]
     prompt = {"prompt": f"Look: {SHOWN * places}", "multi_modal_data": {"image": images}}
-    wanted = "Found more '<|IMAGE|>' placeholders" if places > items else f"Found {places} '<|IMAGE|>' placeholders"
+    wanted = (
+        "Found more '<|IMAGE|>' placeholders"
+        if places > items
+        else f"Found {places} '<|IMAGE|>' placeholders"
+    )
     watch = Watch(llm)
     with pytest.raises(RequestError, match=r"placeholders in input prompt") as refused:
         generate(llm, prompt)
@@ -260,7 +306,9 @@ def test_S15_a_raw_prompt_over_http_has_no_items(server: Any) -> None:
 def test_S15_clips_and_sounds_are_counted_apart(llm: LLM) -> None:
     data = {"video": clip_frames(drawn_clip(2)), "audio": (sound(2), RATE)}
     only_video = {"prompt": "<|vision_bos|><|VIDEO|><|vision_eos|>", "multi_modal_data": data}
-    with pytest.raises(RequestError, match=r"Found 0 '<\|AUDIO\|>' placeholders in input prompt for 1 audio item"):
+    with pytest.raises(
+        RequestError, match=r"Found 0 '<\|AUDIO\|>' placeholders in input prompt for 1 audio item"
+    ):
         generate(llm, only_video)
 
 
@@ -276,13 +324,23 @@ def test_B14_a_tokenizer_and_typed_prompts(llm: LLM) -> None:
     prompts: list[Any] = [TextPrompt(prompt="Hello there"), TokensPrompt(prompt_token_ids=ids)]
     said = llm.generate(prompts, GREEDY, use_tqdm=False)
     assert [output.prompt_token_ids for output in said] == [ids, ids]
-    assert tokenizer.decode(said[0].outputs[0].token_ids, skip_special_tokens=True) == said[0].outputs[0].text
+    assert (
+        tokenizer.decode(said[0].outputs[0].token_ids, skip_special_tokens=True)
+        == said[0].outputs[0].text
+    )
 
 
 def test_B14_a_chat_says_what_was_rendered_and_what_was_known(llm: LLM) -> None:
-    conversation = [{"role": "user", "content": "Which of these words have been asked before, and which have not?"}]
+    conversation = [
+        {
+            "role": "user",
+            "content": "Which of these words have been asked before, and which have not?",
+        }
+    ]
     first, again = (llm.chat(conversation, GREEDY, use_tqdm=False)[0] for _ in range(2))
-    rendered = llm.get_tokenizer().apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    rendered = llm.get_tokenizer().apply_chat_template(
+        conversation, tokenize=False, add_generation_prompt=True
+    )
     assert first.prompt == again.prompt == rendered
     assert again.num_cached_tokens == again.metrics.cached_tokens > 0
 
@@ -295,7 +353,9 @@ def test_B14_options_of_a_whole_call(llm: LLM) -> None:
         output.metrics.media_tokens["image"]
         for output in (
             *llm.generate([prompt], GREEDY, use_tqdm=False),
-            *llm.generate([prompt, own], GREEDY, use_tqdm=False, mm_processor_kwargs=few, priority=[1, 0]),
+            *llm.generate(
+                [prompt, own], GREEDY, use_tqdm=False, mm_processor_kwargs=few, priority=[1, 0]
+            ),
         )
     ]
     assert counts[1] < min(counts[0], counts[2])
@@ -310,7 +370,9 @@ def test_B14_a_clone_is_equal() -> None:
 
 
 def test_B14_after_a_reset_media_and_beginnings_are_computed_anew(llm: LLM) -> None:
-    prompt = {"prompt": f"What became of what has been seen and of what has been read before? {SHOWN}"}
+    prompt = {
+        "prompt": f"What became of what has been seen and of what has been read before? {SHOWN}"
+    }
 
     def ask(**more: Any) -> tuple[int, int, int, list[int]]:
         """Items decoded, items encoded, tokens known, and the answer."""
@@ -336,7 +398,11 @@ def test_B14_after_a_reset_media_and_beginnings_are_computed_anew(llm: LLM) -> N
 
 async def test_B14_resets_in_an_asyncio_program(server: Server) -> None:
     async with AsyncLLM(run_dir=server.run_dir) as llm:
-        running = asyncio.create_task(llm.generate("Go on", SamplingParams(max_tokens=40, ignore_eos=True)))
-        results = await asyncio.gather(*(llm.reset_prefix_cache() for _ in range(3)), llm.reset_mm_cache())
+        running = asyncio.create_task(
+            llm.generate("Go on", SamplingParams(max_tokens=40, ignore_eos=True))
+        )
+        results = await asyncio.gather(
+            *(llm.reset_prefix_cache() for _ in range(3)), llm.reset_mm_cache()
+        )
         assert results == [True, True, True, None]
         assert len((await running).outputs[0].token_ids) == 40

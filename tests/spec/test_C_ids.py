@@ -22,7 +22,9 @@ ONE = SamplingParams(temperature=0, max_tokens=4)
 NOTHING = Work(0, 0, 0)
 
 
-def generate(llm: LLM, images: Any, uuids: Any = None, text: str = "Look:", **more: Any) -> list[int]:
+def generate(
+    llm: LLM, images: Any, uuids: Any = None, text: str = "Look:", **more: Any
+) -> list[int]:
     count = len(images) if isinstance(images, list) else 1
     prompt = {"prompt": f"{text} {SHOWN * count}", "multi_modal_data": {"image": images}, **more}
     if uuids is not None:
@@ -37,20 +39,43 @@ def image_part(seed: int | None, uuid: str | None = None) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "image": lambda seed: {"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(seed)))}},
-    "video": lambda seed: {"type": "video_url", "video_url": {"url": data_url("video/mp4", clip(seed))}},
-    "audio": lambda seed: {"type": "audio_url", "audio_url": {"url": data_url("audio/wav", wav(sound(seed)))}},
+    "image": lambda seed: {
+        "type": "image_url",
+        "image_url": {"url": data_url("image/png", png(picture(seed)))},
+    },
+    "video": lambda seed: {
+        "type": "video_url",
+        "video_url": {"url": data_url("video/mp4", clip(seed))},
+    },
+    "audio": lambda seed: {
+        "type": "audio_url",
+        "audio_url": {"url": data_url("audio/wav", wav(sound(seed)))},
+    },
 }
 """A part of each kind; its field has its type's name."""
 
 
 def test_S16_ids_beside_the_data(llm: LLM, async_face: AsyncFace) -> None:
     data = {"image": [picture(201), picture(202)]}
-    prompt = {"prompt": SHOWN * 2, "multi_modal_data": data, "multi_modal_uuids": {"image": ["sku-1234-a", None]}}
+    prompt = {
+        "prompt": SHOWN * 2,
+        "multi_modal_data": data,
+        "multi_modal_uuids": {"image": ["sku-1234-a", None]},
+    }
     with_ids = llm.generate(prompt, ONE, use_tqdm=False)[0].outputs[0].token_ids
-    assert _said(async_face, prompt) == _said(async_face, {"prompt": SHOWN * 2, "multi_modal_data": data}) == with_ids
-    held = {"prompt": SHOWN, "multi_modal_data": {"image": [None]}, "multi_modal_uuids": {"image": ["sku-1234-a"]}}
-    assert _said(async_face, held) == _said(async_face, {"prompt": SHOWN, "multi_modal_data": {"image": [picture(201)]}})
+    assert (
+        _said(async_face, prompt)
+        == _said(async_face, {"prompt": SHOWN * 2, "multi_modal_data": data})
+        == with_ids
+    )
+    held = {
+        "prompt": SHOWN,
+        "multi_modal_data": {"image": [None]},
+        "multi_modal_uuids": {"image": ["sku-1234-a"]},
+    }
+    assert _said(async_face, held) == _said(
+        async_face, {"prompt": SHOWN, "multi_modal_data": {"image": [picture(201)]}}
+    )
 
 
 def _said(face: AsyncFace, prompt: dict[str, Any]) -> list[int]:
@@ -59,12 +84,19 @@ def _said(face: AsyncFace, prompt: dict[str, Any]) -> list[int]:
 
 
 def test_S16_lengths_must_agree(llm: LLM, async_face: AsyncFace) -> None:
-    text = "If given, multi_modal_uuids['image'] must have same length as multi_modal_data['image'], but got 1 vs 2."
+    text = (
+        "If given, multi_modal_uuids['image'] must have same length as "
+        "multi_modal_data['image'], but got 1 vs 2."
+    )
     images = [picture(1), picture(2)]
     with pytest.raises(RequestError) as refused:
         generate(llm, images, {"image": ["sku-1234-a"]})
     assert refused.value.failure.text == text
-    prompt = {"prompt": SHOWN * 2, "multi_modal_data": {"image": images}, "multi_modal_uuids": {"image": ["sku-1234-a"]}}
+    prompt = {
+        "prompt": SHOWN * 2,
+        "multi_modal_data": {"image": images},
+        "multi_modal_uuids": {"image": ["sku-1234-a"]},
+    }
     with pytest.raises(RequestError, match="but got 1 vs 2"):
         _said(async_face, prompt)
 
@@ -76,8 +108,14 @@ def test_S16_a_bare_string_is_a_list_of_one(llm: LLM) -> None:
 
 def test_S16_every_modality_must_be_covered(llm: LLM) -> None:
     data = {"image": picture(1), "audio": (sound(1), RATE)}
-    prompt = {"prompt": SHOWN + HEARD, "multi_modal_data": data, "multi_modal_uuids": {"image": ["a-covered"]}}
-    with pytest.raises(RequestError, match=r"multi_modal_uuids\['audio'\] must have same length .* but got 0 vs 1"):
+    prompt = {
+        "prompt": SHOWN + HEARD,
+        "multi_modal_data": data,
+        "multi_modal_uuids": {"image": ["a-covered"]},
+    }
+    with pytest.raises(
+        RequestError, match=r"multi_modal_uuids\['audio'\] must have same length .* but got 0 vs 1"
+    ):
         llm.generate(prompt, ONE, use_tqdm=False)
 
 
@@ -88,7 +126,9 @@ def test_S16_what_is_no_id(llm: LLM, bad: Any) -> None:
 
 
 def test_S16_what_is_no_list_of_ids(llm: LLM) -> None:
-    with pytest.raises(RequestError, match=r"multi_modal_uuids\['image'\]: It must be a list with an id"):
+    with pytest.raises(
+        RequestError, match=r"multi_modal_uuids\['image'\]: It must be a list with an id"
+    ):
         generate(llm, [picture(1)], {"image": 5})
 
 
@@ -114,13 +154,19 @@ def test_S17_the_rate_is_part_of_a_sounds_key(llm: LLM) -> None:
     samples = sound(212, 0.25)
     watch = Watch(llm)
     for rate in (RATE, 8000, RATE):
-        llm.generate({"prompt": HEARD, "multi_modal_data": {"audio": (samples, rate)}}, ONE, use_tqdm=False)
+        llm.generate(
+            {"prompt": HEARD, "multi_modal_data": {"audio": (samples, rate)}}, ONE, use_tqdm=False
+        )
     assert watch.done() == Work(0, 2, 2)
 
 
 def test_S17_other_hashers(spare: LLM) -> None:
     """`spare` was started with sha512."""
-    assert generate(spare, picture(213)) == generate(spare, picture(213)) != generate(spare, picture(214))
+    assert (
+        generate(spare, picture(213))
+        == generate(spare, picture(213))
+        != generate(spare, picture(214))
+    )
     with pytest.raises(ValueError, match="blake3, sha256, sha512"):
         LLM(mm_hasher_algorithm="md5")
 
@@ -146,8 +192,16 @@ def test_S18_one_given_and_one_skipped(llm: LLM) -> None:
 
 
 def test_S18_within_one_batch(llm: LLM) -> None:
-    first = {"prompt": SHOWN, "multi_modal_data": {"image": [picture(233)]}, "multi_modal_uuids": {"image": ["batched"]}}
-    then = {"prompt": f"And? {SHOWN}", "multi_modal_data": {"image": [None]}, "multi_modal_uuids": {"image": ["batched"]}}
+    first = {
+        "prompt": SHOWN,
+        "multi_modal_data": {"image": [picture(233)]},
+        "multi_modal_uuids": {"image": ["batched"]},
+    }
+    then = {
+        "prompt": f"And? {SHOWN}",
+        "multi_modal_data": {"image": [None]},
+        "multi_modal_uuids": {"image": ["batched"]},
+    }
     outputs = llm.generate([first, then, then], ONE, use_tqdm=False)
     assert outputs[1].outputs[0].token_ids == outputs[2].outputs[0].token_ids
 
@@ -165,9 +219,15 @@ def test_S19_neither_data_nor_id(face: Face, llm: LLM) -> None:
 def test_S19_an_id_that_misses(face: Face) -> None:
     unknown = f"unknown-{face.name}"
     refused = refusal(face, [image_part(240), image_part(None, unknown)])
-    assert (refused.status, refused.code, refused.part) == (400, "cache_miss", "messages[0].content[1]")
+    assert (refused.status, refused.code, refused.part) == (
+        400,
+        "cache_miss",
+        "messages[0].content[1]",
+    )
     assert refused.text.endswith("Cache miss for image at index 1 but data is not provided.")
-    assert ask(face, [image_part(240), image_part(241, unknown)]).token_ids  # the caller sends it again, with the data
+    assert ask(
+        face, [image_part(240), image_part(241, unknown)]
+    ).token_ids  # the caller sends it again, with the data
     assert ask(face, [image_part(240), image_part(None, unknown)]).token_ids
 
 
@@ -198,11 +258,17 @@ def test_S21_another_tenants_id_is_a_miss(server: Server, llm: LLM) -> None:
     assert refusal(OfflineFace(llm), [image_part(None, "of-alice")]).code == "cache_miss"
     own = ask(web, [image_part(264, "of-alice")], key=BOB)  # Bob's own, under the same word
     assert own.token_ids == ask(web, [image_part(264)], key=BOB).token_ids
-    assert ask(web, [image_part(None, "of-alice")], key=ALICE).token_ids == ask(web, [image_part(263)]).token_ids
+    assert (
+        ask(web, [image_part(None, "of-alice")], key=ALICE).token_ids
+        == ask(web, [image_part(263)]).token_ids
+    )
 
 
 def test_S21_bytes_that_are_no_picture_take_no_id(face: Face) -> None:
     uuid = f"second-try-{face.name}"
-    broken = {**image_part(265, uuid), "image_url": {"url": data_url("image/png", b"this is no picture")}}
+    broken = {
+        **image_part(265, uuid),
+        "image_url": {"url": data_url("image/png", b"this is no picture")},
+    }
     assert refusal(face, [broken]).status == 422
     assert ask(face, [image_part(265, uuid)]).token_ids == ask(face, [image_part(265)]).token_ids

@@ -34,7 +34,11 @@ def counted(llm: LLM) -> dict[str, float]:
     stats = llm.status().stats
     return {
         "downloads": stats["fetcher"]["downloads"],
-        "decoded": sum(counters["decoded"] for role, counters in stats.items() if role.startswith("decode-worker")),
+        "decoded": sum(
+            counters["decoded"]
+            for role, counters in stats.items()
+            if role.startswith("decode-worker")
+        ),
         "encoded": stats["encoder-cache"]["encoded_items"],
         "computed": stats["scheduler"]["prompt_tokens_computed"],
     }
@@ -45,7 +49,8 @@ def grown(llm: LLM, before: dict[str, float]) -> dict[str, float]:
 
 
 def content(kind: str) -> Any:
-    """As `multi_modal_data` takes it; a new object each time, so that only the bytes can be recognised."""
+    """As `multi_modal_data` takes it; a new object each time, so that only the bytes can be
+    recognised."""
     if kind == "image":
         return picture(31)
     return clip_frames(clip(32)) if kind == "video" else (sound(33), RATE)
@@ -55,7 +60,10 @@ def content(kind: str) -> Any:
 def test_the_same_bytes_are_decoded_and_encoded_once(llm: LLM, kind: str) -> None:
     before = counted(llm)
     for question in ("What is it?", "Is it large, would you say?"):
-        asked = {"prompt": f"{question} {PLACEHOLDERS[kind]}", "multi_modal_data": {kind: [content(kind)]}}
+        asked = {
+            "prompt": f"{question} {PLACEHOLDERS[kind]}",
+            "multi_modal_data": {kind: [content(kind)]},
+        }
         llm.generate(asked, ONE_TOKEN, use_tqdm=False)
     after = grown(llm, before)
     assert (after["decoded"], after["encoded"]) == (1, 1)
@@ -63,7 +71,9 @@ def test_the_same_bytes_are_decoded_and_encoded_once(llm: LLM, kind: str) -> Non
 
 def test_requests_at_the_same_time_share_one_decoding_and_one_encoding(llm: LLM) -> None:
     before = counted(llm)
-    prompts = [{"prompt": f"{n} {SHOWN}", "multi_modal_data": {"image": [picture(41)]}} for n in range(6)]
+    prompts = [
+        {"prompt": f"{n} {SHOWN}", "multi_modal_data": {"image": [picture(41)]}} for n in range(6)
+    ]
     llm.generate(prompts, ONE_TOKEN, use_tqdm=False)
     after = grown(llm, before)
     assert (after["decoded"], after["encoded"]) == (1, 1)
@@ -71,7 +81,10 @@ def test_requests_at_the_same_time_share_one_decoding_and_one_encoding(llm: LLM)
 
 def test_other_bytes_are_not_taken_for_the_same(llm: LLM) -> None:
     before = counted(llm)
-    prompts = [{"prompt": f"Look: {SHOWN}", "multi_modal_data": {"image": [picture(seed)]}} for seed in (51, 52)]
+    prompts = [
+        {"prompt": f"Look: {SHOWN}", "multi_modal_data": {"image": [picture(seed)]}}
+        for seed in (51, 52)
+    ]
     llm.generate(prompts, ONE_TOKEN, use_tqdm=False)
     after = grown(llm, before)
     assert (after["decoded"], after["encoded"]) == (2, 2)
@@ -91,7 +104,10 @@ def test_an_identical_prompt_computes_only_its_last_block(llm: LLM) -> None:
 
 def test_the_same_text_around_another_picture_is_not_a_hit(llm: LLM) -> None:
     asked = [
-        {"prompt": f"{SHOWN} And what is to be seen in this one, please?", "multi_modal_data": {"image": [picture(seed)]}}
+        {
+            "prompt": f"{SHOWN} And what is to be seen in this one, please?",
+            "multi_modal_data": {"image": [picture(seed)]},
+        }
         for seed in (71, 72)
     ]
     llm.generate(asked[0], ONE_TOKEN, use_tqdm=False)
@@ -118,8 +134,14 @@ async def test_a_url_asked_by_two_at_once_is_fetched_once(llm: LLM) -> None:
     port = runner.addresses[0][1]
     try:
         async with AsyncLLM(run_dir=llm.run_dir) as face:
-            url = {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:{port}/picture.png"}}
-            messages = [[{"role": "user", "content": [url, {"type": "text", "text": text}]}] for text in ("one", "two")]
+            url = {
+                "type": "image_url",
+                "image_url": {"url": f"http://127.0.0.1:{port}/picture.png"},
+            }
+            messages = [
+                [{"role": "user", "content": [url, {"type": "text", "text": text}]}]
+                for text in ("one", "two")
+            ]
             both = [asyncio.create_task(face.generate(message, ONE_TOKEN)) for message in messages]
             async with asyncio.timeout(20):
                 while (await face.status()).stats["fetcher"]["open_requests"] < 2:
@@ -134,9 +156,17 @@ async def test_a_url_asked_by_two_at_once_is_fetched_once(llm: LLM) -> None:
 
 def test_callers_in_two_threads_share_the_stores(llm: LLM) -> None:
     url = data_url("image/png", png(picture(91)))
-    message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}]}
+    message = {
+        "role": "user",
+        "content": [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": "?"},
+        ],
+    }
     before = counted(llm)
-    threads = [threading.Thread(target=llm.chat, args=([message], ONE_TOKEN, False)) for _ in range(2)]
+    threads = [
+        threading.Thread(target=llm.chat, args=([message], ONE_TOKEN, False)) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -49,7 +49,13 @@ def embeds_part(face: Face, seed: int) -> dict[str, Any]:
 
 def test_S22_raw_media_embeddings_and_text_in_one_message(face: Face) -> None:
     def conversation(seed: int) -> list[dict[str, Any]]:
-        content = [text_part("This"), url_part(301), text_part("or that"), embeds_part(face, seed), text_part("?")]
+        content = [
+            text_part("This"),
+            url_part(301),
+            text_part("or that"),
+            embeds_part(face, seed),
+            text_part("?"),
+        ]
         return [*HISTORY, {"role": "user", "content": content}]
 
     answers = [ask(face, messages=conversation(seed)) for seed in (1, 1, 2)]
@@ -67,7 +73,9 @@ def test_S22_pictures_of_pil_beside_urls(llm: LLM, async_face: AsyncFace) -> Non
 
 
 def test_S22_a_picture_of_pil_does_not_travel_over_http(server: Server) -> None:
-    refused = refusal(HttpFace(server), [text_part("x"), {"type": "image_pil", "image_pil": "a picture"}])
+    refused = refusal(
+        HttpFace(server), [text_part("x"), {"type": "image_pil", "image_pil": "a picture"}]
+    )
     assert refused.status == 400
     assert refused.part == "messages[0].content[1].type"
     assert "image_pil" in refused.text
@@ -89,27 +97,38 @@ def frames(*seeds: int) -> list[dict[str, Any]]:
     for seed in seeds:
         file = io.BytesIO()
         picture(seed).save(file, "JPEG", quality=95)
-        parts.append({"type": "image_url", "image_url": {"url": data_url("image/jpeg", file.getvalue())}})
+        parts.append(
+            {"type": "image_url", "image_url": {"url": data_url("image/jpeg", file.getvalue())}}
+        )
     return parts
 
 
 def test_S23_a_clip_as_pictures(face: Face) -> None:
     answer = ask(face, [text_part("What happens?"), *frames(1, 2, 3, 4)])
     assert answer.media_tokens == {"image": 16}
-    assert answer.token_ids != ask(face, [text_part("What happens?"), *frames(4, 3, 2, 1)]).token_ids
+    assert (
+        answer.token_ids != ask(face, [text_part("What happens?"), *frames(4, 3, 2, 1)]).token_ids
+    )
 
 
 def test_S23_one_frame_too_many(spare: LLM) -> None:
     face = OfflineFace(spare)
     assert ask(face, frames(1, 2, 3, 4)).media_tokens == {"image": 16}
-    assert "At most 4 image(s) may be provided in one prompt." in refusal(face, frames(1, 2, 3, 4, 5)).text
+    assert (
+        "At most 4 image(s) may be provided in one prompt."
+        in refusal(face, frames(1, 2, 3, 4, 5)).text
+    )
 
 
 TEMPLATE = (
     "{% if tools %}TOOLS {{ tools[0]['function']['name'] }}\n{% endif %}{{ greeting }}"
-    "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}[me] {% endif %}"
+    "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if "
+    "add_generation_prompt %}[me] {% endif %}"
 )
-TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 def rendered(face: OfflineFace | AsyncFace, **options: Any) -> list[int]:
@@ -126,14 +145,24 @@ def test_S24_a_template_of_ones_own(llm: LLM, async_face: AsyncFace, tmp_path: P
     for face in (OfflineFace(llm), async_face):
         assert rendered(face, chat_template=TEMPLATE) == spelled(llm, "[user] Hi\n[me] ")
         assert rendered(face, chat_template=str(file)) == spelled(llm, "[user] Hi\n[me] ")
-        with_words = rendered(face, chat_template=TEMPLATE, chat_template_kwargs={"greeting": "Dear "})
+        with_words = rendered(
+            face, chat_template=TEMPLATE, chat_template_kwargs={"greeting": "Dear "}
+        )
         assert with_words == spelled(llm, "Dear [user] Hi\n[me] ")
         with_tools = rendered(face, chat_template=TEMPLATE, tools=[TOOL])
         assert with_tools == spelled(llm, "TOOLS look_up\n[user] Hi\n[me] ")
 
 
-ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
-NO_TEMPLATES = ["{% for %}", "/no/such/file.jinja", "{{ 1 / 0 }}", ENDLESS, "{{ ''.__class__.__mro__[1].__subclasses__() }}"]
+ENDLESS = (
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+)
+NO_TEMPLATES = [
+    "{% for %}",
+    "/no/such/file.jinja",
+    "{{ 1 / 0 }}",
+    ENDLESS,
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+]
 
 
 @pytest.mark.parametrize("template", NO_TEMPLATES)
@@ -148,7 +177,9 @@ def test_S24_S43_what_is_no_template(llm: LLM, async_face: AsyncFace, template: 
 def test_S24_without_the_beginning_of_an_answer(face: Face, llm: LLM) -> None:
     answer = ask(face, "Hi", add_generation_prompt=False)
     assert answer.prompt_token_ids == spelled(llm, "<|im_start|>user\nHi<|im_end|>\n")
-    assert ask(face, "Hi").prompt_token_ids == spelled(llm, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+    assert ask(face, "Hi").prompt_token_ids == spelled(
+        llm, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_S24_the_final_message_is_continued(face: Face, llm: LLM) -> None:
@@ -156,12 +187,23 @@ def test_S24_the_final_message_is_continued(face: Face, llm: LLM) -> None:
     answer = ask(face, messages=messages, continue_final_message=True, add_generation_prompt=False)
     begun = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nOnce upon"
     assert answer.prompt_token_ids == spelled(llm, begun)
-    assert ask(face, messages=messages, continue_final_message=True).prompt_token_ids == answer.prompt_token_ids
-    assert refusal(face, messages=messages, continue_final_message=True, add_generation_prompt=True).status == 400
+    assert (
+        ask(face, messages=messages, continue_final_message=True).prompt_token_ids
+        == answer.prompt_token_ids
+    )
+    assert (
+        refusal(
+            face, messages=messages, continue_final_message=True, add_generation_prompt=True
+        ).status
+        == 400
+    )
 
 
 def test_S24_batches_of_conversations(llm: LLM) -> None:
-    conversations = [[{"role": "user", "content": [url_part(310 + n), text_part(f"Number {n}?")]}] for n in range(5)]
+    conversations = [
+        [{"role": "user", "content": [url_part(310 + n), text_part(f"Number {n}?")]}]
+        for n in range(5)
+    ]
     together = llm.chat(conversations, ONE, use_tqdm=False)
     alone = [llm.chat(conversation, ONE, use_tqdm=False)[0] for conversation in conversations]
     assert [o.outputs[0].token_ids for o in together] == [o.outputs[0].token_ids for o in alone]
@@ -172,4 +214,7 @@ def test_S24_batches_of_conversations(llm: LLM) -> None:
 
 def test_S24_a_conversation_that_is_none(llm: LLM) -> None:
     assert refusal(OfflineFace(llm), messages=[{"content": "x"}]).part == "messages[0].role"
-    assert refusal(OfflineFace(llm), messages=[{"role": "user", "content": 5}]).part == "messages[0].content"
+    assert (
+        refusal(OfflineFace(llm), messages=[{"role": "user", "content": 5}]).part
+        == "messages[0].content"
+    )

@@ -39,7 +39,10 @@ def with_chunk(mode: str) -> bytes:
 def on(colour: tuple[int, int, int], content: bytes) -> bytes:
     """What the model ought to see, as an opaque PNG."""
     layer = Image.open(io.BytesIO(content)).convert("RGBA")
-    return encoded(Image.alpha_composite(Image.new("RGBA", layer.size, (*colour, 255)), layer).convert("RGB"), "PNG")
+    return encoded(
+        Image.alpha_composite(Image.new("RGBA", layer.size, (*colour, 255)), layer).convert("RGB"),
+        "PNG",
+    )
 
 
 TRANSPARENT = {
@@ -54,18 +57,27 @@ TRANSPARENT = {
 @pytest.mark.parametrize("name", TRANSPARENT)
 def test_S25_white_shows_through(face: Face, name: str) -> None:
     content = TRANSPARENT[name]()
-    seen, white, black = (ask(face, [part(c)]) for c in (content, on((255, 255, 255), content), on((0, 0, 0), content)))
+    seen, white, black = (
+        ask(face, [part(c)])
+        for c in (content, on((255, 255, 255), content), on((0, 0, 0), content))
+    )
     assert seen.token_ids == white.token_ids != black.token_ids
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "RGB"])
 def test_S25_pictures_of_pil(llm: LLM, mode: str) -> None:
     """The last two with a colour that is declared transparent."""
-    image: Image.Image = Image.open(io.BytesIO(with_chunk(mode))) if mode in ("P", "RGB") else veiled(mode.replace("P", "L"))
+    image: Image.Image = (
+        Image.open(io.BytesIO(with_chunk(mode)))
+        if mode in ("P", "RGB")
+        else veiled(mode.replace("P", "L"))
+    )
     if mode == "PA":
         image = image.convert("PA")
     layer = image.convert("RGBA")
-    flat = Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
+    flat = Image.alpha_composite(
+        Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer
+    ).convert("RGB")
     assert told(llm, image) == told(llm, flat)
 
 
@@ -83,11 +95,20 @@ def test_S26_another_background_for_one_request(face: Face, colour: Any) -> None
     assert seen.token_ids != ask(face, [part(content)]).token_ids
 
 
-@pytest.mark.parametrize("colour", [[0, 0], [0, 0, 256], [0, 0, -1], ["a", 0, 0], "black", [0, 0, 0.5], [True, 0, 0]])
+@pytest.mark.parametrize(
+    "colour", [[0, 0], [0, 0, 256], [0, 0, -1], ["a", 0, 0], "black", [0, 0, 0.5], [True, 0, 0]]
+)
 def test_S26_what_is_no_colour(face: Face, colour: Any) -> None:
-    refused = refusal(face, [part(encoded(picture(1), "PNG"))], media_io_kwargs={"image": {"rgba_background_color": colour}})
+    refused = refusal(
+        face,
+        [part(encoded(picture(1), "PNG"))],
+        media_io_kwargs={"image": {"rgba_background_color": colour}},
+    )
     assert refused.status == 400
-    assert "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255]." in refused.text
+    assert (
+        "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255]."
+        in refused.text
+    )
 
 
 def test_S26_the_operators_background(ruled_llm: LLM) -> None:
@@ -98,7 +119,10 @@ def test_S26_the_operators_background(ruled_llm: LLM) -> None:
 
 def test_S36_embeddings_are_off_by_default(ruled_llm: LLM) -> None:
     """Here, since this engine leaves them off."""
-    prompt = {"prompt": "<|vision_bos|><|IMAGE|><|vision_eos|>", "multi_modal_data": {"image": np.full((1, 4, 64), -0.5, "f4")}}
+    prompt = {
+        "prompt": "<|vision_bos|><|IMAGE|><|vision_eos|>",
+        "multi_modal_data": {"image": np.full((1, 4, 64), -0.5, "f4")},
+    }
     with pytest.raises(ValueError, match="You must set --enable-mm-embeds to input image_embeds"):
         ruled_llm.generate(prompt, use_tqdm=False)
 
@@ -119,7 +143,9 @@ def rotated_jpeg() -> bytes:
 
 
 def sixteen_bits() -> bytes:
-    return encoded(Image.fromarray(np.asarray(picture(12).convert("L")).astype(np.uint16) * 257), "PNG")
+    return encoded(
+        Image.fromarray(np.asarray(picture(12).convert("L")).astype(np.uint16) * 257), "PNG"
+    )
 
 
 FORMATS: dict[str, Any] = {

@@ -17,7 +17,10 @@ from .containers import FORMS, encoded, film, shown, track, turned
 from .faces import Face, ask, refusal
 
 pytestmark = pytest.mark.process
-PROMPT = "<|im_start|>user\n<|vision_bos|><|VIDEO|><|vision_eos|>What?<|im_end|>\n<|im_start|>assistant\n"
+PROMPT = (
+    "<|im_start|>user\n<|vision_bos|><|VIDEO|><|vision_eos|>What?<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
 """As the template renders one clip and a question."""
 
 
@@ -27,7 +30,10 @@ def reference(checkpoints: Checkpoints) -> Reference:
 
 
 def part(content: bytes, kind: str = "video/mp4") -> list[dict[str, Any]]:
-    return [{"type": "video_url", "video_url": {"url": data_url(kind, content)}}, {"type": "text", "text": "What?"}]
+    return [
+        {"type": "video_url", "video_url": {"url": data_url(kind, content)}},
+        {"type": "text", "text": "What?"},
+    ]
 
 
 def expected(reference: Reference, frames: Any) -> list[int]:
@@ -38,7 +44,9 @@ def expected(reference: Reference, frames: Any) -> list[int]:
     return answer.token_ids[:sure]
 
 
-def assert_seen(face: Face, content: list[dict[str, Any]], wanted: list[int], **options: Any) -> None:
+def assert_seen(
+    face: Face, content: list[dict[str, Any]], wanted: list[int], **options: Any
+) -> None:
     assert ask(face, content, **options).token_ids[: len(wanted)] == wanted
 
 
@@ -56,7 +64,10 @@ TAKEN: dict[str, Any] = {
     "one tensor": torch.from_numpy(FRAMES),
     "channels first": torch.from_numpy(FRAMES).permute(0, 3, 1, 2),
     "floats": FRAMES.astype(np.float32) / 255,
-    "with metadata": (FRAMES, {"fps": 2.0, "duration": 2.0, "total_num_frames": 4, "frames_indices": [0, 1, 2, 3]}),
+    "with metadata": (
+        FRAMES,
+        {"fps": 2.0, "duration": 2.0, "total_num_frames": 4, "frames_indices": [0, 1, 2, 3]},
+    ),
     "a list of one": [FRAMES],
     "a list of one with metadata": [(torch.from_numpy(FRAMES), {"fps": 2})],
 }
@@ -94,7 +105,8 @@ def test_S28_metadata_that_does_not_fit(llm: LLM, metadata: dict[str, Any], says
 
 
 def test_S29_prompt_and_tensors_of_the_models_own_tools(llm: LLM, reference: Reference) -> None:
-    """As `process_vision_info` of qwen-vl-utils returns them: float tensors [T, C, H, W] of 0 to 255, and one fps per clip."""
+    """As `process_vision_info` of qwen-vl-utils returns them: float tensors [T, C, H, W] of 0 to
+    255, and one fps per clip."""
     messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "What?"}]}]
     prompt = reference.prompt(messages)
     assert prompt == PROMPT
@@ -111,7 +123,9 @@ def test_S29_prompt_and_tensors_of_the_models_own_tools(llm: LLM, reference: Ref
 def test_S30_every_container_by_its_content(face: Face, reference: Reference, form: str) -> None:
     content = film(form, 6, seed=2)
     wanted = expected(reference, shown(content))
-    assert_seen(face, part(content, "video/x-lie"), wanted, media_io_kwargs={"video": {"num_frames": -1}})
+    assert_seen(
+        face, part(content, "video/x-lie"), wanted, media_io_kwargs={"video": {"num_frames": -1}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,10 +139,15 @@ def test_S30_every_container_by_its_content(face: Face, reference: Reference, fo
         ({"fps": 1, "max_duration": 4}, [0, 3, 7, 11]),
     ],
 )
-def test_S30_which_frames_are_looked_at(face: Face, llm: LLM, options: dict[str, Any], chosen: list[int]) -> None:
-    """A clip of 6 s; the same as giving these frames. At a rate of its own, time runs as the rate says."""
+def test_S30_which_frames_are_looked_at(
+    face: Face, llm: LLM, options: dict[str, Any], chosen: list[int]
+) -> None:
+    """A clip of 6 s; the same as giving these frames. At a rate of its own, time runs as the rate
+    says."""
     content = film("mp4", 12, seed=3)
-    more = {"mm_processor_kwargs": {"fps": 1.0, "do_sample_frames": False}} if "fps" in options else {}
+    more = (
+        {"mm_processor_kwargs": {"fps": 1.0, "do_sample_frames": False}} if "fps" in options else {}
+    )
     wanted = generated(llm, shown(content)[chosen], **more)
     assert_seen(face, part(content), wanted, media_io_kwargs={"video": options})
 
@@ -162,7 +181,10 @@ BROKEN: dict[str, Any] = {
     "avi cut": (lambda: film("avi", 12)[:-3000], "damaged"),
     "gif cut": (lambda: film("gif", 12)[:-3000], "damaged"),
     "no clip": (lambda: b"nothing", "The video cannot be decoded"),
-    "playlist": (lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "The video cannot be decoded"),
+    "playlist": (
+        lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        "The video cannot be decoded",
+    ),
     "concat": (lambda: b"ffconcat version 1.0\nfile /etc/passwd\n", "The video cannot be decoded"),
 }
 
@@ -182,8 +204,13 @@ def test_S30_a_clip_beyond_the_operators_cap(face: Face) -> None:
 
 
 def frame_list(frames: list[bytes], **about: Any) -> list[dict[str, Any]]:
-    url = "data:video/jpeg;base64," + ",".join(data_url("", frame).partition(",")[2] for frame in frames)
-    return [{"type": "video_url", "video_url": {"url": url, **about}}, {"type": "text", "text": "What?"}]
+    url = "data:video/jpeg;base64," + ",".join(
+        data_url("", frame).partition(",")[2] for frame in frames
+    )
+    return [
+        {"type": "video_url", "video_url": {"url": url, **about}},
+        {"type": "text", "text": "What?"},
+    ]
 
 
 JPEGS = [encoded(picture(80 + k), "JPEG", quality=95) for k in range(6)]
@@ -197,7 +224,12 @@ def test_S31_a_list_of_frames(face: Face, reference: Reference) -> None:
     """All of them, whatever is said of how they were chosen."""
     wanted = expected(reference, decoded())
     assert_seen(face, frame_list(JPEGS), wanted)
-    about = {"frames_indices": [0, 5, 10, 15, 20, 25], "total_num_frames": 30, "duration": 15.0, "do_sample_frames": False}
+    about = {
+        "frames_indices": [0, 5, 10, 15, 20, 25],
+        "total_num_frames": 30,
+        "duration": 15.0,
+        "do_sample_frames": False,
+    }
     assert_seen(face, frame_list(JPEGS, **about), wanted)
     assert_seen(face, frame_list(JPEGS), wanted, media_io_kwargs={"video": about})
 
@@ -210,7 +242,12 @@ def test_S31_its_rate_is_the_time_between_them(face: Face, llm: LLM) -> None:
 
 def test_S31_sampled_where_it_says_so(face: Face, llm: LLM) -> None:
     wanted = generated(llm, decoded()[[0, 5]])
-    assert_seen(face, frame_list(JPEGS, do_sample_frames=True), wanted, media_io_kwargs={"video": {"num_frames": 2}})
+    assert_seen(
+        face,
+        frame_list(JPEGS, do_sample_frames=True),
+        wanted,
+        media_io_kwargs={"video": {"num_frames": 2}},
+    )
 
 
 @pytest.mark.parametrize(
@@ -218,11 +255,18 @@ def test_S31_sampled_where_it_says_so(face: Face, llm: LLM) -> None:
     [
         ([*JPEGS[:1], b"no picture"], {}, 422, "The picture cannot be decoded"),
         ([*JPEGS[:1], encoded(picture(1, 28, 28), "JPEG")], {}, 422, "one size"),
-        (JPEGS, {"frames_indices": [1]}, 400, "frames_indices must name each of the 6 frames, got 1"),
+        (
+            JPEGS,
+            {"frames_indices": [1]},
+            400,
+            "frames_indices must name each of the 6 frames, got 1",
+        ),
         (JPEGS, {"fps": "fast"}, 400, "fps must be a positive number"),
     ],
 )
-def test_S31_a_list_that_is_none(face: Face, frames: list[bytes], about: dict[str, Any], status: int, says: str) -> None:
+def test_S31_a_list_that_is_none(
+    face: Face, frames: list[bytes], about: dict[str, Any], status: int, says: str
+) -> None:
     refused = refusal(face, frame_list(frames, **about))
     assert (refused.status, refused.part) == (status, "messages[0].content[0]")
     assert says in refused.text
@@ -241,21 +285,34 @@ def test_S32_a_damaged_frame(face: Face, llm: LLM) -> None:
     assert refused.status == 422
     assert "damaged" in refused.text
     wanted = generated(llm, shown(whole)[[0, 1, 3, 3, 4, 5]])
-    assert_seen(face, part(bytes(data)), wanted, media_io_kwargs={"video": {"frame_recovery": True}})
+    assert_seen(
+        face, part(bytes(data)), wanted, media_io_kwargs={"video": {"frame_recovery": True}}
+    )
 
 
 # the sound of a clip
 
 
-def answer_with_sound(reference: Reference, frames: Any, samples: Any) -> tuple[list[int], list[int], list[float]]:
-    """Of transformers: its own processor lays the sound between the frames, its own model counts the positions."""
+def answer_with_sound(
+    reference: Reference, frames: Any, samples: Any
+) -> tuple[list[int], list[int], list[float]]:
+    """Of transformers: its own processor lays the sound between the frames, its own model counts
+    the positions."""
     made: Any = reference._processor
-    seen = made(text=["<|vision_bos|><|VIDEO|><|vision_eos|>"], videos=[frames], return_tensors="pt")
-    ear = made(text=["<|audio_bos|><|AUDIO|><|audio_eos|>"], audio=[samples], sampling_rate=RATE, return_tensors="pt")
+    seen = made(
+        text=["<|vision_bos|><|VIDEO|><|vision_eos|>"], videos=[frames], return_tensors="pt"
+    )
+    ear = made(
+        text=["<|audio_bos|><|AUDIO|><|audio_eos|>"],
+        audio=[samples],
+        sampling_rate=RATE,
+        return_tensors="pt",
+    )
     rows = int((ear["input_ids"] == made.tokenizer.convert_tokens_to_ids(made.audio_token)).sum())
     second_per_grid = seen["video_second_per_grid"]
     run = made.replace_video_with_audio_token(
-        {"video_grid_thw": seen["video_grid_thw"].numpy(), "video_second_per_grid": [float(second_per_grid[0])]}, 0,
+        {"video_grid_thw": seen["video_grid_thw"].numpy(),
+            "video_second_per_grid": [float(second_per_grid[0])]}, 0,
         {"num_audio_tokens": [rows]}, 0, position_id_per_seconds=25, seconds_per_chunk=2.0,
     )  # fmt: skip
     text = PROMPT.replace("<|VIDEO|>", run)
@@ -281,7 +338,9 @@ def answer_with_sound(reference: Reference, frames: Any, samples: Any) -> tuple[
 
 
 @pytest.mark.parametrize(("frames", "seconds"), [(8, 4.0), (4, 4.0), (8, 1.0), (6, 2.5)])
-def test_S33_the_sound_lies_between_the_frames(face: Face, reference: Reference, frames: int, seconds: float) -> None:
+def test_S33_the_sound_lies_between_the_frames(
+    face: Face, reference: Reference, frames: int, seconds: float
+) -> None:
     """Also where the one lasts longer than the other."""
     samples = sound(3, seconds)
     content = film("mkv", frames, seed=11, sound=samples)

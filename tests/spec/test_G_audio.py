@@ -19,7 +19,9 @@ from .containers import film, heard, track
 from .faces import Face, ask, refusal
 
 pytestmark = pytest.mark.process
-PROMPT = "<|im_start|>user\n<|audio_bos|><|AUDIO|><|audio_eos|>What?<|im_end|>\n<|im_start|>assistant\n"
+PROMPT = (
+    "<|im_start|>user\n<|audio_bos|><|AUDIO|><|audio_eos|>What?<|im_end|>\n<|im_start|>assistant\n"
+)
 SOUND = sound(21, 0.8)
 
 
@@ -43,7 +45,10 @@ def generated(llm: LLM, audio: Any) -> list[int]:
 
 
 def part(content: bytes, kind: str = "audio/x-lie") -> list[dict[str, Any]]:
-    return [{"type": "audio_url", "audio_url": {"url": data_url(kind, content)}}, {"type": "text", "text": "What?"}]
+    return [
+        {"type": "audio_url", "audio_url": {"url": data_url(kind, content)}},
+        {"type": "text", "text": "What?"},
+    ]
 
 
 STEREO = np.stack([SOUND, SOUND])
@@ -95,7 +100,14 @@ def test_S34_several_sounds(llm: LLM, reference: Reference) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [(SOUND, 10), (np.full(16000, np.nan), RATE), (np.zeros((2, 2, 2)), RATE), ("abc", RATE), (SOUND, None), (SOUND, "fast")],
+    [
+        (SOUND, 10),
+        (np.full(16000, np.nan), RATE),
+        (np.zeros((2, 2, 2)), RATE),
+        ("abc", RATE),
+        (SOUND, None),
+        (SOUND, "fast"),
+    ],
 )
 def test_S34_what_is_no_sound(llm: LLM, given: Any) -> None:
     with pytest.raises(ValueError, match=r"multi_modal_data\['audio'\]"):
@@ -135,7 +147,9 @@ FILES: dict[str, Any] = {
 def test_S35_every_file_by_its_content(face: Face, reference: Reference, form: str) -> None:
     content = FILES[form]()
     samples, rate = heard(content)
-    wanted = expected(reference, samples if rate == RATE else soxr.resample(samples, rate, RATE, quality="HQ"))
+    wanted = expected(
+        reference, samples if rate == RATE else soxr.resample(samples, rate, RATE, quality="HQ")
+    )
     assert ask(face, part(content)).token_ids[: len(wanted)] == wanted
 
 

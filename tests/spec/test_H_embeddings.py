@@ -1,4 +1,5 @@
-"""S36 to S40: ready-made embeddings in every shape, over every face, and what is wrong with some."""
+"""S36 to S40: ready-made embeddings in every shape, over every face, and what is wrong with
+some."""
 
 import base64
 import io
@@ -32,7 +33,8 @@ MARKS = {
 
 
 def prompt_of(*kinds: str) -> str:
-    return f"<|im_start|>user\n{''.join(MARKS[kind] for kind in kinds)}What?<|im_end|>\n<|im_start|>assistant\n"
+    marks = "".join(MARKS[kind] for kind in kinds)
+    return f"<|im_start|>user\n{marks}What?<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,9 @@ class Made:
         inputs = reference._inputs(prompt_of(kind), media)
         with torch.inference_mode():
             if kind == "audio":
-                out = reference.model.get_audio_features(inputs["input_features"], inputs["feature_attention_mask"])
+                out = reference.model.get_audio_features(
+                    inputs["input_features"], inputs["feature_attention_mask"]
+                )
                 self.grid = None
             elif kind == "image":
                 self.grid = inputs["image_grid_thw"]
@@ -108,10 +112,14 @@ def npy(array: Any, **options: Any) -> str:
 
 
 def deflated(tensor: torch.Tensor) -> str:
-    """A torch.save file whose members have been packed: what it holds is known when it has been inflated."""
+    """A torch.save file whose members have been packed: what it holds is known when it has been
+    inflated."""
     whole, packed = io.BytesIO(), io.BytesIO()
     torch.save(tensor, whole)
-    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(whole) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
         for name in source.namelist():
             target.writestr(name, source.read(name))
     return base64.b64encode(packed.getvalue()).decode()
@@ -126,11 +134,17 @@ def test_S37_S40_dicts_give_what_the_item_gives(llm: LLM, made: Made) -> None:
         "(F, H)": {name: made.embeds, **made.grids},
         "(1, F, H)": {name: made.embeds[None], **made.grids},
         "a list": {name: [made.embeds], **made.grids},
-        "numpy": {name: made.embeds.numpy(), **{key: grid.numpy() for key, grid in made.grids.items()}},
+        "numpy": {
+            name: made.embeds.numpy(),
+            **{key: grid.numpy() for key, grid in made.grids.items()},
+        },
     }
     if made.grid is not None:
         forms["grid (3,)"] = {name: made.embeds, f"{made.kind}_grid_thw": made.grid[0]}
-        forms["grid as a list"] = {name: made.embeds, f"{made.kind}_grid_thw": made.grid[0].tolist()}
+        forms["grid as a list"] = {
+            name: made.embeds,
+            f"{made.kind}_grid_thw": made.grid[0].tolist(),
+        }
     for form, given in forms.items():
         assert generated(llm, given, kind=made.kind)[: len(made.answer)] == made.answer, form
 
@@ -172,9 +186,16 @@ def test_S37_S40_llava_takes_bare_tensors(llava: LLM, checkpoints: Checkpoints) 
     answer = reference.answer(prompt, Media(images=(picture(41),)), 8)
     sure = next((place for place, gap in enumerate(answer.gaps) if gap < 1e-3), 8)
     assert sure >= 3
-    for given in (embeds[None], [embeds], {"image_embeds": embeds}, embeds.to(torch.float32).numpy()[None]):
+    for given in (
+        embeds[None],
+        [embeds],
+        {"image_embeds": embeds},
+        embeds.to(torch.float32).numpy()[None],
+    ):
         asked = {"prompt": prompt, "multi_modal_data": {"image": given}}
-        (output,) = llava.generate(asked, SamplingParams(temperature=0, max_tokens=8), use_tqdm=False)
+        (output,) = llava.generate(
+            asked, SamplingParams(temperature=0, max_tokens=8), use_tqdm=False
+        )
         assert output.outputs[0].token_ids[:sure] == answer.token_ids[:sure]
     pair = torch.stack([embeds, embeds.flip(0)])
     said = [
@@ -187,20 +208,27 @@ def test_S37_S40_llava_takes_bare_tensors(llava: LLM, checkpoints: Checkpoints) 
     ]
     assert said[0].token_ids == said[1].token_ids == said[2].token_ids != said[3].token_ids
     with pytest.raises(ValueError, match="Embeddings must have 16 rows, got 15"):
-        llava.generate({"prompt": prompt, "multi_modal_data": {"image": embeds[None, :15]}}, use_tqdm=False)
+        llava.generate(
+            {"prompt": prompt, "multi_modal_data": {"image": embeds[None, :15]}}, use_tqdm=False
+        )
     with pytest.raises(ValueError, match=r"At most 0 image\(s\) may be provided"):
-        llava.generate({"prompt": prompt, "multi_modal_data": {"image": picture(41)}}, use_tqdm=False)
+        llava.generate(
+            {"prompt": prompt, "multi_modal_data": {"image": picture(41)}}, use_tqdm=False
+        )
 
 
 # over every face
 
 
 def test_S39_S40_files_of_tensors(face: Face, made: Made) -> None:
-    """torch.save, .npy and safetensors; the grid beside them, within them, or as a file of its own."""
+    """torch.save, .npy and safetensors; the grid beside them, within them, or as a file of its
+    own."""
     numbers = {} if made.grid is None else {f"{made.kind}_grid_thw": made.grid.tolist()}
     files = {} if made.grid is None else {f"{made.kind}_grid_thw": saved(made.grid)}
     name = f"{made.kind}_embeds"
-    both = base64.b64encode(save({name: made.embeds, **({} if made.grid is None else {"image_grid_thw": made.grid})})).decode()
+    both = base64.b64encode(
+        save({name: made.embeds, **({} if made.grid is None else {"image_grid_thw": made.grid})})
+    ).decode()
     spelled: list[dict[str, Any]] = [
         {"type": name, name: {name: saved(made.embeds), **files}},
         {"type": "text", "text": "What?"},
@@ -221,13 +249,30 @@ def test_S39_S40_files_of_tensors(face: Face, made: Made) -> None:
 def test_S37_lower_precision(face: Face, image: Made) -> None:
     for dtype in (torch.float16, torch.bfloat16):
         assert image.grid is not None
-        assert len(ask(face, image.part(saved(image.embeds.to(dtype)), image_grid_thw=image.grid.tolist())).token_ids) > 0
+        assert (
+            len(
+                ask(
+                    face,
+                    image.part(saved(image.embeds.to(dtype)), image_grid_thw=image.grid.tolist()),
+                ).token_ids
+            )
+            > 0
+        )
 
 
-def test_S22_embeddings_and_raw_media_in_one_message(face: Face, image: Made, reference: Reference) -> None:
+def test_S22_embeddings_and_raw_media_in_one_message(
+    face: Face, image: Made, reference: Reference
+) -> None:
     assert image.grid is not None
     heard = {"type": "audio_url", "audio_url": {"url": data_url("audio/wav", wav(sound(31, 0.7)))}}
-    made = ask(face, [*image.part(encode_embeds(image.embeds, image.grid))[:1], heard, {"type": "text", "text": "What?"}])
+    made = ask(
+        face,
+        [
+            *image.part(encode_embeds(image.embeds, image.grid))[:1],
+            heard,
+            {"type": "text", "text": "What?"},
+        ],
+    )
     media = Media(images=(picture(32, 84, 56),), audio=(sound(31, 0.7),))
     answer = reference.answer(prompt_of("image", "audio"), media, 8)
     sure = next((place for place, gap in enumerate(answer.gaps) if gap < 1e-3), 8)
@@ -252,10 +297,19 @@ def spoilt() -> torch.Tensor:
 
 
 WRONG: dict[str, tuple[Callable[[], str], str]] = {
-    "rank": (lambda: saved(torch.ones(2, 6, HIDDEN)), "Embeddings must be [rows, 64], got shape [2, 6, 64]."),
-    "hidden": (lambda: saved(torch.ones(6, 65)), "Embeddings must have the model's hidden size 64, got 65."),
+    "rank": (
+        lambda: saved(torch.ones(2, 6, HIDDEN)),
+        "Embeddings must be [rows, 64], got shape [2, 6, 64].",
+    ),
+    "hidden": (
+        lambda: saved(torch.ones(6, 65)),
+        "Embeddings must have the model's hidden size 64, got 65.",
+    ),
     "rows": (lambda: saved(torch.ones(7, HIDDEN)), "Embeddings must have 6 rows, got 7."),
-    "type": (lambda: saved(ONES.to(torch.int64)), "must be float32, float16 or bfloat16, got int64."),
+    "type": (
+        lambda: saved(ONES.to(torch.int64)),
+        "must be float32, float16 or bfloat16, got int64.",
+    ),
     "double": (lambda: saved(ONES.double()), "must be float32, float16 or bfloat16, got float64."),
     "nan": (lambda: saved(spoilt()), "no finite numbers"),
     "infinite": (lambda: saved(ONES.bfloat16() * float("inf")), "no finite numbers"),
@@ -263,11 +317,20 @@ WRONG: dict[str, tuple[Callable[[], str], str]] = {
     "quantised": (lambda: saved(torch.quantize_per_tensor(ONES, 0.1, 0, torch.qint8)), "mbeddings"),
     "strided": (lambda: saved(torch.ones(HIDDEN, 6).T), "contiguous"),
     "huge view": (lambda: saved(torch.ones(1, 1).expand(1 << 20, 1 << 20)), "bytes; at most"),
-    "to be inflated": (lambda: deflated(torch.ones(1 << 18, HIDDEN)), "The embeddings cannot be read"),
+    "to be inflated": (
+        lambda: deflated(torch.ones(1 << 18, HIDDEN)),
+        "The embeddings cannot be read",
+    ),
     "a dict": (lambda: saved({"a": ONES}), "The file must hold one tensor."),
     "evil": (lambda: saved(Evil()), "The embeddings cannot be read"),
-    "pickle": (lambda: base64.b64encode(pickle.dumps(ONES.numpy())).decode(), "The embeddings cannot be read"),
-    "objects": (lambda: npy(np.array([Evil()], dtype=object), allow_pickle=True), "The embeddings cannot be read"),
+    "pickle": (
+        lambda: base64.b64encode(pickle.dumps(ONES.numpy())).decode(),
+        "The embeddings cannot be read",
+    ),
+    "objects": (
+        lambda: npy(np.array([Evil()], dtype=object), allow_pickle=True),
+        "The embeddings cannot be read",
+    ),
     "cut npy": (lambda: npy(ONES.numpy())[:400], "The embeddings cannot be read"),
     "cut torch": (lambda: saved(ONES)[:800], "The embeddings cannot be read"),
     "cut safetensors": (lambda: encode_embeds(ONES)[:400], "The embeddings cannot be read"),
@@ -278,8 +341,11 @@ WRONG: dict[str, tuple[Callable[[], str], str]] = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", WRONG)
-def test_S38_S39_a_wrong_embedding_is_the_callers_fault(face: Face, server: Server, image: Made, name: str) -> None:
-    """400 (413 for what is too large) with got and expected; every process lives, decode workers included."""
+def test_S38_S39_a_wrong_embedding_is_the_callers_fault(
+    face: Face, server: Server, image: Made, name: str
+) -> None:
+    """400 (413 for what is too large) with got and expected; every process lives, decode workers
+    included."""
     make, says = WRONG[name]
     before = pids(server)
     assert image.grid is not None
@@ -292,15 +358,31 @@ def test_S38_S39_a_wrong_embedding_is_the_callers_fault(face: Face, server: Serv
 
 def pids(server: Server) -> dict[str, int]:
     with Spectator(server.run_dir) as looker:
-        return {role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")}
+        return {
+            role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")
+        }
 
 
 @pytest.mark.parametrize(
     "grid",
-    [None, [1, 2], [[1, 4, 6], [1, 4, 6]], [0, 4, 6], [1, 4, 60], "x", [1.5, 4, 6], [-1, -4, 6], [1, 24, 1], [1, 3, 8], 24],
+    [
+        None,
+        [1, 2],
+        [[1, 4, 6], [1, 4, 6]],
+        [0, 4, 6],
+        [1, 4, 60],
+        "x",
+        [1.5, 4, 6],
+        [-1, -4, 6],
+        [1, 24, 1],
+        [1, 3, 8],
+        24,
+    ],
 )
 def test_S38_grids_that_do_not_fit(face: Face, image: Made, grid: Any) -> None:
-    refused = refusal(face, image.part(saved(image.embeds), **({} if grid is None else {"image_grid_thw": grid})))
+    refused = refusal(
+        face, image.part(saved(image.embeds), **({} if grid is None else {"image_grid_thw": grid}))
+    )
     assert (refused.status, refused.part) == (400, "messages[0].content[0]")
 
 

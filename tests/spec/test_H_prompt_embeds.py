@@ -1,4 +1,5 @@
-"""B17: a prompt as embeddings is the prompt itself, over every face, and what is wrong with some is the caller's fault."""
+"""B17: a prompt as embeddings is the prompt itself, over every face, and what is wrong with some is
+the caller's fault."""
 
 import base64
 import io
@@ -27,7 +28,9 @@ TEXT = "<|im_start|>user\nWhat is that?<|im_end|>\n<|im_start|>assistant\n"
 def table(checkpoints: Checkpoints) -> torch.Tensor:
     """[vocabulary, hidden]: what the model looks up."""
     (file,) = checkpoints("qwen_omni").glob("*.safetensors")
-    (table,) = (value for name, value in load_file(file).items() if name.endswith("embed_tokens.weight"))
+    (table,) = (
+        value for name, value in load_file(file).items() if name.endswith("embed_tokens.weight")
+    )
     return table.float()
 
 
@@ -48,39 +51,58 @@ def saved(tensor: Any) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_rows_say_what_their_tokens_say(llm: LLM, async_face: AsyncFace, table: torch.Tensor, ids: list[int]) -> None:
-    """As a tensor, an array, with an axis of one, in a file; greedy, and several choices of one seed."""
+def test_rows_say_what_their_tokens_say(
+    llm: LLM, async_face: AsyncFace, table: torch.Tensor, ids: list[int]
+) -> None:
+    """As a tensor, an array, with an axis of one, in a file; greedy, and several choices of one
+    seed."""
     rows = table[ids]
     by_ids = said(llm, TokensPrompt(prompt_token_ids=ids))
     for given in (rows, rows[None], rows.numpy(), rows.double().numpy(), encode_embeds(rows)):
         output = said(llm, EmbedsPrompt(prompt_embeds=given, prompt=TEXT))
         assert output.outputs[0].token_ids == by_ids.outputs[0].token_ids
         assert output.outputs[0].text == by_ids.outputs[0].text
-        assert (output.prompt, output.prompt_token_ids, output.metrics.media_tokens) == (TEXT, [], {})
+        assert (output.prompt, output.prompt_token_ids, output.metrics.media_tokens) == (
+            TEXT,
+            [],
+            {},
+        )
     drawn = SamplingParams(temperature=1, seed=7, n=3, max_tokens=6, logprobs=1, ignore_eos=True)
     several = (
         said(llm, {"prompt_token_ids": ids}, drawn),
         async_face.run(async_face.llm.generate({"prompt_embeds": rows}, drawn)),
     )
-    assert [choice.token_ids for choice in several[0].outputs] == [choice.token_ids for choice in several[1].outputs]
+    assert [choice.token_ids for choice in several[0].outputs] == [
+        choice.token_ids for choice in several[1].outputs
+    ]
 
 
-def test_long_prompts_come_in_chunks_and_only_equal_rows_are_found_again(llm: LLM, table: torch.Tensor) -> None:
+def test_long_prompts_come_in_chunks_and_only_equal_rows_are_found_again(
+    llm: LLM, table: torch.Tensor
+) -> None:
     rng = np.random.default_rng(3)
     ids = rng.integers(0, 200, 700).tolist()  # more than a step computes
     rows = table[ids]
     by_ids = said(llm, {"prompt_token_ids": ids})
     first, again = said(llm, {"prompt_embeds": rows}), said(llm, {"prompt_embeds": rows})
     assert first.outputs[0].token_ids == again.outputs[0].token_ids == by_ids.outputs[0].token_ids
-    assert (first.num_cached_tokens, again.num_cached_tokens) == (0, 688)  # 43 blocks; the last token is always computed
+    assert (first.num_cached_tokens, again.num_cached_tokens) == (
+        0,
+        688,
+    )  # 43 blocks; the last token is always computed
     other = rows.clone()
     other[0] = table[ids[0] + 1]
     changed = said(llm, {"prompt_embeds": other})
     assert changed.num_cached_tokens == 0
-    assert changed.outputs[0].token_ids == said(llm, {"prompt_token_ids": [ids[0] + 1, *ids[1:]]}).outputs[0].token_ids
+    assert (
+        changed.outputs[0].token_ids
+        == said(llm, {"prompt_token_ids": [ids[0] + 1, *ids[1:]]}).outputs[0].token_ids
+    )
 
 
-def test_completions_take_one_or_several_beside_texts(server: Server, table: torch.Tensor, ids: list[int]) -> None:
+def test_completions_take_one_or_several_beside_texts(
+    server: Server, table: torch.Tensor, ids: list[int]
+) -> None:
     asked = {"temperature": 0, "max_tokens": 8, "ignore_eos": True, "return_token_ids": True}
     by_ids = server.ask("/v1/completions", {"prompt": ids, **asked}).body["choices"][0]["token_ids"]
     rows = table[ids]
@@ -95,7 +117,9 @@ def test_completions_take_one_or_several_beside_texts(server: Server, table: tor
     assert [choice["token_ids"] == by_ids for choice in body["choices"]] == [True, False, True]
     assert [len(choice["prompt_token_ids"]) for choice in body["choices"]] == [0, 0, len(ids)]
     told = {"include_usage": True, "continuous_usage_stats": True}
-    events = server.stream("/v1/completions", {"prompt_embeds": saved(rows), "stream_options": told, **asked}).split(b"\n\n")
+    events = server.stream(
+        "/v1/completions", {"prompt_embeds": saved(rows), "stream_options": told, **asked}
+    ).split(b"\n\n")
     assert {json.loads(event[6:])["usage"]["prompt_tokens"] for event in events[:-2]} == {len(ids)}
 
 
@@ -128,7 +152,9 @@ def test_wrong_rows_cost_their_own_request(server: Server, made: Any, says: str)
 
 def pids(server: Server) -> dict[str, int]:
     with Spectator(server.run_dir) as looker:
-        return {role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")}
+        return {
+            role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")
+        }
 
 
 def test_what_needs_tokens_is_refused_by_name(llm: LLM, table: torch.Tensor) -> None:

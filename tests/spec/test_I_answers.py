@@ -26,7 +26,10 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 def image_part(seed: int, **more: Any) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(seed))), **more}}
+    return {
+        "type": "image_url",
+        "image_url": {"url": data_url("image/png", png(picture(seed))), **more},
+    }
 
 
 def log_of(server: Server) -> str:
@@ -57,7 +60,9 @@ def test_S49_unknown_fields_are_ignored_with_a_warning(server: Server, path: str
     assert "X-Thespis-Ignored-Fields" not in plain.headers
     name = "fancy_" + re.sub(r"\W", "_", path)
     for _ in range(2):
-        reply = server.ask(path, {**BODIES[path], name: {"a": [1]}, "service_tier": "flex", "store": True})
+        reply = server.ask(
+            path, {**BODIES[path], name: {"a": [1]}, "service_tier": "flex", "store": True}
+        )
         assert reply.status == 200
         assert reply.headers["X-Thespis-Ignored-Fields"] == f"{name}, service_tier, store"
     assert log_of(server).count(name) == 1
@@ -66,7 +71,10 @@ def test_S49_unknown_fields_are_ignored_with_a_warning(server: Server, path: str
 def test_S49_so_are_they_in_a_stream(server: Server) -> None:
     asked = {**BODIES[CHAT], "verbosity": "low", "stream_options": {"include_obfuscation": False}}
     with server.streaming(CHAT, asked) as response:
-        assert response.headers["X-Thespis-Ignored-Fields"] == "verbosity, stream_options.include_obfuscation"
+        assert (
+            response.headers["X-Thespis-Ignored-Fields"]
+            == "verbosity, stream_options.include_obfuscation"
+        )
         assert response.read().endswith(b"data: [DONE]\n\n")
 
 
@@ -85,9 +93,15 @@ def test_S49_so_are_they_in_a_stream(server: Server) -> None:
         ("truncate_prompt_tokens", 3, "unsupported"),
     ],
 )
-def test_S49_what_could_cost_money_or_safety_is_refused(server: Server, path: str, name: str, value: Any, code: str) -> None:
+def test_S49_what_could_cost_money_or_safety_is_refused(
+    server: Server, path: str, name: str, value: Any, code: str
+) -> None:
     reply = server.ask(path, {**BODIES[path], name: value})
-    assert (reply.status, reply.body["error"]["param"], reply.body["error"]["code"]) == (400, name, code)
+    assert (reply.status, reply.body["error"]["param"], reply.body["error"]["code"]) == (
+        400,
+        name,
+        code,
+    )
 
 
 # S53
@@ -103,11 +117,20 @@ MEDIA = [
 
 def usage_of(events: bytes) -> list[Any]:
     """Of each event: its `usage`, or "absent"."""
-    return [json.loads(event[6:]).get("usage", "absent") for event in events.split(b"\n\n") if event.startswith(b"data: {")]
+    return [
+        json.loads(event[6:]).get("usage", "absent")
+        for event in events.split(b"\n\n")
+        if event.startswith(b"data: {")
+    ]
 
 
 def test_S53_usage_counts_prompt_completion_and_media_tokens(server: Server) -> None:
-    asked = {"messages": [{"role": "user", "content": MEDIA}], "max_tokens": 5, "ignore_eos": True, "return_token_ids": True}
+    asked = {
+        "messages": [{"role": "user", "content": MEDIA}],
+        "max_tokens": 5,
+        "ignore_eos": True,
+        "return_token_ids": True,
+    }
     body = server.ask(CHAT, asked).body
     usage = body["usage"]
     prompt = len(body["prompt_token_ids"])
@@ -116,18 +139,30 @@ def test_S53_usage_counts_prompt_completion_and_media_tokens(server: Server) -> 
     assert usage["total_tokens"] == prompt + 5
     details = usage["prompt_tokens_details"]
     assert set(details) == {"cached_tokens", "image_tokens", "video_tokens", "audio_tokens"}
-    parts = {"image_tokens": [MEDIA[0], MEDIA[3]], "video_tokens": [MEDIA[1]], "audio_tokens": [MEDIA[2]]}
+    parts = {
+        "image_tokens": [MEDIA[0], MEDIA[3]],
+        "video_tokens": [MEDIA[1]],
+        "audio_tokens": [MEDIA[2]],
+    }
     for name, content in parts.items():
-        alone = server.ask(CHAT, {**asked, "messages": [{"role": "user", "content": content}]}).body["usage"]
+        alone = server.ask(
+            CHAT, {**asked, "messages": [{"role": "user", "content": content}]}
+        ).body["usage"]
         assert alone["prompt_tokens_details"] == {name: details[name], "cached_tokens": 0}
         assert 0 < details[name] < alone["prompt_tokens"]
 
 
 def test_S53_every_face_counts_the_same_media_tokens(face: Face, server: Server) -> None:
     counted = ask(face, MEDIA, max_tokens=2).media_tokens
-    body = server.ask(CHAT, {"messages": [{"role": "user", "content": MEDIA}], "max_tokens": 2}).body
+    body = server.ask(
+        CHAT, {"messages": [{"role": "user", "content": MEDIA}], "max_tokens": 2}
+    ).body
     details = body["usage"]["prompt_tokens_details"]
-    assert counted == {name.removesuffix("_tokens"): count for name, count in details.items() if name != "cached_tokens"}
+    assert counted == {
+        name.removesuffix("_tokens"): count
+        for name, count in details.items()
+        if name != "cached_tokens"
+    }
 
 
 def test_S53_cached_tokens_are_those_of_the_prefix_that_was_there(server: Server) -> None:
@@ -136,15 +171,26 @@ def test_S53_cached_tokens_are_those_of_the_prefix_that_was_there(server: Server
     first, second = (server.ask(CHAT, asked).body["usage"] for _ in range(2))
     assert first["prompt_tokens_details"]["cached_tokens"] == 0
     cached = second["prompt_tokens_details"]["cached_tokens"]
-    assert cached >= second["prompt_tokens"] - 2 * 16  # whole blocks of 16, the last token always computed
+    assert (
+        cached >= second["prompt_tokens"] - 2 * 16
+    )  # whole blocks of 16, the last token always computed
     assert second["prompt_tokens"] == first["prompt_tokens"] > cached
-    assert server.ask(CHAT, asked, key=BOB).body["usage"]["prompt_tokens_details"]["cached_tokens"] == 0  # another tenant's
+    assert (
+        server.ask(CHAT, asked, key=BOB).body["usage"]["prompt_tokens_details"]["cached_tokens"]
+        == 0
+    )  # another tenant's
 
 
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-def test_S53_a_stream_ends_with_the_same_usage_where_it_is_asked_for(server: Server, path: str) -> None:
+def test_S53_a_stream_ends_with_the_same_usage_where_it_is_asked_for(
+    server: Server, path: str
+) -> None:
     more = {"max_tokens": 6, "n": 2, "temperature": 0, "ignore_eos": True}
-    asked = {"messages": [{"role": "user", "content": MEDIA}], **more} if path == CHAT else {"prompt": ["one", "three"], **more}
+    asked = (
+        {"messages": [{"role": "user", "content": MEDIA}], **more}
+        if path == CHAT
+        else {"prompt": ["one", "three"], **more}
+    )
     server.ask(path, asked)  # from here on, all have the same prefix cached
     whole = server.ask(path, asked).body["usage"]
     assert whole["completion_tokens"] == (12 if path == CHAT else 24)
@@ -158,7 +204,14 @@ def test_S53_a_stream_ends_with_the_same_usage_where_it_is_asked_for(server: Ser
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_S54_the_events_of_a_chat(server: Server, n: int) -> None:
-    asked = {"messages": HELLO, "max_tokens": 6, "n": n, "ignore_eos": True, "temperature": 1, "seed": 5}
+    asked = {
+        "messages": HELLO,
+        "max_tokens": 6,
+        "n": n,
+        "ignore_eos": True,
+        "temperature": 1,
+        "seed": 5,
+    }
     with server.streaming(CHAT, asked) as response:
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         assert response.headers["Cache-Control"] == "no-cache"
@@ -169,13 +222,22 @@ def test_S54_the_events_of_a_chat(server: Server, n: int) -> None:
         assert set(chunk) == {"id", "object", "created", "model", "choices"}
         assert chunk["id"] == chunks[0]["id"]
         assert chunk["id"].startswith("chatcmpl-")
-        assert (chunk["object"], chunk["model"], type(chunk["created"])) == ("chat.completion.chunk", "tiny", int)
+        assert (chunk["object"], chunk["model"], type(chunk["created"])) == (
+            "chat.completion.chunk",
+            "tiny",
+            int,
+        )
         (choice,) = chunk["choices"]
         assert {"index", "delta", "logprobs", "finish_reason"} == set(choice)
     for index in range(n):
-        first, *middle, last = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
+        first, *middle, last = [
+            chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index
+        ]
         assert first["delta"] == {"role": "assistant", "content": ""}
-        assert all(set(choice["delta"]) == {"content"} and choice["finish_reason"] is None for choice in middle)
+        assert all(
+            set(choice["delta"]) == {"content"} and choice["finish_reason"] is None
+            for choice in middle
+        )
         assert (last["delta"], last["finish_reason"]) == ({}, "length")
 
 
@@ -185,12 +247,18 @@ def test_S54_the_events_of_a_completion(server: Server) -> None:
     chunks = [json.loads(event[6:]) for event in raw.split(b"\n\n")[:-2]]
     for index in range(2):
         choices = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
-        assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["length"]
-    assert {(chunk["object"], chunk["id"][:5]) for chunk in chunks} == {("text_completion", "cmpl-")}
+        assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + [
+            "length"
+        ]
+    assert {(chunk["object"], chunk["id"][:5]) for chunk in chunks} == {
+        ("text_completion", "cmpl-")
+    }
 
 
 def test_S54_what_fails_before_the_first_event_has_a_status(server: Server) -> None:
-    with server.streaming(CHAT, {"messages": [{"role": "user", "content": "x" * 2000}]}) as response:
+    with server.streaming(
+        CHAT, {"messages": [{"role": "user", "content": "x" * 2000}]}
+    ) as response:
         assert response.status == 400
         assert response.headers["Content-Type"] == "application/json"
         assert json.loads(response.read())["error"]["code"] == "context_length_exceeded"

@@ -1,4 +1,5 @@
-"""What is wrong with a request ends that request, with a status and a text for its author; the processes do not notice."""
+"""What is wrong with a request ends that request, with a status and a text for its author; the
+processes do not notice."""
 
 import base64
 import io
@@ -29,7 +30,9 @@ CONTEXT = 1024
 
 def pids(server: Server) -> dict[str, int]:
     with Spectator(server.run_dir) as looker:
-        return {role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")}
+        return {
+            role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")
+        }
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +53,9 @@ def the_engine_does_not_notice(request: pytest.FixtureRequest) -> Iterator[None]
         "detokenizer",
     }
     yield
-    good = server.chat([{"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(1)))}}])
+    good = server.chat(
+        [{"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(1)))}}]
+    )
     assert good.status == 200, good.body
     assert pids(server) == before
 
@@ -63,7 +68,10 @@ def refusal(reply: Reply, *statuses: int) -> dict[str, Any]:
 
 
 def image(content: bytes, kind: str = "image/png") -> list[dict[str, Any]]:
-    return [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": data_url(kind, content)}}]
+    return [
+        {"type": "text", "text": "What?"},
+        {"type": "image_url", "image_url": {"url": data_url(kind, content)}},
+    ]
 
 
 def broken_pictures() -> dict[str, bytes]:
@@ -72,7 +80,13 @@ def broken_pictures() -> dict[str, bytes]:
     huge[16:24] = (60_000).to_bytes(4, "big") * 2  # the header's width and height ...
     huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4, "big")  # ... under a right checksum
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="56" height="56"/>'
-    return {"empty": b"", "text": b"this is no picture", "cut": whole[: len(whole) // 2], "huge": bytes(huge), "svg": svg}
+    return {
+        "empty": b"",
+        "text": b"this is no picture",
+        "cut": whole[: len(whole) // 2],
+        "huge": bytes(huge),
+        "svg": svg,
+    }
 
 
 @pytest.mark.parametrize("name", sorted(broken_pictures()))
@@ -82,7 +96,10 @@ def test_a_picture_that_is_none(server: Server, name: str) -> None:
 
 
 def test_a_picture_where_a_sound_should_be(server: Server) -> None:
-    sound_part = {"type": "input_audio", "input_audio": {"data": base64.b64encode(png(picture(1))).decode(), "format": "wav"}}
+    sound_part = {
+        "type": "input_audio",
+        "input_audio": {"data": base64.b64encode(png(picture(1))).decode(), "format": "wav"},
+    }
     assert refusal(server.chat([sound_part]), 400, 422)["param"] == "messages[0].content[0]"
 
 
@@ -97,7 +114,12 @@ def test_base64_that_is_none(server: Server) -> None:
 
 
 def test_only_the_bad_request_of_a_pair_fails(server: Server) -> None:
-    message = [{"type": "input_audio", "input_audio": {"data": base64.b64encode(wav(sound(1))).decode(), "format": "wav"}}]
+    message = [
+        {
+            "type": "input_audio",
+            "input_audio": {"data": base64.b64encode(wav(sound(1))).decode(), "format": "wav"},
+        }
+    ]
     refusal(server.chat(image(b"nothing")), 400, 422)
     assert server.chat(message).status == 200
 
@@ -188,7 +210,11 @@ def _break_tokenizer(folder: Path) -> None:
     ],
 )
 def test_a_broken_checkpoint(
-    damage: Callable[[Path], None], says: str, load: Callable[[str], object], checkpoints: Checkpoints, tmp_path: Path
+    damage: Callable[[Path], None],
+    says: str,
+    load: Callable[[str], object],
+    checkpoints: Checkpoints,
+    tmp_path: Path,
 ) -> None:
     folder = shutil.copytree(checkpoints("llava"), tmp_path / "broken")
     damage(folder)

@@ -1,7 +1,8 @@
-"""Drop-in: the official `openai` client, `litellm` and `langchain-openai` talk to the server as they talk to OpenAI's.
+"""Drop-in: the official `openai` client, `litellm` and `langchain-openai` talk to the server as
+they talk to OpenAI's.
 
-Each asks about a picture and a sound, streamed and not, sync and async, and has a function called. The greedy answer that plain
-HTTP gets is the one that all must get.
+Each asks about a picture and a sound, streamed and not, sync and async, and has a function called.
+The greedy answer that plain HTTP gets is the one that all must get.
 """
 
 import asyncio
@@ -25,19 +26,26 @@ from ..helpers.media import data_url, picture, png, sound, wav
 from ..helpers.serving import Server
 from .faces import ALICE
 
-with mock.patch.dict(os.environ, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}):  # else its import asks the internet for prices
+with mock.patch.dict(
+    os.environ, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+):  # else its import asks the internet for prices
     import litellm
 
 pytestmark = [
     pytest.mark.process,
     # Of litellm's own types, when its first call reads them.
-    pytest.mark.filterwarnings("ignore:Items? .* on TypedDict class .* using the `ReadOnly` qualifier:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Items? .* on TypedDict class .* using the `ReadOnly` qualifier:UserWarning"
+    ),
 ]
 
 CONTENT: list[dict[str, Any]] = [
     {"type": "text", "text": "What do you see and hear?"},
     {"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(5)))}},
-    {"type": "input_audio", "input_audio": {"data": base64.b64encode(wav(sound(5))).decode(), "format": "wav"}},
+    {
+        "type": "input_audio",
+        "input_audio": {"data": base64.b64encode(wav(sound(5))).decode(), "format": "wav"},
+    },
 ]
 MESSAGES: Any = [{"role": "user", "content": CONTENT}]
 GREEDY: Any = {"model": "tiny", "temperature": 0, "max_tokens": 12}
@@ -79,7 +87,9 @@ def url(server: Server) -> str:
 @pytest.fixture(scope="module")
 def expected(server: Server) -> str:
     """What plain HTTP is answered."""
-    text: str = server.ask("/v1/chat/completions", {**GREEDY, "messages": MESSAGES}).body["choices"][0]["message"]["content"]
+    text: str = server.ask("/v1/chat/completions", {**GREEDY, "messages": MESSAGES}).body[
+        "choices"
+    ][0]["message"]["content"]
     assert text
     return text
 
@@ -103,9 +113,14 @@ def test_S54_openai_sync(api: openai.OpenAI, expected: str) -> None:
     assert answer.choices[0].message.content == expected
     assert answer.usage is not None
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    stream = api.chat.completions.create(**GREEDY, messages=MESSAGES, stream=True, stream_options={"include_usage": True})
+    stream = api.chat.completions.create(
+        **GREEDY, messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+    )
     chunks = list(stream)
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == expected
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        == expected
+    )
     assert chunks[0].choices[0].delta.role == "assistant"
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.total_tokens == answer.usage.total_tokens
@@ -148,7 +163,13 @@ def test_S54_openai_tools(api: openai.OpenAI) -> None:
 
 
 async def test_S54_openai_async_tools(url: str) -> None:
-    asked: Any = {**GREEDY, "max_tokens": 200, "messages": MESSAGES, "tools": [WEATHER], "tool_choice": FORCED}
+    asked: Any = {
+        **GREEDY,
+        "max_tokens": 200,
+        "messages": MESSAGES,
+        "tools": [WEATHER],
+        "tool_choice": FORCED,
+    }
     async with (
         openai.AsyncOpenAI(base_url=url, api_key=ALICE, max_retries=0, timeout=60) as api,
         api.chat.completions.stream(**asked, parallel_tool_calls=False) as stream,
@@ -167,7 +188,10 @@ def test_S56_openai_raises_its_own_exceptions(url: str, api: openai.OpenAI) -> N
     with pytest.raises(openai.UnprocessableEntityError) as broken:
         api.chat.completions.create(**GREEDY, messages=[{"role": "user", "content": [part]}])
     assert broken.value.param == "messages[0].content[0]"
-    with openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger, pytest.raises(openai.AuthenticationError):
+    with (
+        openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
         stranger.models.list()
 
 
@@ -176,7 +200,13 @@ def test_S56_openai_raises_its_own_exceptions(url: str, api: openai.OpenAI) -> N
 
 @pytest.fixture(scope="module")
 def lite(url: str) -> dict[str, Any]:
-    return {**GREEDY, "model": "openai/tiny", "api_base": url, "api_key": ALICE, "messages": MESSAGES}
+    return {
+        **GREEDY,
+        "model": "openai/tiny",
+        "api_base": url,
+        "api_key": ALICE,
+        "messages": MESSAGES,
+    }
 
 
 def test_S54_litellm_sync(lite: dict[str, Any], expected: str) -> None:
@@ -194,12 +224,19 @@ async def test_S54_litellm_async(lite: dict[str, Any], expected: str) -> None:
 
 
 def test_S54_litellm_tools(lite: dict[str, Any]) -> None:
-    answer = litellm.completion(**{**lite, "max_tokens": 200}, tools=[WEATHER], tool_choice=FORCED, parallel_tool_calls=False)
+    answer = litellm.completion(
+        **{**lite, "max_tokens": 200},
+        tools=[WEATHER],
+        tool_choice=FORCED,
+        parallel_tool_calls=False,
+    )
     (call,) = answer.choices[0].message.tool_calls
     check_call(call.function.name, call.function.arguments)
     assert answer.choices[0].finish_reason == "tool_calls"
     asked = {**lite, "max_tokens": 200, "stream": True}
-    chunks = litellm.completion(**asked, tools=[WEATHER], tool_choice=FORCED, parallel_tool_calls=False)
+    chunks = litellm.completion(
+        **asked, tools=[WEATHER], tool_choice=FORCED, parallel_tool_calls=False
+    )
     deltas = [delta for chunk in chunks for delta in chunk.choices[0].delta.tool_calls or ()]
     name = "".join(delta.function.name or "" for delta in deltas)
     check_call(name, "".join(delta.function.arguments or "" for delta in deltas))
@@ -218,7 +255,12 @@ def test_S56_litellm_raises_its_own_exceptions(lite: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def chain(url: str) -> ChatOpenAI:
     return ChatOpenAI(
-        base_url=url, api_key=pydantic.SecretStr(ALICE), model="tiny", temperature=0, max_retries=0, max_completion_tokens=12
+        base_url=url,
+        api_key=pydantic.SecretStr(ALICE),
+        model="tiny",
+        temperature=0,
+        max_retries=0,
+        max_completion_tokens=12,
     )
 
 
@@ -241,11 +283,17 @@ async def test_S54_langchain_async(chain: ChatOpenAI, expected: str) -> None:
 
 def test_S54_langchain_tools_and_structured_output(chain: ChatOpenAI) -> None:
     able = chain.model_copy(update={"max_tokens": 200})
-    answer = able.bind_tools([WEATHER], tool_choice="get_weather", parallel_tool_calls=False).invoke(HUMAN)
+    answer = able.bind_tools(
+        [WEATHER], tool_choice="get_weather", parallel_tool_calls=False
+    ).invoke(HUMAN)
     assert isinstance(answer, AIMessage)
     (call,) = answer.tool_calls
     check_call(call["name"], json.dumps(call["args"]))
-    pieces = list(able.bind_tools([WEATHER], tool_choice="get_weather", parallel_tool_calls=False).stream(HUMAN))
+    pieces = list(
+        able.bind_tools([WEATHER], tool_choice="get_weather", parallel_tool_calls=False).stream(
+            HUMAN
+        )
+    )
     whole: Any = functools.reduce(operator.add, pieces)
     (streamed,) = whole.tool_calls
     assert (streamed["name"], streamed["args"]) == (call["name"], call["args"])

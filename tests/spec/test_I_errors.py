@@ -1,4 +1,5 @@
-"""S56's errors: OpenAI's shape, a stable code, a status of the right class; and S54's error inside a stream."""
+"""S56's errors: OpenAI's shape, a stable code, a status of the right class; and S54's error inside
+a stream."""
 
 import json
 import os
@@ -45,8 +46,20 @@ BAD: list[tuple[str, Any, int, str, str | None]] = [
     (CHAT, [], 400, "wrong_type", None),
     (CHAT, {"messages": HELLO, "temperature": -1}, 400, "out_of_range", "temperature"),
     (CHAT, {"messages": HELLO, "model": "gpt-4"}, 404, "model_not_found", "model"),
-    (CHAT, {"messages": [{"role": "user", "content": "x" * 1100}]}, 400, "context_length_exceeded", None),
-    (CHAT, {"messages": [{"role": "user", "content": [{"type": "x"}]}]}, 400, "unknown_part", "messages[0].content[0].type"),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": "x" * 1100}]},
+        400,
+        "context_length_exceeded",
+        None,
+    ),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "x"}]}]},
+        400,
+        "unknown_part",
+        "messages[0].content[0].type",
+    ),
     (COMPLETIONS, {"prompt": []}, 400, "empty_prompt", "prompt"),
     (COMPLETIONS, {"prompt": "x", "guided_regex": "("}, 400, "invalid_grammar", None),
     ("/tokenize", {}, 400, "missing_field", "prompt"),
@@ -74,7 +87,12 @@ def test_S56_what_nests_deep_is_answered_or_4xx(server: Server, depth: int) -> N
         {"tools": [{"type": "function", "function": function}]},
         {"messages": [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}]},
         {"mm_processor_kwargs": {"max_pixels": "DEEP"}},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"x": "DEEP"}}}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {"x": "DEEP"}},
+            }
+        },
     ):
         body = json.dumps({**BODIES[CHAT], **more}).replace('"DEEP"', deep).encode()
         headers = {"Authorization": f"Bearer {ALICE}", "Content-Type": "application/json"}
@@ -96,7 +114,9 @@ def test_S56_bad_media_are_4xx_and_named(server: Server) -> None:
         ("http://127.0.0.1:1/x.png", 400),
         ("file:///etc/passwd", 400),
     ):
-        reply = server.chat([{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}])
+        reply = server.chat(
+            [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
+        )
         error = reply.body["error"]
         assert reply.status == status, error
         assert error["param"].startswith("messages[0].content[1]")
@@ -134,7 +154,10 @@ def test_S56_overload_is_429_and_says_when_to_come_back(small: ServeCommand) -> 
 def test_S56_more_prompts_than_the_engine_ever_takes_are_no_overload(small: ServeCommand) -> None:
     """To come again would not help."""
     reply = Caller(small.url).ask(COMPLETIONS, {"prompt": ["a"] * 3, "max_tokens": 1})
-    assert "At most 2 prompts in one call" in checked(reply, 400, "too_many_prompts", "prompt")["message"]
+    assert (
+        "At most 2 prompts in one call"
+        in checked(reply, 400, "too_many_prompts", "prompt")["message"]
+    )
     assert Caller(small.url).ask(COMPLETIONS, {"prompt": ["a"] * 2, "max_tokens": 1}).status == 200
 
 
@@ -143,16 +166,22 @@ def test_S56_a_body_that_is_too_large_is_413(small: ServeCommand) -> None:
     assert "1 MiB" in checked(Caller(small.url).ask(CHAT, body), 413, "body_too_large")["message"]
 
 
-def test_S54_S56_an_error_inside_a_stream_is_an_event_and_a_server_that_ends_is_503(small: ServeCommand) -> None:
+def test_S54_S56_an_error_inside_a_stream_is_an_event_and_a_server_that_ends_is_503(
+    small: ServeCommand,
+) -> None:
     host, port = small.url.removeprefix("http://").split(":")
     kept = HTTPConnection(host, int(port), timeout=30)
     kept.request("GET", "/health")
     assert kept.getresponse().read() == b'{"status":"ready"}'
-    with Caller(small.url).streaming(CHAT, {"messages": HELLO, "max_tokens": 4000, "ignore_eos": True}) as stream:
+    with Caller(small.url).streaming(
+        CHAT, {"messages": HELLO, "max_tokens": 4000, "ignore_eos": True}
+    ) as stream:
         begin = stream.readline()
         small.process.send_signal(signal.SIGTERM)
         while True:
-            kept.request("POST", CHAT, json.dumps(BODIES[CHAT]), {"Content-Type": "application/json"})
+            kept.request(
+                "POST", CHAT, json.dumps(BODIES[CHAT]), {"Content-Type": "application/json"}
+            )
             answer = kept.getresponse()
             body = json.loads(answer.read())
             if answer.status != 200:
@@ -173,9 +202,25 @@ def test_S54_S56_an_error_inside_a_stream_is_an_event_and_a_server_that_ends_is_
 
 
 def test_S56_another_tenant_learns_nothing_from_an_error(server: Server) -> None:
-    part = {"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(9)))}, "uuid": "mine"}
-    assert server.ask(CHAT, {"messages": [{"role": "user", "content": [part]}], "max_tokens": 1}, key=ALICE).status == 200
-    skipped = [{"role": "user", "content": [{"type": "image_url", "image_url": None, "uuid": "mine"}]}]
-    unknown = [{"role": "user", "content": [{"type": "image_url", "image_url": None, "uuid": "nobodys"}]}]
-    other, nobody = (server.ask(CHAT, {"messages": asked, "max_tokens": 1}, key=BOB) for asked in (skipped, unknown))
+    part = {
+        "type": "image_url",
+        "image_url": {"url": data_url("image/png", png(picture(9)))},
+        "uuid": "mine",
+    }
+    assert (
+        server.ask(
+            CHAT, {"messages": [{"role": "user", "content": [part]}], "max_tokens": 1}, key=ALICE
+        ).status
+        == 200
+    )
+    skipped = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": None, "uuid": "mine"}]}
+    ]
+    unknown = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": None, "uuid": "nobodys"}]}
+    ]
+    other, nobody = (
+        server.ask(CHAT, {"messages": asked, "max_tokens": 1}, key=BOB)
+        for asked in (skipped, unknown)
+    )
     assert (other.status, other.body) == (nobody.status, nobody.body)

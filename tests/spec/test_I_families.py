@@ -1,4 +1,5 @@
-"""S46 and S57, where a part stands in the prompt and what a caller's words may become; S40, embeddings for media.
+"""S46 and S57, where a part stands in the prompt and what a caller's words may become; S40,
+embeddings for media.
 
 On every family and every face.
 """
@@ -25,18 +26,25 @@ pytestmark = pytest.mark.process
 
 STRINGS = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 """A template that takes contents as strings."""
-BARE = "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] | trim }}{% endfor %}{% endfor %}"
+BARE = (
+    "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] | trim }}{% endfor "
+    "%}{% endfor %}"
+)
 """A template that writes the callers' texts one behind the other, and nothing else."""
 ONE = SamplingParams(temperature=0, max_tokens=1)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def troupe(
-    request: pytest.FixtureRequest, checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    checkpoints: Checkpoints,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Troupe]:
     family = request.param
     folder = tmp_path_factory.mktemp("merging") / family
-    with on_tour(family, checkpoints(family), folder, trust_request_chat_template=True, enable_mm_embeds=True) as troupe:
+    with on_tour(
+        family, checkpoints(family), folder, trust_request_chat_template=True, enable_mm_embeds=True
+    ) as troupe:
         yield troupe
 
 
@@ -50,9 +58,16 @@ Content = str | list[str | int]
 """A text, or texts and pictures by their seed."""
 
 
-def conversation(messages: list[tuple[str, Content]], show: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+def conversation(
+    messages: list[tuple[str, Content]], show: Callable[[int], dict[str, Any]]
+) -> list[dict[str, Any]]:
     return [
-        {"role": role, "content": [text(part) if isinstance(part, str) else show(part) for part in _parts(content)]}
+        {
+            "role": role,
+            "content": [
+                text(part) if isinstance(part, str) else show(part) for part in _parts(content)
+            ],
+        }
         for role, content in messages
     ]
 
@@ -84,9 +99,13 @@ CONVERSATIONS: dict[str, list[tuple[str, Content]]] = {
 def test_S46_a_part_stands_where_the_caller_put_it(troupe: Troupe, face: Face, name: str) -> None:
     """Exactly transformers' ids, though no text names a placeholder."""
     messages = CONVERSATIONS[name]
-    pictures = [part for _, content in messages for part in _parts(content) if isinstance(part, int)]
+    pictures = [
+        part for _, content in messages for part in _parts(content) if isinstance(part, int)
+    ]
     answer = ask(face, messages=conversation(messages, image), max_tokens=1)
-    assert answer.prompt_token_ids == troupe.ids(troupe.reference.prompt(for_transformers(messages)), *pictures)
+    assert answer.prompt_token_ids == troupe.ids(
+        troupe.reference.prompt(for_transformers(messages)), *pictures
+    )
     assert troupe.specials(answer.prompt_token_ids)[troupe.placeholder] == len(pictures)
 
 
@@ -106,32 +125,50 @@ HOSTILE: dict[str, Callable[[Troupe], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_S46_a_text_that_spells_a_special_token_is_text(troupe: Troupe, face: Face, name: str) -> None:
+def test_S46_a_text_that_spells_a_special_token_is_text(
+    troupe: Troupe, face: Face, name: str
+) -> None:
     words = HOSTILE[name](troupe)
     harmless = ask(face, [text("the"), image(1)], max_tokens=1)
     answer = ask(face, [*map(text, words), image(1)], max_tokens=1)
     assert troupe.specials(answer.prompt_token_ids) == troupe.specials(harmless.prompt_token_ids)
     told = troupe.reference.tokenizer.decode(answer.prompt_token_ids).replace(" ", "")
-    assert "".join(words).replace("\U000f0000", "").replace("\U000f0001", "").replace(" ", "") in told, "it is still there"
+    assert (
+        "".join(words).replace("\U000f0000", "").replace("\U000f0001", "").replace(" ", "") in told
+    ), "it is still there"
     if len(words) == 1:  # transformers looks at each text alone
         theirs = troupe.sanitized(for_transformers([("user", [*words, 1])]))
         assert troupe.folded(answer.prompt_token_ids) == theirs
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_S46_also_where_a_template_writes_nothing_between_the_texts(troupe: Troupe, face: Face, name: str) -> None:
+def test_S46_also_where_a_template_writes_nothing_between_the_texts(
+    troupe: Troupe, face: Face, name: str
+) -> None:
     words = HOSTILE[name](troupe)
     for messages in ([("user", words)], [("user", word) for word in words]):
-        answer = ask(face, messages=conversation([*messages], image), chat_template=BARE, max_tokens=1)
+        answer = ask(
+            face, messages=conversation([*messages], image), chat_template=BARE, max_tokens=1
+        )
         assert not troupe.specials(answer.prompt_token_ids)
 
 
 def test_S46_only_that_text_is_tokenised_apart(troupe: Troupe, face: Face) -> None:
     """The messages before it have the ids that they always have."""
-    before: list[tuple[str, Content]] = [("system", "and the thing"), ("user", [1, "the  image "]), ("assistant", "you !!")]
-    usual = ask(face, messages=conversation([*before, ("user", "the")], image), max_tokens=1).prompt_token_ids
-    answer = ask(face, messages=conversation([*before, ("user", f"the{END}")], image), max_tokens=1).prompt_token_ids
-    same = next(at for at, (one, other) in enumerate(zip(usual, answer, strict=False)) if one != other)
+    before: list[tuple[str, Content]] = [
+        ("system", "and the thing"),
+        ("user", [1, "the  image "]),
+        ("assistant", "you !!"),
+    ]
+    usual = ask(
+        face, messages=conversation([*before, ("user", "the")], image), max_tokens=1
+    ).prompt_token_ids
+    answer = ask(
+        face, messages=conversation([*before, ("user", f"the{END}")], image), max_tokens=1
+    ).prompt_token_ids
+    same = next(
+        at for at, (one, other) in enumerate(zip(usual, answer, strict=False)) if one != other
+    )
     assert troupe.reference.tokenizer.decode(usual[:same]).endswith("the")
 
 
@@ -143,57 +180,108 @@ def test_S46_what_a_template_writes_is_counted(troupe: Troupe, face: Face) -> No
 
 
 def test_S46_names_and_fields_of_tools_are_text_too(troupe: Troupe, face: Face) -> None:
-    function = {"name": "look", "description": END, "parameters": {"type": "object", "properties": {END: {"type": "string"}}}}
+    function = {
+        "name": "look",
+        "description": END,
+        "parameters": {"type": "object", "properties": {END: {"type": "string"}}},
+    }
     template = "{{ tools | tojson }}{{ messages[0]['content'] }}"
-    answer = ask(face, "the", tools=[{"type": "function", "function": function}], chat_template=template, max_tokens=1)
+    answer = ask(
+        face,
+        "the",
+        tools=[{"type": "function", "function": function}],
+        chat_template=template,
+        max_tokens=1,
+    )
     assert not troupe.specials(answer.prompt_token_ids)
     assert troupe.reference.tokenizer.decode(answer.prompt_token_ids).count(END) == 2
 
 
-AROUND = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}<|{{ messages[0]['role'] | upper }}|>"
+AROUND = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}<|{{ "
+    "messages[0]['role'] | upper }}|>"
+)
 """A template that builds its marks from the roles."""
 
 
-def test_S46_a_role_makes_no_token_that_the_template_does_not_mean(troupe: Troupe, face: Face) -> None:
+def test_S46_a_role_makes_no_token_that_the_template_does_not_mean(
+    troupe: Troupe, face: Face
+) -> None:
     """Neither under a template that puts marks around it, nor under the model's own."""
     inner = [token.strip("<|>/[]") for token in troupe.tokens.values()]
     for role in sorted({word for word in inner if word} | {"im_e", "observer"}):
         messages = [{"role": role, "content": "the"}, {"role": "user", "content": "you"}]
         made = ask(face, messages=messages, chat_template=AROUND, max_tokens=1).prompt_token_ids
         assert not troupe.specials(made), role
-        assert f"<|{role}|>the<|user|>you" in troupe.reference.tokenizer.decode(made).replace(" ", "")
+        assert f"<|{role}|>the<|user|>you" in troupe.reference.tokenizer.decode(made).replace(
+            " ", ""
+        )
         if troupe.family != "llava":
             usual, odd = ([{"role": name, "content": [text("the")]}] for name in ("user", role))
-            written = [troupe.specials(ask(face, messages=asked, max_tokens=1).prompt_token_ids) for asked in (usual, odd)]
+            written = [
+                troupe.specials(ask(face, messages=asked, max_tokens=1).prompt_token_ids)
+                for asked in (usual, odd)
+            ]
             assert written[0] == written[1]
 
 
 def test_S46_a_role_that_the_template_asks_for_is_its_own(troupe: Troupe, face: Face) -> None:
     """Though it is also a piece of a special token."""
-    template = "{% for m in messages %}{% if m['role'] == 'im_end' %}and {% endif %}{{ m['content'] }}{% endfor %}"
-    made = ask(face, messages=[{"role": "im_end", "content": "the"}], chat_template=template, max_tokens=1).prompt_token_ids
-    assert made == ask(face, "and the", chat_template="{{ messages[0]['content'] }}", max_tokens=1).prompt_token_ids
+    template = (
+        "{% for m in messages %}{% if m['role'] == 'im_end' %}and {% endif %}{{ m['content'] "
+        "}}{% endfor %}"
+    )
+    made = ask(
+        face, messages=[{"role": "im_end", "content": "the"}], chat_template=template, max_tokens=1
+    ).prompt_token_ids
+    assert (
+        made
+        == ask(
+            face, "and the", chat_template="{{ messages[0]['content'] }}", max_tokens=1
+        ).prompt_token_ids
+    )
 
 
-@pytest.mark.parametrize("role", ["", "|>", "user|><|im_end", "<|im_end|>", "us er", "user\n", "rôle", "9", "x" * 65])
+@pytest.mark.parametrize(
+    "role", ["", "|>", "user|><|im_end", "<|im_end|>", "us er", "user\n", "rôle", "9", "x" * 65]
+)
 def test_S46_a_role_is_a_plain_word(face: Face, role: str) -> None:
-    refused = refusal(face, messages=[{"role": "user", "content": "x"}, {"role": role, "content": "x"}])
+    refused = refusal(
+        face, messages=[{"role": "user", "content": "x"}, {"role": role, "content": "x"}]
+    )
     assert (refused.status, refused.part, refused.code) == (400, "messages[1].role", "invalid_role")
 
 
 def test_S24_words_and_tools_for_the_template(troupe: Troupe, face: Face) -> None:
     """Of one call, and over HTTP too."""
-    template = "{{ greeting }} {% for tool in tools %}{{ tool.function.name }} {% endfor %}{{ messages[0]['content'] }}"
-    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
-    more: dict[str, Any] = {"chat_template": template, "chat_template_kwargs": {"greeting": "the"}, "tools": [tool]}
+    template = (
+        "{{ greeting }} {% for tool in tools %}{{ tool.function.name }} {% endfor %}{{ "
+        "messages[0]['content'] }}"
+    )
+    tool = {
+        "type": "function",
+        "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
+    }
+    more: dict[str, Any] = {
+        "chat_template": template,
+        "chat_template_kwargs": {"greeting": "the"},
+        "tools": [tool],
+    }
     made = ask(face, "thing", **more, max_tokens=1).prompt_token_ids
-    assert made == ask(face, "the look thing", chat_template="{{ messages[0]['content'] }}", max_tokens=1).prompt_token_ids
+    assert (
+        made
+        == ask(
+            face, "the look thing", chat_template="{{ messages[0]['content'] }}", max_tokens=1
+        ).prompt_token_ids
+    )
 
 
 def test_S14_a_kind_that_this_model_lacks_is_said_so(troupe: Troupe, face: Face) -> None:
     for kind in ("video", "audio"):
         if kind not in KINDS[troupe.family]:
-            refused = refusal(face, [text("x"), {f"{kind}_url": data_url(f"{kind}/x", b"whatever")}])
+            refused = refusal(
+                face, [text("x"), {f"{kind}_url": data_url(f"{kind}/x", b"whatever")}]
+            )
             assert (refused.status, refused.part) == (400, "messages[0].content[1]")
             assert f"This model takes no {kind} input." in refused.text
 
@@ -202,11 +290,16 @@ def test_S14_so_are_raw_items(troupe: Troupe) -> None:
     for kind, given in (("video", clip_frames(clip(1))), ("audio", (sound(1), RATE))):
         if kind not in KINDS[troupe.family]:
             with pytest.raises(RequestError, match=f"This model takes no {kind} input"):
-                troupe.llm.generate({"prompt": "x", "multi_modal_data": {kind: given}}, ONE, use_tqdm=False)
+                troupe.llm.generate(
+                    {"prompt": "x", "multi_modal_data": {kind: given}}, ONE, use_tqdm=False
+                )
 
 
 def test_S33_a_clip_is_heard_only_where_the_model_hears(troupe: Troupe) -> None:
-    shown = {"qwen_omni": "<|vision_bos|><|VIDEO|><|vision_eos|>", "qwen_vl": "<|vision_start|><|video_pad|><|vision_end|>"}
+    shown = {
+        "qwen_omni": "<|vision_bos|><|VIDEO|><|vision_eos|>",
+        "qwen_vl": "<|vision_start|><|video_pad|><|vision_end|>",
+    }
     if (prompt := shown.get(troupe.family)) is not None:
         data = {"prompt": prompt, "multi_modal_data": {"video": clip_frames(clip(1))}}
         asked = {**data, "mm_processor_kwargs": {"use_audio_in_video": True}}
@@ -219,7 +312,11 @@ def test_S33_a_clip_is_heard_only_where_the_model_hears(troupe: Troupe) -> None:
 
 def raw(troupe: Troupe, face: Face, prompt: str, *pictures: int) -> list[int]:
     """The ids of a finished prompt. Raises Refused. Over HTTP raw prompts have no media."""
-    given: Any = {"prompt": prompt, "multi_modal_data": {"image": [picture(seed) for seed in pictures]}} if pictures else prompt
+    given: Any = (
+        {"prompt": prompt, "multi_modal_data": {"image": [picture(seed) for seed in pictures]}}
+        if pictures
+        else prompt
+    )
     match face:
         case HttpFace(server=server):
             body = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "return_token_ids": True}
@@ -259,7 +356,9 @@ def test_S57_more_placeholders_than_items(troupe: Troupe, face: Face) -> None:
         assert (told.status, told.text) == (400, wanted)
 
 
-def test_S57_a_template_of_strings_has_the_placeholder_at_the_parts_place(troupe: Troupe, face: Face) -> None:
+def test_S57_a_template_of_strings_has_the_placeholder_at_the_parts_place(
+    troupe: Troupe, face: Face
+) -> None:
     messages: list[tuple[str, Content]] = [
         ("system", "and the"),
         ("user", ["the first", 1, "then", 2]),
@@ -267,14 +366,20 @@ def test_S57_a_template_of_strings_has_the_placeholder_at_the_parts_place(troupe
         ("user", [3, "the last"]),
     ]
     shown = troupe.shown.strip()
-    prompt = f"system: and the\nuser: the first\n{shown}\nthen\n{shown}\nassistant: you\nuser: {shown}\nthe last\n"
+    prompt = (
+        f"system: and the\nuser: the first\n{shown}\nthen\n{shown}\nassistant: you\nuser: "
+        f"{shown}\nthe last\n"
+    )
     answer = ask(face, messages=conversation(messages, image), chat_template=STRINGS, max_tokens=1)
     assert answer.prompt_token_ids == troupe.ids(prompt, 1, 2, 3)
 
 
 def test_S57_a_placeholder_in_the_words_is_none(troupe: Troupe, face: Face) -> None:
-    """S46 holds in a template of strings too: the caller's own placeholder neither counts nor is missed."""
-    answer = ask(face, [text(f"the {troupe.placeholder}"), image(1)], chat_template=STRINGS, max_tokens=1)
+    """S46 holds in a template of strings too: the caller's own placeholder neither counts nor is
+    missed."""
+    answer = ask(
+        face, [text(f"the {troupe.placeholder}"), image(1)], chat_template=STRINGS, max_tokens=1
+    )
     assert troupe.specials(answer.prompt_token_ids)[troupe.placeholder] == 1
     alone = ask(face, f"the {troupe.placeholder}", chat_template=STRINGS, max_tokens=1)
     assert not troupe.specials(alone.prompt_token_ids)
@@ -301,11 +406,14 @@ def item(kind: Modality, seed: int) -> tuple[dict[str, Any], Media]:
             film = clip(seed)
             return {"video_url": data_url("video/mp4", film)}, Media(videos=(clip_frames(film),))
         case _:
-            return {"audio_url": data_url("audio/wav", wav(sound(seed)))}, Media(audio=(sound(seed),))
+            return {"audio_url": data_url("audio/wav", wav(sound(seed)))}, Media(
+                audio=(sound(seed),)
+            )
 
 
 class Encoded:
-    """An item on which the model's every choice is clear, and what the engine's own encoder makes of it."""
+    """An item on which the model's every choice is clear, and what the engine's own encoder makes
+    of it."""
 
     def __init__(self, troupe: Troupe, kind: Modality) -> None:
         messages = [{"role": "user", "content": [{"type": kind}, text("the thing?")]}]
@@ -318,7 +426,9 @@ class Encoded:
         assert self.answer.safe
         inputs = troupe.reference._inputs(prompt, media)
         encoder = load_encoder(facts_of(troupe.folder), "float32", "cpu", 1)
-        (rows,) = encoder.encode(kind, [{name: inputs[name] for name in FEATURES[kind] if name in inputs}], [0])
+        (rows,) = encoder.encode(
+            kind, [{name: inputs[name] for name in FEATURES[kind] if name in inputs}], [0]
+        )
         grid = None if kind == "audio" else inputs.get(f"{kind}_grid_thw")
         self.embeds = {"type": f"{kind}_embeds", f"{kind}_embeds": encode_embeds(rows, grid)}
 
@@ -328,18 +438,30 @@ def encoded(troupe: Troupe) -> dict[Modality, Encoded]:
     return {kind: Encoded(troupe, kind) for kind in KINDS[troupe.family]}
 
 
-def test_S40_what_the_engines_own_encoder_makes_of_an_item_is_the_item(face: Face, encoded: dict[Modality, Encoded]) -> None:
+def test_S40_what_the_engines_own_encoder_makes_of_an_item_is_the_item(
+    face: Face, encoded: dict[Modality, Encoded]
+) -> None:
     """Transformers' tokens, from the item and from its embedding alike."""
     for kind, made in encoded.items():
         answers = [ask(face, [part, text("the thing?")]) for part in (made.part, made.embeds)]
         for answer in answers:
-            assert (answer.prompt_token_ids, answer.token_ids) == (made.answer.prompt_token_ids, made.answer.token_ids), kind
+            assert (answer.prompt_token_ids, answer.token_ids) == (
+                made.answer.prompt_token_ids,
+                made.answer.token_ids,
+            ), kind
         assert answers[0].media_tokens == answers[1].media_tokens
 
 
 def test_S40_beside_other_items_too(face: Face, encoded: dict[Modality, Encoded]) -> None:
     """One of a pair is its embedding."""
     for made in encoded.values():
-        pairs = [[image(41), made.part], [image(41), made.embeds], [made.embeds, image(41)], [made.part, image(41)]]
-        first, second, third, fourth = (ask(face, [*pair, text("the thing?")], max_tokens=4).token_ids for pair in pairs)
+        pairs = [
+            [image(41), made.part],
+            [image(41), made.embeds],
+            [made.embeds, image(41)],
+            [made.part, image(41)],
+        ]
+        first, second, third, fourth = (
+            ask(face, [*pair, text("the thing?")], max_tokens=4).token_ids for pair in pairs
+        )
         assert (first, third) == (second, fourth)

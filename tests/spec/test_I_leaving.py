@@ -1,4 +1,5 @@
-"""S55: a caller of the server who goes away. All stages and other ways of going: reliability/test_cancellation.py."""
+"""S55: a caller of the server who goes away. All stages and other ways of going:
+reliability/test_cancellation.py."""
 
 import http.client
 import json
@@ -40,7 +41,13 @@ def test_S55_a_client_that_goes_away_frees_everything(server: Server, llm: LLM, 
     before = llm.status().stats
     assert not held(before)
     content = [part, {"type": "text", "text": "what?"}]
-    body = {"messages": [{"role": "user", "content": content}], "n": 2, "max_tokens": 900, "ignore_eos": True, "stream": True}
+    body = {
+        "messages": [{"role": "user", "content": content}],
+        "n": 2,
+        "max_tokens": 900,
+        "ignore_eos": True,
+        "stream": True,
+    }
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=30)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ALICE}"}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
@@ -48,4 +55,6 @@ def test_S55_a_client_that_goes_away_frees_everything(server: Server, llm: LLM, 
     connection.close()
     wait(llm, lambda stats: not held(stats), 8)
     after = llm.status().stats
-    assert after["detokenizer"]["finished"] == before["detokenizer"]["finished"], "it was cut, not finished"
+    assert after["detokenizer"]["finished"] == before["detokenizer"]["finished"], (
+        "it was cut, not finished"
+    )

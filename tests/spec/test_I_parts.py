@@ -22,12 +22,19 @@ Part = dict[str, Any]
 
 
 def url(kind: str, seed: int) -> str:
-    content = {"image": lambda: png(picture(seed)), "video": lambda: clip(seed), "audio": lambda: wav(sound(seed))}[kind]()
-    return data_url({"image": "image/png", "video": "video/mp4", "audio": "audio/wav"}[kind], content)
+    content = {
+        "image": lambda: png(picture(seed)),
+        "video": lambda: clip(seed),
+        "audio": lambda: wav(sound(seed)),
+    }[kind]()
+    return data_url(
+        {"image": "image/png", "video": "video/mp4", "audio": "audio/wav"}[kind], content
+    )
 
 
 def embeds(kind: str, seed: int) -> Part:
-    """Of a picture of 56x56 pixels, a clip of two of them, or a short sound: [rows, 64], and the grid of what has one."""
+    """Of a picture of 56x56 pixels, a clip of two of them, or a short sound: [rows, 64], and the
+    grid of what has one."""
     rows = {"image": 4, "video": 4, "audio": 6}[kind]
     file = io.BytesIO()
     np.save(file, np.random.default_rng(seed).normal(size=(rows, 64)).astype(np.float32))
@@ -77,8 +84,13 @@ def test_S44_every_type_in_every_spelling(face: Face, name: str) -> None:
     first, *others = (ask(face, [text("This:"), part, text("What?")]) for part in FORMS[name](801))
     assert sum(first.media_tokens.values()) > 0
     for other in others:
-        assert (other.prompt_token_ids, other.token_ids) == (first.prompt_token_ids, first.token_ids)
-    assert first.token_ids != ask(face, [text("This:"), FORMS[name](802)[0], text("What?")]).token_ids, "it was looked at"
+        assert (other.prompt_token_ids, other.token_ids) == (
+            first.prompt_token_ids,
+            first.token_ids,
+        )
+    assert (
+        first.token_ids != ask(face, [text("This:"), FORMS[name](802)[0], text("What?")]).token_ids
+    ), "it was looked at"
 
 
 def test_S44_text_in_every_spelling(face: Face) -> None:
@@ -93,14 +105,23 @@ def test_S44_text_in_every_spelling(face: Face) -> None:
         assert ask(face, content) == whole._replace(cached_tokens=ask(face, content).cached_tokens)
 
 
-def test_S44_pictures_of_pil_are_for_python(llm: LLM, async_face: AsyncFace, server: Server) -> None:
-    parts: list[Part] = [{"type": "image_pil", "image_pil": picture(803)}, {"image_pil": picture(803)}]
+def test_S44_pictures_of_pil_are_for_python(
+    llm: LLM, async_face: AsyncFace, server: Server
+) -> None:
+    parts: list[Part] = [
+        {"type": "image_pil", "image_pil": picture(803)},
+        {"image_pil": picture(803)},
+    ]
     for face in (OfflineFace(llm), async_face):
         shown = ask(face, [{"image_url": url("image", 803)}])
         assert [ask(face, [part]).token_ids for part in parts] == [shown.token_ids] * 2
     for kind in ("image_pil", "image", "video", "audio"):
         refused = refusal(HttpFace(server), [{"type": kind, kind: "x"}])
-        assert (refused.status, refused.part, refused.code) == (400, "messages[0].content[0].type", "unknown_part")
+        assert (refused.status, refused.part, refused.code) == (
+            400,
+            "messages[0].content[0].type",
+            "unknown_part",
+        )
 
 
 @pytest.mark.parametrize(
@@ -123,14 +144,22 @@ def test_S44_pictures_of_pil_are_for_python(llm: LLM, async_face: AsyncFace, ser
         ({"type": "image_embeds"}, ".image_embeds", "missing_field"),
     ],
 )
-def test_S44_what_is_no_part_is_refused_by_its_place(face: Face, part: Any, where: str, code: str) -> None:
+def test_S44_what_is_no_part_is_refused_by_its_place(
+    face: Face, part: Any, where: str, code: str
+) -> None:
     messages = [{"role": "system", "content": "x"}, {"role": "user", "content": [text("x"), part]}]
     refused = refusal(face, messages=messages)
-    assert (refused.status, refused.part, refused.code) == (400, f"messages[1].content[1]{where}", code)
+    assert (refused.status, refused.part, refused.code) == (
+        400,
+        f"messages[1].content[1]{where}",
+        code,
+    )
 
 
 @pytest.mark.parametrize("place", ["text", "uuid", "options", "template"])
-def test_S44_what_cannot_be_sent_is_refused_and_takes_nothing(llm: LLM, async_face: AsyncFace, place: str) -> None:
+def test_S44_what_cannot_be_sent_is_refused_and_takes_nothing(
+    llm: LLM, async_face: AsyncFace, place: str
+) -> None:
     """Python has strings that are no Unicode, and objects of every kind."""
     odd: dict[str, tuple[list[Part], dict[str, Any]]] = {
         "text": ([text("half a \ud800 pair")], {}),
@@ -188,7 +217,10 @@ def test_S45_an_id_stands_for_the_data_of_every_type(face: Face, llm: LLM, kind:
     watch = Watch(llm)
     for empty in empties(kind):
         answer = ask(face, [text("This:"), {**empty, "uuid": uuid}])
-        assert (answer.prompt_token_ids, answer.token_ids) == (told.prompt_token_ids, told.token_ids)
+        assert (answer.prompt_token_ids, answer.token_ids) == (
+            told.prompt_token_ids,
+            told.token_ids,
+        )
     assert watch.done() == Work(0, 0, 0)
 
 
@@ -199,8 +231,14 @@ def test_S45_an_id_that_is_not_held_is_a_miss(face: Face, kind: str) -> None:
     modality = "audio" if "audio" in kind else "video" if "video" in kind else "image"
     for empty in empties(kind):
         refused = refusal(face, [text("This:"), {**empty, "uuid": "never seen"}])
-        assert (refused.status, refused.code, refused.part) == (400, "cache_miss", "messages[0].content[1]")
-        assert refused.text.endswith(f"Cache miss for {modality} at index 0 but data is not provided.")
+        assert (refused.status, refused.code, refused.part) == (
+            400,
+            "cache_miss",
+            "messages[0].content[1]",
+        )
+        assert refused.text.endswith(
+            f"Cache miss for {modality} at index 0 but data is not provided."
+        )
 
 
 @pytest.mark.parametrize("kind", TYPED)
@@ -211,22 +249,41 @@ def test_S45_neither_data_nor_id(face: Face, kind: str) -> None:
         assert (refused.part or "").startswith("messages[0].content[1]")
 
 
-ODD_IDS = ["x" * 128, "日本" * 64, " with spaces\n\t", "<|im_end|><|IMAGE|>", "../../etc/passwd", "\0", "null"]
+ODD_IDS = [
+    "x" * 128,
+    "日本" * 64,
+    " with spaces\n\t",
+    "<|im_end|><|IMAGE|>",
+    "../../etc/passwd",
+    "\0",
+    "null",
+]
 
 
 @pytest.mark.parametrize("uuid", ODD_IDS)
 def test_S45_any_string_up_to_128_characters_is_an_id(face: Face, uuid: str) -> None:
     part = {"type": "image_url", "image_url": {"url": url("image", 840)}}
     answer = ask(face, [{**part, "uuid": uuid}])
-    assert ask(face, [{"type": "image_url", "image_url": None, "uuid": uuid}]).token_ids == answer.token_ids
+    assert (
+        ask(face, [{"type": "image_url", "image_url": None, "uuid": uuid}]).token_ids
+        == answer.token_ids
+    )
 
 
 @pytest.mark.parametrize(
-    ("uuid", "code"), [("x" * 129, "invalid_uuid"), ("", "invalid_uuid"), (5, "wrong_type"), ({}, "wrong_type")]
+    ("uuid", "code"),
+    [("x" * 129, "invalid_uuid"), ("", "invalid_uuid"), (5, "wrong_type"), ({}, "wrong_type")],
 )
 def test_S45_what_is_no_id(face: Face, uuid: Any, code: str) -> None:
-    refused = refusal(face, [text("x"), {"type": "image_url", "image_url": {"url": url("image", 840)}, "uuid": uuid}])
-    assert (refused.status, refused.part, refused.code) == (400, "messages[0].content[1].uuid", code)
+    refused = refusal(
+        face,
+        [text("x"), {"type": "image_url", "image_url": {"url": url("image", 840)}, "uuid": uuid}],
+    )
+    assert (refused.status, refused.part, refused.code) == (
+        400,
+        "messages[0].content[1].uuid",
+        code,
+    )
 
 
 # sounds and clips
@@ -237,7 +294,9 @@ def test_S47_a_sound_in_the_message(face: Face, told: str | None) -> None:
     """By its content, whatever it is said to be."""
     given = {**heard(851), "format": told} if told is not None else {"data": heard(851)["data"]}
     answer = ask(face, [{"type": "input_audio", "input_audio": given}, text("What?")])
-    same = ask(face, [{"type": "audio_url", "audio_url": {"url": url("audio", 851)}}, text("What?")])
+    same = ask(
+        face, [{"type": "audio_url", "audio_url": {"url": url("audio", 851)}}, text("What?")]
+    )
     assert answer.media_tokens["audio"] > 0
     assert answer.token_ids == same.token_ids
 
@@ -255,7 +314,11 @@ def test_S47_a_sound_in_the_message(face: Face, told: str | None) -> None:
 )
 def test_S47_what_is_no_sound_in_a_message(face: Face, given: Any, where: str, code: str) -> None:
     refused = refusal(face, [text("x"), {"type": "input_audio", "input_audio": given}])
-    assert (refused.status, refused.part, refused.code) == (400, f"messages[0].content[1]{where}", code)
+    assert (refused.status, refused.part, refused.code) == (
+        400,
+        f"messages[0].content[1]{where}",
+        code,
+    )
 
 
 @pytest.mark.parametrize("kind", ["audio_url", "video_url"])
@@ -270,7 +333,11 @@ def test_S47_sounds_and_clips_by_url(face: Face, kind: str) -> None:
         ({"url": "data:audio/wav,plain"}, "", "invalid_url"),
     ):
         refused = refusal(face, [{"type": kind, kind: wrong}])
-        assert (refused.status, refused.part, refused.code) == (400, f"messages[0].content[0]{where}", code)
+        assert (refused.status, refused.part, refused.code) == (
+            400,
+            f"messages[0].content[0]{where}",
+            code,
+        )
 
 
 # whole conversations
@@ -282,15 +349,32 @@ def test_S48_media_and_embeddings_in_several_messages(face: Face) -> None:
         return [
             {"role": "user", "content": [{"image_url": url("image", first)}, text("One?")]},
             {"role": "assistant", "content": "One."},
-            {"role": "user", "content": [text("Two?"), embeds("image", second), {"audio_url": url("audio", 860)}]},
+            {
+                "role": "user",
+                "content": [
+                    text("Two?"),
+                    embeds("image", second),
+                    {"audio_url": url("audio", 860)},
+                ],
+            },
             {"role": "assistant", "content": [text("Two.")]},
-            {"role": "user", "content": [{"video_url": url("video", third)}, embeds("audio", 861), text("Three?")]},
+            {
+                "role": "user",
+                "content": [
+                    {"video_url": url("video", third)},
+                    embeds("audio", 861),
+                    text("Three?"),
+                ],
+            },
         ]
 
     answer = ask(face, messages=conversation(1, 2, 3))
     assert answer.media_tokens.keys() == {"image", "audio", "video"}
     assert answer.media_tokens["image"] == 8
-    others = [ask(face, messages=conversation(*seeds)).token_ids for seeds in ((9, 2, 3), (1, 9, 3), (1, 2, 9))]
+    others = [
+        ask(face, messages=conversation(*seeds)).token_ids
+        for seeds in ((9, 2, 3), (1, 9, 3), (1, 2, 9))
+    ]
     assert answer.token_ids not in others, "each of them is looked at"
 
 
@@ -299,13 +383,22 @@ def test_S48_the_limit_counts_the_whole_conversation(face: Face) -> None:
     shown: list[Part] = [{"image_url": url("image", 870)}, embeds("image", 871)]
 
     def asked(*counts: int) -> list[dict[str, Any]]:
-        turns = [{"role": "user", "content": [text("And?"), *(shown * count)[:count]]} for count in counts]
-        return [message for turn in turns for message in (turn, {"role": "assistant", "content": "Yes."})][:-1]
+        turns = [
+            {"role": "user", "content": [text("And?"), *(shown * count)[:count]]}
+            for count in counts
+        ]
+        return [
+            message
+            for turn in turns
+            for message in (turn, {"role": "assistant", "content": "Yes."})
+        ][:-1]
 
     assert ask(face, messages=asked(1, 2, 3), max_tokens=1).media_tokens == {"image": 24}
     refused = refusal(face, messages=asked(2, 3, 2))
     assert (refused.status, refused.part) == (400, "messages[4].content[2]")
     assert "At most 6 image(s) may be provided in one prompt." in refused.text
-    clips = [{"role": "user", "content": [{"video_url": url("video", seed)}]} for seed in (872, 873, 874)]
+    clips = [
+        {"role": "user", "content": [{"video_url": url("video", seed)}]} for seed in (872, 873, 874)
+    ]
     assert "At most 2 video(s) may be provided in one prompt." in refusal(face, messages=clips).text
     assert ask(face, messages=clips[:2], max_tokens=1).media_tokens["video"] > 0

@@ -1,4 +1,5 @@
-"""S51: how answers are sampled and when they end, by each of its names, on every face. Guides: test_I_structured."""
+"""S51: how answers are sampled and when they end, by each of its names, on every face. Guides:
+test_I_structured."""
 
 import json
 import math
@@ -43,7 +44,9 @@ def said(face: Face, **sampling: Any) -> Answer:
     return ask(face, WORDS, **{"max_tokens": LENGTH, "ignore_eos": True, **sampling})
 
 
-@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}, {"temperature": 1e-6}], ids=str)
+@pytest.mark.parametrize(
+    "narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}, {"temperature": 1e-6}], ids=str
+)
 def test_S51_what_leaves_one_token_is_greedy(face: Face, narrow: dict[str, Any]) -> None:
     greedy = said(face)
     assert said(face, **{"temperature": 1.0, "seed": 5, **narrow}).token_ids == greedy.token_ids
@@ -69,7 +72,10 @@ def test_S51_top_k_and_top_p_leave_more_than_one(face: Face) -> None:
 def test_S51_how_long(face: Face, eos: int) -> None:
     """`max_tokens`, `min_tokens`, `ignore_eos`."""
     ended = {"logit_bias": {str(eos) if face.name == "http" else eos: FORCED}, "ignore_eos": False}
-    assert (len(said(face, max_tokens=3).token_ids), said(face, max_tokens=3).finish_reason) == (3, "length")
+    assert (len(said(face, max_tokens=3).token_ids), said(face, max_tokens=3).finish_reason) == (
+        3,
+        "length",
+    )
     at_once = said(face, **ended)
     assert (at_once.finish_reason, at_once.text) == ("stop", "")
     later = said(face, **ended, min_tokens=5)
@@ -112,7 +118,12 @@ def test_S51_a_bias_and_what_is_allowed(face: Face, vocabulary: Tokenizer) -> No
 @pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty", "repetition_penalty"])
 def test_S51_penalties(face: Face, name: str) -> None:
     """What has been said is said again less often; without a penalty nothing changes."""
-    drawn: dict[str, Any] = {"temperature": 1.0, "seed": 3, "max_tokens": 96, "allowed_token_ids": list(range(64, 128))}
+    drawn: dict[str, Any] = {
+        "temperature": 1.0,
+        "seed": 3,
+        "max_tokens": 96,
+        "allowed_token_ids": list(range(64, 128)),
+    }
     none, full = (1.0, 2.0) if name == "repetition_penalty" else (0.0, 2.0)
     free = said(face, **drawn).token_ids
     assert said(face, **drawn, **{name: none}).token_ids == free
@@ -122,11 +133,20 @@ def test_S51_penalties(face: Face, name: str) -> None:
 def test_S51_special_tokens_are_shown_where_that_is_asked(face: Face, eos: int) -> None:
     bias = {str(eos) if face.name == "http" else eos: FORCED}
     assert said(face, logit_bias=bias, max_tokens=2).text == ""
-    assert said(face, logit_bias=bias, max_tokens=2, skip_special_tokens=False).text == "<|im_end|>" * 2
+    assert (
+        said(face, logit_bias=bias, max_tokens=2, skip_special_tokens=False).text
+        == "<|im_end|>" * 2
+    )
 
 
 def test_S51_several_choices(server: Server, llm: LLM, async_face: AsyncFace) -> None:
-    sampling: dict[str, Any] = {"n": 3, "temperature": 1.0, "seed": 11, "max_tokens": 8, "ignore_eos": True}
+    sampling: dict[str, Any] = {
+        "n": 3,
+        "temperature": 1.0,
+        "seed": 11,
+        "max_tokens": 8,
+        "ignore_eos": True,
+    }
     params = SamplingParams(**sampling)
     offline = llm.generate(WORDS, params, use_tqdm=False)[0].outputs
     running = async_face.run(async_face.llm.generate(WORDS, params)).outputs
@@ -135,7 +155,11 @@ def test_S51_several_choices(server: Server, llm: LLM, async_face: AsyncFace) ->
     assert len({str(ids) for ids in expected}) == 3
     assert [choice.token_ids for choice in running] == expected
     assert [choice["token_ids"] for choice in body["choices"]] == expected
-    assert [choice["index"] for choice in body["choices"]] == [choice.index for choice in offline] == [0, 1, 2]
+    assert (
+        [choice["index"] for choice in body["choices"]]
+        == [choice.index for choice in offline]
+        == [0, 1, 2]
+    )
 
 
 def test_S51_logprobs(server: Server, llm: LLM, async_face: AsyncFace) -> None:
@@ -149,7 +173,9 @@ def test_S51_logprobs(server: Server, llm: LLM, async_face: AsyncFace) -> None:
     assert [[place[n].logprob for n in place] for place in running.outputs[0].logprobs] == [
         pytest.approx(place, abs=1e-4) for place in wanted
     ]
-    chat = server.chat(WORDS, **sampling, logprobs=True, top_logprobs=3).body["choices"][0]["logprobs"]["content"]
+    chat = server.chat(WORDS, **sampling, logprobs=True, top_logprobs=3).body["choices"][0][
+        "logprobs"
+    ]["content"]
     assert len(chat) == 5
     for entry, place in zip(chat, wanted, strict=True):
         told = [one["logprob"] for one in entry["top_logprobs"]]
@@ -161,7 +187,9 @@ def test_S51_logprobs(server: Server, llm: LLM, async_face: AsyncFace) -> None:
     none = server.chat(WORDS, **sampling, logprobs=True).body["choices"][0]["logprobs"]["content"]
     assert [entry["top_logprobs"] for entry in none] == [[]] * 5
     assert server.chat(WORDS, **sampling).body["choices"][0]["logprobs"] is None
-    plain = server.ask(COMPLETIONS, {"prompt": WORDS, **sampling, "logprobs": 2}).body["choices"][0]["logprobs"]
+    plain = server.ask(COMPLETIONS, {"prompt": WORDS, **sampling, "logprobs": 2}).body["choices"][
+        0
+    ]["logprobs"]
     assert len(plain["tokens"]) == len(plain["token_logprobs"]) == len(plain["text_offset"]) == 5
     assert [len(top) for top in plain["top_logprobs"]] == [2] * 5
 
@@ -170,7 +198,9 @@ def test_S51_prompt_logprobs(server: Server, llm: LLM, async_face: AsyncFace) ->
     params = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=2)
     offline = llm.generate("abcd", params, use_tqdm=False)[0]
     running = async_face.run(async_face.llm.generate("abcd", params))
-    body = server.ask(COMPLETIONS, {"prompt": "abcd", "max_tokens": 1, "temperature": 0, "prompt_logprobs": 2}).body
+    body = server.ask(
+        COMPLETIONS, {"prompt": "abcd", "max_tokens": 1, "temperature": 0, "prompt_logprobs": 2}
+    ).body
     (choice,) = body["choices"]
     known = offline.prompt_logprobs
     assert known is not None
@@ -178,7 +208,9 @@ def test_S51_prompt_logprobs(server: Server, llm: LLM, async_face: AsyncFace) ->
     for output in (offline, running):
         assert output.prompt_logprobs is not None
         assert output.prompt_logprobs[0] is None
-        for token, place in zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True):
+        for token, place in zip(
+            output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True
+        ):
             assert place is not None
             assert token in place
             assert len(place) in (2, 3)
@@ -192,32 +224,59 @@ def test_S51_prompt_logprobs(server: Server, llm: LLM, async_face: AsyncFace) ->
 def test_S51_echo(server: Server) -> None:
     """Of completions: the prompt goes before the answer, and is scored where that is asked."""
     body = {"prompt": WORDS, "max_tokens": 4, "temperature": 0, "ignore_eos": True}
-    plain, echoed = (server.ask(COMPLETIONS, {**body, "echo": echo}).body["choices"][0]["text"] for echo in (False, True))
+    plain, echoed = (
+        server.ask(COMPLETIONS, {**body, "echo": echo}).body["choices"][0]["text"]
+        for echo in (False, True)
+    )
     assert echoed == WORDS + plain
     events = server.stream(COMPLETIONS, {**body, "echo": True}).split(b"\n\n")
-    assert "".join(json.loads(event[6:])["choices"][0]["text"] for event in events if event.startswith(b"data: {")) == echoed
-    scored = server.ask(COMPLETIONS, {**body, "echo": True, "logprobs": 0}).body["choices"][0]["logprobs"]
+    assert (
+        "".join(
+            json.loads(event[6:])["choices"][0]["text"]
+            for event in events
+            if event.startswith(b"data: {")
+        )
+        == echoed
+    )
+    scored = server.ask(COMPLETIONS, {**body, "echo": True, "logprobs": 0}).body["choices"][0][
+        "logprobs"
+    ]
     assert len(scored["tokens"]) == len(WORDS) + 4
     assert scored["token_logprobs"][0] is None
     assert all(value <= 0 for value in scored["token_logprobs"][1:])
 
 
 def test_S51_max_completion_tokens(server: Server) -> None:
-    for given in ({"max_completion_tokens": 3}, {"max_tokens": 3}, {"max_tokens": 3, "max_completion_tokens": 3}):
+    for given in (
+        {"max_completion_tokens": 3},
+        {"max_tokens": 3},
+        {"max_tokens": 3, "max_completion_tokens": 3},
+    ):
         body = {"messages": [{"role": "user", "content": WORDS}], "ignore_eos": True, **given}
         assert server.ask(CHAT, body).body["usage"]["completion_tokens"] == 3
-    both = {"messages": [{"role": "user", "content": WORDS}], "max_tokens": 3, "max_completion_tokens": 4}
+    both = {
+        "messages": [{"role": "user", "content": WORDS}],
+        "max_tokens": 3,
+        "max_completion_tokens": 4,
+    }
     assert server.ask(CHAT, {**both, "ignore_eos": True}).body["usage"]["completion_tokens"] == 4
 
 
 def test_S51_token_ids_where_they_are_asked_for(server: Server) -> None:
-    for path, body in ((CHAT, {"messages": [{"role": "user", "content": "x"}]}), (COMPLETIONS, {"prompt": "x"})):
+    for path, body in (
+        (CHAT, {"messages": [{"role": "user", "content": "x"}]}),
+        (COMPLETIONS, {"prompt": "x"}),
+    ):
         asked = {**body, "max_tokens": 3, "temperature": 0, "ignore_eos": True}
-        whole = server.ask(path, {**asked, "return_token_ids": True}).body["choices"][0]["token_ids"]
+        whole = server.ask(path, {**asked, "return_token_ids": True}).body["choices"][0][
+            "token_ids"
+        ]
         assert len(whole) == 3
         assert "token_ids" not in server.ask(path, asked).body["choices"][0]
         events = server.stream(path, {**asked, "return_token_ids": True}).split(b"\n\n")
-        chunks = [json.loads(event[6:])["choices"][0] for event in events if event.startswith(b"data: {")]
+        chunks = [
+            json.loads(event[6:])["choices"][0] for event in events if event.startswith(b"data: {")
+        ]
         assert [token for chunk in chunks for token in chunk.get("token_ids", ())] == whole
 
 
@@ -228,7 +287,9 @@ def test_S51_a_user_changes_nothing(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["async", "http"])
-def test_S51_who_has_priority_goes_first(server: Server, llm: LLM, async_face: AsyncFace, kind: str) -> None:
+def test_S51_who_has_priority_goes_first(
+    server: Server, llm: LLM, async_face: AsyncFace, kind: str
+) -> None:
     """Sixteen run at once; of those who wait, the one with the smallest number."""
     done: list[int] = []
 
@@ -253,8 +314,10 @@ def test_S51_who_has_priority_goes_first(server: Server, llm: LLM, async_face: A
 
 
 OUT_OF_RANGE: list[tuple[str, Any]] = [
-    ("n", 0), ("temperature", -0.1), ("top_p", 0), ("top_p", 1.1), ("top_k", -2), ("min_p", 1.1), ("max_tokens", 0),
-    ("min_tokens", -1), ("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("repetition_penalty", 0),
+    ("n", 0), ("temperature", -0.1), ("top_p", 0), ("top_p", 1.1), ("top_k", -2), ("min_p", 1.1),
+    ("max_tokens", 0),
+    ("min_tokens", -1), ("presence_penalty", 2.1), ("frequency_penalty", -2.1),
+    ("repetition_penalty", 0),
     ("prompt_logprobs", 51), ("allowed_token_ids", [1 << 20]), ("stop_token_ids", [1 << 20]),
     ("stop", ["x"] * 1025), ("stop", "x" * 70_000), ("bad_words", ["x"] * 1025),
 ]  # fmt: skip
@@ -269,18 +332,26 @@ def test_S51_what_is_out_of_range_is_refused_by_its_name(face: Face, name: str, 
 
 BEYOND = 1 << 20
 ODD: list[dict[str, Any]] = [
-    {"top_k": 1.5}, {"n": 2.5}, {"seed": 1.5}, {"max_tokens": 3.5}, {"min_tokens": 1.5}, {"logprobs": 1.5}, {"stop": (5,)},
-    {"stop_token_ids": ("a",)}, {"stop_token_ids": (1 << 70,)}, {"logit_bias": {"a": 1.0}}, {"logit_bias": {5: math.nan}},
-    {"logit_bias": {5: math.inf}}, {"logit_bias": {BEYOND: 1.0}}, {"logit_bias": {-3: 1.0}}, {"allowed_token_ids": (1.5,)},
-    {"allowed_token_ids": (-1,)}, {"allowed_token_ids": (BEYOND,)}, {"ignore_eos": "yes"}, {"temperature": math.nan},
-    {"min_p": math.nan}, {"bad_words": (5,)}, {"skip_special_tokens": None}, {"include_stop_str_in_output": 3},
+    {"top_k": 1.5}, {"n": 2.5}, {"seed": 1.5}, {"max_tokens": 3.5}, {"min_tokens": 1.5},
+    {"logprobs": 1.5}, {"stop": (5,)},
+    {"stop_token_ids": ("a",)}, {"stop_token_ids": (1 << 70,)}, {"logit_bias": {"a": 1.0}},
+    {"logit_bias": {5: math.nan}},
+    {"logit_bias": {5: math.inf}}, {"logit_bias": {BEYOND: 1.0}}, {"logit_bias": {-3: 1.0}},
+    {"allowed_token_ids": (1.5,)},
+    {"allowed_token_ids": (-1,)}, {"allowed_token_ids": (BEYOND,)}, {"ignore_eos": "yes"},
+    {"temperature": math.nan},
+    {"min_p": math.nan}, {"bad_words": (5,)}, {"skip_special_tokens": None},
+    {"include_stop_str_in_output": 3},
     {"stop": ("\ud800",)}, {"stop_token_ids": (-1,)},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
-def test_S51_values_of_another_kind_end_one_call(llm: LLM, async_face: AsyncFace, server: Server, odd: dict[str, Any]) -> None:
-    """Python has values that JSON has not, and nobody types a caller's program. No process reads them."""
+def test_S51_values_of_another_kind_end_one_call(
+    llm: LLM, async_face: AsyncFace, server: Server, odd: dict[str, Any]
+) -> None:
+    """Python has values that JSON has not, and nobody types a caller's program. No process reads
+    them."""
     before = pids(server)
     for face in (OfflineFace(llm), async_face):
         assert refusal(face, WORDS, **odd).status == 400
@@ -290,9 +361,11 @@ def test_S51_values_of_another_kind_end_one_call(llm: LLM, async_face: AsyncFace
 @pytest.mark.parametrize(
     "options",
     [
-        {"mm_processor_kwargs": {5: 1}}, {"media_io_kwargs": {"image": 5}}, {"media_io_kwargs": {"image": None}},
+        {"mm_processor_kwargs": {5: 1}}, {"media_io_kwargs": {"image": 5}},
+        {"media_io_kwargs": {"image": None}},
         {"media_io_kwargs": {"video": [1]}}, {"chat_template_kwargs": {5: 1}}, {"tools": [{5: 1}]},
-        {"mm_processor_kwargs": [1]}, {"media_io_kwargs": "ab"}, {"chat_template_kwargs": [5]}, {"tools": [5]}, {"tools": "ab"},
+        {"mm_processor_kwargs": [1]}, {"media_io_kwargs": "ab"}, {"chat_template_kwargs": [5]},
+        {"tools": [5]}, {"tools": "ab"},
     ],
     ids=str,
 )  # fmt: skip
@@ -307,7 +380,9 @@ def test_S50_options_of_another_kind_end_one_call(
 
 def pids(server: Server) -> dict[str, int]:
     with Spectator(server.run_dir) as looker:
-        return {role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")}
+        return {
+            role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")
+        }
 
 
 @pytest.fixture(autouse=True)

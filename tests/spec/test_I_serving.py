@@ -27,7 +27,8 @@ pytestmark = pytest.mark.process
 
 MINE = (
     "{% for tool in tools or [] %}({{ tool.function.name }}){% endfor %}"
-    "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}{{ '[answer]' }}"
+    "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}{{ "
+    "'[answer]' }}"
 )
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 PATHS = ("/v1/models", "/v1/models/tiny", "/version", "/metrics")
@@ -40,7 +41,9 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def command(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeCommand]:
+def command(
+    checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServeCommand]:
     """`thespis serve MODEL` with S41's flags, and a template in a file."""
     template = tmp_path_factory.mktemp("template") / "mine.jinja"
     template.write_text(MINE)
@@ -70,11 +73,18 @@ def called(command: ServeCommand) -> Caller:
 # S41
 
 
-def test_S41_the_command_serves_a_folder_under_its_name(command: ServeCommand, called: Caller) -> None:
+def test_S41_the_command_serves_a_folder_under_its_name(
+    command: ServeCommand, called: Caller
+) -> None:
     assert command.announcement.startswith(f"mine is served at {command.url}/v1")
     assert command.url.startswith("http://127.0.0.1:")
     (card,) = called.ask("/v1/models").body["data"]
-    assert (card["id"], card["object"], card["owned_by"], card["max_model_len"]) == ("mine", "model", "thespis", 512)
+    assert (card["id"], card["object"], card["owned_by"], card["max_model_len"]) == (
+        "mine",
+        "model",
+        "thespis",
+        512,
+    )
     assert card["dtype"] == "float32", "what the bundled model's weights are stored as"
     answer = called.chat("hello", model="mine").body
     assert answer["model"] == "mine"
@@ -103,7 +113,9 @@ def test_S41_every_path_answers(server: Server) -> None:
     assert server.ask("/v1/models/tiny").body["id"] == "tiny"
 
 
-@pytest.mark.parametrize("text", ["hello", "Grüße, 世界 \U0001f600\n\ttab", "<|im_start|>user\nx<|im_end|>", " "])
+@pytest.mark.parametrize(
+    "text", ["hello", "Grüße, 世界 \U0001f600\n\ttab", "<|im_start|>user\nx<|im_end|>", " "]
+)
 def test_S41_tokenize_and_detokenize_are_each_others_inverse(server: Server, text: str) -> None:
     there = server.ask("/tokenize", {"prompt": text}).body
     assert there["count"] == len(there["tokens"])
@@ -112,13 +124,18 @@ def test_S41_tokenize_and_detokenize_are_each_others_inverse(server: Server, tex
 
 
 def test_S41_tokenize_of_a_chat_gives_what_the_chat_itself_gets(called: Caller) -> None:
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    tool = {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+    }
     for more in ({}, {"add_generation_prompt": False}, {"tools": [tool]}):
         found = called.ask("/tokenize", {"messages": HELLO, **more}).body
         asked = {"messages": HELLO, "max_tokens": 1, "return_token_ids": True, **more}
         answer = called.ask("/v1/chat/completions", asked).body
         assert found["tokens"] == answer["prompt_token_ids"]
-        assert called.ask("/detokenize", {"tokens": found["tokens"]}).body["prompt"] == found["prompt"]
+        assert (
+            called.ask("/detokenize", {"tokens": found["tokens"]}).body["prompt"] == found["prompt"]
+        )
         assert ("(f)" in found["prompt"]) == ("tools" in more)
 
 
@@ -126,12 +143,19 @@ def test_S41_tokenize_of_a_chat_gives_what_the_chat_itself_gets(called: Caller) 
 def test_S41_an_answer_is_the_same_streamed_and_not(server: Server, path: str) -> None:
     body = {**CALLS[path], "temperature": 0, "max_tokens": 12}
     (whole,) = server.ask(path, body).body["choices"]
-    events = [json.loads(event[6:]) for event in server.stream(path, body).split(b"\n\n") if event.startswith(b"data: {")]
+    events = [
+        json.loads(event[6:])
+        for event in server.stream(path, body).split(b"\n\n")
+        if event.startswith(b"data: {")
+    ]
     choices = [choice for event in events for choice in event["choices"]]
     if path == "/v1/completions":
         assert "".join(choice["text"] for choice in choices) == whole["text"]
     else:
-        assert "".join(choice["delta"].get("content") or "" for choice in choices) == whole["message"]["content"]
+        assert (
+            "".join(choice["delta"].get("content") or "" for choice in choices)
+            == whole["message"]["content"]
+        )
     assert choices[-1]["finish_reason"] == whole["finish_reason"]
 
 
@@ -141,7 +165,9 @@ def test_S41_an_answer_is_the_same_streamed_and_not(server: Server, path: str) -
 def test_S42_the_operators_file_goes_before_the_checkpoints_own(called: Caller) -> None:
     assert called.ask("/tokenize", {"messages": HELLO}).body["prompt"] == "[user]hello[answer]"
     url = data_url("image/png", png(picture(1)))
-    answer = called.chat([{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}])
+    answer = called.chat(
+        [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}]
+    )
     assert answer.status == 200
     assert answer.body["usage"]["prompt_tokens_details"]["image_tokens"] > 0
 
@@ -156,7 +182,8 @@ def test_S42_a_model_without_a_template_of_its_own_is_served_with_the_built_in_o
     """All the places of a template, in their order: protocol/chat_templates/test_source.py."""
     with served(without_template(checkpoints, tmp_path), modules=LIGHT) as server:
         assert server.ask("/tokenize", {"messages": HELLO}).body["prompt"] == (
-            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"
+            "<|im_start|>system\nYou are a helpful "
+            "assistant.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n"
             "<|im_start|>assistant\n"
         )
 
@@ -172,7 +199,9 @@ def test_S42_what_is_no_template_is_an_error_at_start() -> None:
     assert "'./chatml'" in said
     assert "chatml" in said  # the names that there are
     for value in ("no/such/file.jinja", "./chatml", "template.txt", "words"):
-        with pytest.raises(EngineError, match=f"'{value}'.*neither a file|neither a file.*'{value}'"):
+        with pytest.raises(
+            EngineError, match=f"'{value}'.*neither a file|neither a file.*'{value}'"
+        ):
             LLM(chat_template=value)
 
 
@@ -184,9 +213,16 @@ def test_S42_a_model_without_any_is_not_served_and_is_told_how_to_give_one(
     with pytest.raises(EngineError, match="give one with --chat-template"), served(folder):
         pass
     engine = start_engine(  # completions need none
-        EngineConfig(model=str(folder)), modules=LIGHT, facts=facts_of(folder), python_path=[str(FAKES)]
+        EngineConfig(model=str(folder)),
+        modules=LIGHT,
+        facts=facts_of(folder),
+        python_path=[str(FAKES)],
     )
-    with engine, LLM(run_dir=engine.run_dir) as llm, pytest.raises(ValueError, match="no chat template: give one"):
+    with (
+        engine,
+        LLM(run_dir=engine.run_dir) as llm,
+        pytest.raises(ValueError, match="no chat template: give one"),
+    ):
         llm.chat(HELLO, use_tqdm=False)
 
 
@@ -194,7 +230,9 @@ def test_S42_a_template_of_one_call(face: Face, tmp_path: Path) -> None:
     """Over HTTP it is another's program: S43."""
     (tmp_path / "mine.jinja").write_text(MINE)
     if face.name == "http":
-        assert "--trust-request-chat-template" in refusal(face, "hello", chat_template="chatml").text
+        assert (
+            "--trust-request-chat-template" in refusal(face, "hello", chat_template="chatml").text
+        )
         return
     file, literal, named, plain = (
         ask(face, "hello", chat_template=template).prompt_token_ids

@@ -1,6 +1,7 @@
 """S51's constraints, S52's tools and S43's templates, on the real processes.
 
-The model is a random one: that its answers parse and fit says that they are held to it, whatever the weights want.
+The model is a random one: that its answers parse and fit says that they are held to it, whatever
+the weights want.
 """
 
 import json
@@ -49,7 +50,10 @@ WEATHER: Any = {
         "description": "The weather in a city.",
         "parameters": {
             "type": "object",
-            "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+            "properties": {
+                "city": {"enum": ["Oslo", "Rome"]},
+                "days": {"type": "integer", "minimum": 1, "maximum": 9},
+            },
             "required": ["city", "days"],
             "additionalProperties": False,
         },
@@ -61,13 +65,17 @@ HELLO: Any = [{"role": "user", "content": "hello"}]
 
 @pytest.fixture(scope="module")
 def api(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=ALICE, max_retries=0, timeout=60) as api:
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1", api_key=ALICE, max_retries=0, timeout=60
+    ) as api:
         yield api
 
 
 def pids(server: Server) -> dict[str, int]:
     with Spectator(server.run_dir) as looker:
-        return {role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")}
+        return {
+            role: pid for role, pid in looker.status().pids.items() if not role.startswith("client")
+        }
 
 
 # S51: structured outputs
@@ -75,7 +83,9 @@ def pids(server: Server) -> dict[str, int]:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_S51_json_schema(face: Face, temperature: float) -> None:
-    answer = ask(face, "a fruit", structured_outputs={"json": FRUIT}, temperature=temperature, seed=3, **LONG)
+    answer = ask(
+        face, "a fruit", structured_outputs={"json": FRUIT}, temperature=temperature, seed=3, **LONG
+    )
     assert answer.finish_reason == "stop"
     jsonschema.validate(json.loads(answer.text), FRUIT)
 
@@ -83,13 +93,22 @@ def test_S51_json_schema(face: Face, temperature: float) -> None:
 def test_S51_regex_choice_and_grammar(face: Face) -> None:
     pattern = r"(red|blue) [0-9]{3}/[a-f]"
     assert re.fullmatch(pattern, ask(face, "x", structured_outputs={"regex": pattern}, **LONG).text)
-    assert ask(face, "x", structured_outputs={"choice": ["yes", "no"]}, **LONG).text in ("yes", "no")
+    assert ask(face, "x", structured_outputs={"choice": ["yes", "no"]}, **LONG).text in (
+        "yes",
+        "no",
+    )
     lark = 'start: "<" NUMBER ("," NUMBER){2} ">"\nNUMBER: /[1-9][0-9]?/'
-    assert re.fullmatch(r"<\d+,\d+,\d+>", ask(face, "x", structured_outputs={"grammar": lark}, **LONG).text)
+    assert re.fullmatch(
+        r"<\d+,\d+,\d+>", ask(face, "x", structured_outputs={"grammar": lark}, **LONG).text
+    )
     bounded = {"regex": r"\b(cat|dog)s?\b (?!0)\d{2}$"}
-    assert re.fullmatch(r"(cat|dog)s? [1-9]\d", ask(face, "x", structured_outputs=bounded, **LONG).text)
+    assert re.fullmatch(
+        r"(cat|dog)s? [1-9]\d", ask(face, "x", structured_outputs=bounded, **LONG).text
+    )
     gbnf = 'root ::= "a" ("b" | "c") [0-9]'
-    assert re.fullmatch("a[bc][0-9]", ask(face, "x", structured_outputs={"grammar": gbnf}, **LONG).text)
+    assert re.fullmatch(
+        "a[bc][0-9]", ask(face, "x", structured_outputs={"grammar": gbnf}, **LONG).text
+    )
 
 
 def test_S51_json_object_is_an_object_as_far_as_it_goes(face: Face) -> None:
@@ -100,7 +119,9 @@ def test_S51_json_object_is_an_object_as_far_as_it_goes(face: Face) -> None:
 
 
 def test_S51_every_choice_of_n_is_guided_and_others_are_not(llm: LLM) -> None:
-    guided = SamplingParams(n=4, seed=1, max_tokens=200, structured_outputs=StructuredOutputsParams(regex="[a-d]{5}"))
+    guided = SamplingParams(
+        n=4, seed=1, max_tokens=200, structured_outputs=StructuredOutputsParams(regex="[a-d]{5}")
+    )
     free = SamplingParams(temperature=0.0, max_tokens=20)
     alone = llm.generate("one two", free, use_tqdm=False)[0].outputs[0].token_ids
     first, second = llm.generate(["x", "one two"], [guided, free], use_tqdm=False)
@@ -111,10 +132,25 @@ def test_S51_every_choice_of_n_is_guided_and_others_are_not(llm: LLM) -> None:
 
 
 def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
-    """Too few blocks for all: sequences give way and come back, their matchers rebuilt from their output."""
-    schema = {"type": "array", "items": {"type": "integer", "minimum": 100, "maximum": 999}, "minItems": 12, "maxItems": 12}
-    with LLM(checkpoints("qwen_omni"), max_model_len=256, max_num_seqs=8, block_size=4, kv_cache_gb=0.0003) as llm:
-        params = [SamplingParams(seed=i, max_tokens=200, structured_outputs={"json": schema}) for i in range(8)]  # type: ignore[arg-type]
+    """Too few blocks for all: sequences give way and come back, their matchers rebuilt from their
+    output."""
+    schema = {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 100, "maximum": 999},
+        "minItems": 12,
+        "maxItems": 12,
+    }
+    with LLM(
+        checkpoints("qwen_omni"),
+        max_model_len=256,
+        max_num_seqs=8,
+        block_size=4,
+        kv_cache_gb=0.0003,
+    ) as llm:
+        guide: Any = {"json": schema}
+        params = [
+            SamplingParams(seed=i, max_tokens=200, structured_outputs=guide) for i in range(8)
+        ]
         outputs = llm.generate(["count"] * 8, params, use_tqdm=False)
     for output in outputs:
         if output.outputs[0].finish_reason == "stop":
@@ -144,7 +180,9 @@ def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
         ({"regex": "a" * 200_000}, "characters"),
     ],
 )
-def test_S51_a_bad_guide_is_a_400_and_nobody_notices(server: Server, face: Face, outputs: dict[str, Any], word: str) -> None:
+def test_S51_a_bad_guide_is_a_400_and_nobody_notices(
+    server: Server, face: Face, outputs: dict[str, Any], word: str
+) -> None:
     before = pids(server)
     refused = refusal(face, "x", structured_outputs=outputs, **LONG)
     assert refused.status == 400
@@ -171,18 +209,27 @@ def test_S51_older_names_and_response_format_over_http(server: Server) -> None:
     assert re.fullmatch("[xy]{3}", said(guided_regex="[xy]{3}"))
     assert said(guided_choice=["only"]) == "only"
     assert said(guided_grammar='start: "g" "h"') == "gh"
-    form = {"type": "json_schema", "json_schema": {"name": "fruit", "strict": True, "schema": FRUIT}}
+    form = {
+        "type": "json_schema",
+        "json_schema": {"name": "fruit", "strict": True, "schema": FRUIT},
+    }
     jsonschema.validate(json.loads(said(response_format=form)), FRUIT)
     assert said(response_format={"type": "json_object"}, max_tokens=20).lstrip().startswith("{")
     assert said(response_format={"type": "text"}, max_tokens=3) == said(max_tokens=3)
-    reply = server.ask("/v1/completions", {"prompt": "x", "guided_choice": ["only"], "max_tokens": 50})
+    reply = server.ask(
+        "/v1/completions", {"prompt": "x", "guided_choice": ["only"], "max_tokens": 50}
+    )
     assert reply.body["choices"][0]["text"] == "only"
 
 
 def test_S51_the_openai_client_parses_into_a_model(api: openai.OpenAI) -> None:
-    parsed = api.chat.completions.parse(model="tiny", messages=HELLO, response_format=Fruit, max_tokens=600)
+    parsed = api.chat.completions.parse(
+        model="tiny", messages=HELLO, response_format=Fruit, max_tokens=600
+    )
     assert isinstance(parsed.choices[0].message.parsed, Fruit)
-    with api.chat.completions.stream(model="tiny", messages=HELLO, response_format=Fruit, max_tokens=600) as stream:
+    with api.chat.completions.stream(
+        model="tiny", messages=HELLO, response_format=Fruit, max_tokens=600
+    ) as stream:
         final = stream.get_final_completion()
     assert isinstance(final.choices[0].message.parsed, Fruit)
 
@@ -203,7 +250,8 @@ def test_S52_required_calls_fit_their_schemas(api: openai.OpenAI) -> None:
     seen = set()
     for seed in range(6):
         answer = api.chat.completions.create(
-            model="tiny", messages=HELLO, tools=[WEATHER, FRUIT_TOOL], tool_choice="required", parallel_tool_calls=False,
+            model="tiny", messages=HELLO, tools=[WEATHER, FRUIT_TOOL], tool_choice="required",
+            parallel_tool_calls=False,
             max_tokens=600, seed=seed,
         )  # fmt: skip
         assert answer.choices[0].finish_reason == "tool_calls"
@@ -219,15 +267,30 @@ def test_S52_required_calls_fit_their_schemas(api: openai.OpenAI) -> None:
 
 
 def test_S52_a_tool_without_parameters_is_called_with_none(api: openai.OpenAI) -> None:
-    for function in ({"name": "now"}, {"name": "now", "parameters": None}, {"name": "now", "parameters": {"type": "object"}}):
-        asked: Any = {"messages": HELLO, "tools": [{"type": "function", "function": function}], "tool_choice": "required"}
-        answer = api.chat.completions.create(model="tiny", parallel_tool_calls=False, max_tokens=100, **asked)
+    for function in (
+        {"name": "now"},
+        {"name": "now", "parameters": None},
+        {"name": "now", "parameters": {"type": "object"}},
+    ):
+        asked: Any = {
+            "messages": HELLO,
+            "tools": [{"type": "function", "function": function}],
+            "tool_choice": "required",
+        }
+        answer = api.chat.completions.create(
+            model="tiny", parallel_tool_calls=False, max_tokens=100, **asked
+        )
         calls = answer.choices[0].message.tool_calls or []
-        assert [json.loads(call.function.arguments) for call in calls if call.type == "function"] == [{}]
+        assert [
+            json.loads(call.function.arguments) for call in calls if call.type == "function"
+        ] == [{}]
 
 
 def test_S52_the_tool_whose_schema_is_wrong_is_named(server: Server) -> None:
-    tool = {"type": "function", "function": {"name": "bad_one", "parameters": {"properties": {"a": {"not": {"const": 1}}}}}}
+    tool = {
+        "type": "function",
+        "function": {"name": "bad_one", "parameters": {"properties": {"a": {"not": {"const": 1}}}}},
+    }
     reply = server.chat("x", tools=[WEATHER, tool], tool_choice="required")
     assert (reply.status, reply.body["error"]["code"]) == (400, "invalid_grammar")
     for word in ("`bad_one`", "`not`", "`#/properties/a`"):
@@ -236,15 +299,20 @@ def test_S52_the_tool_whose_schema_is_wrong_is_named(server: Server) -> None:
 
 def test_S52_a_named_function_is_called_and_streamed(api: openai.OpenAI) -> None:
     choice: Any = {"type": "function", "function": {"name": "get_weather"}}
-    asked: dict[str, Any] = {"model": "tiny", "messages": HELLO, "tools": [WEATHER, FRUIT_TOOL], "tool_choice": choice}
+    asked: dict[str, Any] = {
+        "model": "tiny",
+        "messages": HELLO,
+        "tools": [WEATHER, FRUIT_TOOL],
+        "tool_choice": choice,
+    }
     asked |= {"parallel_tool_calls": False, "max_tokens": 600, "temperature": 0}
     whole = api.chat.completions.create(**asked).choices[0].message.tool_calls
     assert whole
     chunks = [chunk.choices[0] for chunk in api.chat.completions.create(**asked, stream=True)]
     deltas = [delta for chunk in chunks for delta in chunk.delta.tool_calls or ()]
-    assert [(d.index, d.type, d.function.name, d.function.arguments) for d in deltas[:1] if d.function] == [
-        (0, "function", "get_weather", "")
-    ]
+    assert [
+        (d.index, d.type, d.function.name, d.function.arguments) for d in deltas[:1] if d.function
+    ] == [(0, "function", "get_weather", "")]
     assert deltas[0].id
     assert len(deltas) > 2
     assert all(not d.id and d.function and not d.function.name for d in deltas[1:])
@@ -257,7 +325,12 @@ def test_S52_a_named_function_is_called_and_streamed(api: openai.OpenAI) -> None
 def test_S52_parallel_calls_have_indices_and_ids(api: openai.OpenAI) -> None:
     """Until the tokens are over; whole calls come first."""
     answer = api.chat.completions.create(
-        model="tiny", messages=HELLO, tools=[WEATHER], tool_choice="required", max_tokens=700, seed=5
+        model="tiny",
+        messages=HELLO,
+        tools=[WEATHER],
+        tool_choice="required",
+        max_tokens=700,
+        seed=5,
     )
     calls = answer.choices[0].message.tool_calls or ()
     assert calls
@@ -282,20 +355,31 @@ def test_S52_a_text_answer_with_tools_stays_text(server: Server) -> None:
 
 
 def test_S52_a_conversation_goes_on_behind_a_call(api: openai.OpenAI) -> None:
-    call: Any = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+    call: Any = {
+        "id": "call_1",
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'},
+    }
     messages: Any = [
         *HELLO,
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
     ]
-    answer = api.chat.completions.create(model="tiny", messages=messages, tools=[WEATHER], max_tokens=5)
+    answer = api.chat.completions.create(
+        model="tiny", messages=messages, tools=[WEATHER], max_tokens=5
+    )
     assert answer.choices[0].finish_reason in ("stop", "length", "tool_calls")
 
 
 def test_S52_with_a_format_the_answer_is_a_call_or_fits(api: openai.OpenAI) -> None:
     form: Any = {"type": "json_schema", "json_schema": {"name": "fruit", "schema": FRUIT}}
     answer = api.chat.completions.create(
-        model="tiny", messages=HELLO, tools=[WEATHER], response_format=form, max_tokens=600, parallel_tool_calls=False
+        model="tiny",
+        messages=HELLO,
+        tools=[WEATHER],
+        response_format=form,
+        max_tokens=600,
+        parallel_tool_calls=False,
     )
     message = answer.choices[0].message
     if message.tool_calls:
@@ -307,14 +391,20 @@ def test_S52_with_a_format_the_answer_is_a_call_or_fits(api: openai.OpenAI) -> N
 # S43 and the json style: an engine with other options
 
 
-ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+ENDLESS = (
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+)
 
-HUNGRY = "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}"
+HUNGRY = (
+    "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% "
+    "endfor %}{{ n.x }}"
+)
 """Each step takes twice the memory of the one before."""
 
 
 def test_S43_a_template_in_the_request_is_refused(server: Server) -> None:
-    """Over HTTP. A Python caller owns its engine: what it gives to `chat` is its own business (S24)."""
+    """Over HTTP. A Python caller owns its engine: what it gives to `chat` is its own business
+    (S24)."""
     template = "{{ messages[0].content }}"
     for reply in (
         server.chat("x", chat_template=template),
@@ -339,24 +429,35 @@ def test_S43_a_trusted_template_renders_in_a_sandbox_with_a_time_limit(ruled: Se
         ("{% for %}", "no valid Jinja template"),
     ):
         reply = ruled.chat("abc", chat_template=template)
-        assert (reply.status, word in reply.body["error"]["message"]) == (400, True), (template[:80], reply.body)
+        assert (reply.status, word in reply.body["error"]["message"]) == (400, True), (
+            template[:80],
+            reply.body,
+        )
     for number in range(3):
         hungry = {"messages": HELLO, "chat_template": f"{{{{ '%{10**9 + number}d'|format(1) }}}}"}
         reply = ruled.ask("/tokenize", hungry)
-        assert (reply.status, "too much memory" in reply.body["error"]["message"]) == (400, True), reply.body
+        assert (reply.status, "too much memory" in reply.body["error"]["message"]) == (400, True), (
+            reply.body
+        )
     mine = {"messages": HELLO, "chat_template": "{{ messages[0].content }}!"}
     assert ruled.ask("/tokenize", mine).status == 200
     assert ruled.chat("abc").status == 200
     assert pids(ruled) == before
-    most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{before['preprocessor']}/status").read_text())
+    most = re.search(
+        r"VmHWM:\s+(\d+) kB", Path(f"/proc/{before['preprocessor']}/status").read_text()
+    )
     assert most is not None
     assert int(most[1]) < 1 << 20, "KiB that the renderer's process has ever held"
 
 
 def test_S52_the_json_style_is_forced_and_parsed(ruled: Server) -> None:
-    reply = ruled.chat("x", tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, **LONG)
+    reply = ruled.chat(
+        "x", tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, **LONG
+    )
     (call,) = reply.body["choices"][0]["message"]["tool_calls"]
-    jsonschema.validate(json.loads(call["function"]["arguments"]), WEATHER["function"]["parameters"])
+    jsonschema.validate(
+        json.loads(call["function"]["arguments"]), WEATHER["function"]["parameters"]
+    )
     assert reply.body["choices"][0]["finish_reason"] == "tool_calls"
 
 
@@ -364,9 +465,16 @@ def test_S51_a_guide_survives_the_death_of_the_runner(ruled: Server) -> None:
     pattern = "[0-9]{3}(,[a-f]{3}){120}"
     before = pids(ruled)["gpu-runner"]
     text = ""
-    with openai.OpenAI(base_url=f"{ruled.url}/v1", api_key="none", max_retries=0, timeout=90) as api:
+    with openai.OpenAI(
+        base_url=f"{ruled.url}/v1", api_key="none", max_retries=0, timeout=90
+    ) as api:
         stream = api.chat.completions.create(
-            model="tiny", messages=HELLO, stream=True, seed=4, max_tokens=900, extra_body={"guided_regex": pattern}
+            model="tiny",
+            messages=HELLO,
+            stream=True,
+            seed=4,
+            max_tokens=900,
+            extra_body={"guided_regex": pattern},
         )
         for chunk in stream:
             text += chunk.choices[0].delta.content or ""

@@ -1,6 +1,7 @@
 """One model family on the stage of its own engine: its three faces, and transformers beside them.
 
-The tokenizer merges letters, so that a text which is cut in another place has other ids. The operator has set ceilings.
+The tokenizer merges letters, so that a text which is cut in another place has other ids. The
+operator has set ceilings.
 """
 
 from collections import Counter
@@ -44,22 +45,33 @@ class Troupe(NamedTuple):
         return "".join(MARKS[self.family])
 
     def ids(self, prompt: str, *pictures: int) -> list[int]:
-        """What transformers makes of a rendered prompt with pictures of these seeds: every placeholder expanded."""
-        given = self.reference._inputs(prompt, Media(images=tuple(picture(seed) for seed in pictures)))["input_ids"]
+        """What transformers makes of a rendered prompt with pictures of these seeds: every
+        placeholder expanded."""
+        given = self.reference._inputs(
+            prompt, Media(images=tuple(picture(seed) for seed in pictures))
+        )["input_ids"]
         found: list[int] = given[0].tolist()
         return found
 
     def sanitized(self, messages: list[dict[str, Any]]) -> list[int]:
-        """What transformers makes of a conversation when it is told that the callers' words are no tokens."""
+        """What transformers makes of a conversation when it is told that the callers' words are no
+        tokens."""
         found: list[int] = self.reference.tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, add_generation_prompt=True, sanitize_control_tokens=True
+            messages,
+            tokenize=True,
+            return_dict=True,
+            add_generation_prompt=True,
+            sanitize_control_tokens=True,
         )["input_ids"]
         return found
 
     @property
     def tokens(self) -> dict[int, str]:
         """The special tokens."""
-        return {number: str(token) for number, token in self.reference.tokenizer.added_tokens_decoder.items()}
+        return {
+            number: str(token)
+            for number, token in self.reference.tokenizer.added_tokens_decoder.items()
+        }
 
     def specials(self, ids: list[int]) -> Counter[str]:
         """How often each special token is among the ids; a run of placeholders is one."""
@@ -67,17 +79,24 @@ class Troupe(NamedTuple):
 
     def folded(self, ids: list[int]) -> list[int]:
         """With one placeholder for each picture."""
-        return [n for at, n in enumerate(ids) if self.tokens.get(n) != self.placeholder or at == 0 or ids[at - 1] != n]
+        return [
+            n
+            for at, n in enumerate(ids)
+            if self.tokens.get(n) != self.placeholder or at == 0 or ids[at - 1] != n
+        ]
 
 
 @contextmanager
 def on_tour(family: Family, plain: Path, folder: Path, **options: Any) -> Iterator[Troupe]:
-    """The tiny checkpoint `plain` with another tokenizer, made in `folder`. `options`: of the engine."""
+    """The tiny checkpoint `plain` with another tokenizer, made in `folder`. `options`: of the
+    engine."""
     with_merges(plain, folder, "sentencepiece" if family == "llava" else "bytes")
     with served(folder, dtype="float32", **options) as server, LLM(run_dir=server.run_dir) as llm:
         running = AsyncFace(AsyncLLM(run_dir=server.run_dir))
         faces: list[Face] = [OfflineFace(llm), running, HttpFace(server)]
-        yield Troupe(family, folder, {face.name: face for face in faces}, llm, reference_for(folder))
+        yield Troupe(
+            family, folder, {face.name: face for face in faces}, llm, reference_for(folder)
+        )
         running.close()
 
 

@@ -1,6 +1,8 @@
-"""A web server on this machine for the fetcher to meet: honest pages, and every trick that a page can play. And a canary.
+"""A web server on this machine for the fetcher to meet: honest pages, and every trick that a page
+can play. And a canary.
 
-`site.url("/picture-1.png")` is under a name that the table of `fakes/fetcher_with_table` knows; every host serves every page.
+`site.url("/picture-1.png")` is under a name that the table of `fakes/fetcher_with_table` knows;
+every host serves every page.
 """
 
 import asyncio
@@ -24,7 +26,11 @@ def media(name: str) -> bytes:
     """`picture-1.png`, `clip-2.mp4`, `sound-3.wav`: drawn from the seed in the name."""
     kind, _, rest = name.partition("-")
     seed = int(rest.partition(".")[0])
-    return {"picture": lambda: png(picture(seed)), "clip": lambda: clip(seed), "sound": lambda: wav(sound(seed))}[kind]()
+    return {
+        "picture": lambda: png(picture(seed)),
+        "clip": lambda: clip(seed),
+        "sound": lambda: wav(sound(seed)),
+    }[kind]()
 
 
 class Site:
@@ -101,7 +107,9 @@ class Site:
         return web.Response(status=302, headers={"Location": request.path_qs})
 
     async def page_status(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(status=int(request.match_info["rest"]), text="secret at 10.0.0.5 in /etc/passwd")
+        return web.Response(
+            status=int(request.match_info["rest"]), text="secret at 10.0.0.5 in /etc/passwd"
+        )
 
     async def page_flaky(self, request: web.Request) -> web.StreamResponse:
         """/flaky/503/2?any: fails twice for each query, then a picture."""
@@ -155,7 +163,9 @@ class Site:
         whole = media("picture-1.png")
         assert request.transport is not None
         assert isinstance(request.transport, asyncio.WriteTransport)
-        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n" + whole)
+        request.transport.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n" + whole
+        )
         request.transport.close()
         return web.Response()
 
@@ -168,7 +178,9 @@ class Site:
             await response.write(bytes(1 << 16))
 
     async def page_gzip(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(body=BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"})
+        return web.Response(
+            body=BOMB, headers={"Content-Encoding": "gzip", "Content-Type": "image/png"}
+        )
 
     async def page_not_http(self, request: web.Request) -> web.StreamResponse:
         assert isinstance(request.transport, asyncio.WriteTransport)
@@ -185,7 +197,12 @@ class Site:
         asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

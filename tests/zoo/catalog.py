@@ -1,7 +1,7 @@
 """The zoo: a tiny checkpoint of every family, in exactly the form in which it is published.
 
-One short file in `families` per family or group; each has a table `ANIMALS` from name to a function that makes one. They are
-found by listing: nothing is registered.
+One short file in `families` per family or group; each has a table `ANIMALS` from name to a function
+that makes one. They are found by listing: nothing is registered.
 """
 
 from importlib import import_module
@@ -27,7 +27,8 @@ def animal(name: str) -> Animal:
 
 
 def build(name: str, folder: Path) -> Path:
-    """Write the checkpoint `name` into `folder` and return that. The same name gives the same bytes."""
+    """Write the checkpoint `name` into `folder` and return that. The same name gives the same
+    bytes."""
     return write(animal(name), folder)
 
 

@@ -1,5 +1,5 @@
-"""A request as the engine's parts make it, in one process: each item by itself, spliced into the text, its rows by the towers,
-its tokens by the runner in pieces, together with other requests.
+"""A request as the engine's parts make it, in one process: each item by itself, spliced into the
+text, its rows by the towers, its tokens by the runner in pieces, together with other requests.
 """
 
 from collections.abc import Collection, Sequence
@@ -50,9 +50,14 @@ class Asked(NamedTuple):
 def ask_all(folder: Path, reference: Reference, tokens: int) -> list[Asked]:
     """A text, and a prompt of each modality, with what transformers alone answers."""
     asked = []
-    for media in (NO_MEDIA, *(SHOWN[kind] for kind in MODALITIES if kind in reference.animal.takes)):
+    for media in (
+        NO_MEDIA,
+        *(SHOWN[kind] for kind in MODALITIES if kind in reference.animal.takes),
+    ):
         text = reference.text(_messages(reference, media))
-        asked.append(Asked(prompt_of(folder, reference, text, media), reference.answer(text, media, tokens)))
+        asked.append(
+            Asked(prompt_of(folder, reference, text, media), reference.answer(text, media, tokens))
+        )
     return asked
 
 
@@ -68,7 +73,9 @@ class Said(NamedTuple):
 
 def run_all(folder: Path, asked: Sequence[Asked], tokens: int, **settings: Any) -> list[Said]:
     """What the runner says to all of them in one batch."""
-    config = runner_config(folder, max_model_len=min(model_facts(folder).context, LONGEST), **settings)
+    config = runner_config(
+        folder, max_model_len=min(model_facts(folder).context, LONGEST), **settings
+    )
     driver = Driver(Runner(config))
     running = [driver.start(one.prompt) for one in asked]
     first: dict[int, dict[int, float]] = {}
@@ -93,19 +100,27 @@ def _piece(running: Running, facts: ModelFacts) -> int:
 def _messages(reference: Reference, media: Media) -> list[dict[str, Any]]:
     if not reference.animal.takes:
         return [{"role": "user", "content": "What is it, and why?"}]
-    marks = [*["image"] * len(media.images), *["video"] * len(media.videos), *["audio"] * len(media.audio)]
+    marks = [
+        *["image"] * len(media.images),
+        *["video"] * len(media.videos),
+        *["audio"] * len(media.audio),
+    ]
     parts = [{"type": mark} for mark in marks]
     return [{"role": "user", "content": [*parts, {"type": "text", "text": "What is it, and why?"}]}]
 
 
 def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Prompt:
     """Each item by itself, spliced into the text; rows by the towers."""
-    items = [(kind, one) for kind, several in zip(MODALITIES, media, strict=True) for one in several]
+    items = [
+        (kind, one) for kind, several in zip(MODALITIES, media, strict=True) for one in several
+    ]
     if not items:
         return Prompt(reference.inputs(text)["input_ids"][0].tolist())
     facts, processor, encoder = _parts(folder)
     kind = items[0][0]
-    made = [processor.item(kind, _medium(kind, one), {}, siblings=len(items) > 1) for _, one in items]
+    made = [
+        processor.item(kind, _medium(kind, one), {}, siblings=len(items) > 1) for _, one in items
+    ]
     tokenizer = partial(reference.tokenizer, add_special_tokens=not reference.has_bos(text))
     ids, runs = splice(_framed(text, facts), facts.placeholders[kind], made, tokenizer)
     prompt = Prompt(ids)
@@ -114,12 +129,18 @@ def prompt_of(folder: Path, reference: Reference, text: str, media: Media) -> Pr
         prompt.positions = planes.astype("<i4").tobytes()
         prompt.delta = int(planes.max()) + 1 - len(ids)
     for (start, end), item in zip(runs, made, strict=True):
-        prompt.embeds += _rows(encoder, ids, start, end, item, facts.placeholders[kind].marks.values())
+        prompt.embeds += _rows(
+            encoder, ids, start, end, item, facts.placeholders[kind].marks.values()
+        )
     return prompt
 
 
 def _framed(text: str, facts: ModelFacts) -> str:
-    ends = [text.rfind(place.token) + len(place.token) for place in facts.placeholders.values() if place.token in text]
+    ends = [
+        text.rfind(place.token) + len(place.token)
+        for place in facts.placeholders.values()
+        if place.token in text
+    ]
     at = max(ends, default=0)  # of numbered ones the text has other words
     return facts.frame.begin + text[:at] + facts.frame.behind_items + text[at:] + facts.frame.end
 
@@ -135,17 +156,28 @@ def _medium(kind: Modality, one: Any) -> Any:
 
 
 def _rows(
-    encoder: Encoder, ids: Sequence[int], start: int, end: int, item: ProcessedItem, marks: Collection[int]
+    encoder: Encoder,
+    ids: Sequence[int],
+    start: int,
+    end: int,
+    item: ProcessedItem,
+    marks: Collection[int],
 ) -> list[tuple[int, torch.Tensor]]:
-    """Runs of neighbouring tokens that are rows, with these; `marks`: such tokens beside the one of each part."""
+    """Runs of neighbouring tokens that are rows, with these; `marks`: such tokens beside the one of
+    each part."""
     found: list[tuple[int, torch.Tensor]] = []
     for part in item.parts:
         tensors = {name: torch.from_numpy(value) for name, value in part.tensors.items()}
         [rows] = encoder.encode(part.kind, [tensors], [part.rows])
-        places = np.array([place for place in range(start, end) if ids[place] in (part.embed_token_id, *marks)])
+        places = np.array(
+            [place for place in range(start, end) if ids[place] in (part.embed_token_id, *marks)]
+        )
         assert len(places) == len(rows)
         cuts = np.flatnonzero(np.diff(places) != 1) + 1
-        found += [(int(run[0]), piece) for run, piece in zip(np.split(places, cuts), _split(rows, cuts), strict=True)]
+        found += [
+            (int(run[0]), piece)
+            for run, piece in zip(np.split(places, cuts), _split(rows, cuts), strict=True)
+        ]
     return found
 
 

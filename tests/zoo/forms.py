@@ -1,4 +1,5 @@
-"""Pieces of published files that many families share: special tokens, tokenizer settings, towers, templates of our own."""
+"""Pieces of published files that many families share: special tokens, tokenizer settings, towers,
+templates of our own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -79,20 +80,24 @@ def ends(tokens: Tokens, *names: str) -> list[int]:
 
 
 def chatml_template(parts: Mapping[str, str], system: str = "You help.") -> str:
-    """Turns between <|im_start|> and <|im_end|>; contents are a string or a list of parts; a first turn that is not the
-    system's gets one before it. `parts`: what stands for a part of each type."""
+    """Turns between <|im_start|> and <|im_end|>; contents are a string or a list of parts; a first
+    turn that is not the system's gets one before it. `parts`: what stands for a part of each
+    type."""
     cases = "".join(
         f"{{% elif part['type'] == '{kind}' or '{kind}' in part or '{kind}_url' in part %}}{marks}"
         for kind, marks in parts.items()
     )
     first = (
-        "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n" + system + "<|im_end|>\n{% endif %}"
+        "{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
+        + system
+        + "<|im_end|>\n{% endif %}"
         if system
         else ""
     )
     return (
         "{% for message in messages %}" + first + "<|im_start|>{{ message['role'] }}\n"
-        "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+        "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in "
+        "message['content'] %}"
         "{% if part['type'] == 'text' %}{{ part['text'] }}"
         + cases
         + "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
@@ -101,13 +106,19 @@ def chatml_template(parts: Mapping[str, str], system: str = "You help.") -> str:
 
 
 def listed_template(turn: str, media: Mapping[str, str], after: str, prompt: str) -> str:
-    """One that takes lists only and puts every medium of a turn before its texts: a string renders to nothing."""
+    """One that takes lists only and puts every medium of a turn before its texts: a string renders
+    to nothing."""
     shown = "".join(
-        "{% for part in message['content'] | selectattr('type', 'equalto', '" + kind + "') %}" + marks + "{% endfor %}"
+        "{% for part in message['content'] | selectattr('type', 'equalto', '"
+        + kind
+        + "') %}"
+        + marks
+        + "{% endfor %}"
         for kind, marks in media.items()
     )
     return (
         "{% for message in messages %}" + turn + shown
-        + "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}{{ part['text'] }}" + after
+        + "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}{{ "
+        "part['text'] }}" + after
         + "{% endfor %}{% endfor %}{% if add_generation_prompt %}" + prompt + "{% endif %}"
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""What one checkpoint of the zoo is: the published files word for word in form, with tiny numbers."""
+"""What one checkpoint of the zoo is: the published files word for word in form, with tiny
+numbers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ HALF = [0.5, 0.5, 0.5]
 class Animal:
     """A checkpoint folder before it is written.
 
-    Nothing is stated that the published folder leaves out: what a class of transformers takes as its default must be found
-    by whoever reads the folder.
+    Nothing is stated that the published folder leaves out: what a class of transformers takes as
+    its default must be found by whoever reads the folder.
     """
 
     config: Json
@@ -30,7 +31,8 @@ class Animal:
     tokenizer: Json
     """tokenizer_config.json less the added tokens."""
     truth: Json | None = None
-    """The same configuration in the form that transformers reads, where it drops the published one without a word."""
+    """The same configuration in the form that transformers reads, where it drops the published one
+    without a word."""
     files: Mapping[str, Json | str] = field(default_factory=dict)
     """Every other small file: JSON, or text."""
     takes: tuple[str, ...] = ()
@@ -38,11 +40,14 @@ class Animal:
     dtype: str = "bfloat16"
     """Of the stored weights."""
     rename: Callable[[str], str] = str
-    """From the names that `save_pretrained` writes to the published ones; most are those already."""
+    """From the names that `save_pretrained` writes to the published ones; most are those
+    already."""
     turned: tuple[str, ...] = ()
-    """How names of weights end that are stored with their last two axes turned, which `save_pretrained` does not write."""
+    """How names of weights end that are stored with their last two axes turned, which
+    `save_pretrained` does not write."""
     beside: Mapping[str, str] = field(default_factory=dict)
-    """How names of weights begin that lie in a folder of their own, under what follows, and that folder."""
+    """How names of weights begin that lie in a folder of their own, under what follows, and that
+    folder."""
     extra: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of tensors that the published folder stores and the model does not want, by name."""
     twice: Mapping[str, str] = field(default_factory=dict)
@@ -50,11 +55,14 @@ class Animal:
     shards: int = 1
     """Above one: with model.safetensors.index.json."""
     spread: float = 0.18
-    """Of the drawn matrices: narrower and every answer is the same, wider and attention looks at single tokens."""
+    """Of the drawn matrices: narrower and every answer is the same, wider and attention looks at
+    single tokens."""
     tied_spread: float = 0.15
-    """Of a table that is the head too: were it wide, the token said last would be the clear winner for ever."""
+    """Of a table that is the head too: were it wide, the token said last would be the clear winner
+    for ever."""
     twin: str = ""
-    """The name of the checkpoint with the same weights that transformers loads, where it does not know the published names."""
+    """The name of the checkpoint with the same weights that transformers loads, where it does not
+    know the published names."""
     company: bool = False
     """A picture's rows depend on how many pictures its prompt has."""
     template: str | None = None

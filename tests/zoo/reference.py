@@ -1,8 +1,10 @@
-"""The oracle of the zoo: what transformers alone makes of one conversation, in float32, one thread, greedy.
+"""The oracle of the zoo: what transformers alone makes of one conversation, in float32, one thread,
+greedy.
 
-Its own processor expands the prompt, pictures nested as `apply_chat_template` nests them, and its own `generate` answers.
-Nothing of the engine's own formulas is used. Where torchvision is installed, clips go through transformers' classes on it;
-else through the same classes over the kernels that the engine lends them.
+Its own processor expands the prompt, pictures nested as `apply_chat_template` nests them, and its
+own `generate` answers. Nothing of the engine's own formulas is used. Where torchvision is
+installed, clips go through transformers' classes on it; else through the same classes over the
+kernels that the engine lends them.
 """
 
 import contextlib
@@ -43,7 +45,8 @@ class Answer(NamedTuple):
 
     @property
     def safe(self) -> int:
-        """Tokens before the first that is near a tie: another order of the same sums gives them too."""
+        """Tokens before the first that is near a tie: another order of the same sums gives them
+        too."""
         return next((place for place, gap in enumerate(self.gaps) if gap < 1e-3), len(self.gaps))
 
 
@@ -62,8 +65,14 @@ class Reference:
             self.model = load(attn_implementation="eager").eval()
         # What the checkpoint recommends (sampling, penalties, ends) is no part of the comparison.
         self.model.generation_config = _hf.GenerationConfig(do_sample=False, pad_token_id=0)
-        self._own: Any = import_module(f"{__package__}.own.{described.own}") if described.own else None
-        self.processor: Any = self._own.Processor(folder) if self._own else _processor(folder, bool(self.animal.takes))
+        self._own: Any = (
+            import_module(f"{__package__}.own.{described.own}") if described.own else None
+        )
+        self.processor: Any = (
+            self._own.Processor(folder)
+            if self._own
+            else _processor(folder, bool(self.animal.takes))
+        )
         self.tokenizer: Any = getattr(self.processor, "tokenizer", self.processor)
 
     def text(self, messages: list[dict[str, Any]]) -> str:
@@ -71,7 +80,9 @@ class Reference:
         owner = self.processor if getattr(self.processor, "chat_template", None) else self.tokenizer
         messages = self._own.flat(messages) if self._own else messages
         more = {} if self.animal.template is None else {"chat_template": self.animal.template}
-        rendered: str = owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **more)
+        rendered: str = owner.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **more
+        )
         return rendered
 
     def has_bos(self, text: str) -> bool:
@@ -84,16 +95,27 @@ class Reference:
         special = not self.has_bos(text)
         if not any(media):
             types = self.animal.prefix
-            how = {"return_tensors": "pt", "add_special_tokens": special, "return_token_type_ids": types}
+            how = {
+                "return_tensors": "pt",
+                "add_special_tokens": special,
+                "return_token_type_ids": types,
+            }
             return dict(self.tokenizer(self.animal.frame(text), **how))
         if self.animal.model.startswith("Voxtral"):
             return self._voxtral(text, media, special)
-        given: dict[str, Any] = {"text": [text], "return_tensors": "pt", "text_kwargs": {"add_special_tokens": special}}
+        given: dict[str, Any] = {
+            "text": [text],
+            "return_tensors": "pt",
+            "text_kwargs": {"add_special_tokens": special},
+        }
         if media.images:
             given["images"] = [list(media.images)]
         if media.videos:
             given["videos"] = list(media.videos)
-            given["videos_kwargs"] = {"do_sample_frames": False, "video_metadata": [clip_facts(len(v)) for v in media.videos]}
+            given["videos_kwargs"] = {
+                "do_sample_frames": False,
+                "video_metadata": [clip_facts(len(v)) for v in media.videos],
+            }
         if media.audio:
             given["audio"] = list(media.audio)
             given["audio_kwargs"] = {"sampling_rate": RATE}
@@ -102,16 +124,21 @@ class Reference:
         return {name: value for name, value in made.items() if _is_taken(name, taken)}
 
     def _voxtral(self, text: str, media: Media, special: bool) -> dict[str, Any]:
-        """Its processor leaves texts with sounds to another package: the rule of that package in a few lines."""
+        """Its processor leaves texts with sounds to another package: the rule of that package in a
+        few lines."""
         features = []
         for samples in media.audio:
             pieces = -(-len(samples) // PIECE)
             padded = np.pad(samples, (0, pieces * PIECE - len(samples)))
-            made = self.processor.feature_extractor(np.split(padded, pieces), sampling_rate=RATE, return_tensors="pt")
+            made = self.processor.feature_extractor(
+                np.split(padded, pieces), sampling_rate=RATE, return_tensors="pt"
+            )
             features.append(made["input_features"])
             text = text.replace("[AUDIO]", "[AUDI0]" * 375 * pieces, 1)
         text = text.replace("[AUDI0]", "[AUDIO]")
-        ids = self.tokenizer(text, return_tensors="pt", add_special_tokens=special, return_token_type_ids=False)
+        ids = self.tokenizer(
+            text, return_tensors="pt", add_special_tokens=special, return_token_type_ids=False
+        )
         return {**ids, "input_features": torch.cat(features)}
 
     @torch.inference_mode()
@@ -121,12 +148,16 @@ class Reference:
 
     @torch.inference_mode()
     def continued(self, inputs: Mapping[str, Any], tokens: int) -> Answer:
-        made = self.model.generate(**inputs, max_new_tokens=tokens, return_dict_in_generate=True, output_logits=True)
+        made = self.model.generate(
+            **inputs, max_new_tokens=tokens, return_dict_in_generate=True, output_logits=True
+        )
         logits = torch.stack([step[0].float() for step in made.logits])
         best = logits.topk(2).values
         start = inputs["input_ids"].shape[1]
         ids = made.sequences[0].tolist()
-        return Answer(ids[:start], ids[start:], (best[:, 0] - best[:, 1]).tolist(), logits[0].log_softmax(-1))
+        return Answer(
+            ids[:start], ids[start:], (best[:, 0] - best[:, 1]).tolist(), logits[0].log_softmax(-1)
+        )
 
 
 def _is_taken(name: str, taken: Collection[str]) -> bool:
@@ -163,5 +194,7 @@ def _processor(folder: Path, takes_media: bool) -> Any:
         return load_processor(folder, hf.load_config(folder))
     if hasattr(made, "image_processor"):  # pictures by Pillow, as everywhere in the engine
         with contextlib.suppress(ImportError):  # a class that has no such form
-            made.image_processor = _hf.AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+            made.image_processor = _hf.AutoImageProcessor.from_pretrained(
+                folder, backend="pil", trust_remote_code=False
+            )
     return made

@@ -1,4 +1,5 @@
-"""Checkpoints of shapes that nobody chose: heads, groups, ties, rotary kinds, patches, merges, vocabularies, layers."""
+"""Checkpoints of shapes that nobody chose: heads, groups, ties, rotary kinds, patches, merges,
+vocabularies, layers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,14 +34,22 @@ def draw(random: Random) -> tuple[str, Animal]:
     config = _copy(drawn.config)
     files = {file: _copy(content) for file, content in drawn.files.items()}
     SHAPES[name](random, config, files)
-    return name, replace(drawn, config=config, files=files, shards=random.choice((1, 2)), spread=random.uniform(0.15, 0.25))
+    return name, replace(
+        drawn,
+        config=config,
+        files=files,
+        shards=random.choice((1, 2)),
+        spread=random.uniform(0.15, 0.25),
+    )
 
 
 def compare(drawn: Animal, folder: Path) -> str | None:
     """What differs from transformers, for a text and a prompt of each modality; None: nothing."""
     write(drawn, folder)
     asked = ask_all(folder, Reference(drawn, folder), TOKENS)
-    for place, (said, (prompt, answer)) in enumerate(zip(run_all(folder, asked, TOKENS), asked, strict=True)):
+    for place, (said, (prompt, answer)) in enumerate(
+        zip(run_all(folder, asked, TOKENS), asked, strict=True)
+    ):
         if prompt.token_ids != answer.prompt_token_ids:
             return f"other prompt tokens in request {place}"
         if said.token_ids[: answer.safe] != answer.token_ids[: answer.safe]:
@@ -57,13 +66,16 @@ def _copy(value: Any) -> Any:
 
 
 def _text(random: Random, text: Json, *, own_width: bool = True, groups: bool = True) -> int:
-    """Draw a text's numbers in place; returns a head's width. `own_width`: heads need not fill the hidden size."""
+    """Draw a text's numbers in place; returns a head's width. `own_width`: heads need not fill the
+    hidden size."""
     heads = random.choice((1, 2, 3, 4, 6))
     width = random.choice((8, 16, 24, 32))
     hidden = heads * (random.choice((16, 32)) if own_width else width)
     shared = random.choice([n for n in range(1, heads + 1) if heads % n == 0]) if groups else heads
     text.update(num_attention_heads=heads, num_key_value_heads=shared, hidden_size=hidden)
-    text.update(num_hidden_layers=random.randint(1, 4), intermediate_size=random.choice((40, 96, 128)))
+    text.update(
+        num_hidden_layers=random.randint(1, 4), intermediate_size=random.choice((40, 96, 128))
+    )
     text["vocab_size"] += random.choice((0, 1, 7, 64))
     text.pop("head_dim", None)
     if hidden != heads * width:
@@ -83,7 +95,9 @@ def _tie(random: Random, top: Json, text: Json) -> None:
         text["tie_word_embeddings"] = tied
 
 
-def _flat(*, own_width: bool, groups: bool = True, stretched: bool = True) -> Callable[[Random, Json, Json], None]:
+def _flat(
+    *, own_width: bool, groups: bool = True, stretched: bool = True
+) -> Callable[[Random, Json, Json], None]:
     def vary(random: Random, config: Json, files: Json) -> None:
         _text(random, config, own_width=own_width, groups=groups)
         _tie(random, config, config)
@@ -105,7 +119,9 @@ def _patches(random: Random, vision: Json, files: Json, *, width: str, hidden: i
     """A tower of the Qwen kind, and what its processors must know of it."""
     heads = random.choice((1, 2, 3))
     patch, merge = random.choice((8, 14, 16)), random.choice((1, 2, 3))
-    vision.update({"depth": random.randint(2, 3), "num_heads": heads, width: heads * random.choice((8, 16))})
+    vision.update(
+        {"depth": random.randint(2, 3), "num_heads": heads, width: heads * random.choice((8, 16))}
+    )
     vision.update({"patch_size": patch, "spatial_merge_size": merge, "spatial_patch_size": patch})
     vision["hidden_size" if width == "embed_dim" else "out_hidden_size"] = hidden
     for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
@@ -117,7 +133,9 @@ def _qwen2_vl(random: Random, config: Json, files: Json) -> None:
     width = _text(random, config, own_width=False)
     _tie(random, config, config)
     config["rope_scaling"]["mrope_section"] = _sections(random, width)
-    _patches(random, config["vision_config"], files, width="embed_dim", hidden=config["hidden_size"])
+    _patches(
+        random, config["vision_config"], files, width="embed_dim", hidden=config["hidden_size"]
+    )
 
 
 def _qwen2_5_vl(random: Random, config: Json, files: Json) -> None:
@@ -127,7 +145,10 @@ def _qwen2_5_vl(random: Random, config: Json, files: Json) -> None:
     vision = config["vision_config"]
     _patches(random, vision, files, width="hidden_size", hidden=config["hidden_size"])
     step = vision["patch_size"] * vision["spatial_merge_size"]
-    vision.update(window_size=step * random.choice((1, 2, 3)), fullatt_block_indexes=[random.randrange(vision["depth"])])
+    vision.update(
+        window_size=step * random.choice((1, 2, 3)),
+        fullatt_block_indexes=[random.randrange(vision["depth"])],
+    )
 
 
 def _qwen3_vl(random: Random, config: Json, files: Json) -> None:
@@ -138,7 +159,9 @@ def _qwen3_vl(random: Random, config: Json, files: Json) -> None:
     third = width // 6
     text["rope_scaling"]["mrope_section"] = [width // 2 - 2 * third, third, third]
     _patches(random, vision, files, width="hidden_size", hidden=text["hidden_size"])
-    deep = random.sample(range(vision["depth"]), random.randint(1, min(vision["depth"], text["num_hidden_layers"])))
+    deep = random.sample(
+        range(vision["depth"]), random.randint(1, min(vision["depth"], text["num_hidden_layers"]))
+    )
     vision["deepstack_visual_indexes"] = sorted(deep)
 
 
@@ -150,10 +173,14 @@ def _llava(random: Random, config: Json, files: Json) -> None:
     patch = random.choice((7, 14, 28))
     edge = patch * random.choice((2, 3, 4))
     heads = random.choice((1, 2, 4))
-    vision.update(patch_size=patch, image_size=edge, num_attention_heads=heads, hidden_size=heads * 16)
+    vision.update(
+        patch_size=patch, image_size=edge, num_attention_heads=heads, hidden_size=heads * 16
+    )
     vision["num_hidden_layers"] = random.randint(2, 4)
     config["vision_feature_layer"] = random.choice((-1, -2))
-    files["preprocessor_config.json"].update(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge})
+    files["preprocessor_config.json"].update(
+        size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge}
+    )
     files["processor_config.json"]["patch_size"] = patch
 
 

@@ -1,8 +1,10 @@
-"""Published forms with recurrent layers under the scheduler's policy, over a real runner in one process: whatever is done to a
-request, its tokens are those of transformers' `generate()` for it alone.
+"""Published forms with recurrent layers under the scheduler's policy, over a real runner in one
+process: whatever is done to a request, its tokens are those of transformers' `generate()` for it
+alone.
 
-Texts, pictures, clips and prompts shorter than a convolution; in company, in chunks of odd sizes; put back in the middle of a
-prefill and when slots or blocks run out; after the runner's death; going on from snapshots behind media; ended half-way.
+Texts, pictures, clips and prompts shorter than a convolution; in company, in chunks of odd sizes;
+put back in the middle of a prefill and when slots or blocks run out; after the runner's death;
+going on from snapshots behind media; ended half-way.
 """
 
 import random
@@ -30,7 +32,9 @@ from .reference import Reference, reference_for
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+    ),
 ]
 TOKENS = 10
 LONGEST = 1024
@@ -40,7 +44,8 @@ SPEAKING = ("qwen3_next", "mamba", "mamba2", "falcon_h1")
 
 
 class World:
-    """One checkpoint: its runner, and what transformers says to some prompts, several of which begin alike."""
+    """One checkpoint: its runner, and what transformers says to some prompts, several of which
+    begin alike."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.facts = model_facts(folder)
@@ -55,13 +60,20 @@ class World:
         room = Room((4 * blocks,) * len(self.facts.tables), SLOTS)
         settings = runner_config(folder, max_model_len=LONGEST)
         self.runner = Runner(msgspec.structs.replace(settings, room=room, max_num_seqs=SLOTS))
-        self.rows = {self._key(rows): rows.numpy().tobytes() for prompt, _ in self.asked for _, rows in prompt.embeds}
+        self.rows = {
+            self._key(rows): rows.numpy().tobytes()
+            for prompt, _ in self.asked
+            for _, rows in prompt.embeds
+        }
 
     @staticmethod
     def _plain(reference: Reference, like: Prompt, count: int) -> Asked:
         """The tokens that a prompt begins with, as text alone."""
         ids = torch.tensor([like.token_ids[:count]])
-        return Asked(Prompt(ids[0].tolist()), reference.continued({"input_ids": ids, "attention_mask": ids * 0 + 1}, TOKENS))
+        return Asked(
+            Prompt(ids[0].tolist()),
+            reference.continued({"input_ids": ids, "attention_mask": ids * 0 + 1}, TOKENS),
+        )
 
     @staticmethod
     def _key(rows: torch.Tensor) -> str:
@@ -72,7 +84,9 @@ class World:
         """Blocks with which the longest prompt runs alone."""
         return 2 + max(len(prompt.token_ids) + TOKENS for prompt, _ in self.asked) // BLOCK
 
-    def bench(self, budget: int, blocks: int = 0, states: int = SLOTS, max_num_seqs: int = 8) -> WideBench:
+    def bench(
+        self, budget: int, blocks: int = 0, states: int = SLOTS, max_num_seqs: int = 8
+    ) -> WideBench:
         room = Room((blocks or 2 * self.blocks,) * len(self.facts.tables), states)
         settings = config(
             block_size=BLOCK,
@@ -89,9 +103,16 @@ class World:
     def request(self, index: int, mark: str = "", n: int = 1) -> Prepared:
         prompt = self.asked[index].prompt
         items = tuple(item(self._key(rows), start, len(rows)) for start, rows in prompt.embeds)
-        greedy: dict[str, Any] = {"max_tokens": TOKENS, "temperature": 0.0, "ignore_eos": True, "n": n}
+        greedy: dict[str, Any] = {
+            "max_tokens": TOKENS,
+            "temperature": 0.0,
+            "ignore_eos": True,
+            "n": n,
+        }
         made = prepared(f"{mark}{index}", prompt.token_ids, items, **greedy)
-        return msgspec.structs.replace(made, positions=prompt.positions, position_delta=prompt.delta)
+        return msgspec.structs.replace(
+            made, positions=prompt.positions, position_delta=prompt.delta
+        )
 
     def ask(self, bench: WideBench, mark: str = "", n: int = 1) -> None:
         bench.submit(*(self.request(index, mark, n) for index in range(len(self.asked))))
@@ -137,7 +158,8 @@ def test_in_company_and_in_chunks_of_five(world: World) -> None:
 
 
 def test_whatever_is_done_to_them(world: World) -> None:
-    """Another storm each time, with more sequences that may run than slots in most; `seed` brings one back."""
+    """Another storm each time, with more sequences that may run than slots in most; `seed` brings
+    one back."""
     seed = random.randrange(1 << 16)
     try:
         storm(world, seed)
@@ -146,17 +168,22 @@ def test_whatever_is_done_to_them(world: World) -> None:
 
 
 def storm(world: World, seed: int) -> Counter[str]:
-    """Requests come while steps are planned and answered, some are ended, the runner dies, the cache is emptied."""
+    """Requests come while steps are planned and answered, some are ended, the runner dies, the
+    cache is emptied."""
     dice = random.Random(seed)
     blocks = world.least + dice.randrange(world.least)
-    bench = world.bench(dice.choice((1, 2, 3, 7, 13, 64)), blocks, dice.randrange(2, 9), dice.randrange(1, 9))
+    bench = world.bench(
+        dice.choice((1, 2, 3, 7, 13, 64)), blocks, dice.randrange(2, 9), dice.randrange(1, 9)
+    )
     alive: dict[str, tuple[int, int]] = {}
     for number in range(10):
         index, n = dice.randrange(len(world.asked)), dice.choice((1, 1, 2, 3))
         request = world.request(index, f"{number} ", n)
         bench.submit(request)
         alive[request.id] = index, n
-        for move in dice.choices(("plan", "answer", "end", "lose", "forget"), (12, 10, 1, 1, 1), k=dice.randrange(40)):
+        for move in dice.choices(
+            ("plan", "answer", "end", "lose", "forget"), (12, 10, 1, 1, 1), k=dice.randrange(40)
+        ):
             match move:
                 case "plan":
                     bench.plan()
@@ -180,4 +207,6 @@ def storm(world: World, seed: int) -> Counter[str]:
             world.compare(index, bench.tokens[id, choice], whole=True)
     bench.assert_empty()
     tally = bench.policy.tally
-    return Counter(preempted=tally.preemptions, hits=tally.snapshot_hits, taken=tally.snapshots_taken)
+    return Counter(
+        preempted=tally.preemptions, hits=tally.snapshot_hits, taken=tally.snapshots_taken
+    )

@@ -20,7 +20,9 @@ def test_the_page_is_what_its_rows_say() -> None:
 
 def test_what_is_not_equal_is_said_in_words() -> None:
     good = Row("qwen2", "qwen2", {**dict.fromkeys(COLUMNS, NOT_ASKED), "text": EQUAL})
-    other = Row("llava", "llava", {**dict.fromkeys(COLUMNS, EQUAL), "several": "other tokens from 3 on"})
+    other = Row(
+        "llava", "llava", {**dict.fromkeys(COLUMNS, EQUAL), "several": "other tokens from 3 on"}
+    )
     refused = Row("ovis2", "ovis2", reason="It is refused.")
     text = page(Table("5.0", "2.0", [good, other, refused]))
     assert "1 of 3 are equal in every cell." in text

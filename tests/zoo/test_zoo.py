@@ -1,4 +1,5 @@
-"""The checkpoints themselves: transformers alone loads each, with nothing missing or left over, and it has something to say."""
+"""The checkpoints themselves: transformers alone loads each, with nothing missing or left over, and
+it has something to say."""
 
 import json
 from pathlib import Path
@@ -13,7 +14,9 @@ from thespis.gpu_runtime.facts.model import model_facts
 from .catalog import NAMES, Zoo, animal, build
 from .writing import true_class, true_config
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if animal(name).native])
@@ -27,7 +30,13 @@ def test_transformers_loads_it_whole_and_it_speaks(name: str, zoo: Zoo) -> None:
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
     ids = torch.tensor([tokenizer.encode("What is it? Say more.", add_special_tokens=False)])
     assert tokenizer.decode(ids[0]).strip() == "What is it? Say more."
-    made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False, eos_token_id=None)
+    made = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=16,
+        do_sample=False,
+        eos_token_id=None,
+    )
     assert len(set(made[0, ids.shape[1] :].tolist())) >= 4
 
 
@@ -45,6 +54,8 @@ def test_shards_are_listed_and_what_is_tied_is_stored_once(zoo: Zoo) -> None:
     assert "lm_head.weight" not in index["weight_map"]
 
 
-@pytest.mark.parametrize(("name", "bound"), [("phi3", 256), ("internvl", 32768), ("llama", None), ("qwen2_vl", None)])
+@pytest.mark.parametrize(
+    ("name", "bound"), [("phi3", 256), ("internvl", 32768), ("llama", None), ("qwen2_vl", None)]
+)
 def test_lengths_that_turn_keys_are_told(name: str, bound: int | None, zoo: Zoo) -> None:
     assert model_facts(zoo(name)).rope_bound == bound

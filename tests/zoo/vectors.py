@@ -1,8 +1,9 @@
-"""Checkpoints that make vectors, in their published forms. They generate nothing, so that they are not in the catalog.
+"""Checkpoints that make vectors, in their published forms. They generate nothing, so that they are
+not in the catalog.
 
-Qwen3-Embedding: a generating class is named, the weights have the names of its body alone, sentence-transformers' files lie
-beside, and the tokenizer writes an end behind every text. Qwen3-VL-Embedding: no head is stored and none is tied; its template
-has an instruction of its own.
+Qwen3-Embedding: a generating class is named, the weights have the names of its body alone,
+sentence-transformers' files lie beside, and the tokenizer writes an end behind every text.
+Qwen3-VL-Embedding: no head is stored and none is tied; its template has an instruction of its own.
 """
 
 import json
@@ -23,18 +24,30 @@ def modules(*kinds: str) -> str:
     """modules.json of sentence-transformers."""
     home = "sentence_transformers.models"
     rows = [
-        {"idx": n, "name": str(n), "path": f"{n}_{kind}" if n else "", "type": f"{home}.{kind}"} for n, kind in enumerate(kinds)
+        {"idx": n, "name": str(n), "path": f"{n}_{kind}" if n else "", "type": f"{home}.{kind}"}
+        for n, kind in enumerate(kinds)
     ]
     return json.dumps(rows)
 
 
 def pooling(mode: str) -> Json:
     """1_Pooling/config.json in its older form: `mode` is one of its switches."""
-    switches = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
-    return {"word_embedding_dimension": 64, "include_prompt": True} | {f"pooling_mode_{s}": s == mode for s in switches}
+    switches = (
+        "cls_token",
+        "mean_tokens",
+        "max_tokens",
+        "mean_sqrt_len_tokens",
+        "weightedmean_tokens",
+        "lasttoken",
+    )
+    return {"word_embedding_dimension": 64, "include_prompt": True} | {
+        f"pooling_mode_{s}": s == mode for s in switches
+    }
 
 
-def qwen3_embedding(mode: str = "lasttoken", steps: Iterable[str] = ("Transformer", "Pooling", "Normalize")) -> Animal:
+def qwen3_embedding(
+    mode: str = "lasttoken", steps: Iterable[str] = ("Transformer", "Pooling", "Normalize")
+) -> Animal:
     """The 0.6B."""
     described = qwen3()
     return replace(
@@ -58,14 +71,25 @@ def qwen3_vl_embedding() -> Animal:
     """The 8B: what its body is makes the truth, the whole class is named."""
     described = qwen3_vl()
     template = (
-        "{% if messages[0].role != 'system' %}<|im_start|>system\n" + INSTRUCTION + "<|im_end|>\n{% endif %}"
-        "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+        "{% if messages[0].role != 'system' %}<|im_start|>system\n"
+        + INSTRUCTION
+        + "<|im_end|>\n{% endif %}"
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in "
+        "message.content %}"
         "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-        "{% elif part.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
-        "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        "{% elif part.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ "
+        "part.text }}{% endif %}"
+        "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt "
+        "%}<|im_start|>assistant\n{% endif %}"
     )
-    text = {name: value for name, value in described.config["text_config"].items() if name != "tie_word_embeddings"}
-    files = {name: content for name, content in described.files.items() if name != "chat_template.json"}
+    text = {
+        name: value
+        for name, value in described.config["text_config"].items()
+        if name != "tie_word_embeddings"
+    }
+    files = {
+        name: content for name, content in described.files.items() if name != "chat_template.json"
+    }
     return replace(
         described,
         model="Qwen3VLModel",
@@ -76,8 +100,9 @@ def qwen3_vl_embedding() -> Animal:
 
 
 def embedding_gemma() -> Animal:
-    """EmbeddingGemma, the 300m: every token of a text sees every other, in its windowed layers those near it; two linear layers
-    behind the mean. Its windows are half as wide as its file says, and one."""
+    """EmbeddingGemma, the 300m: every token of a text sees every other, in its windowed layers
+    those near it; two linear layers behind the mean. Its windows are half as wide as its file says,
+    and one."""
     described = gemma3_text()
     width = described.config["hidden_size"]
     kinds = ["full_attention" if number % 3 == 2 else "sliding_attention" for number in range(4)]
@@ -86,7 +111,11 @@ def embedding_gemma() -> Animal:
     return replace(
         described,
         config={
-            **{name: value for name, value in described.config.items() if name not in ("sliding_window_pattern",)},
+            **{
+                name: value
+                for name, value in described.config.items()
+                if name not in ("sliding_window_pattern",)
+            },
             "_sliding_window_pattern": 3,
             "architectures": ["Gemma3TextModel"],
             "layer_types": kinds,

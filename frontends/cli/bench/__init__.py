@@ -1,6 +1,8 @@
-"""`thespis bench`: what a server, an engine in this process, or a start of one takes; and two servers side by side.
+"""`thespis bench`: what a server, an engine in this process, or a start of one takes; and two
+servers side by side.
 
-A measurement is a module here: `LINE` says what it measures, `add_arguments(parser)` its flags, `run(given)` does it.
+A measurement is a module here: `LINE` says what it measures, `add_arguments(parser)` its flags,
+`run(given)` does it.
 """
 
 import argparse
@@ -14,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for kind in KINDS:
         module = import_module(f".{kind}", __name__)
-        module.add_arguments(kinds.add_parser(kind, help=module.LINE, description=f"Measure {module.LINE}."))
+        module.add_arguments(
+            kinds.add_parser(kind, help=module.LINE, description=f"Measure {module.LINE}.")
+        )
 
 
 def run(given: argparse.Namespace) -> int:

@@ -16,8 +16,10 @@ from ..api import Api, ApiError
 from .numbers import LARGEST_SIDE, number, plot_file, some_seed
 
 TEXT = (
-    "A small troupe of actors crosses the river at dawn and plays before the gate: one speaks, one listens, one keeps the "
-    "masks, and the prompter, who never shows himself, holds the book in which every line stands that was ever said. "
+    "A small troupe of actors crosses the river at dawn and plays before the gate: one speaks, "
+    "one listens, one keeps the "
+    "masks, and the prompter, who never shows himself, holds the book in which every line stands "
+    "that was ever said. "
 )
 T = TypeVar("T")
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
@@ -41,15 +43,27 @@ class Sample(msgspec.Struct):
 
 
 def add_server_arguments(parser: argparse.ArgumentParser, *, one: bool = True) -> None:
-    """Which server is asked, what for, and how the result is printed. `one`: there is one server."""
+    """Which server is asked, what for, and how the result is printed. `one`: there is one
+    server."""
     if one:
         parser.add_argument(
-            "--base-url", default="http://127.0.0.1:8000/v1", metavar="URL", help="address of the server (default: %(default)s)"
+            "--base-url",
+            default="http://127.0.0.1:8000/v1",
+            metavar="URL",
+            help="address of the server (default: %(default)s)",
         )
-        parser.add_argument("--model", metavar="NAME", help="model to ask (default: the first that the server lists)")
+        parser.add_argument(
+            "--model",
+            metavar="NAME",
+            help="model to ask (default: the first that the server lists)",
+        )
     parser.add_argument("--api-key", metavar="KEY", help="key of the server (default: none)")
     add_seed_argument(parser)
-    parser.add_argument("--plain", action="store_true", help="send only OpenAI's own fields, for servers that refuse others")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="send only OpenAI's own fields, for servers that refuse others",
+    )
     add_output_arguments(parser)
 
 
@@ -60,25 +74,32 @@ def add_seed_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_size_argument(parser: argparse.ArgumentParser, default: int) -> None:
     text = "of a picture's sides (default: %(default)s)"
-    parser.add_argument("--size", type=number(1, LARGEST_SIDE), default=default, metavar="PIXELS", help=text)
+    parser.add_argument(
+        "--size", type=number(1, LARGEST_SIDE), default=default, metavar="PIXELS", help=text
+    )
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
-        "--plot", type=plot_file, metavar="FILE", help="draw the figures into this file (.svg, .png or .pdf; needs matplotlib)"
+        "--plot",
+        type=plot_file,
+        metavar="FILE",
+        help="draw the figures into this file (.svg, .png or .pdf; needs matplotlib)",
     )
 
 
 class Prompts:
-    """Prompts that no server has seen: each a different arrangement, so that no prefix cache answers."""
+    """Prompts that no server has seen: each a different arrangement, so that no prefix cache
+    answers."""
 
     def __init__(self, token_ids: list[int] | None, length: int, seed: int) -> None:
         self._token_ids, self._length = token_ids, length
         self._random = random.Random(seed)
 
     def next(self) -> list[int] | str:
-        """Token ids, where the server tells them; words elsewhere, one for each token that was asked for."""
+        """Token ids, where the server tells them; words elsewhere, one for each token that was
+        asked for."""
         if self._token_ids is not None:
             return self._random.choices(self._token_ids, k=self._length)
         return self.words()
@@ -88,7 +109,8 @@ class Prompts:
 
 
 async def token_ids_of(api: Api, model: str) -> list[int] | None:
-    """Ordinary tokens of this model, or None where the server has no /tokenize: then words stand for tokens."""
+    """Ordinary tokens of this model, or None where the server has no /tokenize: then words stand
+    for tokens."""
     try:
         found = await api.post("/tokenize", {"model": model, "prompt": TEXT})
     except ApiError:
@@ -127,7 +149,8 @@ def clip_part(url: str) -> dict[str, Any]:
 
 
 def picture_bytes(seed: int, size: int) -> bytes:
-    """A PNG of `size` by `size` pixels of noise: nothing in it can be compressed, and no two are alike."""
+    """A PNG of `size` by `size` pixels of noise: nothing in it can be compressed, and no two are
+    alike."""
     import numpy as np
     from PIL import Image
 
@@ -166,15 +189,24 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def one(api: Api, path: str, body: dict[str, Any], mark: int = 0, reached: Callable[[], None] | None = None) -> Sample:
-    """Send one request and time its tokens; `reached` is called once, when `mark` tokens have come. Raises ApiError."""
+async def one(
+    api: Api,
+    path: str,
+    body: dict[str, Any],
+    mark: int = 0,
+    reached: Callable[[], None] | None = None,
+) -> Sample:
+    """Send one request and time its tokens; `reached` is called once, when `mark` tokens have come.
+    Raises ApiError."""
     begin = last = time.perf_counter()
     first, gaps, tokens, counted, prompt = 0.0, list[float](), 0, 0, 0
     async for chunk in api.stream(path, body):
         now = time.perf_counter()
         if chunk.usage is not None:
             counted, prompt = chunk.usage.completion_tokens, chunk.usage.prompt_tokens
-        came = sum(len(c.token_ids) if c.token_ids is not None else bool(c.words) for c in chunk.choices)
+        came = sum(
+            len(c.token_ids) if c.token_ids is not None else bool(c.words) for c in chunk.choices
+        )
         if not came:
             continue
         if not tokens:

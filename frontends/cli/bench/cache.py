@@ -1,4 +1,5 @@
-"""`thespis bench cache`: time to the first token of a new picture, of one that is known, of its id alone, and of text."""
+"""`thespis bench cache`: time to the first token of a new picture, of one that is known, of its id
+alone, and of text."""
 
 import argparse
 from typing import Any
@@ -45,7 +46,13 @@ class FirstTokens(msgspec.Struct):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
     add_size_argument(parser, 336)
-    parser.add_argument("--requests", type=number(1), default=8, metavar="N", help="of each kind (default: %(default)s)")
+    parser.add_argument(
+        "--requests",
+        type=number(1),
+        default=8,
+        metavar="N",
+        help="of each kind (default: %(default)s)",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -65,7 +72,13 @@ async def measure(given: argparse.Namespace) -> FirstTokens:
         prompts = Prompts(None, 24, seed)
         known, name = picture_url(seed, given.size), f"bench-{seed}-{given.size}"
         kinds: list[tuple[str, list[dict[str, Any] | None]]] = [
-            ("new", [picture_part(picture_url(seed + 1 + n, given.size)) for n in range(given.requests)]),
+            (
+                "new",
+                [
+                    picture_part(picture_url(seed + 1 + n, given.size))
+                    for n in range(given.requests)
+                ],
+            ),
             ("same", [picture_part(known)] * (given.requests + 1)),
             ("id", [picture_part(known, name), *[picture_part(None, name)] * given.requests]),
             ("text", [None] * given.requests),
@@ -75,8 +88,14 @@ async def measure(given: argparse.Namespace) -> FirstTokens:
             for kind, parts in kinds:
                 seconds = []
                 for part in parts:
-                    content = [text_part(prompts.words())] if part is None else [part, text_part(prompts.words())]
+                    content = (
+                        [text_part(prompts.words())]
+                        if part is None
+                        else [part, text_part(prompts.words())]
+                    )
                     seconds.append((await one(api, CHAT, {**body, **conversation(*content)})).first)
                     bar.update()
-                took[kind] = milliseconds(seconds[-given.requests :], 0.5)  # not the one that made it known
+                took[kind] = milliseconds(
+                    seconds[-given.requests :], 0.5
+                )  # not the one that made it known
     return FirstTokens(took["new"], took["same"], took["id"], took["text"])

@@ -1,6 +1,8 @@
-"""`thespis bench compare`: the same work for two servers in turn, A B A B, and how many times the first is better.
+"""`thespis bench compare`: the same work for two servers in turn, A B A B, and how many times the
+first is better.
 
-A machine changes from minute to minute; what holds is the ratio within one round. Shown is the median of the rounds' ratios.
+A machine changes from minute to minute; what holds is the ratio within one round. Shown is the
+median of the rounds' ratios.
 """
 
 import argparse
@@ -64,21 +66,49 @@ class Row(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base-url", action="append", required=True, metavar="URL", help="of a server; give it twice")
-    parser.add_argument("--model", action="append", default=[], metavar="NAME", help="model to ask there (default: its first)")
-    parser.add_argument("--name", action="append", default=[], metavar="TEXT", help="what it is called (default: its address)")
+    parser.add_argument(
+        "--base-url",
+        action="append",
+        required=True,
+        metavar="URL",
+        help="of a server; give it twice",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="model to ask there (default: its first)",
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what it is called (default: its address)",
+    )
     parser.add_argument(
         "--command",
         dest="commands",
         action="append",
         default=[],
         metavar="CMD",
-        help="starts that server for each of its turns, and is ended after it, so that one is up at a time; give it twice",
+        help="starts that server for each of its turns, and is ended after it, so that one is up "
+        "at a time; give it twice",
     )
     parser.add_argument(
-        "--work", default=",".join(WORK), metavar="KIND,KIND", help="what both do (default: %(default)s, which is all)"
+        "--work",
+        default=",".join(WORK),
+        metavar="KIND,KIND",
+        help="what both do (default: %(default)s, which is all)",
     )
-    parser.add_argument("--rounds", type=number(1), default=2, metavar="N", help="turns of each side (default: %(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=number(1),
+        default=2,
+        metavar="N",
+        help="turns of each side (default: %(default)s)",
+    )
     add_size_argument(parser, 336)
     serve.add_load_arguments(parser)
     add_server_arguments(parser, one=False)
@@ -102,7 +132,10 @@ def run(given: argparse.Namespace) -> int:
         here, loads = machine(), ", ".join(show(turn.load) for mine in turns for turn in mine)
         print(f"\n{here['processor']}, {here['cores']} cores; load before each turn: {loads}")
     if given.plot:
-        plot(Path(given.plot), {side.name: _medians(mine) for side, mine in zip(sides, turns, strict=True)})
+        plot(
+            Path(given.plot),
+            {side.name: _medians(mine) for side, mine in zip(sides, turns, strict=True)},
+        )
     return 0
 
 
@@ -121,7 +154,9 @@ def sides_of(given: argparse.Namespace) -> tuple[Side, Side]:
         raise ValueError(f"compare takes --base-url twice, got {len(given.base_url)}.")
     for flag, values in (("model", given.model), ("name", given.name), ("command", given.commands)):
         if len(values) not in (0, SIDES):
-            raise ValueError(f"--{flag} is given for both servers, in the order of --base-url, or not at all.")
+            raise ValueError(
+                f"--{flag} is given for both servers, in the order of --base-url, or not at all."
+            )
     given.work = [kind.strip() for kind in given.work.split(",")]
     strange = sorted(set(given.work) - set(WORK))
     if strange:
@@ -129,14 +164,19 @@ def sides_of(given: argparse.Namespace) -> tuple[Side, Side]:
     if len(set(given.name or range(SIDES))) < SIDES:
         raise ValueError("--name: the two servers need different names.")
 
-    names = given.name or (given.base_url if len(set(given.base_url)) == SIDES else ["first", "second"])
+    names = given.name or (
+        given.base_url if len(set(given.base_url)) == SIDES else ["first", "second"]
+    )
     models, commands = given.model or [None] * SIDES, given.commands or [None] * SIDES
-    first, second = (Side(*each) for each in zip(names, given.base_url, models, commands, strict=True))
+    first, second = (
+        Side(*each) for each in zip(names, given.base_url, models, commands, strict=True)
+    )
     return first, second
 
 
 async def measure(given: argparse.Namespace, sides: Sequence[Side]) -> tuple[list[Turn], ...]:
-    """The turns of each side. Raises ApiError where a server refuses, EngineError where one does not start."""
+    """The turns of each side. Raises ApiError where a server refuses, EngineError where one does
+    not start."""
     turns: tuple[list[Turn], ...] = tuple([] for _ in sides)
     # Both get the same work, unless they are one server: what it has seen once it knows.
     own_work = given.rounds if sides[0].base_url == sides[1].base_url else 0
@@ -144,7 +184,11 @@ async def measure(given: argparse.Namespace, sides: Sequence[Side]) -> tuple[lis
         for nth in range(given.rounds):
             for side, mine in zip(sides, turns, strict=True):
                 async with _up(side, given.api_key):
-                    mine.append(await one_turn(given, side, given.seed + nth + (own_work if side is sides[1] else 0)))
+                    mine.append(
+                        await one_turn(
+                            given, side, given.seed + nth + (own_work if side is sides[1] else 0)
+                        )
+                    )
                 bar.update()
     return turns
 
@@ -158,7 +202,9 @@ async def one_turn(given: argparse.Namespace, side: Side, seed: int) -> Turn:
         match work:
             case "text" | "picture":
                 asked.picture = given.size if work == "picture" else 0
-                cells += [cell for level in await serve.measure(asked) for cell in level.cells(work)]
+                cells += [
+                    cell for level in await serve.measure(asked) for cell in level.cells(work)
+                ]
             case "ttft":
                 asked.requests = given.requests or 8
                 cells += (await cache.measure(asked)).cells()
@@ -176,18 +222,25 @@ HEAVY = {"image": 1024, "video": 336}
 
 @contextlib.asynccontextmanager
 async def _up(side: Side, api_key: str | None) -> AsyncIterator[None]:
-    """The server, started for this turn if it has a command. Raises EngineError where it ends before it answers."""
+    """The server, started for this turn if it has a command. Raises EngineError where it ends
+    before it answers."""
     if side.command is None:
         yield
         return
     async with Api(side.base_url, api_key, connections=1) as api:
         if await _answers_now(api):
-            raise EngineError(f"Something answers at {side.base_url} already: end it, or leave --command out.")
+            raise EngineError(
+                f"Something answers at {side.base_url} already: end it, or leave --command out."
+            )
     words = shlex.split(side.command)
     try:
-        process = await asyncio.create_subprocess_exec(*words, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *words, stdout=sys.stderr, stderr=sys.stderr, start_new_session=True
+        )
     except OSError as error:
-        raise EngineError(f"The command of {side.name} cannot be started: {error.strerror or words[0]}.") from None
+        raise EngineError(
+            f"The command of {side.name} cannot be started: {error.strerror or words[0]}."
+        ) from None
     try:
         await _answers(side, api_key, process)
         yield
@@ -207,11 +260,18 @@ async def _answers(side: Side, api_key: str | None, process: asyncio.subprocess.
     async with Api(side.base_url, api_key, connections=1) as api:
         while time.monotonic() - begin < START_SECONDS:
             if process.returncode is not None:
-                raise EngineError(f"The command of {side.name} ended with {process.returncode} before it answered.")
+                raise EngineError(
+                    f"The command of {side.name} ended with {process.returncode} before it "
+                    f"answered."
+                )
             if await _answers_now(api):
                 return
-            await asyncio.sleep(PROBE_SECONDS)  # servers of others announce themselves in no common way
-    raise EngineError(f"{side.name} did not answer at {side.base_url} within {START_SECONDS:.0f} s.")
+            await asyncio.sleep(
+                PROBE_SECONDS
+            )  # servers of others announce themselves in no common way
+    raise EngineError(
+        f"{side.name} did not answer at {side.base_url} within {START_SECONDS:.0f} s."
+    )
 
 
 async def _answers_now(api: Api) -> bool:
@@ -229,7 +289,15 @@ def rows(turns: Sequence[Sequence[Turn]]) -> list[Row]:
     for key, cell in first[0].items():
         mine, theirs = [turn[key].value for turn in first], [turn[key].value for turn in second]
         ratios = tuple(times_better(cell, a, b) for a, b in zip(mine, theirs, strict=True))
-        found.append(Row(*key, statistics.median(mine), statistics.median(theirs), statistics.median(ratios), ratios))
+        found.append(
+            Row(
+                *key,
+                statistics.median(mine),
+                statistics.median(theirs),
+                statistics.median(ratios),
+                ratios,
+            )
+        )
     return found
 
 
@@ -248,14 +316,22 @@ def _medians(turns: Sequence[Turn]) -> list[Cell]:
 
 
 def comparison(sides: Sequence[Side], found: Sequence[Row]) -> str:
-    """The ratio of the rounds' middle, and the smallest and largest: what differs from round to round is no result."""
+    """The ratio of the rounds' middle, and the smallest and largest: what differs from round to
+    round is no result."""
     head = ("", sides[0].name, sides[1].name, "unit", "times better", "from", "to")
-    ratios = ([f"{ratio:.2f}" for ratio in (row.ratio, min(row.ratios), max(row.ratios))] for row in found)
+    ratios = (
+        [f"{ratio:.2f}" for ratio in (row.ratio, min(row.ratios), max(row.ratios))] for row in found
+    )
     rows = zip(found, ratios, strict=True)
-    return table(head, ((row.name, show(row.first), show(row.second), row.unit, *of_row) for row, of_row in rows))
+    return table(
+        head,
+        ((row.name, show(row.first), show(row.second), row.unit, *of_row) for row, of_row in rows),
+    )
 
 
-def report(sides: Sequence[Side], turns: Sequence[Sequence[Turn]], found: Sequence[Row]) -> dict[str, Any]:
+def report(
+    sides: Sequence[Side], turns: Sequence[Sequence[Turn]], found: Sequence[Row]
+) -> dict[str, Any]:
     return {
         "machine": machine(),
         "sides": [side.name for side in sides],
@@ -266,5 +342,8 @@ def report(sides: Sequence[Side], turns: Sequence[Sequence[Turn]], found: Sequen
 
 def machine() -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    name = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
     return {"processor": name, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}

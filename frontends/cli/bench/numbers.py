@@ -1,4 +1,5 @@
-"""Readers of the flags of `thespis bench`: what makes no sense is refused with the flag's name, before anything is measured."""
+"""Readers of the flags of `thespis bench`: what makes no sense is refused with the flag's name,
+before anything is measured."""
 
 import argparse
 import secrets
@@ -19,7 +20,9 @@ def number(least: int, most: int = MOST) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected a number from {least} to {most}, got {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected a number from {least} to {most}, got {text!r}"
+            )
         return value
 
     return read
@@ -31,13 +34,16 @@ def numbers(text: str) -> list[int]:
 
 
 def some_seed() -> int:
-    """Another one each time: a server that has seen the same prompts and pictures answers from its caches."""
+    """Another one each time: a server that has seen the same prompts and pictures answers from its
+    caches."""
     return secrets.randbelow(MOST)
 
 
 def plot_file(text: str) -> str:
     if not text.endswith(_PLOTS):
-        raise argparse.ArgumentTypeError(f"expected a file that ends in {', '.join(_PLOTS)}, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in {', '.join(_PLOTS)}, got {text!r}"
+        )
     if not Path(text).absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {str(Path(text).parent)!r}")
     if find_spec("matplotlib") is None:

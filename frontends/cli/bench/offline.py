@@ -9,7 +9,13 @@ import msgspec
 
 from ....protocol.config.engine import EngineConfig
 from ..flags import add_flags, build
-from .asking import Prompts, add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
+from .asking import (
+    Prompts,
+    add_output_arguments,
+    add_seed_argument,
+    add_size_argument,
+    picture_bytes,
+)
 from .numbers import number
 from .report import Cell, print_cells
 
@@ -29,14 +35,34 @@ class Batch(msgspec.Struct):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
-    parser.add_argument("--texts", type=number(0), default=32, metavar="N", help="prompts of text (default: %(default)s)")
     parser.add_argument(
-        "--pictures", type=number(0), default=32, metavar="N", help="prompts with a picture (default: %(default)s)"
+        "model",
+        nargs="?",
+        default="",
+        metavar="MODEL",
+        help="as in `serve` (default: the bundled model)",
+    )
+    parser.add_argument(
+        "--texts",
+        type=number(0),
+        default=32,
+        metavar="N",
+        help="prompts of text (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=number(0),
+        default=32,
+        metavar="N",
+        help="prompts with a picture (default: %(default)s)",
     )
     add_size_argument(parser, 336)
     parser.add_argument(
-        "--max-tokens", type=number(1), default=32, metavar="N", help="tokens of each answer (default: %(default)s)"
+        "--max-tokens",
+        type=number(1),
+        default=32,
+        metavar="N",
+        help="tokens of each answer (default: %(default)s)",
     )
     add_seed_argument(parser)
     add_output_arguments(parser)
@@ -51,7 +77,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def measure(given: argparse.Namespace) -> list[Batch]:
-    """Nothing is known to the engine but one request of each kind, so that its first steps do not count."""
+    """Nothing is known to the engine but one request of each kind, so that its first steps do not
+    count."""
     if not given.texts + given.pictures:
         raise ValueError("--texts and --pictures are both 0: there is nothing to measure.")
     from PIL import Image
@@ -67,7 +94,15 @@ def measure(given: argparse.Namespace) -> list[Batch]:
     def pictures(count: int, first: int) -> list[Any]:
         shown = [Image.open(BytesIO(picture_bytes(first + n, given.size))) for n in range(count)]
         return [
-            [{"role": "user", "content": [{"type": "image_pil", "image_pil": one}, {"type": "text", "text": prompts.words()}]}]
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_pil", "image_pil": one},
+                        {"type": "text", "text": prompts.words()},
+                    ],
+                }
+            ]
             for one in shown
         ]
 
@@ -76,7 +111,11 @@ def measure(given: argparse.Namespace) -> list[Batch]:
         batches = []
         for what, warm, asked in (
             ("texts", texts(1), texts(given.texts)),
-            ("pictures", pictures(min(1, given.pictures), seed), pictures(given.pictures, seed + 1)),
+            (
+                "pictures",
+                pictures(min(1, given.pictures), seed),
+                pictures(given.pictures, seed + 1),
+            ),
         ):
             if asked:
                 _answer(llm, warm, given.max_tokens, bar=False)
@@ -90,10 +129,14 @@ def _answer(llm: Any, conversations: list[Any], max_tokens: int, bar: bool) -> t
 
     params = SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=True)
     outputs = llm.chat(conversations, params, use_tqdm=bar)
-    return sum(len(output.prompt_token_ids) for output in outputs), sum(len(output.outputs[0].token_ids) for output in outputs)
+    return sum(len(output.prompt_token_ids) for output in outputs), sum(
+        len(output.outputs[0].token_ids) for output in outputs
+    )
 
 
 def _timed(llm: Any, what: str, conversations: list[Any], max_tokens: int, bar: bool) -> Batch:
     begin = time.perf_counter()
     prompt_tokens, tokens = _answer(llm, conversations, max_tokens, bar)
-    return Batch(what, len(conversations), prompt_tokens, tokens, round(time.perf_counter() - begin, 3))
+    return Batch(
+        what, len(conversations), prompt_tokens, tokens, round(time.perf_counter() - begin, 3)
+    )

@@ -1,4 +1,5 @@
-"""Pictures on the way from files to features through a running engine, and how long its loops let others wait meanwhile."""
+"""Pictures on the way from files to features through a running engine, and how long its loops let
+others wait meanwhile."""
 
 import asyncio
 import os
@@ -18,7 +19,8 @@ from ...client.client import Client
 from ...engine import find_engine, start_engine
 
 CONTEXT = 64
-"""Tokens. With the words a picture does not fit, so its request ends when its features are there: nothing else is measured."""
+"""Tokens. With the words a picture does not fit, so its request ends when its features are there:
+nothing else is measured."""
 WORDS = " a" * (CONTEXT - 8)
 """As many tokens, and some are left for the marks around a picture."""
 LOOK_SECONDS = 0.005
@@ -32,13 +34,15 @@ class Prepared(NamedTuple):
     seconds: float
     """For all pictures."""
     answers: list[float]
-    """Seconds that the preprocessor took to say what the tokens of a text are: its turn in the loops of all who pass it on."""
+    """Seconds that the preprocessor took to say what the tokens of a text are: its turn in the
+    loops of all who pass it on."""
 
 
 def prepare(model: str, pictures: Sequence[bytes], workers: int) -> Prepared:
     """On as many cores as there are workers.
 
-    Raises EngineError where the engine does not start, takes no pictures, or has room for their tokens in its context.
+    Raises EngineError where the engine does not start, takes no pictures, or has room for their
+    tokens in its context.
     """
     with tempfile.TemporaryDirectory() as folder:
         urls = []
@@ -47,7 +51,11 @@ def prepare(model: str, pictures: Sequence[bytes], workers: int) -> Prepared:
             path.write_bytes(data)
             urls.append(path.as_uri())
         config = EngineConfig(
-            model=model, decode_workers=workers, max_model_len=CONTEXT, allowed_local_media_path=folder, kv_cache_gb=0.01
+            model=model,
+            decode_workers=workers,
+            max_model_len=CONTEXT,
+            allowed_local_media_path=folder,
+            kv_cache_gb=0.01,
         )
         with _cores(workers), start_engine(config) as engine:
             return asyncio.run(_measured(engine.run_dir, urls[:workers], urls[workers:]))
@@ -55,7 +63,8 @@ def prepare(model: str, pictures: Sequence[bytes], workers: int) -> Prepared:
 
 @contextmanager
 def _cores(count: int) -> Iterator[None]:
-    """As many for the engine and its caller, where there are more: what one core does is what several are held against."""
+    """As many for the engine and its caller, where there are more: what one core does is what
+    several are held against."""
     all_of_them = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(all_of_them)[:count])
     try:
@@ -65,14 +74,17 @@ def _cores(count: int) -> Iterator[None]:
 
 
 def _others(picture: bytes, count: int) -> list[bytes]:
-    """As many files with that picture, each with other bytes: what follows a picture's end is not looked at."""
+    """As many files with that picture, each with other bytes: what follows a picture's end is not
+    looked at."""
     return [picture + bytes([number + 1]) for number in range(count)]
 
 
 async def _measured(run_dir: Path, warm: Sequence[str], urls: Sequence[str]) -> Prepared:
     client = await Client.connect(find_engine(run_dir))
     try:
-        await asyncio.gather(*(_one(client, url) for url in warm))  # every worker has made features before
+        await asyncio.gather(
+            *(_one(client, url) for url in warm)
+        )  # every worker has made features before
         answers: list[float] = []
         asking = asyncio.create_task(_ask(client, answers))
         begin = time.perf_counter()
@@ -91,7 +103,9 @@ async def _one(client: Client, url: str) -> None:
     prompt = TextPrompt(image.text + WORDS)
     item = MediaItem("image", Url(url), "picture")
     try:
-        async with await client.submit(prompt, (item,), SamplingParams(max_tokens=1), wait=True) as stream:
+        async with await client.submit(
+            prompt, (item,), SamplingParams(max_tokens=1), wait=True
+        ) as stream:
             async for _ in stream:
                 pass
     except RequestError as error:

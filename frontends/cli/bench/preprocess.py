@@ -1,5 +1,5 @@
-"""`thespis bench preprocess`: pictures per second through decoding and the model's processor, by number of processes: in these
-processes alone, and through a whole engine."""
+"""`thespis bench preprocess`: pictures per second through decoding and the model's processor, by
+number of processes: in these processes alone, and through a whole engine."""
 
 import argparse
 import time
@@ -16,7 +16,10 @@ from .numbers import number, numbers
 from .preparing import prepare
 from .report import Cell, milliseconds, print_cells, progress
 
-LINE = "pictures to features, by decode workers: what these alone can do, and what an engine makes of it"
+LINE = (
+    "pictures to features, by decode workers: what these alone can do, and what an engine makes "
+    "of it"
+)
 
 
 class Item(NamedTuple):
@@ -27,11 +30,27 @@ class Item(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
     parser.add_argument(
-        "--workers", type=numbers, default="1,2", metavar="N,N", help="numbers of processes (default: %(default)s)"
+        "model",
+        nargs="?",
+        default="",
+        metavar="MODEL",
+        help="as in `serve` (default: the bundled model)",
     )
-    parser.add_argument("--pictures", type=number(1), default=64, metavar="N", help="for each number (default: %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=numbers,
+        default="1,2",
+        metavar="N,N",
+        help="numbers of processes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=number(1),
+        default=64,
+        metavar="N",
+        help="for each number (default: %(default)s)",
+    )
     add_size_argument(parser, 336)
     add_seed_argument(parser)
     add_output_arguments(parser)
@@ -41,7 +60,9 @@ def run(given: argparse.Namespace) -> int:
     cells: list[Cell] = []
     rows: list[dict[str, Any]] = []
     folder = located(EngineConfig(model=given.model)).model or str(demo_model())
-    pictures = [picture_bytes(given.seed * 1_000_000 + n, given.size) for n in range(given.pictures)]
+    pictures = [
+        picture_bytes(given.seed * 1_000_000 + n, given.size) for n in range(given.pictures)
+    ]
     for workers in given.workers:
         whole = prepare(folder, pictures, workers)
         items, seconds = measure(whole.model, pictures, workers)
@@ -77,7 +98,9 @@ def _cells(row: dict[str, Any]) -> list[Cell]:
 
 def measure(model: ModelFacts, pictures: list[bytes], workers: int) -> tuple[list[Item], float]:
     """Every process has its processor before the clock starts."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(model,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(model,)
+    ) as pool:
         list(pool.map(_item, pictures[:1] * workers))
         begin = time.perf_counter()
         with progress(len(pictures), f"{workers} processes") as bar:

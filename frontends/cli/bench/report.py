@@ -43,7 +43,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if n == 0 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
     )
@@ -55,7 +56,9 @@ def show(value: float) -> str:
 
 
 def cells_table(cells: Iterable[Cell]) -> str:
-    return table(("", "figure", "unit"), ((cell.name, show(cell.value), cell.unit) for cell in cells))
+    return table(
+        ("", "figure", "unit"), ((cell.name, show(cell.value), cell.unit) for cell in cells)
+    )
 
 
 def print_cells(given: argparse.Namespace, cells: Sequence[Cell], whole: dict[str, Any]) -> None:
@@ -68,12 +71,15 @@ def print_cells(given: argparse.Namespace, cells: Sequence[Cell], whole: dict[st
 @contextmanager
 def progress(total: int, what: str) -> Iterator["tqdm[Any]"]:
     """On stderr, and only where somebody watches; `update()` after each step."""
-    with tqdm(total=total, desc=what, file=sys.stderr, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(
+        total=total, desc=what, file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
+    ) as bar:
         yield bar
 
 
 def plot(path: Path, sides: dict[str, Sequence[Cell]]) -> None:
-    """Horizontal bars, a panel for each unit; the cells of several sides stand together under their common name.
+    """Horizontal bars, a panel for each unit; the cells of several sides stand together under their
+    common name.
 
     Raises EngineError where matplotlib is not installed or cannot write such a file.
     """
@@ -83,16 +89,24 @@ def plot(path: Path, sides: dict[str, Sequence[Cell]]) -> None:
         raise EngineError("--plot needs matplotlib: pip install 'thespis[plot]'") from None
     units = list(dict.fromkeys(cell.unit for cells in sides.values() for cell in cells))
     rows = [sum(cell.unit == unit for cell in next(iter(sides.values()))) for unit in units]
-    figure = Figure(figsize=(8, 1 + 0.3 * len(sides) * sum(rows) + 0.5 * len(units)), layout="constrained")
+    figure = Figure(
+        figsize=(8, 1 + 0.3 * len(sides) * sum(rows) + 0.5 * len(units)), layout="constrained"
+    )
     panels = figure.subplots(len(units), squeeze=False, height_ratios=rows)[:, 0]
     for unit, panel in zip(units, panels, strict=True):
         for number, (side, cells) in enumerate(sides.items()):
             own = [cell for cell in cells if cell.unit == unit]
             heights = [place + 0.8 * number / len(sides) for place in range(len(own))]
-            bars = panel.barh(heights, [cell.value for cell in own], height=0.8 / len(sides), label=side or None)
+            bars = panel.barh(
+                heights, [cell.value for cell in own], height=0.8 / len(sides), label=side or None
+            )
             panel.bar_label(bars, [show(cell.value) for cell in own], padding=3, fontsize=8)
             middle = 0.4 - 0.4 / len(sides)
-            panel.set_yticks([place + middle for place in range(len(own))], [cell.name for cell in own], fontsize=8)
+            panel.set_yticks(
+                [place + middle for place in range(len(own))],
+                [cell.name for cell in own],
+                fontsize=8,
+            )
         panel.invert_yaxis()
         panel.margins(x=0.15)
         panel.set_title(unit, fontsize=9, loc="left")

@@ -1,4 +1,5 @@
-"""`thespis bench serve`: latency and throughput of any OpenAI-compatible server, as a table and as JSON."""
+"""`thespis bench serve`: latency and throughput of any OpenAI-compatible server, as a table and as
+JSON."""
 
 import argparse
 import json
@@ -28,7 +29,10 @@ from .asking import (
 from .numbers import LARGEST_SIDE, number, numbers
 from .report import Cell, milliseconds, plot, progress
 
-LINE = "a running OpenAI-compatible server: tokens per second, time to the first token and between tokens"
+LINE = (
+    "a running OpenAI-compatible server: tokens per second, time to the first token and between "
+    "tokens"
+)
 
 
 class Level(msgspec.Struct):
@@ -77,13 +81,24 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers of concurrent streams, one row each (default: %(default)s)",
     )
     parser.add_argument(
-        "--prompt-tokens", type=number(1), default=32, metavar="N", help="tokens of each prompt (default: %(default)s)"
+        "--prompt-tokens",
+        type=number(1),
+        default=32,
+        metavar="N",
+        help="tokens of each prompt (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-tokens", type=number(1), default=128, metavar="N", help="tokens of each answer (default: %(default)s)"
+        "--max-tokens",
+        type=number(1),
+        default=128,
+        metavar="N",
+        help="tokens of each answer (default: %(default)s)",
     )
     parser.add_argument(
-        "--requests", type=number(1), metavar="N", help="requests per row (default: two per stream, at least four)"
+        "--requests",
+        type=number(1),
+        metavar="N",
+        help="requests per row (default: two per stream, at least four)",
     )
 
 
@@ -115,9 +130,12 @@ async def measure(given: argparse.Namespace) -> list[Level]:
 
 
 class Load:
-    """Requests of one kind to one server: texts, or with `picture` a new picture of that many pixels a side before each."""
+    """Requests of one kind to one server: texts, or with `picture` a new picture of that many
+    pixels a side before each."""
 
-    def __init__(self, api: Api, body: dict[str, Any], prompts: Prompts, picture: int, seed: int) -> None:
+    def __init__(
+        self, api: Api, body: dict[str, Any], prompts: Prompts, picture: int, seed: int
+    ) -> None:
         self._api, self._body, self._prompts, self._picture = api, body, prompts, picture
         self._seed = seed * 1_000_000
 
@@ -126,13 +144,18 @@ class Load:
         model = await api.model(given.model)
         ids = None if given.picture else await token_ids_of(api, model)
         body = request_body(model, given.max_tokens, given.plain)
-        return cls(api, body, Prompts(ids, given.prompt_tokens, given.seed), given.picture, given.seed)
+        return cls(
+            api, body, Prompts(ids, given.prompt_tokens, given.seed), given.picture, given.seed
+        )
 
     def _request(self) -> tuple[str, dict[str, Any]]:
         if not self._picture:
             return COMPLETIONS, {**self._body, "prompt": self._prompts.next()}
         self._seed += 1
-        parts = picture_part(picture_url(self._seed, self._picture)), text_part(self._prompts.words())
+        parts = (
+            picture_part(picture_url(self._seed, self._picture)),
+            text_part(self._prompts.words()),
+        )
         return CHAT, {**self._body, **conversation(*parts)}
 
     async def warm(self) -> None:
@@ -140,7 +163,8 @@ class Load:
         await one(self._api, *self._request())
 
     async def level(self, streams: int, requests: int) -> Level:
-        """So many requests, so many of them at once. They are made before the clock starts: the client shares the machine."""
+        """So many requests, so many of them at once. They are made before the clock starts: the
+        client shares the machine."""
         left = [self._request() for _ in range(requests)]
         samples: list[Sample] = []
         with progress(requests, f"{streams} streams") as bar:
@@ -179,6 +203,7 @@ HEADER = "streams  requests  tokens/s  TTFT p50 ms  TTFT p99 ms  ITL p50 ms  ITL
 
 def row(level: Level) -> str:
     return (
-        f"{level.streams:7d}  {level.requests:8d}  {level.tokens_per_second:8.0f}  {level.ttft_ms_p50:11.1f}  "
+        f"{level.streams:7d}  {level.requests:8d}  {level.tokens_per_second:8.0f}  "
+        f"{level.ttft_ms_p50:11.1f}  "
         f"{level.ttft_ms_p99:11.1f}  {level.itl_ms_p50:10.2f}  {level.itl_ms_p99:10.2f}"
     )

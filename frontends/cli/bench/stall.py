@@ -28,7 +28,10 @@ from .asking import (
 from .numbers import number
 from .report import Cell, milliseconds, print_cells, progress
 
-LINE = "a running server's text streams while pictures or clips arrive: their longest gap, and what the media wait"
+LINE = (
+    "a running server's text streams while pictures or clips arrive: their longest gap, and what "
+    "the media wait"
+)
 HEAVY_TOKENS = 8
 UNDER_WAY = 32
 """Tokens of each stream before the media are sent."""
@@ -59,17 +62,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
     add_stall_arguments(parser)
     parser.add_argument(
-        "--rounds", type=number(1), default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
+        "--rounds",
+        type=number(1),
+        default=3,
+        metavar="N",
+        help="of which the medians are shown (default: %(default)s)",
     )
 
 
 def add_stall_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--heavy", choices=("image", "video"), default="image", help="what arrives beside the text (default: %(default)s)"
+        "--heavy",
+        choices=("image", "video"),
+        default="image",
+        help="what arrives beside the text (default: %(default)s)",
     )
     add_size_argument(parser, 1024)
-    parser.add_argument("--items", type=number(1), default=4, metavar="N", help="requests with one each (default: %(default)s)")
-    parser.add_argument("--text-streams", type=number(1), default=4, metavar="N", help="streams of text (default: %(default)s)")
+    parser.add_argument(
+        "--items",
+        type=number(1),
+        default=4,
+        metavar="N",
+        help="requests with one each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--text-streams",
+        type=number(1),
+        default=4,
+        metavar="N",
+        help="streams of text (default: %(default)s)",
+    )
     parser.add_argument(
         "--stream-tokens",
         type=number(UNDER_WAY + 1),
@@ -97,7 +119,12 @@ async def measure(given: argparse.Namespace) -> Stall:
             for nth in range(given.rounds):
                 rounds.append(await one_round(api, model, given, nth))
                 bar.update()
-    return Stall(*(statistics.median(getattr(each, name) for each in rounds) for name in Stall.__struct_fields__))
+    return Stall(
+        *(
+            statistics.median(getattr(each, name) for each in rounds)
+            for name in Stall.__struct_fields__
+        )
+    )
 
 
 class _Watched:
@@ -114,9 +141,13 @@ class _Watched:
 
 
 async def one_round(api: Api, model: str, given: argparse.Namespace, nth: int) -> Stall:
-    seed = given.seed * 1_000_000 + 700_000 + nth * 1000  # other pictures than those of `bench serve`
+    seed = (
+        given.seed * 1_000_000 + 700_000 + nth * 1000
+    )  # other pictures than those of `bench serve`
     prompts = Prompts(None, 24, seed)
-    heavy = [_heavy(given, seed + item, model, prompts) for item in range(given.items)]  # before the streams: this takes time
+    heavy = [
+        _heavy(given, seed + item, model, prompts) for item in range(given.items)
+    ]  # before the streams: this takes time
     text = request_body(model, given.stream_tokens, given.plain)
     streams = _Watched(given.text_streams)
 
@@ -125,7 +156,9 @@ async def one_round(api: Api, model: str, given: argparse.Namespace, nth: int) -
         return await together(one(api, CHAT, body) for body in heavy)
 
     async def texts() -> list[Sample]:
-        bodies = [{**text, **conversation(text_part(prompts.words()))} for _ in range(given.text_streams)]
+        bodies = [
+            {**text, **conversation(text_part(prompts.words()))} for _ in range(given.text_streams)
+        ]
         return await together(one(api, CHAT, body, UNDER_WAY, streams.reached) for body in bodies)
 
     beside, arrived = await together((texts(), media()))
@@ -137,11 +170,15 @@ def _heavy(given: argparse.Namespace, seed: int, model: str, prompts: Prompts) -
         part = picture_part(picture_url(seed, given.size))
     else:
         part = clip_part(clip_url(seed, given.size, FRAMES))
-    return {**request_body(model, HEAVY_TOKENS, given.plain), **conversation(part, text_part(prompts.words()))}
+    return {
+        **request_body(model, HEAVY_TOKENS, given.plain),
+        **conversation(part, text_part(prompts.words())),
+    }
 
 
 def judged(streams: Iterable[Sample], media: Iterable[Sample]) -> Stall:
-    """Gaps that end after the arrival of the media, and begin before the last one's first token, count as beside them."""
+    """Gaps that end after the arrival of the media, and begin before the last one's first token,
+    count as beside them."""
     arrival = min(sample.began for sample in media)
     end = max(sample.began + sample.first for sample in media)
     before, beside = list[float](), list[float]()

@@ -1,4 +1,5 @@
-"""`thespis bench start`: how long `thespis serve` takes to answer /health, and how much memory all its processes hold."""
+"""`thespis bench start`: how long `thespis serve` takes to answer /health, and how much memory all
+its processes hold."""
 
 import argparse
 import os
@@ -30,17 +31,34 @@ class Start(NamedTuple):
     seconds: float
     """From the command to the first 200 of /health."""
     pss_mb: float
-    """Proportional set size of all processes together: a page shared by five counts a fifth to each."""
+    """Proportional set size of all processes together: a page shared by five counts a fifth to
+    each."""
     processes: dict[str, float]
     """PSS in MB by title."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", default="", metavar="MODEL", help="as in `serve` (default: the bundled model)")
     parser.add_argument(
-        "--rounds", type=number(1), default=3, metavar="N", help="of which the medians are shown (default: %(default)s)"
+        "model",
+        nargs="?",
+        default="",
+        metavar="MODEL",
+        help="as in `serve` (default: the bundled model)",
     )
-    parser.add_argument("--flag", action="append", default=[], metavar="FLAG", help="of `serve`, as --flag=--dtype=float32")
+    parser.add_argument(
+        "--rounds",
+        type=number(1),
+        default=3,
+        metavar="N",
+        help="of which the medians are shown (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="of `serve`, as --flag=--dtype=float32",
+    )
     add_output_arguments(parser)
 
 
@@ -59,12 +77,17 @@ def run(given: argparse.Namespace) -> int:
         "cores": len(os.sched_getaffinity(0)),
         "rounds": [start._asdict() for start in rounds],
     }
-    print_cells(given, [Cell("start to /health", seconds, "s"), Cell("memory of all processes", pss, "MB")], whole)
+    print_cells(
+        given,
+        [Cell("start to /health", seconds, "s"), Cell("memory of all processes", pss, "MB")],
+        whole,
+    )
     return 0
 
 
 def measure(arguments: Sequence[str]) -> Start:
-    """One start and its end. Raises EngineError with what it said last where it does not come up."""
+    """One start and its end. Raises EngineError with what it said last where it does not come
+    up."""
     command = [sys.executable, "-P", "-m", "thespis", "serve", *arguments]
     with tempfile.TemporaryFile("w+") as log:
         begin = time.perf_counter()
@@ -84,11 +107,18 @@ def measure(arguments: Sequence[str]) -> Start:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """MB (2**20 bytes) of PSS of a process and all below it, by title; those of one title are added."""
+    """MB (2**20 bytes) of PSS of a process and all below it, by title; those of one title are
+    added."""
     held: dict[str, float] = {}
     for process in _tree(pid):
         try:
-            title = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            title = (
+                Path(f"/proc/{process}/cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+                .strip()
+            )
         except OSError:  # a zygote's forks have parents that end at once
             continue
         title = title if title.startswith("thespis") else "command"

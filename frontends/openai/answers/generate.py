@@ -1,4 +1,5 @@
-"""From the parsed prompts of a call to its answer on the wire: submit, read the streams, write. Each token passes here."""
+"""From the parsed prompts of a call to its answer on the wire: submit, read the streams, write.
+Each token passes here."""
 
 import asyncio
 import logging
@@ -31,7 +32,8 @@ MOST_WHOLE = 256 << 20
 
 
 class CallMeter:
-    """Measures one call, from its arrival by time.monotonic: to the first token, between tokens, and to the end."""
+    """Measures one call, from its arrival by time.monotonic: to the first token, between tokens,
+    and to the end."""
 
     def __init__(self, metrics: Metrics, arrival: float) -> None:
         self._metrics = metrics
@@ -58,17 +60,31 @@ class CallMeter:
 
 
 async def submit_all(
-    client: Client, generations: Sequence[Generation], tenant: str, stack: AsyncExitStack, streamed: bool
+    client: Client,
+    generations: Sequence[Generation],
+    tenant: str,
+    stack: AsyncExitStack,
+    streamed: bool,
 ) -> list[Stream]:
-    """All or none: if one is refused, `stack` cancels those before it. `streamed`: their tokens are read as they come."""
+    """All or none: if one is refused, `stack` cancels those before it. `streamed`: their tokens are
+    read as they come."""
     if len(generations) > (most := client.admission.share.requests):
-        text = f"At most {most} prompts in one call: the engine takes no more requests at once (--max-requests)."
+        text = (
+            f"At most {most} prompts in one call: the engine takes no more requests at once "
+            f"(--max-requests)."
+        )
         raise refuse("invalid_request", text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
     for generation in generations:
         await asyncio.sleep(0)  # others get their turns: to send a long text takes long
         stream = await submit(
-            client, generation, generation.sampling, wait=False, tenant=tenant, priority=generation.priority, streamed=streamed
+            client,
+            generation,
+            generation.sampling,
+            wait=False,
+            tenant=tenant,
+            priority=generation.priority,
+            streamed=streamed,
         )
         streams.append(await stack.enter_async_context(stream))
     return streams
@@ -103,7 +119,8 @@ async def _next(stream: Stream) -> Update | None:
 async def answer_whole(
     streams: Sequence[Stream], writer: ResponseWriter, sizes: Sequence[int], meter: CallMeter
 ) -> list[bytes]:
-    """The body of an answer that is not streamed, in pieces. Raises RequestError for one that is too large to be held."""
+    """The body of an answer that is not streamed, in pieces. Raises RequestError for one that is
+    too large to be held."""
     answers = [Answer(n) for n in sizes]
     gathered = 0
     async for source, update in merged(streams):
@@ -125,8 +142,11 @@ async def answer_whole(
     return pieces
 
 
-async def send_whole(request: web.Request, pieces: Sequence[bytes], headers: dict[str, str]) -> web.StreamResponse:
-    """A large one as fast as its caller reads: to copy hundreds of MiB for him in one go takes all others' time."""
+async def send_whole(
+    request: web.Request, pieces: Sequence[bytes], headers: dict[str, str]
+) -> web.StreamResponse:
+    """A large one as fast as its caller reads: to copy hundreds of MiB for him in one go takes all
+    others' time."""
     size = sum(map(len, pieces))
     if size <= PIECE:
         return web.Response(body=b"".join(pieces), content_type="application/json", headers=headers)
@@ -144,14 +164,22 @@ async def send_whole(request: web.Request, pieces: Sequence[bytes], headers: dic
 
 def _check_whole(size: int) -> None:
     if size > MOST_WHOLE:
-        text = f"The answer has more than {MOST_WHOLE >> 20} MiB: ask for fewer log-probabilities or choices, or for a stream."
+        text = (
+            f"The answer has more than {MOST_WHOLE >> 20} MiB: ask for fewer log-probabilities "
+            f"or choices, or for a stream."
+        )
         raise refuse("invalid_request", text, code="answer_too_large")
 
 
 async def answer_stream(
-    request: web.Request, streams: Sequence[Stream], writer: ResponseWriter, meter: CallMeter, headers: dict[str, str]
+    request: web.Request,
+    streams: Sequence[Stream],
+    writer: ResponseWriter,
+    meter: CallMeter,
+    headers: dict[str, str],
 ) -> web.StreamResponse:
-    """Server-sent events. Nothing is sent before the first update, so that an early failure still has its HTTP status."""
+    """Server-sent events. Nothing is sent before the first update, so that an early failure still
+    has its HTTP status."""
     answers = [Answer(0) for _ in streams]
     updates = merged(streams)
     seen: set[int] = set()
@@ -164,7 +192,9 @@ async def answer_stream(
             events = b""
             if source not in seen:
                 seen.add(source)
-                events = writer.first(source, streams[source].prompt_token_ids, streams[source].prompt_tokens)
+                events = writer.first(
+                    source, streams[source].prompt_token_ids, streams[source].prompt_tokens
+                )
             for part in in_turns(update):
                 events += writer.events(source, part)
                 if events:
@@ -190,15 +220,28 @@ async def answer_stream(
 
 
 def in_turns(update: Update) -> Iterator[Update]:
-    """What was merged while its caller did not read, in parts of which each is soon written; mostly the update as it is."""
-    if sum(_scores(position) for choice in update.choices for position in choice.logprobs) <= SCORES_AT_ONCE:
+    """What was merged while its caller did not read, in parts of which each is soon written; mostly
+    the update as it is."""
+    if (
+        sum(_scores(position) for choice in update.choices for position in choice.logprobs)
+        <= SCORES_AT_ONCE
+    ):
         yield update
         return
     for choice in update.choices:
-        step = max(1, SCORES_AT_ONCE // _scores(choice.logprobs[0])) if choice.logprobs else max(1, len(choice.token_ids))
+        step = (
+            max(1, SCORES_AT_ONCE // _scores(choice.logprobs[0]))
+            if choice.logprobs
+            else max(1, len(choice.token_ids))
+        )
         for start in range(0, max(1, len(choice.token_ids)), step):
             end = start + step
-            part = Choice(choice.index, "" if start else choice.text, choice.token_ids[start:end], choice.logprobs[start:end])
+            part = Choice(
+                choice.index,
+                "" if start else choice.text,
+                choice.token_ids[start:end],
+                choice.logprobs[start:end],
+            )
             if end >= len(choice.token_ids):
                 part.finish_reason, part.stop_reason = choice.finish_reason, choice.stop_reason
             yield Update([part])

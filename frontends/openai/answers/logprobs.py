@@ -1,7 +1,8 @@
 """Log-probabilities in the shapes of the two APIs. Pure.
 
-A position is written as soon as it comes: fifty alternatives for each token of 128 choices are millions of objects, which would
-take seconds to write when an answer is over, and all others' tokens would wait for that.
+A position is written as soon as it comes: fifty alternatives for each token of 128 choices are
+millions of objects, which would take seconds to write when an answer is over, and all others'
+tokens would wait for that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,15 +21,24 @@ NULL = msgspec.Raw(b"null")
 _json = msgspec.json.Encoder()
 
 
-def chat_logprobs(positions: Sequence[PositionLogprobs], top: int, as_ids: bool = False) -> dict[str, Any]:
+def chat_logprobs(
+    positions: Sequence[PositionLogprobs], top: int, as_ids: bool = False
+) -> dict[str, Any]:
     """`choices[].logprobs` of a chat answer."""
     return {"content": chat_positions(positions, top, as_ids), "refusal": None}
 
 
-def chat_positions(positions: Iterable[PositionLogprobs], top: int, as_ids: bool = False) -> list[msgspec.Raw]:
+def chat_positions(
+    positions: Iterable[PositionLogprobs], top: int, as_ids: bool = False
+) -> list[msgspec.Raw]:
     """The entries of `content`."""
     return [
-        _written({**_entry(p.chosen, as_ids), "top_logprobs": [_entry(alternative, as_ids) for alternative in p.top[:top]]})
+        _written(
+            {
+                **_entry(p.chosen, as_ids),
+                "top_logprobs": [_entry(alternative, as_ids) for alternative in p.top[:top]],
+            }
+        )
         for p in positions
     ]
 
@@ -70,7 +80,9 @@ class CompletionScores:
             chosen = position.chosen
             self._tokens.append(_name(chosen, self._as_ids))
             self._values.append(_value(chosen))
-            names = {_name(p, self._as_ids): _value(p) for p in (*position.top[: self._top], chosen)}
+            names = {
+                _name(p, self._as_ids): _value(p) for p in (*position.top[: self._top], chosen)
+            }
             self._tops.append(top := _written(names))
             written += len(top)
             self._lengths.append(len(chosen.decoded_token))
@@ -84,7 +96,8 @@ class CompletionScores:
         """`choices[].logprobs`. `offset`: characters of the text before the first position."""
         offsets = list(accumulate(self._lengths, initial=offset))[:-1]
         return {
-            "tokens": self._tokens, "token_logprobs": self._values, "top_logprobs": self._tops, "text_offset": offsets
+            "tokens": self._tokens, "token_logprobs": self._values, "top_logprobs": self._tops,
+            "text_offset": offsets
         }  # fmt: skip
 
 
@@ -93,7 +106,11 @@ def prompt_logprobs(positions: Iterable[PositionLogprobs]) -> list[msgspec.Raw]:
     return [
         _written(
             {
-                str(p.token_id): {"logprob": _value(p), "rank": p.rank, "decoded_token": p.decoded_token}
+                str(p.token_id): {
+                    "logprob": _value(p),
+                    "rank": p.rank,
+                    "decoded_token": p.decoded_token,
+                }
                 for p in (position.chosen, *position.top)
             }
         )

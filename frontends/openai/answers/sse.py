@@ -10,7 +10,8 @@ HEADERS = {
 
 
 class EventStream:
-    """Writes past aiohttp's writer while the caller keeps up: its coroutines take longer than the write, at every token."""
+    """Writes past aiohttp's writer while the caller keeps up: its coroutines take longer than the
+    write, at every token."""
 
     def __init__(self, request: web.Request, headers: dict[str, str]) -> None:
         self._request = request
@@ -28,7 +29,11 @@ class EventStream:
         """Waits for a caller that is slow; raises ConnectionError where it has gone."""
         assert events, "a chunk of nothing ends the body"
         transport = self._request.transport
-        if self._may_pass and transport is not None and not (transport.is_closing() or transport.get_write_buffer_size()):
+        if (
+            self._may_pass
+            and transport is not None
+            and not (transport.is_closing() or transport.get_write_buffer_size())
+        ):
             transport.write(b"%x\r\n%b\r\n" % (len(events), events))
             return
         await self.response.write(events)

@@ -1,4 +1,5 @@
-"""What the writers of generated answers share: options, the frame of chunks, usage, timings. Pure: no sockets, no clock."""
+"""What the writers of generated answers share: options, the frame of chunks, usage, timings. Pure:
+no sockets, no clock."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -46,7 +47,8 @@ class ResponseWriter(Protocol):
     """How one API writes an answer; `source` is the number of the prompt within the call."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
-        """The events before a prompt's first text; `prompt_tokens` are as many as it has, be they rows without ids."""
+        """The events before a prompt's first text; `prompt_tokens` are as many as it has, be they
+        rows without ids."""
 
     def events(self, source: int, update: Update) -> bytes:
         """The events of one update; may be empty."""
@@ -55,14 +57,16 @@ class ResponseWriter(Protocol):
         """The events after everything, [DONE] included."""
 
     def gather(self, source: int, update: Update) -> int:
-        """Of an answer that is not streamed: write the update's log-probabilities and take them out. Returns the bytes."""
+        """Of an answer that is not streamed: write the update's log-probabilities and take them
+        out. Returns the bytes."""
 
     def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
         """Its body, in pieces between which others may have their turns."""
 
 
 class Frame:
-    """What is the same in all chunks of one answer, encoded once, and what stands around its choices where it comes whole."""
+    """What is the same in all chunks of one answer, encoded once, and what stands around its
+    choices where it comes whole."""
 
     def __init__(self, id: str, kind: str, options: AnswerOptions) -> None:
         """`kind`: the `object` of its chunks."""
@@ -80,7 +84,11 @@ class Frame:
             self._prompt += prompt
             self._completion += completion
             total = self._prompt + self._completion
-            usage = {"prompt_tokens": self._prompt, "completion_tokens": self._completion, "total_tokens": total}
+            usage = {
+                "prompt_tokens": self._prompt,
+                "completion_tokens": self._completion,
+                "total_tokens": total,
+            }
             self.tail = b'],"usage":' + encode_json(usage) + b"}\n\n"
 
     def chunk(self, choice: object) -> bytes:
@@ -90,13 +98,25 @@ class Frame:
     def last(self, answers: Sequence[Answer]) -> bytes:
         """The events after everything."""
         end = trailer(answers, self._options, self._options.include_usage)
-        return (self.head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" if end else b"") + DONE
+        return (
+            self.head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" if end else b""
+        ) + DONE
 
     def body(
-        self, kind: str, choices: Iterable[dict[str, Any]], answers: Sequence[Answer], more: dict[str, Any] | None = None
+        self,
+        kind: str,
+        choices: Iterable[dict[str, Any]],
+        answers: Sequence[Answer],
+        more: dict[str, Any] | None = None,
     ) -> Iterator[bytes]:
-        """Of an answer that is not streamed, a choice at a time; `kind`: its `object`, `more`: what stands at its end."""
-        head = {"id": self._id, "object": kind, "created": self._options.created, "model": self._options.model}
+        """Of an answer that is not streamed, a choice at a time; `kind`: its `object`, `more`: what
+        stands at its end."""
+        head = {
+            "id": self._id,
+            "object": kind,
+            "created": self._options.created,
+            "model": self._options.model,
+        }
         before = encode_json(head)[:-1] + b',"choices":['
         for choice in choices:
             yield before + encode_json(choice)
@@ -128,7 +148,12 @@ def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any
 def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
     """Where the time went: stages with their start and end in seconds after the arrival."""
     return [
-        {"stage": t.stage, "start": round(t.start - arrival, 6), "end": round(t.end - arrival, 6), "detail": t.detail}
+        {
+            "stage": t.stage,
+            "start": round(t.start - arrival, 6),
+            "end": round(t.end - arrival, 6),
+            "detail": t.detail,
+        }
         for answer in answers
         if answer.finished is not None
         for t in answer.finished.timings

@@ -1,4 +1,5 @@
-"""How a reader hands a call over to the server: a head, then each piece by itself, so that none holds the server long. Pure."""
+"""How a reader hands a call over to the server: a head, then each piece by itself, so that none
+holds the server long. Pure."""
 
 from functools import cache
 from typing import Any, get_type_hints
@@ -47,7 +48,9 @@ def pack(kind: Kind[B, P], call: Call[B, P], draft: Draft) -> tuple[Head, list[b
         pieces = [msgspec.msgpack.encode(_to_wire(piece, draft)) for piece in call.pieces]
         body = msgspec.Raw(msgspec.msgpack.encode(_without_content(call.body)))
     except (OverflowError, RecursionError):
-        raise refuse("invalid_request", "It holds a number beyond 64 bits.", code="out_of_range") from None
+        raise refuse(
+            "invalid_request", "It holds a number beyond 64 bits.", code="out_of_range"
+        ) from None
     if max(map(len, pieces), default=0) > MAX_PIECE:
         text = f"It has more than {MAX_PIECE >> 20} MiB beside its media."
         raise refuse("too_large", text, code="body_too_complex")
@@ -82,7 +85,11 @@ def _is_submission(piece: Any) -> bool:
 def _wire_type(piece: type[Submission]) -> Any:
     """The same struct with media that have been placed."""
     hints = {**get_type_hints(piece), "media": tuple[MediaItem, ...]}
-    return msgspec.defstruct(f"Wire{piece.__name__}", [(name, hints[name]) for name in piece.__struct_fields__], frozen=True)
+    return msgspec.defstruct(
+        f"Wire{piece.__name__}",
+        [(name, hints[name]) for name in piece.__struct_fields__],
+        frozen=True,
+    )
 
 
 def _without_content(body: B) -> B:
@@ -91,5 +98,7 @@ def _without_content(body: B) -> B:
     for field in msgspec.structs.fields(body):
         value = getattr(body, field.name)
         if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > LONGEST_KEPT):
-            changes[field.name] = type(value)() if field.default is msgspec.NODEFAULT else field.default
+            changes[field.name] = (
+                type(value)() if field.default is msgspec.NODEFAULT else field.default
+            )
     return msgspec.structs.replace(body, **changes)

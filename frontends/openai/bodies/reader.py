@@ -1,7 +1,8 @@
 """A reader: reads one body after the other in a process that may be killed in the middle of it.
 
-A parser holds its interpreter's lock from the first byte to the last, so a thread would not do. It is a child of the HTTP
-server and dies with it. A body comes as a descriptor, its media go into a draft of the server's shared memory.
+A parser holds its interpreter's lock from the first byte to the last, so a thread would not do. It
+is a child of the HTTP server and dies with it. A body comes as a descriptor, its media go into a
+draft of the server's shared memory.
 """
 
 import logging
@@ -26,11 +27,14 @@ log = logging.getLogger(__name__)
 LENGTH = struct.Struct(">Q")
 MAX_JOB = 1 << 16
 MEMORY, MEMORY_PER_BYTE = 512 << 20, 4
-"""What one body may take, in bytes: for structure, whose counts are bounded, and for strings, which are copied."""
+"""What one body may take, in bytes: for structure, whose counts are bounded, and for strings, which
+are copied."""
 CPU_SECONDS = 20
 """For one body; beyond it the kernel ends the process."""
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
-TOO_COMPLEX = Failure("too_large", "To read this body takes more than any request needs.", code="body_too_complex")
+TOO_COMPLEX = Failure(
+    "too_large", "To read this body takes more than any request needs.", code="body_too_complex"
+)
 
 
 def main(server: int, fd: int) -> None:
@@ -85,7 +89,9 @@ def _read(job: Job, body: int, draft: int) -> tuple[Head, list[bytes]]:
 def _limit_time() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS, hard))
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS, hard)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The server's readers: made when one is needed, replaced when one ends, one body at a time each."""
+"""The server's readers: made when one is needed, replaced when one ends, one body at a time
+each."""
 
 import asyncio
 import logging
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 READERS = 2
 """Bodies that are read at once; each may take five times its size."""
 READ_SECONDS = 60.0
-"""Wall clock for one body. The limit that counts is the reader's own, in CPU time; this one is for a reader that hangs."""
+"""Wall clock for one body. The limit that counts is the reader's own, in CPU time; this one is for
+a reader that hangs."""
 TRIES = 2
 """Readers that one body may end by itself."""
 PIECE = 1 << 18
@@ -56,9 +58,18 @@ class Reader:
     def __init__(self) -> None:
         self._link, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-P", "-m", f"{__package__}.reader", str(os.getpid()), str(theirs.fileno())]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                f"{__package__}.reader",
+                str(os.getpid()),
+                str(theirs.fileno()),
+            ]
             try:
-                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()])
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()]
+                )
             except OSError:
                 self._link.close()
                 raise
@@ -81,7 +92,9 @@ class Reader:
     async def _take(self, size: int) -> bytes:
         whole = bytearray()
         while len(whole) < size:
-            data = await asyncio.get_running_loop().sock_recv(self._link, min(PIECE, size - len(whole)))
+            data = await asyncio.get_running_loop().sock_recv(
+                self._link, min(PIECE, size - len(whole))
+            )
             if not data:
                 raise EOFError
             whole += data
@@ -115,15 +128,19 @@ class Readers:
         self.replaced = 0
         """How many have ended, or were ended."""
 
-    async def read(self, kind: Kind[B, P], body: int, size: int, in_hand: InHand = nullcontext) -> Call[B, P]:
-        """The body is in the file `body`; `in_hand` is entered while this process takes up what was read. The draft with the
-        media, if there are any, is the caller's. Raises RequestError."""
+    async def read(
+        self, kind: Kind[B, P], body: int, size: int, in_hand: InHand = nullcontext
+    ) -> Call[B, P]:
+        """The body is in the file `body`; `in_hand` is entered while this process takes up what was
+        read. The draft with the media, if there are any, is the caller's. Raises RequestError."""
         async with self._places:
             for spare in (False, True):
                 path, draft = self._drafts.draft(spare)
                 kept = False
                 try:
-                    head, pieces = await self._ask(Job(kind.name, size, path, self._terms), body, draft)
+                    head, pieces = await self._ask(
+                        Job(kind.name, size, path, self._terms), body, draft
+                    )
                     if head.failure == NO_SPACE and not spare:
                         continue
                     if head.failure is not None:

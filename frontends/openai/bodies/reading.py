@@ -1,4 +1,5 @@
-"""From the bytes of a body to what a call asks for, by the path's kind: the same in the server and in a reader. Pure."""
+"""From the bytes of a body to what a call asks for, by the path's kind: the same in the server and
+in a reader. Pure."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +11,15 @@ import msgspec
 from ....protocol.checkpoint.tokenizer_file import tokenizer_text
 from ....protocol.errors import refuse
 from ....protocol.refusals import beyond_context, check_token_ids
-from ....protocol.requests.request import ChatPrompt, EmbedsPrompt, Prompt, Text, TextPrompt, TokenPrompt, Url
+from ....protocol.requests.request import (
+    ChatPrompt,
+    EmbedsPrompt,
+    Prompt,
+    Text,
+    TextPrompt,
+    TokenPrompt,
+    Url,
+)
 from ...inputs.media import Pending
 from ...inputs.unread import Unread
 from ..requests.chat import parse_chat, parse_tokenize
@@ -37,8 +46,9 @@ B = TypeVar("B", bound=Body)
 P = TypeVar("P")
 
 MAX_TEXT = 8 << 20
-"""Bytes of a prompt's text, two million tokens of usual text; half as many of a text that is not all ASCII (a million tokens
-in any script), because the server's loop takes it over and sends it in one go, and of such it takes twenty times as long."""
+"""Bytes of a prompt's text, two million tokens of usual text; half as many of a text that is not
+all ASCII (a million tokens in any script), because the server's loop takes it over and sends it in
+one go, and of such it takes twenty times as long."""
 MAX_PIECES = 16_384
 """Messages of a conversation and parts of their contents."""
 MAX_FREE = 50_000
@@ -104,9 +114,13 @@ def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P
     """Raises RequestError that names what is wrong and where."""
     body = decode(kind.schema, raw)
     check_model(body.model, terms)
-    check_id("request_id", getattr(body, "request_id", None))  # here: a reader hands back no text of this length
+    check_id(
+        "request_id", getattr(body, "request_id", None)
+    )  # here: a reader hands back no text of this length
     if getattr(body, "chat_template", None) is not None and not terms.templates:
-        text = "A chat template in the request is refused; start with --trust-request-chat-template."
+        text = (
+            "A chat template in the request is refused; start with --trust-request-chat-template."
+        )
         raise refuse("unsupported", text, "chat_template", "unsupported")
     unread = Unread()
     note_unknown(kind.schema, raw, unread)
@@ -115,22 +129,30 @@ def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P
 
 
 def check_model(name: str | None, terms: Terms) -> None:
-    """Raises RequestError 404 for a model that is not served here. None stands for the one that is."""
+    """Raises RequestError 404 for a model that is not served here. None stands for the one that
+    is."""
     if name is not None and name != terms.model:
-        raise refuse("not_found", f"The served model is `{terms.model}`.", "model", "model_not_found")
+        raise refuse(
+            "not_found", f"The served model is `{terms.model}`.", "model", "model_not_found"
+        )
 
 
 def check_id(where: str, id: str | None) -> None:
     """A caller's own name for a request. Raises RequestError 400."""
     if id is not None and not OWN_ID.fullmatch(id):
-        text = "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a letter or digit."
+        text = (
+            "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a "
+            "letter or digit."
+        )
         raise refuse("invalid_request", text, where, "invalid_request_id")
 
 
 def detokenize(token_ids: Sequence[int], terms: Terms) -> str:
     """Raises RequestError 400 for an id outside the vocabulary."""
     check_token_ids(token_ids, terms.vocabulary, "tokens")
-    text: str = _tokenizer(terms.folder, terms.tokenizer_parts).decode(list(token_ids), skip_special_tokens=False)
+    text: str = _tokenizer(terms.folder, terms.tokenizer_parts).decode(
+        list(token_ids), skip_special_tokens=False
+    )
     return text
 
 
@@ -142,7 +164,8 @@ def _tokenizer(folder: str, parts: str) -> "Tokenizer":
 
 
 def check_size(piece: object, terms: Terms) -> None:
-    """Raises RequestError for more than any request needs of what the server itself takes up. No small body has it."""
+    """Raises RequestError for more than any request needs of what the server itself takes up. No
+    small body has it."""
     if isinstance(piece, Generation | Embedding):
         _check(piece, terms)
     elif isinstance(piece, ChatPrompt | TextPrompt | TokenPrompt):
@@ -167,17 +190,30 @@ def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[
 
 def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[str]:
     if len(body.tokens) > MAX_DETOKENIZED:
-        raise refuse("invalid_request", f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range")
+        raise refuse(
+            "invalid_request", f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range"
+        )
     return [detokenize(body.tokens, terms)]
 
 
 def _check(asked: Generation | Embedding, terms: Terms) -> None:
     _check_prompt(asked.prompt, terms)
     for item in asked.media:
-        if isinstance(item, Pending) and isinstance(item.content, Url) and len(item.content.url) > MAX_URL:
-            raise refuse("invalid_request", f"A URL has at most {MAX_URL} characters.", item.where, "invalid_url")
+        if (
+            isinstance(item, Pending)
+            and isinstance(item.content, Url)
+            and len(item.content.url) > MAX_URL
+        ):
+            raise refuse(
+                "invalid_request",
+                f"A URL has at most {MAX_URL} characters.",
+                item.where,
+                "invalid_url",
+            )
     if isinstance(asked, Generation) and len(asked.sampling.logit_bias or ()) > MAX_BIASES:
-        raise refuse("invalid_request", f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range")
+        raise refuse(
+            "invalid_request", f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range"
+        )
     _check_free("mm_processor_kwargs", asked.mm_processor_kwargs)
     _check_free("media_io_kwargs", asked.media_io_kwargs)
 
@@ -194,7 +230,9 @@ def _check_free(where: str, *values: Any) -> None:
             waiting += value
             count += len(value)
         if count > MAX_FREE:
-            raise refuse("too_large", f"It has more than {MAX_FREE} values.", where, "body_too_complex")
+            raise refuse(
+                "too_large", f"It has more than {MAX_FREE} values.", where, "body_too_complex"
+            )
 
 
 def _check_prompt(prompt: Prompt, terms: Terms) -> None:
@@ -208,15 +246,28 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
             return
         case ChatPrompt(messages):
             if len(messages) + sum(len(message.content) for message in messages) > MAX_PIECES:
-                raise refuse("too_large", f"At most {MAX_PIECES} messages and parts.", "messages", "body_too_complex")
+                raise refuse(
+                    "too_large",
+                    f"At most {MAX_PIECES} messages and parts.",
+                    "messages",
+                    "body_too_complex",
+                )
             _check_free("messages", *(message.extra for message in messages))
             _check_free("tools", prompt.tools)
             _check_free("chat_template_kwargs", prompt.template_kwargs)
-            size = sum(_weight(part.text) for message in messages for part in message.content if isinstance(part, Text))
+            size = sum(
+                _weight(part.text)
+                for message in messages
+                for part in message.content
+                if isinstance(part, Text)
+            )
         case EmbedsPrompt():
             return
     if size > MAX_TEXT:
-        text = f"The prompt's text is too long: at most {MAX_TEXT >> 20} MiB are taken, half as much where it is not all ASCII."
+        text = (
+            f"The prompt's text is too long: at most {MAX_TEXT >> 20} MiB are taken, half as "
+            f"much where it is not all ASCII."
+        )
         raise refuse("invalid_request", text, code="context_length_exceeded")
 
 
@@ -226,8 +277,16 @@ def _weight(text: str) -> int:
 
 
 CHAT: Kind[ChatRequest, Generation] = Kind("chat", ChatRequest, _read_chat, Generation)
-COMPLETION: Kind[CompletionRequest, Generation] = Kind("completion", CompletionRequest, _read_completion, Generation)
-EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind("embedding", EmbeddingRequest, _read_embedding, Embedding)
+COMPLETION: Kind[CompletionRequest, Generation] = Kind(
+    "completion", CompletionRequest, _read_completion, Generation
+)
+EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind(
+    "embedding", EmbeddingRequest, _read_embedding, Embedding
+)
 TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind("tokenize", TokenizeRequest, _read_tokenize, Prompt)
-DETOKENIZE: Kind[DetokenizeRequest, str] = Kind("detokenize", DetokenizeRequest, _read_detokenize, str)
-KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE)}
+DETOKENIZE: Kind[DetokenizeRequest, str] = Kind(
+    "detokenize", DetokenizeRequest, _read_detokenize, str
+)
+KINDS: dict[str, Kind[Any, Any]] = {
+    kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE)
+}

@@ -25,14 +25,27 @@ LONG_TO_FREE = 8 << 20
 
 
 async def expect(request: web.Request) -> None:
-    """Instead of aiohttp's `100 Continue`: `Bodies.read` sends it, after everything that can refuse the request."""
+    """Instead of aiohttp's `100 Continue`: `Bodies.read` sends it, after everything that can refuse
+    the request."""
 
 
 class Bodies:
-    """Reads request bodies within limits on each body's bytes and structure, and on the bytes of all that are held together."""
+    """Reads request bodies within limits on each body's bytes and structure, and on the bytes of
+    all that are held together."""
 
-    def __init__(self, max_bytes: int, max_total: int, structure: Structure, patience: float = PATIENCE_SECONDS) -> None:
-        self._max, self._max_total, self._structure, self._patience = max_bytes, max_total, structure, patience
+    def __init__(
+        self,
+        max_bytes: int,
+        max_total: int,
+        structure: Structure,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._max, self._max_total, self._structure, self._patience = (
+            max_bytes,
+            max_total,
+            structure,
+            patience,
+        )
         self._held = 0
         self._taken = asyncio.Lock()
         """This turn of the loop is one body's."""
@@ -41,8 +54,9 @@ class Bodies:
     async def receive(self, request: web.Request) -> AsyncIterator["Received"]:
         """The body; its bytes count as held until the block ends.
 
-        Raises RequestError: 413 for a body that is too large, if possible by its Content-Length alone, or has more structure
-        than a request needs; 400 if it is not UTF-8; 429 if other bodies take up all the space.
+        Raises RequestError: 413 for a body that is too large, if possible by its Content-Length
+        alone, or has more structure than a request needs; 400 if it is not UTF-8; 429 if other
+        bodies take up all the space.
         """
         announced = request.content_length or 0
         if announced > self._max:
@@ -74,12 +88,14 @@ class Bodies:
                 raise
             if (short := shortage(error)) is not None:
                 raise RequestError(short) from None
-            raise refuse("invalid_request", "The body could not be read.", code="invalid_body") from None
+            raise refuse(
+                "invalid_request", "The body could not be read.", code="invalid_body"
+            ) from None
 
     @asynccontextmanager
     async def turn(self, size: int) -> AsyncIterator[None]:
-        """To do what takes as long as a body's piece of so many bytes. However many callers send how much, the loop does that
-        once, and then everybody else's work."""
+        """To do what takes as long as a body's piece of so many bytes. However many callers send
+        how much, the loop does that once, and then everybody else's work."""
         if size <= AT_ONCE:
             yield
             return
@@ -97,7 +113,9 @@ class Bodies:
         body.scan.feed(piece)
         if body.scan.size > self._max:
             raise self._too_large()
-        if (more := body.scan.size - body.held) > 0:  # it announced less, or nothing: count what it sends as it comes
+        if (
+            more := body.scan.size - body.held
+        ) > 0:  # it announced less, or nothing: count what it sends as it comes
             self._held += more
             body.held += more
             if self._held > self._max_total and self._held > body.held:
@@ -114,14 +132,21 @@ class Bodies:
             raise refuse("invalid_request", text, code="body_timeout") from None
 
     def _full(self) -> RequestError:
-        return refuse("overloaded", "The server reads as much as it can hold; try again later.", code="overloaded")
+        return refuse(
+            "overloaded",
+            "The server reads as much as it can hold; try again later.",
+            code="overloaded",
+        )
 
     def _too_large(self) -> RequestError:
-        return refuse("too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large")
+        return refuse(
+            "too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large"
+        )
 
 
 class Received:
-    """One body: in memory while it is small, then in a file of its own in memory, which a reader can be given."""
+    """One body: in memory while it is small, then in a file of its own in memory, which a reader
+    can be given."""
 
     def __init__(self, scan: Scan, held: int) -> None:
         self.scan = scan

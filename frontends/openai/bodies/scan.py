@@ -1,8 +1,9 @@
 """What a JSON body is made of, counted while its bytes come and before anything decodes them. Pure.
 
-A parser builds an object for each value, so structure costs fifty times its bytes in memory and, where it holds the
-interpreter, in time; strings cost their length. What no legal request needs is therefore refused by its counts, at the byte
-at which it exceeds them. The counts are exact: what stands in a string is no structure.
+A parser builds an object for each value, so structure costs fifty times its bytes in memory and,
+where it holds the interpreter, in time; strings cost their length. What no legal request needs is
+therefore refused by its counts, at the byte at which it exceeds them. The counts are exact: what
+stands in a string is no structure.
 """
 
 import codecs
@@ -45,15 +46,20 @@ class Structure(msgspec.Struct):
 
 
 def allowed(tokens: int) -> Structure:
-    """The most that a request may need of an engine that takes so many tokens at once: a prompt may be token ids.
+    """The most that a request may need of an engine that takes so many tokens at once: a prompt may
+    be token ids.
 
-    Each message is one to three objects; a `logit_bias` may name every token of the largest vocabularies.
+    Each message is one to three objects; a `logit_bias` may name every token of the largest
+    vocabularies.
     """
-    return Structure(depth=128, containers=100_000, keys=400_000, strings=600_000, values=600_000 + tokens)
+    return Structure(
+        depth=128, containers=100_000, keys=400_000, strings=600_000, values=600_000 + tokens
+    )
 
 
 class Scan:
-    """Fed with a body piece by piece. Raises RequestError: 400 where it cannot be JSON, 413 where it exceeds `limit`."""
+    """Fed with a body piece by piece. Raises RequestError: 400 where it cannot be JSON, 413 where
+    it exceeds `limit`."""
 
     def __init__(self, limit: Structure) -> None:
         self.found = Structure()
@@ -133,7 +139,12 @@ def _not_json(text: str) -> RequestError:
 
 
 def _too_complex(found: Structure, limit: Structure) -> RequestError:
-    name = next(name for name in Structure.__struct_fields__ if getattr(found, name) > getattr(limit, name))
+    name = next(
+        name for name in Structure.__struct_fields__ if getattr(found, name) > getattr(limit, name)
+    )
     words = {"depth": "levels", "values": "elements"}.get(name, name)
-    text = f"The body has more than {getattr(limit, name)} {words}, more than any request needs. Only strings may be large."
+    text = (
+        f"The body has more than {getattr(limit, name)} {words}, more than any request needs. "
+        f"Only strings may be large."
+    )
     return refuse("too_large", text, code="body_too_complex")

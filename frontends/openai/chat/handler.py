@@ -15,4 +15,6 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, (generation,), headers = await state.read(request, CHAT, generates=True)
         options = options_of(state, body, arrival, generation, tools=generation.tools)
-        return await answer(request, body, [generation], arrival, lambda id: ChatWriter(id, options), headers)
+        return await answer(
+            request, body, [generation], arrival, lambda id: ChatWriter(id, options), headers
+        )

@@ -1,4 +1,5 @@
-"""Chat answers: `chat.completion` and its chunks. What is the same in all chunks is encoded once."""
+"""Chat answers: `chat.completion` and its chunks. What is the same in all chunks is encoded
+once."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,9 +18,17 @@ PLAIN = b'},"logprobs":null,"finish_reason":null}'
 
 class ChatWriter:
     def __init__(self, id: str, options: AnswerOptions) -> None:
-        self._options, self._frame = options, Frame(f"chatcmpl-{id}", "chat.completion.chunk", options)
-        self._before = [self._frame.head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(options.n)]
-        self._calls = [] if options.tools is None else [ToolCalls(options.tools) for _ in range(options.n)]
+        self._options, self._frame = (
+            options,
+            Frame(f"chatcmpl-{id}", "chat.completion.chunk", options),
+        )
+        self._before = [
+            self._frame.head + b',"choices":[{"index":%d,"delta":{"content":' % i
+            for i in range(options.n)
+        ]
+        self._calls = (
+            [] if options.tools is None else [ToolCalls(options.tools) for _ in range(options.n)]
+        )
         """Per choice, if there are tools: finds the calls in its text."""
         self._scores: list[list[msgspec.Raw]] = [[] for _ in range(options.n)]
         """Of an answer that is not streamed, per choice."""
@@ -32,7 +41,9 @@ class ChatWriter:
         if self._options.return_token_ids:
             head += b',"prompt_token_ids":' + encode_json(list(prompt_token_ids))
         role = b'"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
-        return b"".join(head + b',"choices":[{"index":%d,' % i + role + tail for i in range(self._options.n))
+        return b"".join(
+            head + b',"choices":[{"index":%d,' % i + role + tail for i in range(self._options.n)
+        )
 
     def events(self, source: int, update: Update) -> bytes:
         out = b""
@@ -43,11 +54,21 @@ class ChatWriter:
                 choice, calls = self._calls[choice.index].split(choice)
             if self._options.logprobs is None and not self._options.return_token_ids:
                 if choice.text:
-                    out += self._before[choice.index] + encode_json(choice.text) + PLAIN + self._frame.tail
+                    out += (
+                        self._before[choice.index]
+                        + encode_json(choice.text)
+                        + PLAIN
+                        + self._frame.tail
+                    )
             elif choice.text or choice.token_ids:
                 out += self._rich(choice)
             for call in calls:
-                entry = {"index": choice.index, "delta": {"tool_calls": [call]}, "logprobs": None, "finish_reason": None}
+                entry = {
+                    "index": choice.index,
+                    "delta": {"tool_calls": [call]},
+                    "logprobs": None,
+                    "finish_reason": None,
+                }
                 out += self._frame.chunk(entry)
             if choice.finish_reason is not None:
                 out += self._finish(choice)
@@ -56,15 +77,28 @@ class ChatWriter:
     def _rich(self, choice: Choice) -> bytes:
         body = self._before[choice.index] + encode_json(choice.text) + b'},"logprobs":'
         top = self._options.logprobs
-        body += b"null" if top is None else encode_json(chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids))
+        body += (
+            b"null"
+            if top is None
+            else encode_json(chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids))
+        )
         body += b',"finish_reason":null'
         if self._options.return_token_ids:
             body += b',"token_ids":' + encode_json(choice.token_ids)
         return body + b"}" + self._frame.tail
 
     def _finish(self, choice: Choice) -> bytes:
-        reason = self._calls[choice.index].reason(choice.finish_reason) if self._calls else choice.finish_reason
-        end: dict[str, Any] = {"index": choice.index, "delta": {}, "logprobs": None, "finish_reason": reason}
+        reason = (
+            self._calls[choice.index].reason(choice.finish_reason)
+            if self._calls
+            else choice.finish_reason
+        )
+        end: dict[str, Any] = {
+            "index": choice.index,
+            "delta": {},
+            "logprobs": None,
+            "finish_reason": reason,
+        }
         if choice.stop_reason is not None:
             end["stop_reason"] = choice.stop_reason
         return self._frame.chunk(end)
@@ -107,7 +141,9 @@ class ChatWriter:
         entry: dict[str, Any] = {
             "index": choice.index,
             "message": message,
-            "logprobs": None if options.logprobs is None else {"content": self._scores[choice.index], "refusal": None},
+            "logprobs": None
+            if options.logprobs is None
+            else {"content": self._scores[choice.index], "refusal": None},
             "finish_reason": reason,
             "stop_reason": choice.stop_reason,
         }

@@ -20,14 +20,22 @@ async def completions(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, generations, headers = await state.read(request, COMPLETION, generates=True)
         echo = await _prompt_texts(state, generations) if body.echo else None
-        options = options_of(state, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body))
+        options = options_of(
+            state, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body)
+        )
         return await answer(
-            request, body, generations, arrival, lambda id: CompletionWriter(id, options, state.detokenize), headers
+            request,
+            body,
+            generations,
+            arrival,
+            lambda id: CompletionWriter(id, options, state.detokenize),
+            headers,
         )
 
 
 async def _prompt_texts(state: AppState, generations: Sequence[Generation]) -> tuple[str, ...]:
-    """A thousand prompts of token ids take a while to be read: others have their turns between them."""
+    """A thousand prompts of token ids take a while to be read: others have their turns between
+    them."""
     texts = []
     for generation in generations:
         texts.append(_prompt_text(state, generation))

@@ -17,12 +17,19 @@ PLAIN = b',"logprobs":null,"finish_reason":null}'
 class CompletionWriter:
     """Choice `c` of prompt `p` has index p * n + c, as OpenAI counts them."""
 
-    def __init__(self, id: str, options: AnswerOptions, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(
+        self, id: str, options: AnswerOptions, decode: Callable[[Sequence[int]], str]
+    ) -> None:
         """`decode`: text of token ids, for echoed log-probabilities."""
-        self._options, self._decode, self._frame = options, decode, Frame(f"cmpl-{id}", "text_completion", options)
+        self._options, self._decode, self._frame = (
+            options,
+            decode,
+            Frame(f"cmpl-{id}", "text_completion", options),
+        )
         self._offsets: dict[int, int] = {}
         self._scores: dict[tuple[int, int | None], CompletionScores] = {}
-        """Of an answer that is not streamed: by prompt and choice, and by prompt and None of the echoed prompt itself."""
+        """Of an answer that is not streamed: by prompt and choice, and by prompt and None of the
+        echoed prompt itself."""
         self._prompts: dict[int, list[msgspec.Raw]] = {}
         """Its `prompt_logprobs`, by prompt."""
 
@@ -33,9 +40,16 @@ class CompletionWriter:
         if options.echo is None and not options.return_token_ids:
             return b""
         text = "" if options.echo is None else options.echo[source]
-        same: dict[str, Any] = {"text": msgspec.Raw(encode_json(text)), "logprobs": None, "finish_reason": None}
+        same: dict[str, Any] = {
+            "text": msgspec.Raw(encode_json(text)),
+            "logprobs": None,
+            "finish_reason": None,
+        }
         if options.return_token_ids:
-            same |= {"prompt_token_ids": msgspec.Raw(encode_json(list(prompt_token_ids))), "token_ids": []}
+            same |= {
+                "prompt_token_ids": msgspec.Raw(encode_json(list(prompt_token_ids))),
+                "token_ids": [],
+            }
         chunks = []
         for index in range(source * options.n, (source + 1) * options.n):
             self._offsets[index] = len(text)
@@ -53,14 +67,25 @@ class CompletionWriter:
             if plain and choice.finish_reason is None:
                 if choice.text:
                     before = b',"choices":[{"index":%d,"text":' % index
-                    out += self._frame.head + before + encode_json(choice.text) + PLAIN + self._frame.tail
+                    out += (
+                        self._frame.head
+                        + before
+                        + encode_json(choice.text)
+                        + PLAIN
+                        + self._frame.tail
+                    )
             else:
                 out += self._rich(index, choice)
         return out
 
     def _rich(self, index: int, choice: Choice) -> bytes:
         options = self._options
-        entry: dict[str, Any] = {"index": index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
+        entry: dict[str, Any] = {
+            "index": index,
+            "text": choice.text,
+            "logprobs": None,
+            "finish_reason": choice.finish_reason,
+        }
         if options.logprobs is not None:
             offset = self._offsets.get(index, 0)
             scores = CompletionScores(options.logprobs, options.tokens_as_ids)
@@ -96,7 +121,9 @@ class CompletionWriter:
         """Of a choice, or of the prompt."""
         known = self._scores.get((source, choice))
         if known is None:
-            known = self._scores[source, choice] = CompletionScores(self._options.logprobs or 0, self._options.tokens_as_ids)
+            known = self._scores[source, choice] = CompletionScores(
+                self._options.logprobs or 0, self._options.tokens_as_ids
+            )
         return known
 
     def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""/v1/embeddings: the inputs of one call go through the engine a few at a time, and come back in their order.
+"""/v1/embeddings: the inputs of one call go through the engine a few at a time, and come back in
+their order.
 
-Until all are there, so that any error still has its HTTP status, numbers are kept as the bytes that they came as. They become
-text, which is several times as long, as fast as the caller reads it.
+Until all are there, so that any error still has its HTTP status, numbers are kept as the bytes that
+they came as. They become text, which is several times as long, as fast as the caller reads it.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 PIECE = 1 << 16
 """Bytes: texts are written together up to about so many."""
 AT_ONCE = 64
-"""Inputs of one call that are in the engine together: others' requests get their places between them."""
+"""Inputs of one call that are in the engine together: others' requests get their places between
+them."""
 
 
 async def embeddings(request: web.Request) -> web.StreamResponse:
@@ -44,20 +46,30 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         answers = await calls.run(inputs)
         meter.end(answers)
         id = own_id or calls.first_id
-        head = {"id": f"embd-{id}", "object": "list", "created": int(time.time()), "model": state.config.name}
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "X-Request-Id": id, **headers})
+        head = {
+            "id": f"embd-{id}",
+            "object": "list",
+            "created": int(time.time()),
+            "model": state.config.name,
+        }
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "X-Request-Id": id, **headers}
+        )
         await response.prepare(request)
         try:
             for piece in pieces(head, answers, body.encoding_format or "float"):
                 await response.write(piece)
-                await asyncio.sleep(0)  # a caller who reads at once never has this wait, and others have their turns
+                await asyncio.sleep(
+                    0
+                )  # a caller who reads at once never has this wait, and others have their turns
         except ConnectionError:
             log.info("a caller went away")
         return response
 
 
 def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Iterator[bytes]:
-    """The body: `head` with the vectors of all answers, of which each is made into text when its turn comes."""
+    """The body: `head` with the vectors of all answers, of which each is made into text when its
+    turn comes."""
     gathered = encode_json(head)[:-1] + b',"data":['
     for index, answer in enumerate(answers):
         gathered += b"," * (index > 0) + _item(index, answer.pooled, form)
@@ -75,7 +87,8 @@ class _Calls:
         self.first_id = ""
 
     async def run(self, inputs: Sequence[Embedding]) -> list[Answer]:
-        """Only the first may be refused for want of room: the others wait for their places. Raises the first error."""
+        """Only the first may be refused for want of room: the others wait for their places. Raises
+        the first error."""
         answers = [Answer(0) for _ in inputs]
         places = asyncio.Semaphore(max(1, min(AT_ONCE, self._client.admission.share.requests // 4)))
 
@@ -88,7 +101,14 @@ class _Calls:
             for index, given in enumerate(inputs):
                 await places.acquire()
                 wait, priority = index > 0, given.priority
-                stream = await submit(self._client, given, given.pooling, wait=wait, tenant=self._tenant, priority=priority)
+                stream = await submit(
+                    self._client,
+                    given,
+                    given.pooling,
+                    wait=wait,
+                    tenant=self._tenant,
+                    priority=priority,
+                )
                 self.first_id = self.first_id or stream.id
                 group.read(stream, partial(read, index, stream))
         return answers
@@ -97,7 +117,10 @@ class _Calls:
 def _item(index: int, vectors: Vectors, form: str) -> bytes:
     """The bytes of base64 are float32, little endian, as OpenAI's clients read them."""
     if form == "base64":
-        return b'{"object":"embedding","index":%d,"embedding":"%b"}' % (index, base64.b64encode(vectors.data))
+        return b'{"object":"embedding","index":%d,"embedding":"%b"}' % (
+            index,
+            base64.b64encode(vectors.data),
+        )
     numbers = encode_json(np.frombuffer(vectors.data, "<f4").tolist())
     return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, numbers)
 

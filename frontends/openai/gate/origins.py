@@ -1,8 +1,9 @@
 """Which web pages may call. Pure.
 
-A browser sends requests of any page to any server that it can reach, this one on localhost among them. It names the page in
-`Origin`, which a page cannot forge, and asks first (preflight) before it sends JSON. A page whose own name has been pointed at
-this server (DNS rebinding) gives that name as `Host`.
+A browser sends requests of any page to any server that it can reach, this one on localhost among
+them. It names the page in `Origin`, which a page cannot forge, and asks first (preflight) before it
+sends JSON. A page whose own name has been pointed at this server (DNS rebinding) gives that name as
+`Host`.
 """
 
 import ipaddress
@@ -26,7 +27,8 @@ PRIVATE_NAMES = ("localhost", "internal")
 NOT_ALLOWED = Refusal(
     Failure(
         "invalid_request",
-        "Web pages of this origin may not use this server (--allowed-origins names those that may).",
+        "Web pages of this origin may not use this server (--allowed-origins names those that "
+        "may).",
         code="origin_not_allowed",
     ),
     403,
@@ -51,7 +53,8 @@ class Origins:
         self._allowed = frozenset(origin.lower() for origin in allowed)
 
     def fault(self, method: str, origin: str | None) -> Refusal | None:
-        """A page that may not call changes nothing here; what it may read is for its browser to decide, by our consent."""
+        """A page that may not call changes nothing here; what it may read is for its browser to
+        decide, by our consent."""
         if origin is None or method in SAFE_METHODS or self._allows(origin):
             return None
         return NOT_ALLOWED
@@ -70,8 +73,8 @@ class Origins:
 
 
 def preflight(asked: Mapping[str, str], methods: Sequence[str]) -> Mapping[str, str]:
-    """Headers of the answer to a browser that asks for its page, beside those of `Origins.consent`. Whichever headers the page
-    wants to send it may: clients have many of their own."""
+    """Headers of the answer to a browser that asks for its page, beside those of `Origins.consent`.
+    Whichever headers the page wants to send it may: clients have many of their own."""
     given: dict[str, str] = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(methods),
         hdrs.ACCESS_CONTROL_MAX_AGE: str(CONSENT_SECONDS),
@@ -85,8 +88,9 @@ def preflight(asked: Mapping[str, str], methods: Sequence[str]) -> Mapping[str, 
 
 
 class Hosts:
-    """The names that callers may know this server by. Told none, it minds them only while it listens on loopback without keys:
-    there nothing but the network keeps strangers out, and rebinding gets around that."""
+    """The names that callers may know this server by. Told none, it minds them only while it
+    listens on loopback without keys: there nothing but the network keeps strangers out, and
+    rebinding gets around that."""
 
     def __init__(self, allowed: Sequence[str] = (), keyless_loopback: bool = False) -> None:
         self._allowed = frozenset(host.lower().removesuffix(".") for host in allowed)
@@ -97,7 +101,11 @@ class Hosts:
             return None
         found = _HOST.fullmatch(host)
         name = found[1].lower().removesuffix(".") if found is not None and host.isascii() else None
-        return None if name is not None and (name in self._allowed or _cannot_be_rebound(name)) else UNKNOWN_HOST
+        return (
+            None
+            if name is not None and (name in self._allowed or _cannot_be_rebound(name))
+            else UNKNOWN_HOST
+        )
 
 
 def _cannot_be_rebound(name: str) -> bool:

@@ -1,4 +1,5 @@
-"""What a conversation asks for, be it answered or only tokenised. Pure; every refusal names the field."""
+"""What a conversation asks for, be it answered or only tokenised. Pure; every refusal names the
+field."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,11 @@ FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
 
 
 def parse_chat(
-    request: ChatRequest, unread: Unread | None = None, *, embeds: bool = False, style: Style = "hermes"
+    request: ChatRequest,
+    unread: Unread | None = None,
+    *,
+    embeds: bool = False,
+    style: Style = "hermes",
 ) -> Generation:
     """`unread` gathers what is ignored; `style`: how the model writes tool calls."""
     unread = unread or Unread()
@@ -29,19 +34,32 @@ def parse_chat(
     if request.prompt_embeds not in (None, []):
         text = "`prompt_embeds` is a whole prompt: send it to /v1/completions."
         raise refuse("unsupported", text, "prompt_embeds", "unsupported")
-    if request.top_logprobs and not request.logprobs:  # 0 is what clients send that send every field
-        raise refuse("invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
+    if (
+        request.top_logprobs and not request.logprobs
+    ):  # 0 is what clients send that send every field
+        raise refuse(
+            "invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs"
+        )
     # The newer name wins, as at OpenAI, whose clients send both to servers of any age.
-    limit = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
+    limit = (
+        request.max_completion_tokens
+        if request.max_completion_tokens is not None
+        else request.max_tokens
+    )
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, style)
-    extra: dict[str, Any] = {"max_tokens": limit, "logprobs": (request.top_logprobs or 0) if request.logprobs else None}
+    extra: dict[str, Any] = {
+        "max_tokens": limit,
+        "logprobs": (request.top_logprobs or 0) if request.logprobs else None,
+    }
     guide = read_guide(request, unread)
     _check_choice(request.tool_choice, unread)
     _check_tools(request.tools or (), unread)
     if tools is not None:
         guide = tool_guide(tools, guide)
         if style == "hermes" and request.skip_special_tokens is None:
-            extra["skip_special_tokens"] = False  # the tags of calls may be special tokens, which must stay in the text
+            extra["skip_special_tokens"] = (
+                False  # the tags of calls may be special tokens, which must stay in the text
+            )
     return Generation(
         prompt=chat_prompt(request, messages, tools),
         media=tuple(media),
@@ -54,14 +72,18 @@ def parse_chat(
 def parse_tokenize(request: TokenizeRequest, unread: Unread | None = None) -> Prompt:
     """A text or a conversation without media."""
     if (request.prompt is None) == (request.messages is None):
-        raise refuse("invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field")
+        raise refuse(
+            "invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field"
+        )
     if request.prompt is not None:
         return TextPrompt(request.prompt)
     assert request.messages is not None
     unread = unread or Unread()
     messages, media = read_messages(request.messages, Rules(), unread)
     if media:
-        raise refuse("unsupported", "Media are not supported here yet.", media[0].where, "unsupported")
+        raise refuse(
+            "unsupported", "Media are not supported here yet.", media[0].where, "unsupported"
+        )
     _check_tools(request.tools or (), unread)
     return chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes"))
 
@@ -75,7 +97,8 @@ def _check_choice(choice: Any, unread: Unread) -> None:
 
 
 def _check_tools(tools: Sequence[dict[str, Any]], unread: Unread) -> None:
-    """What neither the grammar nor OpenAI's API knows of a tool, such as arguments under another name than `parameters`."""
+    """What neither the grammar nor OpenAI's API knows of a tool, such as arguments under another
+    name than `parameters`."""
     for index, tool in enumerate(tools):
         unread.check(tool, ("type", "function"), f"tools[{index}]")
         if isinstance(function := tool.get("function"), dict):

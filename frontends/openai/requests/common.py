@@ -1,4 +1,5 @@
-"""What the calls of several APIs ask for alike: prompts, sampling, options of media. Pure; every refusal names the field."""
+"""What the calls of several APIs ask for alike: prompts, sampling, options of media. Pure; every
+refusal names the field."""
 
 import re
 from typing import Any
@@ -12,8 +13,10 @@ from ..tools.definitions import ToolUse
 from .schema import ChatRequest, Common, EmbeddingRequest, TokenizeRequest
 
 COPIED = (
-    "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens", "include_stop_str_in_output", "ignore_eos",
-    "presence_penalty", "frequency_penalty", "repetition_penalty", "prompt_logprobs", "skip_special_tokens",
+    "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens",
+    "include_stop_str_in_output", "ignore_eos",
+    "presence_penalty", "frequency_penalty", "repetition_penalty", "prompt_logprobs",
+    "skip_special_tokens",
 )  # fmt: skip
 """Fields with the same meaning here and in SamplingParams."""
 
@@ -34,7 +37,9 @@ class Embedding(Submission, frozen=True, kw_only=True):
     priority: int = 0
 
 
-def read_prompts(prompt: str | list[Any] | None, name: str = "prompt") -> list[TextPrompt | TokenPrompt]:
+def read_prompts(
+    prompt: str | list[Any] | None, name: str = "prompt"
+) -> list[TextPrompt | TokenPrompt]:
     """`name`: of the field."""
     if prompt is None:
         raise refuse("invalid_request", "This field is required.", name, "missing_field")
@@ -51,7 +56,12 @@ def read_prompts(prompt: str | list[Any] | None, name: str = "prompt") -> list[T
     for index, ids in enumerate(lists):
         if not ids or min(ids) < 0:
             where = name if lists[0] is prompt else f"{name}[{index}]"
-            raise refuse("invalid_request", "Token ids must be given and not be negative.", where, "empty_prompt")
+            raise refuse(
+                "invalid_request",
+                "Token ids must be given and not be negative.",
+                where,
+                "empty_prompt",
+            )
     return [TokenPrompt(tuple(ids)) for ids in lists]
 
 
@@ -63,7 +73,8 @@ def chat_prompt(
     answered: bool = True,
     framed: bool | None = None,
 ) -> ChatPrompt:
-    """`answered`: an answer follows, so `add_generation_prompt` defaults to the opposite of `continue_final_message`."""
+    """`answered`: an answer follows, so `add_generation_prompt` defaults to the opposite of
+    `continue_final_message`."""
     go_on, generate = bool(request.continue_final_message), request.add_generation_prompt
     if generate and go_on:
         text = "It excludes `add_generation_prompt`."
@@ -90,13 +101,22 @@ def shared_fields(request: Common | EmbeddingRequest) -> dict[str, Any]:
 
 def sampling_of(request: Common, **extra: Any) -> SamplingParams:
     """Raises RequestError 400 with the field that is out of range."""
-    given = {name: value for name in COPIED if (value := getattr(request, name)) is not None} | extra
+    given = {
+        name: value for name in COPIED if (value := getattr(request, name)) is not None
+    } | extra
     if request.stream and request.prompt_logprobs is not None:
-        raise refuse("invalid_request", "It is not available when `stream` is true.", "prompt_logprobs", "contradicting_fields")
+        raise refuse(
+            "invalid_request",
+            "It is not available when `stream` is true.",
+            "prompt_logprobs",
+            "contradicting_fields",
+        )
     if request.stop is not None:
         given["stop"] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
     if request.bad_words is not None:
-        given["bad_words"] = (request.bad_words,) if isinstance(request.bad_words, str) else tuple(request.bad_words)
+        given["bad_words"] = (
+            (request.bad_words,) if isinstance(request.bad_words, str) else tuple(request.bad_words)
+        )
     if request.stop_token_ids is not None:
         given["stop_token_ids"] = tuple(request.stop_token_ids)
     if request.allowed_token_ids is not None:
@@ -109,7 +129,10 @@ def sampling_of(request: Common, **extra: Any) -> SamplingParams:
         # The texts of SamplingParams' errors are our own, and begin with the field's name.
         name = str(error).split(" ", 1)[0]
         raise refuse(
-            "invalid_request", str(error), name if name in SamplingParams.__struct_fields__ else None, "out_of_range"
+            "invalid_request",
+            str(error),
+            name if name in SamplingParams.__struct_fields__ else None,
+            "out_of_range",
         ) from None
 
 
@@ -117,8 +140,15 @@ def _bias(given: dict[str, float]) -> dict[int, float]:
     bias: dict[int, float] = {}
     for token, value in given.items():
         if not re.fullmatch(r"[0-9]{1,9}", token):
-            raise refuse("invalid_request", "The keys must be token ids.", "logit_bias", "wrong_type")
+            raise refuse(
+                "invalid_request", "The keys must be token ids.", "logit_bias", "wrong_type"
+            )
         if not -100.0 <= value <= 100.0:
-            raise refuse("invalid_request", "A bias must be between -100 and 100.", "logit_bias", "out_of_range")
+            raise refuse(
+                "invalid_request",
+                "A bias must be between -100 and 100.",
+                "logit_bias",
+                "out_of_range",
+            )
         bias[int(token)] = value
     return bias

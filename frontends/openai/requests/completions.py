@@ -14,13 +14,21 @@ from .schema import CompletionRequest
 MAX_PROMPTS = 1024
 
 
-def parse_completion(request: CompletionRequest, unread: Unread | None = None, *, embeds: bool = False) -> list[Generation]:
-    """One generation per prompt, those of embeddings first. With `echo` and `logprobs` the prompt is scored too.
+def parse_completion(
+    request: CompletionRequest, unread: Unread | None = None, *, embeds: bool = False
+) -> list[Generation]:
+    """One generation per prompt, those of embeddings first. With `echo` and `logprobs` the prompt
+    is scored too.
 
     `embeds`: whether prompts may be embeddings.
     """
     if request.echo and request.stream and request.logprobs is not None:
-        raise refuse("unsupported", "`echo` with `logprobs` is not supported when `stream` is true.", "echo", "unsupported")
+        raise refuse(
+            "unsupported",
+            "`echo` with `logprobs` is not supported when `stream` is true.",
+            "echo",
+            "unsupported",
+        )
     extra: dict[str, Any] = {
         "logprobs": request.logprobs,
         "max_tokens": 16 if request.max_tokens is None else request.max_tokens,
@@ -37,11 +45,22 @@ def parse_completion(request: CompletionRequest, unread: Unread | None = None, *
     # Clients that must send a `prompt` beside embeddings send an empty one.
     prompts = [] if rows and not request.prompt else read_prompts(request.prompt)
     if len(rows) + len(prompts) > MAX_PROMPTS:
-        raise refuse("invalid_request", f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
+        raise refuse(
+            "invalid_request",
+            f"At most {MAX_PROMPTS} prompts in one call.",
+            "prompt",
+            "too_many_prompts",
+        )
     several = not isinstance(request.prompt_embeds, str)
-    items = [read_prompt_embeds(text, f"prompt_embeds[{n}]" if several else "prompt_embeds") for n, text in enumerate(rows)]
+    items = [
+        read_prompt_embeds(text, f"prompt_embeds[{n}]" if several else "prompt_embeds")
+        for n, text in enumerate(rows)
+    ]
     return [
-        *(Generation(prompt=EmbedsPrompt(), media=(item,), sampling=sampling, **common) for item in items),
+        *(
+            Generation(prompt=EmbedsPrompt(), media=(item,), sampling=sampling, **common)
+            for item in items
+        ),
         *(Generation(prompt=prompt, sampling=sampling, **common) for prompt in prompts),
     ]
 
@@ -52,13 +71,19 @@ def prompt_only(request: CompletionRequest) -> bool:
 
 
 def _embeds_prompts(request: CompletionRequest, enabled: bool) -> list[str]:
-    """The prompts that are given as embeddings, in base64. They have no tokens that could be echoed or scored."""
+    """The prompts that are given as embeddings, in base64. They have no tokens that could be echoed
+    or scored."""
     if request.prompt_embeds is None or request.prompt_embeds == []:
         return []
     if not enabled:
         raise embeds_disabled("prompt_embeds", "prompt_embeds")
     for name in ("echo", "prompt_logprobs"):
         if (value := getattr(request, name)) is not None and value is not False:
-            text = f"`{name}` needs the tokens of the prompt, which `prompt_embeds` does not tell; leave one of them out."
+            text = (
+                f"`{name}` needs the tokens of the prompt, which `prompt_embeds` does not tell; "
+                f"leave one of them out."
+            )
             raise refuse("unsupported", text, name, "unsupported")
-    return [request.prompt_embeds] if isinstance(request.prompt_embeds, str) else request.prompt_embeds
+    return (
+        [request.prompt_embeds] if isinstance(request.prompt_embeds, str) else request.prompt_embeds
+    )

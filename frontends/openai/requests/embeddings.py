@@ -11,13 +11,22 @@ from .schema import EmbeddingRequest
 
 MAX_INPUTS = 2048
 """Of one call, as at OpenAI."""
-OF_MESSAGES = ("add_generation_prompt", "continue_final_message", "chat_template", "chat_template_kwargs")
+OF_MESSAGES = (
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template",
+    "chat_template_kwargs",
+)
 
 
-def parse_embedding(request: EmbeddingRequest, unread: Unread | None = None, *, embeds: bool = False) -> list[Embedding]:
+def parse_embedding(
+    request: EmbeddingRequest, unread: Unread | None = None, *, embeds: bool = False
+) -> list[Embedding]:
     """One for each input, or the one of the conversation."""
     if (request.input is None) == (request.messages is None):
-        raise refuse("invalid_request", "Give either `input` or `messages`.", "input", "missing_field")
+        raise refuse(
+            "invalid_request", "Give either `input` or `messages`.", "input", "missing_field"
+        )
     try:
         pooling = PoolingParams(
             dimensions=request.dimensions,
@@ -26,7 +35,9 @@ def parse_embedding(request: EmbeddingRequest, unread: Unread | None = None, *, 
             prompt_name=request.prompt_name,
         )
     except ValueError as error:  # the text is our own, and begins with the field
-        raise refuse("invalid_request", str(error), str(error).partition(" ")[0], "out_of_range") from None
+        raise refuse(
+            "invalid_request", str(error), str(error).partition(" ")[0], "out_of_range"
+        ) from None
     common = {"pooling": pooling, **shared_fields(request)}
     if request.messages is not None:
         messages, media = read_messages(request.messages, Rules(embeds), unread or Unread())
@@ -34,10 +45,23 @@ def parse_embedding(request: EmbeddingRequest, unread: Unread | None = None, *, 
         return [Embedding(prompt=prompt, media=tuple(media), **common)]
     for name in OF_MESSAGES:
         if getattr(request, name) not in (None, False, {}):
-            raise refuse("invalid_request", "It belongs to `messages`, and there are none.", name, "contradicting_fields")
+            raise refuse(
+                "invalid_request",
+                "It belongs to `messages`, and there are none.",
+                name,
+                "contradicting_fields",
+            )
     prompts = read_prompts(request.input, "input")
     if len(prompts) > MAX_INPUTS:
-        raise refuse("invalid_request", f"At most {MAX_INPUTS} inputs in one call.", "input", "too_many_prompts")
+        raise refuse(
+            "invalid_request",
+            f"At most {MAX_INPUTS} inputs in one call.",
+            "input",
+            "too_many_prompts",
+        )
     if request.add_special_tokens is False:
-        prompts = [TextPrompt(prompt.text, framed=False) if isinstance(prompt, TextPrompt) else prompt for prompt in prompts]
+        prompts = [
+            TextPrompt(prompt.text, framed=False) if isinstance(prompt, TextPrompt) else prompt
+            for prompt in prompts
+        ]
     return [Embedding(prompt=prompt, **common) for prompt in prompts]

@@ -1,4 +1,5 @@
-"""The fields of a request that constrain what its answer looks like; only one may be given. Pure."""
+"""The fields of a request that constrain what its answer looks like; only one may be given.
+Pure."""
 
 from typing import Any
 
@@ -8,7 +9,12 @@ from ...inputs.unread import Unread
 from .schema import Common
 
 CODE = "invalid_grammar"
-GUIDED = {"guided_json": "json", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "grammar"}
+GUIDED = {
+    "guided_json": "json",
+    "guided_regex": "regex",
+    "guided_choice": "choice",
+    "guided_grammar": "grammar",
+}
 """vLLM's older names, and the field of `structured_outputs` that each stands for."""
 
 
@@ -24,12 +30,18 @@ def read_guide(request: Common, unread: Unread) -> Guide | None:
         del given["response_format"]
     if len(given) > 1:
         second = list(given)[1]
-        raise refuse("invalid_request", f"It excludes `{next(iter(given))}`.", second, "contradicting_fields")
+        raise refuse(
+            "invalid_request", f"It excludes `{next(iter(given))}`.", second, "contradicting_fields"
+        )
     for name, value in given.items():
         if name == "response_format":
             return _response_format(value)
         try:
-            return StructuredOutputsParams(**{GUIDED[name]: value}) if name in GUIDED else as_guide(value)
+            return (
+                StructuredOutputsParams(**{GUIDED[name]: value})
+                if name in GUIDED
+                else as_guide(value)
+            )
         except (ValueError, TypeError) as error:
             raise _wrong(error, name) from None
     return None
@@ -38,9 +50,13 @@ def read_guide(request: Common, unread: Unread) -> Guide | None:
 def _check_format(value: dict[str, Any], unread: Unread) -> None:
     """Only one type of response format has a schema."""
     described = value.get("json_schema") if value.get("type") == "json_schema" else None
-    unread.check(value, ("type",) if described is None else ("type", "json_schema"), "response_format")
+    unread.check(
+        value, ("type",) if described is None else ("type", "json_schema"), "response_format"
+    )
     if isinstance(described, dict):
-        unread.check(described, ("name", "description", "schema", "strict"), "response_format.json_schema")
+        unread.check(
+            described, ("name", "description", "schema", "strict"), "response_format.json_schema"
+        )
 
 
 def _response_format(value: dict[str, Any]) -> Guide:
@@ -49,18 +65,30 @@ def _response_format(value: dict[str, Any]) -> Guide:
             return StructuredOutputsParams(json_object=True)
         case "json_schema":
             described = value.get("json_schema")
-            if not isinstance(described, dict) or not isinstance(described.get("schema"), dict | bool):
-                raise refuse("invalid_request", "It needs a `schema`.", "response_format.json_schema", "missing_field")
+            if not isinstance(described, dict) or not isinstance(
+                described.get("schema"), dict | bool
+            ):
+                raise refuse(
+                    "invalid_request",
+                    "It needs a `schema`.",
+                    "response_format.json_schema",
+                    "missing_field",
+                )
             try:
                 return StructuredOutputsParams(json=described["schema"])
             except ValueError as error:
                 raise _wrong(error, "response_format.json_schema.schema") from None
         case _:
             known = "text, json_object and json_schema"
-            raise refuse("invalid_request", f"The types are {known}.", "response_format.type", "unsupported")
+            raise refuse(
+                "invalid_request", f"The types are {known}.", "response_format.type", "unsupported"
+            )
 
 
 def _wrong(error: Exception, field: str) -> RequestError:
-    """The texts of a guide's errors are our own. They begin with the name that Python callers know, which is replaced."""
+    """The texts of a guide's errors are our own. They begin with the name that Python callers know,
+    which is replaced."""
     words = str(error).partition(" ")[2] if isinstance(error, ValueError) else ""
-    return refuse("invalid_request", f"It {words}" if words else "The value is not valid.", field, CODE)
+    return refuse(
+        "invalid_request", f"It {words}" if words else "The value is not valid.", field, CODE
+    )

@@ -1,9 +1,11 @@
-"""The bodies that callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's additions to it.
+"""The bodies that callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's
+additions to it.
 
-Unknown fields are ignored with a warning (`note_unknown`), as OpenAI clients expect. Two kinds are refused instead: fields
-whose names say that they limit what an answer costs or contains (`MATTERS`), and fields that would change the answer but are
-not supported yet (`NOT_YET`). Content parts stay plain JSON here:
-`frontends/inputs/messages.py` reads them, so that an error can name the part.
+Unknown fields are ignored with a warning (`note_unknown`), as OpenAI clients expect. Two kinds are
+refused instead: fields whose names say that they limit what an answer costs or contains
+(`MATTERS`), and fields that would change the answer but are not supported yet (`NOT_YET`). Content
+parts stay plain JSON here: `frontends/inputs/messages.py` reads them, so that an error can name the
+part.
 """
 
 import re
@@ -173,9 +175,9 @@ MATTERS = re.compile(
     r"|(\w+_)?(limits?|budgets?|timeout|deadline)"
     r"|moderation|guardrails?|grammar|regex|json_schema|structural_tag|cache_salt"
 )
-"""Unknown fields that are refused: a caller that limits length, time, cost or content with them, or keeps tenants apart, must
-learn that it would not happen. `max_new_tokens`, `stop_words`, `thinking_token_budget`, `guided_whitespace_pattern`,
-`cache_salt`."""
+"""Unknown fields that are refused: a caller that limits length, time, cost or content with them, or
+keeps tenants apart, must learn that it would not happen. `max_new_tokens`, `stop_words`,
+`thinking_token_budget`, `guided_whitespace_pattern`, `cache_salt`."""
 
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
@@ -197,8 +199,14 @@ def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
         return msgspec.json.decode(body, type=schema)
     except msgspec.ValidationError as error:
         raise wrong_field(str(error)) from None
-    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bytes that are not UTF-8
-        raise refuse("invalid_request", "The body is not valid JSON.", code="invalid_json") from None
+    except (
+        msgspec.DecodeError,
+        ValueError,
+        RecursionError,
+    ):  # ValueError: bytes that are not UTF-8
+        raise refuse(
+            "invalid_request", "The body is not valid JSON.", code="invalid_json"
+        ) from None
 
 
 def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread: Unread) -> None:
@@ -210,8 +218,15 @@ def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread:
     unknown = [name for name in given if name not in schema.__struct_fields__]
     for name in unknown:
         if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
-            text = "This field is not known here, and to ignore it could cost more, or allow more, than you mean."
+            text = (
+                "This field is not known here, and to ignore it could cost more, or allow more, "
+                "than you mean."
+            )
             raise refuse("unsupported", text, name, "unknown_field")
         unread.tell(name)
     if "stream_options" in given and bytes(given["stream_options"]) != b"null":
-        unread.check(_decoded(given["stream_options"], dict[str, Any]), StreamOptions.__struct_fields__, "stream_options")
+        unread.check(
+            _decoded(given["stream_options"], dict[str, Any]),
+            StreamOptions.__struct_fields__,
+            "stream_options",
+        )

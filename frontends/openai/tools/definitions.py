@@ -1,4 +1,5 @@
-"""`tools` and `tool_choice`: the functions, whether one must be called, and the grammar that enforces it. Pure."""
+"""`tools` and `tool_choice`: the functions, whether one must be called, and the grammar that
+enforces it. Pure."""
 
 import re
 from typing import Any
@@ -14,7 +15,8 @@ from .parsers import CLOSE, OPEN, Style
 MAX_TOOLS = 128
 MAX_CALLS = 64
 """In one answer that must contain a call."""
-_DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames",
+_DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties",
+    "unevaluatedProperties", "propertyNames",
     "required", "allOf", "anyOf", "oneOf", "$ref", "enum", "const", "minProperties"})  # fmt: skip
 """Keywords that say which arguments a function takes."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -33,8 +35,11 @@ class ToolUse(msgspec.Struct, frozen=True):
     parallel: bool = True
 
 
-def read_tools(tools: list[dict[str, Any]] | None, choice: Any, parallel: bool | None, style: Style) -> ToolUse | None:
-    """None: nothing may be called, and the model sees no functions. Raises RequestError 400 that names the part."""
+def read_tools(
+    tools: list[dict[str, Any]] | None, choice: Any, parallel: bool | None, style: Style
+) -> ToolUse | None:
+    """None: nothing may be called, and the model sees no functions. Raises RequestError 400 that
+    names the part."""
     if not tools:
         if choice not in (None, "none", "auto"):
             raise refuse("invalid_request", "It needs `tools`.", "tool_choice", "missing_field")
@@ -46,7 +51,12 @@ def read_tools(tools: list[dict[str, Any]] | None, choice: Any, parallel: bool |
     for index, tool in enumerate(tools):
         name, schema = _read_tool(tool, f"tools[{index}]")
         if name in schemas:
-            raise refuse("invalid_request", "There are two functions of this name.", f"tools[{index}]", "invalid_tool")
+            raise refuse(
+                "invalid_request",
+                "There are two functions of this name.",
+                f"tools[{index}]",
+                "invalid_tool",
+            )
         schemas[name] = schema
     forced = _forced(choice, tuple(schemas))
     if forced is None:
@@ -58,13 +68,23 @@ def read_tools(tools: list[dict[str, Any]] | None, choice: Any, parallel: bool |
 def _read_tool(tool: dict[str, Any], where: str) -> tuple[str, Any]:
     function = tool.get("function")
     if tool.get("type", "function") != "function" or not isinstance(function, dict):
-        raise refuse("invalid_request", "A tool is of type `function` and has a `function`.", where, "invalid_tool")
+        raise refuse(
+            "invalid_request",
+            "A tool is of type `function` and has a `function`.",
+            where,
+            "invalid_tool",
+        )
     name, schema = function.get("name"), function.get("parameters")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         text = "A name has 1 to 64 letters, digits, underscores, dots and dashes."
         raise refuse("invalid_request", text, f"{where}.function.name", "invalid_tool")
     if schema is not None and not isinstance(schema, dict):
-        raise refuse("invalid_request", "Expected a JSON schema.", f"{where}.function.parameters", "invalid_tool")
+        raise refuse(
+            "invalid_request",
+            "Expected a JSON schema.",
+            f"{where}.function.parameters",
+            "invalid_tool",
+        )
     return name, _arguments(schema or {})
 
 
@@ -85,14 +105,20 @@ def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
             return names
         case {"type": "function", "function": {"name": str(name)}}:
             if name not in names:
-                raise refuse("invalid_request", "No tool has this name.", "tool_choice.function.name", "unknown_tool")
+                raise refuse(
+                    "invalid_request",
+                    "No tool has this name.",
+                    "tool_choice.function.name",
+                    "unknown_tool",
+                )
             return (name,)
     text = "It is none, auto, required, or names a function."
     raise refuse("invalid_request", text, "tool_choice", "unsupported")
 
 
 def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
-    """What the answer must look like: calls if they are forced, otherwise calls or what `wanted` says."""
+    """What the answer must look like: calls if they are forced, otherwise calls or what `wanted`
+    says."""
     names, schemas = tools.forced or tuple(tools.schemas), []
     if tools.forced:
         start = "start: calls"
@@ -111,11 +137,17 @@ def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
     try:
         return checked(Guide("tool_calls", msgspec.json.encode(calls).decode()))
     except ValueError:
-        raise refuse("invalid_request", "The tools' schemas are too large or too deep.", "tools", "invalid_grammar") from None
+        raise refuse(
+            "invalid_request",
+            "The tools' schemas are too large or too deep.",
+            "tools",
+            "invalid_grammar",
+        ) from None
 
 
 def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
-    """Lark rules for one call or several, as the style writes them; a tool's arguments are a rule that is its schema."""
+    """Lark rules for one call or several, as the style writes them; a tool's arguments are a rule
+    that is its schema."""
     more = f"{{0,{MAX_CALLS - 1}}}"
     if tools.style == "hermes":
         before, between, after, key = f"{OPEN}\n", lark_text("\n"), f"\n{CLOSE}", "arguments"

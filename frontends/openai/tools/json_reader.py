@@ -1,4 +1,5 @@
-"""Reads the JSON object of one call as it comes: the arguments are passed on while the model writes them. Pure."""
+"""Reads the JSON object of one call as it comes: the arguments are passed on while the model writes
+them. Pure."""
 
 import json
 from typing import NamedTuple
@@ -25,8 +26,9 @@ _SPACES = " \t\r\n"
 
 
 class CallReader:
-    """Reads `{"name": ..., "arguments": ...}`, in any order and with other fields. A call starts when its name is known and its
-    arguments begin; if the object is malformed before that, it is not a call."""
+    """Reads `{"name": ..., "arguments": ...}`, in any order and with other fields. A call starts
+    when its name is known and its arguments begin; if the object is malformed before that, it is
+    not a call."""
 
     def __init__(self, names: frozenset[str] | None = None) -> None:
         """`names`: an object with another name is not a call."""
@@ -112,7 +114,13 @@ class CallReader:
             self._where = "colon"
 
     def _begin_value(self, char: str, events: list[Event]) -> None:
-        self._where, self._value, self._depth, self._in_string, self._escaped = "value", "", 0, False, False
+        self._where, self._value, self._depth, self._in_string, self._escaped = (
+            "value",
+            "",
+            0,
+            False,
+            False,
+        )
         wanted = self._key in ("arguments", "parameters") and not self.started
         self._streams = wanted and char in "{[" and self._name is not None
         if self._streams:
@@ -132,7 +140,9 @@ class CallReader:
 
     def _in_value(self, char: str, events: list[Event]) -> None:
         bare = bool(self._value) and not self._in_string and self._depth == 0
-        if bare and char in ",}" + _SPACES:  # a number or a literal ends where something else begins
+        if (
+            bare and char in ",}" + _SPACES
+        ):  # a number or a literal ends where something else begins
             self._end_value(events)
             if char not in _SPACES and not self.bad:
                 self._behind_value(char, events)
@@ -182,7 +192,8 @@ class CallReader:
             self._expect(char == ",", "next key")
 
     def _close(self, events: list[Event]) -> None:
-        """The end of the object. A call without arguments starts only here, and only in a style that marks its calls."""
+        """The end of the object. A call without arguments starts only here, and only in a style
+        that marks its calls."""
         if not self.started:
             if self._name is None or self._names is not None:
                 self.bad = True

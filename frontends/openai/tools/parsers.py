@@ -1,7 +1,9 @@
-"""Finds tool calls in a model's text while it comes. Pure: the events add up to the same however the text is cut.
+"""Finds tool calls in a model's text while it comes. Pure: the events add up to the same however
+the text is cut.
 
-There are two styles. `hermes` (Hermes, Qwen): `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, with text around it.
-`json` (Llama 3): the whole answer is such an object, or several, or a list of them; `parameters` may replace `arguments`.
+There are two styles. `hermes` (Hermes, Qwen): `<tool_call>{"name": ..., "arguments":
+{...}}</tool_call>`, with text around it. `json` (Llama 3): the whole answer is such an object, or
+several, or a list of them; `parameters` may replace `arguments`.
 """
 
 from collections.abc import Iterable
@@ -23,7 +25,8 @@ class Parser(Protocol):
 
 
 def make_parser(style: Style, names: Iterable[str]) -> Parser:
-    """`names`: of the available functions; in the json style an object with another name is not a call."""
+    """`names`: of the available functions; in the json style an object with another name is not a
+    call."""
     return HermesParser() if style == "hermes" else JsonParser(frozenset(names))
 
 
@@ -42,13 +45,21 @@ class HermesParser:
     def feed(self, text: str) -> list[Event]:
         events: list[Event] = []
         while text:
-            text = self._in_text(text, events) if self._reader is None else self._in_call(self._reader, text, events)
+            text = (
+                self._in_text(text, events)
+                if self._reader is None
+                else self._in_call(self._reader, text, events)
+            )
         return events
 
     def finish(self) -> list[Event]:
         if self._reader is not None and not self._reader.started:
             return [Words(self._raw)]
-        if self._reader is not None or not self._held or (self._behind_call and self._held.isspace()):
+        if (
+            self._reader is not None
+            or not self._held
+            or (self._behind_call and self._held.isspace())
+        ):
             return []
         return [Words(self._held)]
 
@@ -136,7 +147,11 @@ class JsonParser:
         return events
 
     def finish(self) -> list[Event]:
-        held = "" if self._reader.started or (self._any and not self._raw.strip(" \t\r\n,;]")) else self._raw
+        held = (
+            ""
+            if self._reader.started or (self._any and not self._raw.strip(" \t\r\n,;]"))
+            else self._raw
+        )
         self._raw = ""
         return [Words(held)] if held else []
 
@@ -193,4 +208,6 @@ class JsonParser:
 
 def _overlap(text: str, tag: str) -> int:
     """Characters at the end of `text` that may be the beginning of `tag`."""
-    return next((n for n in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:n])), 0)
+    return next(
+        (n for n in range(min(len(tag) - 1, len(text)), 0, -1) if text.endswith(tag[:n])), 0
+    )

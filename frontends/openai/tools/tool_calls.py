@@ -1,4 +1,5 @@
-"""The tool calls of one choice in OpenAI's form: as deltas while the text comes, or as the whole message."""
+"""The tool calls of one choice in OpenAI's form: as deltas while the text comes, or as the whole
+message."""
 
 import secrets
 from typing import Any
@@ -54,7 +55,14 @@ class ToolCalls:
                     if self._shown:
                         function = {"name": name, "arguments": ""}
                         id = f"call_{secrets.token_hex(12)}"
-                        deltas.append({"index": self._count - 1, "id": id, "type": "function", "function": function})
+                        deltas.append(
+                            {
+                                "index": self._count - 1,
+                                "id": id,
+                                "type": "function",
+                                "function": function,
+                            }
+                        )
                 case Arguments(piece):
                     if self._shown:
                         deltas.append({"index": self._count - 1, "function": {"arguments": piece}})

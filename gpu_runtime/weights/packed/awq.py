@@ -1,4 +1,5 @@
-"""AWQ's GEMM layout: eight numbers of four bits in an int32, along the outputs and out of order; zeros and scales by groups."""
+"""AWQ's GEMM layout: eight numbers of four bits in an int32, along the outputs and out of order;
+zeros and scales by groups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,15 +33,23 @@ class Awq:
                 raise BrokenParts(f"its {part} are {parts.get(part)} and should be {shape}")
         return [words * PER_WORD, inputs]
 
-    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    def unpack(
+        self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> torch.Tensor:
         scales = parts[SCALES].float()
-        zeros = _nibbles(parts[ZEROS]) if ZEROS in parts else torch.full(scales.shape, 8, dtype=torch.int8)
+        zeros = (
+            _nibbles(parts[ZEROS])
+            if ZEROS in parts
+            else torch.full(scales.shape, 8, dtype=torch.int8)
+        )
         inputs, words = parts[NUMBERS].shape
         group = inputs if self._group < 1 else self._group
         made = torch.empty(words * PER_WORD, inputs, dtype=dtype)
         for number in range(len(scales)):
             rows = slice(number * group, (number + 1) * group)
-            made[:, rows] = ((_nibbles(parts[NUMBERS][rows]) - zeros[number]) * scales[number]).T.to(dtype)
+            made[:, rows] = (
+                (_nibbles(parts[NUMBERS][rows]) - zeros[number]) * scales[number]
+            ).T.to(dtype)
         return made
 
 

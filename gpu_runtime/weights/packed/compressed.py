@@ -1,4 +1,5 @@
-"""The forms of compressed-tensors, unpacked by that library: FP8, INT8, and INT4 packed into words."""
+"""The forms of compressed-tensors, unpacked by that library: FP8, INT8, and INT4 packed into
+words."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +29,8 @@ class CompressedTensors:
             _check_patterns(self._config)
         except (ValueError, re.error) as error:
             raise EngineError(
-                "What config.json says of its quantised weights is not understood by compressed-tensors."
+                "What config.json says of its quantised weights is not understood by "
+                "compressed-tensors."
             ) from error
 
     def part_of(self, name: str) -> tuple[str, str] | None:
@@ -41,38 +43,56 @@ class CompressedTensors:
         args = self._scheme(weight, parts).weights
         made = parts[WEIGHT] if PACKED not in parts else [parts[PACKED][0], _columns(parts, args)]
         wanted = _scales(made, args)
-        if parts[SCALE] not in (wanted, [*wanted, 1]) and not (wanted == [1, 1] and parts[SCALE] in ([], [1])):
+        if parts[SCALE] not in (wanted, [*wanted, 1]) and not (
+            wanted == [1, 1] and parts[SCALE] in ([], [1])
+        ):
             raise BrokenParts(f"its scales are {parts[SCALE]} and should be {wanted}")
         return made
 
-    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-        """In `dtype`, as transformers does it: the library computes in the type of the scales, which is then the model's."""
+    def unpack(
+        self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> torch.Tensor:
+        """In `dtype`, as transformers does it: the library computes in the type of the scales,
+        which is then the model's."""
         from compressed_tensors.compressors import BaseCompressor
 
         scheme = self._scheme(weight, parts)
         kind: Any = BaseCompressor.get_value_from_registry(scheme.format or self._config.format)
-        made: torch.Tensor = kind.decompress({**parts, SCALE: parts[SCALE].to(dtype)}, scheme)[WEIGHT]
+        made: torch.Tensor = kind.decompress({**parts, SCALE: parts[SCALE].to(dtype)}, scheme)[
+            WEIGHT
+        ]
         return made.to(dtype)
 
     def _scheme(self, weight: str, parts: Mapping[str, Any]) -> Any:
-        """Of the groups that fit what is stored, the one that names the module; else the one for all modules of a class."""
+        """Of the groups that fit what is stored, the one that names the module; else the one for
+        all modules of a class."""
         from compressed_tensors.utils.match import match_name
 
         module = weight.removesuffix(f".{WEIGHT}")
         fitting = [
             scheme
             for scheme in self._config.config_groups.values()
-            if ((scheme.format or self._config.format) == _PACKED_FORMAT) == (PACKED in parts) and scheme.weights is not None
+            if ((scheme.format or self._config.format) == _PACKED_FORMAT) == (PACKED in parts)
+            and scheme.weights is not None
         ]
-        named = [scheme for scheme in fitting if any(match_name(module, target) for target in scheme.targets)]
-        general = [scheme for scheme in fitting if any(not target.startswith("re:") for target in scheme.targets)]
+        named = [
+            scheme
+            for scheme in fitting
+            if any(match_name(module, target) for target in scheme.targets)
+        ]
+        general = [
+            scheme
+            for scheme in fitting
+            if any(not target.startswith("re:") for target in scheme.targets)
+        ]
         if not fitting:
             raise BrokenParts("no group of config.json is stored like that")
         return (named or general or fitting)[0]
 
 
 def _check_patterns(config: Any) -> None:
-    """Raises re.error for a target whose pattern is none: the library compiles it at the first weight."""
+    """Raises re.error for a target whose pattern is none: the library compiles it at the first
+    weight."""
     targets = [target for scheme in config.config_groups.values() for target in scheme.targets]
     for target in targets:
         re.compile(target.removeprefix("re:") if target.startswith("re:") else "")

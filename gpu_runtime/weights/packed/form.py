@@ -1,7 +1,8 @@
-"""What a form of storing weights in few bits is, and the tensors of a folder in it as plain numbers.
+"""What a form of storing weights in few bits is, and the tensors of a folder in it as plain
+numbers.
 
-This is the stage between a checkpoint's files and the filling of modules: whoever keeps weights in few bits takes the parts
-here and not the numbers.
+This is the stage between a checkpoint's files and the filling of modules: whoever keeps weights in
+few bits takes the parts here and not the numbers.
 """
 
 from collections import defaultdict
@@ -25,20 +26,24 @@ class Form(Protocol):
     """One way to store weights in few bits. What it raises of its parts is `BrokenParts`."""
 
     def part_of(self, name: str) -> tuple[str, str] | None:
-        """(the weight's name, which part of it) of a stored tensor; None: nothing that weights are made of."""
+        """(the weight's name, which part of it) of a stored tensor; None: nothing that weights are
+        made of."""
         ...
 
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         """Of the weight of this name, by the shapes of its parts."""
         ...
 
-    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    def unpack(
+        self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> torch.Tensor:
         """The weight of this name as numbers of `dtype`."""
         ...
 
 
 class UnpackedTensors:
-    """The tensors of a folder by their names on disk, plain numbers all. Reads and unpacks one at a time."""
+    """The tensors of a folder by their names on disk, plain numbers all. Reads and unpacks one at a
+    time."""
 
     def __init__(self, stored: StoredTensors, form: Form) -> None:
         self.checkpoint = stored.checkpoint
@@ -73,11 +78,24 @@ class UnpackedTensors:
             return self._stored.read(parts[WEIGHT], dtype)
         wanted = self.shape(name)
         try:
-            weight = self._form.unpack(name, {part: self._stored.read(stored, dtype) for part, stored in parts.items()}, dtype)
-        except (BrokenParts, KeyError, IndexError, ValueError, RuntimeError, AssertionError) as error:
+            weight = self._form.unpack(
+                name,
+                {part: self._stored.read(stored, dtype) for part, stored in parts.items()},
+                dtype,
+            )
+        except (
+            BrokenParts,
+            KeyError,
+            IndexError,
+            ValueError,
+            RuntimeError,
+            AssertionError,
+        ) as error:
             raise self._broken(name, error) from error
         if list(weight.shape) != wanted:
-            raise self._broken(name, BrokenParts(f"it is {list(weight.shape)} and should be {wanted}"))
+            raise self._broken(
+                name, BrokenParts(f"it is {list(weight.shape)} and should be {wanted}")
+            )
         return weight
 
     def _is_plain(self, name: str) -> bool:
@@ -88,12 +106,14 @@ class UnpackedTensors:
         for name in self._parts:
             if self._is_plain(name) and self._stored.is_packed(self._parts[name][WEIGHT]):
                 raise EngineError(
-                    f"The weight {name} of the checkpoint {self.checkpoint!r} is quantised and has no scale beside it."
+                    f"The weight {name} of the checkpoint {self.checkpoint!r} is quantised and "
+                    f"has no scale beside it."
                 )
 
     def _broken(self, name: str, error: Exception) -> EngineError:
         said = f" ({error})" if isinstance(error, BrokenParts) else ""
         return EngineError(
-            f"The parts of the quantised weight {name} of the checkpoint {self.checkpoint!r} do not fit together{said}: "
+            f"The parts of the quantised weight {name} of the checkpoint {self.checkpoint!r} do "
+            f"not fit together{said}: "
             "is it whole?"
         )

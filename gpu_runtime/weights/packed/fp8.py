@@ -1,4 +1,5 @@
-"""FP8 as `quant_method: fp8` has it: eight-bit floats, and a scale for each block, or one for the whole weight."""
+"""FP8 as `quant_method: fp8` has it: eight-bit floats, and a scale for each block, or one for the
+whole weight."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from .form import WEIGHT, BrokenParts
 
 SCALE = "scale"
 _SCALES = ("_scale_inv", "_scale")
-"""Behind the weight's own name. Both are multiplied by: the first is the inverse of what was multiplied by when packing."""
+"""Behind the weight's own name. Both are multiplied by: the first is the inverse of what was
+multiplied by when packing."""
 _ACTIVATIONS = re.compile(r"[._](input|activation|act|k|v|q|kv|prob)_scale(_inv)?$")
 """Scales of what is computed, which is computed in full here."""
 
@@ -37,7 +39,9 @@ class Fp8:
             raise BrokenParts(f"its scales are {scale} and it is {stored}")
         return stored
 
-    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    def unpack(
+        self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> torch.Tensor:
         packed, scale = parts[WEIGHT], parts[SCALE].float()
         if self._block is None or packed.ndim < 2:
             return (packed.float() * _aligned(scale, packed)).to(dtype)
@@ -45,14 +49,21 @@ class Fp8:
         flat, grid, out = (one.reshape(-1, *one.shape[-2:]) for one in (packed, scale, made))
         rows, columns = self._block
         for number in range(len(flat)):  # one matrix at a time: experts may be stored all in one
-            wide = grid[number].repeat_interleave(rows, 0)[: packed.shape[-2]].repeat_interleave(columns, 1)
+            wide = (
+                grid[number]
+                .repeat_interleave(rows, 0)[: packed.shape[-2]]
+                .repeat_interleave(columns, 1)
+            )
             out[number] = flat[number].float() * wide[:, : packed.shape[-1]]
         return made
 
     def _grid(self, weight: list[int]) -> list[int]:
         """Blocks along each axis; the last may be cut."""
         assert self._block is not None
-        return [*weight[:-2], *(-(-size // block) for size, block in zip(weight[-2:], self._block, strict=True))]
+        return [
+            *weight[:-2],
+            *(-(-size // block) for size, block in zip(weight[-2:], self._block, strict=True)),
+        ]
 
 
 def fp8(stated: Mapping[str, Any]) -> Fp8:
@@ -62,7 +73,9 @@ def fp8(stated: Mapping[str, Any]) -> Fp8:
 
 def _spreads(scale: list[int], weight: list[int]) -> bool:
     """One number for all, for each expert, or for each row."""
-    return all(size == 1 for size in scale) or (scale[0] == weight[0] and all(size == 1 for size in scale[1:]))
+    return all(size == 1 for size in scale) or (
+        scale[0] == weight[0] and all(size == 1 for size in scale[1:])
+    )
 
 
 def _aligned(scale: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,5 @@
-"""GPTQ's layout: numbers of two, four or eight bits in an int32, along the inputs; zeros likewise, along the outputs; scales
-and zeros by groups of inputs, which may lie in any order."""
+"""GPTQ's layout: numbers of two, four or eight bits in an int32, along the inputs; zeros likewise,
+along the outputs; scales and zeros by groups of inputs, which may lie in any order."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,13 @@ from .form import WEIGHT, BrokenParts
 NUMBERS, ZEROS, SCALES, OWNERS = "qweight", "qzeros", "scales", "g_idx"
 WORD = 32
 STEP = 64
-"""Words of each output that are taken apart at once: what is made of them is several times as large."""
+"""Words of each output that are taken apart at once: what is made of them is several times as
+large."""
 
 
 class Gptq:
-    """`group`: inputs that share a scale where the weight does not say it itself; -1: all of them. `less`: what a stored zero
-    lacks to the zero."""
+    """`group`: inputs that share a scale where the weight does not say it itself; -1: all of them.
+    `less`: what a stored zero lacks to the zero."""
 
     def __init__(self, bits: int, group: int, less: int) -> None:
         self._bits, self._group, self._less = bits, group, less
@@ -24,19 +25,29 @@ class Gptq:
 
     def part_of(self, name: str) -> tuple[str, str] | None:
         module, _, part = name.rpartition(".")
-        return (f"{module}.{WEIGHT}", part) if part in (NUMBERS, ZEROS, SCALES, OWNERS) else (name, WEIGHT)
+        return (
+            (f"{module}.{WEIGHT}", part)
+            if part in (NUMBERS, ZEROS, SCALES, OWNERS)
+            else (name, WEIGHT)
+        )
 
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         words, outputs = parts[NUMBERS]
         inputs = words * self._per_word
         groups = -(-inputs // self._size(inputs))
-        wanted = {SCALES: [groups, outputs], ZEROS: [groups, outputs // self._per_word], OWNERS: [inputs]}
+        wanted = {
+            SCALES: [groups, outputs],
+            ZEROS: [groups, outputs // self._per_word],
+            OWNERS: [inputs],
+        }
         for part, shape in wanted.items():
             if parts.get(part, shape if part == OWNERS else None) != shape:
                 raise BrokenParts(f"its {part} are {parts.get(part)} and should be {shape}")
         return [outputs, inputs]
 
-    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    def unpack(
+        self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> torch.Tensor:
         numbers, scales = parts[NUMBERS], parts[SCALES].float()
         words, outputs = numbers.shape
         inputs = words * self._per_word
@@ -48,7 +59,9 @@ class Gptq:
         for first in range(0, words, STEP):
             rows = slice(first * self._per_word, (first + STEP) * self._per_word)
             of = owners[rows]
-            made[:, rows] = ((self._fields(numbers[first : first + STEP]) - zeros[of]) * scales[of]).T.to(dtype)
+            made[:, rows] = (
+                (self._fields(numbers[first : first + STEP]) - zeros[of]) * scales[of]
+            ).T.to(dtype)
         return made
 
     def _size(self, inputs: int) -> int:

@@ -1,4 +1,5 @@
-"""MXFP4 as gpt-oss is published: floats of four bits, two in a byte, and an exponent for each block of inputs of an expert."""
+"""MXFP4 as gpt-oss is published: floats of four bits, two in a byte, and an exponent for each block
+of inputs of an expert."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,8 @@ _NUMBERS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 
 class Mxfp4:
-    """Experts, all of a layer in one: stored [experts, outputs, blocks, bytes], and [experts, inputs, outputs] as numbers."""
+    """Experts, all of a layer in one: stored [experts, outputs, blocks, bytes], and [experts,
+    inputs, outputs] as numbers."""
 
     def part_of(self, name: str) -> tuple[str, str] | None:
         for part in (BLOCKS, SCALES):
@@ -26,12 +28,19 @@ class Mxfp4:
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         experts, outputs, blocks, size = parts[BLOCKS]
         if parts[SCALES] != [experts, outputs, blocks]:
-            raise BrokenParts(f"its scales are {parts[SCALES]} and should be {[experts, outputs, blocks]}")
+            raise BrokenParts(
+                f"its scales are {parts[SCALES]} and should be {[experts, outputs, blocks]}"
+            )
         return [experts, blocks * size * 2, outputs]
 
-    def unpack(self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    def unpack(
+        self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
+    ) -> torch.Tensor:
         numbers = torch.tensor([*_NUMBERS, *(-number for number in _NUMBERS)], dtype=dtype)
-        made = torch.empty(self.shape(weight, {name: list(part.shape) for name, part in parts.items()}), dtype=dtype)
+        made = torch.empty(
+            self.shape(weight, {name: list(part.shape) for name, part in parts.items()}),
+            dtype=dtype,
+        )
         for expert, (packed, scales) in enumerate(zip(parts[BLOCKS], parts[SCALES], strict=True)):
             nibbles = torch.stack((packed & 15, packed >> 4), dim=-1).int()
             exponents = scales.int() - _BIAS

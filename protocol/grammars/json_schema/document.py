@@ -1,4 +1,5 @@
-"""One schema as a document: places in it, what its references mean, and the names that an object of it may have."""
+"""One schema as a document: places in it, what its references mean, and the names that an object of
+it may have."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,8 @@ class SchemaError(ValueError):
 
 
 def said(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without the keywords that are null, as generators in Java and C# write what they do not say; a null `const` says it."""
+    """Without the keywords that are null, as generators in Java and C# write what they do not say;
+    a null `const` says it."""
     return {word: value for word, value in schema.items() if value is not None or word == "const"}
 
 
@@ -63,10 +65,13 @@ class Document:
         """One more schema is looked at. Raises SchemaError."""
         self._looked += 1
         if self._looked > MAX_NODES:
-            raise SchemaError("takes too much memory to build: it holds too many schemas; make it simpler", "#")
+            raise SchemaError(
+                "takes too much memory to build: it holds too many schemas; make it simpler", "#"
+            )
 
     def resolve(self, ref: Any, where: str) -> tuple[Any, str]:
-        """What a `$ref` means, and where it stands, through references that are nothing else. Raises SchemaError."""
+        """What a `$ref` means, and where it stands, through references that are nothing else.
+        Raises SchemaError."""
         seen: set[str] = set()
         while True:
             target, pointer = self._target(ref, where)
@@ -85,7 +90,9 @@ class Document:
         if pointer in ("#", "", "#/"):
             return self.root, "#"
         if not pointer.startswith("#"):
-            raise SchemaError("refers to another document, which is not read: a `$ref` must begin with `#`", where)
+            raise SchemaError(
+                "refers to another document, which is not read: a `$ref` must begin with `#`", where
+            )
         if not pointer.startswith("#/"):
             return self._anchor(pointer[1:], where), pointer
         found: Any = self.root
@@ -93,7 +100,12 @@ class Document:
             name = unquote(step).replace("~1", "/").replace("~0", "~")
             if isinstance(found, dict) and name in found:
                 found = found[name]
-            elif isinstance(found, list) and name.isascii() and name.isdigit() and int(name[:9]) < len(found):
+            elif (
+                isinstance(found, list)
+                and name.isascii()
+                and name.isdigit()
+                and int(name[:9]) < len(found)
+            ):
                 found = found[int(name[:9])]
             else:
                 raise SchemaError("refers to a definition that it does not have", where)
@@ -101,13 +113,18 @@ class Document:
 
     def _anchor(self, name: str, where: str) -> Any:
         if self._anchors is None:
-            self._anchors = {node["$anchor"]: node for node in _objects(self.root) if isinstance(node.get("$anchor"), str)}
+            self._anchors = {
+                node["$anchor"]: node
+                for node in _objects(self.root)
+                if isinstance(node.get("$anchor"), str)
+            }
         if name not in self._anchors:
             raise SchemaError("refers to a definition that it does not have", where)
         return self._anchors[name]
 
     def names(self, schema: Any, where: str, seen: frozenset[str] = frozenset()) -> Names:
-        """Of the schema and all that applies with it; of its alternatives only if it stands among others."""
+        """Of the schema and all that applies with it; of its alternatives only if it stands among
+        others."""
         found = Names()
         if not isinstance(schema, dict):
             return found
@@ -120,8 +137,13 @@ class Document:
                 found.properties[name] = None
         found.patterns = dict.fromkeys(_keys(schema.get("patternProperties")))
         found.declared = bool(schema.keys() & {"properties", "patternProperties"})
-        found.declared |= any(schema.get(word) is False for word in ("additionalProperties", "unevaluatedProperties"))
-        found.opened = any(schema.get(word, False) is not False for word in ("additionalProperties", "unevaluatedProperties"))
+        found.declared |= any(
+            schema.get(word) is False for word in ("additionalProperties", "unevaluatedProperties")
+        )
+        found.opened = any(
+            schema.get(word, False) is not False
+            for word in ("additionalProperties", "unevaluatedProperties")
+        )
         found.opened |= "propertyNames" in schema and not found.declared
         if "$ref" in schema:
             target, pointer = self.resolve(schema["$ref"], where)
@@ -143,11 +165,16 @@ class Document:
         return found
 
 
-_NOTES = frozenset({"type", "enum", "const", "format", "pattern", "properties", "required", "items", "prefixItems", "allOf",
-    "anyOf", "oneOf", "not", "if", "then", "else", "additionalProperties", "patternProperties", "propertyNames",
-    "unevaluatedProperties", "unevaluatedItems", "dependentRequired", "dependentSchemas", "dependencies", "contains",
-    "minContains", "maxContains", "uniqueItems", "additionalItems", "minLength", "maxLength", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties", "maxProperties", "$ref",
+_NOTES = frozenset({"type", "enum", "const", "format", "pattern", "properties", "required", "items",
+    "prefixItems", "allOf",
+    "anyOf", "oneOf", "not", "if", "then", "else", "additionalProperties", "patternProperties",
+    "propertyNames",
+    "unevaluatedProperties", "unevaluatedItems", "dependentRequired", "dependentSchemas",
+    "dependencies", "contains",
+    "minContains", "maxContains", "uniqueItems", "additionalItems", "minLength", "maxLength",
+    "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties",
+    "maxProperties", "$ref",
     "$dynamicRef", "$recursiveRef"})  # fmt: skip
 """Keywords that say something of a value. All others are annotations, as JSON Schema calls them."""
 

@@ -33,7 +33,8 @@ class _Enforced:
         return {**made, "$defs": self._definitions} if self._definitions else made
 
     def _schema(self, schema: Any, where: str, outer: Names, closes: bool) -> Any:
-        """`outer`: names that the schemas around it allow to the same object. `closes`: nobody else will close it."""
+        """`outer`: names that the schemas around it allow to the same object. `closes`: nobody else
+        will close it."""
         self._document.count()
         if isinstance(schema, bool):
             return schema
@@ -75,15 +76,24 @@ class _Enforced:
 
     def _all_of(self, schema: dict[str, Any], where: str) -> list[Any]:
         parts = _list(schema, "allOf", where)
-        return [self._schema(part, inner(where, "allOf", index), Names(), False) for index, part in enumerate(parts)]
+        return [
+            self._schema(part, inner(where, "allOf", index), Names(), False)
+            for index, part in enumerate(parts)
+        ]
 
-    def _any_of(self, schema: dict[str, Any], word: str, where: str, names: Names, closes: bool) -> list[Any]:
-        """A `oneOf` is taken for an `anyOf`: that a value fits two of its schemas is not always to be seen from them."""
+    def _any_of(
+        self, schema: dict[str, Any], word: str, where: str, names: Names, closes: bool
+    ) -> list[Any]:
+        """A `oneOf` is taken for an `anyOf`: that a value fits two of its schemas is not always to
+        be seen from them."""
         options = _list(schema, word, where)
         if not options:
             raise SchemaError(f"is one that no value fits: its `{word}` is empty", where)
         options = tagged(self._document, schema, options, where)
-        return [self._schema(part, inner(where, word, index), names, closes) for index, part in enumerate(options)]
+        return [
+            self._schema(part, inner(where, word, index), names, closes)
+            for index, part in enumerate(options)
+        ]
 
     def _dependent(self, schema: dict[str, Any], where: str) -> list[Any]:
         """Either the one is not there, or what depends on it holds."""
@@ -92,11 +102,17 @@ class _Enforced:
             for name, needed in _dict(schema, word, where).items():
                 if isinstance(needed, list) and set(needed) <= set(schema.get("required") or ()):
                     continue
-                then = {"required": [name, *needed]} if isinstance(needed, list) else {"required": [name], "allOf": [needed]}
+                then = (
+                    {"required": [name, *needed]}
+                    if isinstance(needed, list)
+                    else {"required": [name], "allOf": [needed]}
+                )
                 made = self._schema(then, inner(where, word, name), Names(), False)
                 found.append({"anyOf": [{"properties": {name: False}}, made]})
         if len(found) > MAX_DEPENDENT:
-            raise SchemaError(f"has more than {MAX_DEPENDENT} properties that others depend on", where)
+            raise SchemaError(
+                f"has more than {MAX_DEPENDENT} properties that others depend on", where
+            )
         return found
 
     def _array(self, schema: dict[str, Any], where: str) -> dict[str, Any]:
@@ -107,8 +123,12 @@ class _Enforced:
         if prefix is not None:
             if not isinstance(prefix, list):
                 raise wrong(word, "a list of schemas", where)
-            out["prefixItems"] = [self._fresh(part, inner(where, word, index)) for index, part in enumerate(prefix)]
-            if items is None and (schema.get("maxItems") is None or schema["maxItems"] <= len(prefix)):
+            out["prefixItems"] = [
+                self._fresh(part, inner(where, word, index)) for index, part in enumerate(prefix)
+            ]
+            if items is None and (
+                schema.get("maxItems") is None or schema["maxItems"] <= len(prefix)
+            ):
                 items = False  # a tuple is as closed as an object
         if items is not None:
             out["items"] = self._fresh(items, inner(where, "items"))
@@ -118,14 +138,21 @@ class _Enforced:
     def _object(self, schema: dict[str, Any], where: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
         if (listed := _dict(schema, "properties", where)) or "properties" in schema:
-            out["properties"] = {name: self._fresh(part, inner(where, "properties", name)) for name, part in listed.items()}
+            out["properties"] = {
+                name: self._fresh(part, inner(where, "properties", name))
+                for name, part in listed.items()
+            }
         if required := schema.get("required"):
-            if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            if not isinstance(required, list) or not all(
+                isinstance(name, str) for name in required
+            ):
                 raise wrong("required", "a list of names", where)
             out["required"] = list(dict.fromkeys(required))
         for pattern, part in _dict(schema, "patternProperties", where).items():
             key = _one_pattern(pattern, where)
-            out.setdefault("patternProperties", {})[key] = self._fresh(part, inner(where, "patternProperties", pattern))
+            out.setdefault("patternProperties", {})[key] = self._fresh(
+                part, inner(where, "patternProperties", pattern)
+            )
         rest = schema.get("additionalProperties")
         if rest is None and isinstance(schema.get("unevaluatedProperties"), dict):
             rest = schema["unevaluatedProperties"]
@@ -138,7 +165,8 @@ class _Enforced:
         return out
 
     def _name(self, out: dict[str, Any], rule: Any, where: str) -> None:
-        """`propertyNames`: a list of names becomes properties, a rule for texts becomes a pattern."""
+        """`propertyNames`: a list of names becomes properties, a rule for texts becomes a
+        pattern."""
         rule = self._plain(rule, where)
         if not isinstance(rule, dict):
             raise unsupported("propertyNames", where)
@@ -148,10 +176,17 @@ class _Enforced:
         own = out.get("properties", {})
         if names is not None:
             names = [name for name in names if isinstance(name, str)]
-            out["properties"] = {name: own.get(name, rest) for name in names} | dict.fromkeys(own.keys() - set(names), False)
+            out["properties"] = {name: own.get(name, rest) for name in names} | dict.fromkeys(
+                own.keys() - set(names), False
+            )
             out["additionalProperties"] = False
         elif made.keys() & {"pattern", "minLength", "maxLength"}:
-            if own or "patternProperties" in out or "allOf" in made or {"pattern", "minLength"} <= made.keys():
+            if (
+                own
+                or "patternProperties" in out
+                or "allOf" in made
+                or {"pattern", "minLength"} <= made.keys()
+            ):
                 raise unsupported("propertyNames", where)
             sizes = f"{{{made.get('minLength', 0)},{made.get('maxLength', '')}}}"
             out["patternProperties"] = {made.get("pattern", f"^(?s:.){sizes}$"): rest}
@@ -175,12 +210,21 @@ class _Enforced:
                 continue
             idle = (
                 (word == "not" and schema[word] is False)
-                or (word == "contains" and schema.get("minContains") == 0 and schema.get("maxContains") is None)
-                or (word == "unevaluatedItems" and (schema[word] in (True, {}) or "items" in schema or "prefixItems" in schema))
+                or (
+                    word == "contains"
+                    and schema.get("minContains") == 0
+                    and schema.get("maxContains") is None
+                )
+                or (
+                    word == "unevaluatedItems"
+                    and (schema[word] in (True, {}) or "items" in schema or "prefixItems" in schema)
+                )
             )
             if not idle:
                 raise unsupported(word, where)
-        if "if" in schema and any(schema.get(word, True) not in (True, {}) for word in ("then", "else")):
+        if "if" in schema and any(
+            schema.get(word, True) not in (True, {}) for word in ("then", "else")
+        ):
             raise unsupported("if", where)
 
 
@@ -191,7 +235,8 @@ def _close(out: dict[str, Any], parts: list[Any], names: Names, where: str) -> N
     own = out.get("properties", {})
     shape = {
         "properties": {name: own.get(name, True) for name in names.properties} | own,
-        "patternProperties": {_one_pattern(name, where): True for name in names.patterns} | out.get("patternProperties", {}),
+        "patternProperties": {_one_pattern(name, where): True for name in names.patterns}
+        | out.get("patternProperties", {}),
         "additionalProperties": False,
     }
     if not shape["patternProperties"]:
@@ -207,7 +252,9 @@ def _close(out: dict[str, Any], parts: list[Any], names: Names, where: str) -> N
 def _one_pattern(pattern: str, where: str) -> str:
     first, *more = patterns(pattern, "patternProperties", where)
     if more:
-        raise SchemaError("has a `patternProperties` that looks ahead, which is not supported", where)
+        raise SchemaError(
+            "has a `patternProperties` that looks ahead, which is not supported", where
+        )
     return first
 
 

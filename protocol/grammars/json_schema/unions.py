@@ -1,5 +1,6 @@
-"""Alternatives that a property tells apart. Where its tag may be left out, since it has a default, a value may fit several of
-them, and the library that wrote the schema cannot read it: so a tag is required.
+"""Alternatives that a property tells apart. Where its tag may be left out, since it has a default,
+a value may fit several of them, and the library that wrote the schema cannot read it: so a tag is
+required.
 """
 
 import json
@@ -9,7 +10,8 @@ from .document import Document, is_bare_ref
 
 
 def tagged(document: Document, schema: dict[str, Any], options: list[Any], where: str) -> list[Any]:
-    """The alternatives of a schema, each with its tag required, if there is one. Raises SchemaError."""
+    """The alternatives of a schema, each with its tag required, if there is one. Raises
+    SchemaError."""
     meant = [_meant(document, option, where) for option in options]
     told = schema.get("discriminator")
     tag = told.get("propertyName") if isinstance(told, dict) else None
@@ -34,8 +36,14 @@ def _common_tag(options: list[Any]) -> str | None:
     if len(options) < 2 or not all(isinstance(option, dict) for option in options):
         return None
     for name in _dict(options[0].get("properties")):
-        values = [value for option in options for value in _values(_dict(option.get("properties")).get(name))]
-        if len(values) == len(set(values)) and all(_values(_dict(option.get("properties")).get(name)) for option in options):
+        values = [
+            value
+            for option in options
+            for value in _values(_dict(option.get("properties")).get(name))
+        ]
+        if len(values) == len(set(values)) and all(
+            _values(_dict(option.get("properties")).get(name)) for option in options
+        ):
             return str(name)
     return None
 
@@ -44,7 +52,9 @@ def _values(schema: Any) -> list[str]:
     if not isinstance(schema, dict):
         return []
     listed = [schema["const"]] if "const" in schema else schema.get("enum")
-    return [json.dumps(value, sort_keys=True) for value in listed] if isinstance(listed, list) else []
+    return (
+        [json.dumps(value, sort_keys=True) for value in listed] if isinstance(listed, list) else []
+    )
 
 
 def _meant(document: Document, option: Any, where: str) -> Any:

@@ -1,4 +1,5 @@
-"""The keywords that say something of one value, each checked and written as the grammar engine takes it."""
+"""The keywords that say something of one value, each checked and written as the grammar engine
+takes it."""
 
 import itertools
 import json
@@ -9,7 +10,18 @@ from ..regex import PatternError, as_search
 from .document import SchemaError, unsupported, wrong
 
 TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+FORMATS = (
+    "date-time",
+    "date",
+    "time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uuid",
+    "uri",
+)
 """Formats that are enforced, though JSON Schema asks for none to be."""
 FORMAT_ROOM = 64
 """Characters that a text must have room for if its format is to be enforced."""
@@ -30,7 +42,9 @@ def value_keywords(schema: dict[str, Any], where: str) -> dict[str, Any]:
     if "enum" in schema:
         out["enum"] = _enum(schema["enum"], where)
     for word in _COUNTS:
-        if word in schema and (count := _count(schema[word], word, where)) != (0 if word.startswith("min") else None):
+        if word in schema and (count := _count(schema[word], word, where)) != (
+            0 if word.startswith("min") else None
+        ):
             out[word] = count
     out.update(_bounds(schema, where))
     if "pattern" in schema:
@@ -79,13 +93,19 @@ def _enum(value: Any, where: str) -> list[Any]:
 def _count(value: Any, word: str, where: str) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or value < 0
+        or value != int(value)
+    ):
         raise wrong(word, "a whole number, not negative", where)
     return int(value)
 
 
 def _bounds(schema: dict[str, Any], where: str) -> Iterator[tuple[str, Any]]:
-    """`exclusiveMinimum` may be a boolean beside `minimum`, as drafts before the sixth and OpenAPI have it."""
+    """`exclusiveMinimum` may be a boolean beside `minimum`, as drafts before the sixth and OpenAPI
+    have it."""
     furthest = _WIDEST["integer" if schema.get("type") == "integer" else "number"]
     for word, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         strict = schema.get(exclusive)
@@ -113,18 +133,28 @@ def _number(value: Any, name: str, where: str) -> int | float:
 
 
 def unique(schema: dict[str, Any], items: Any, where: str) -> list[Any] | None:
-    """What `uniqueItems` leaves of an array: None, if all; otherwise every array of the few values that its items have."""
+    """What `uniqueItems` leaves of an array: None, if all; otherwise every array of the few values
+    that its items have."""
     value = schema.get("uniqueItems", False)
     if not isinstance(value, bool):
         raise wrong("uniqueItems", "true or false", where)
-    if not value or schema.get("maxItems") in (0, 1) or schema.get("type", "array") not in ("array", ["array", "null"]):
+    if (
+        not value
+        or schema.get("maxItems") in (0, 1)
+        or schema.get("type", "array") not in ("array", ["array", "null"])
+    ):
         return None
     listed = _listed(items)
     if listed is None or len(listed) > MAX_UNIQUE:
         raise unsupported("uniqueItems", where)
     low, high = schema.get("minItems") or 0, schema.get("maxItems", len(listed))
-    sizes = range(_count(low, "minItems", where) or 0, min(_count(high, "maxItems", where) or 0, len(listed)) + 1)
-    arrays: list[Any] = [list(order) for size in sizes for order in itertools.permutations(listed, size)]
+    sizes = range(
+        _count(low, "minItems", where) or 0,
+        min(_count(high, "maxItems", where) or 0, len(listed)) + 1,
+    )
+    arrays: list[Any] = [
+        list(order) for size in sizes for order in itertools.permutations(listed, size)
+    ]
     return [*arrays, None] if schema.get("type") == ["array", "null"] else arrays
 
 

@@ -1,7 +1,8 @@
-"""Removes what looks around from a regular expression: through an automaton of its derivatives, and back to an expression.
+"""Removes what looks around from a regular expression: through an automaton of its derivatives, and
+back to an expression.
 
-A state is what may still follow, and whether a letter came last. Characters that nothing in the expression tells apart are
-one letter of the automaton's alphabet.
+A state is what may still follow, and whether a letter came last. Characters that nothing in the
+expression tells apart are one letter of the automaton's alphabet.
 """
 
 from collections.abc import Iterable
@@ -119,7 +120,9 @@ class _Automaton:
             self._known[key] = self._derive(node, before, char)
         found = self._known[key]
         if found is None:
-            raise PatternError("repeats a look-ahead that takes no character, which is not supported")
+            raise PatternError(
+                "repeats a look-ahead that takes no character, which is not supported"
+            )
         return found
 
     def _derive(self, node: Node, before: int, char: int) -> Node:
@@ -137,7 +140,8 @@ class _Automaton:
             case Repeat(inner):
                 fewer = _fewer(node)
                 if isinstance(fewer, Repeat) and _may_be_empty(inner, before, _kind(char)):
-                    # Those before this one may have been empty here, if nowhere else: `(?:a|^){2}` matches a single `a`.
+                    # Those before this one may have been empty here, if nowhere else: `(?:a|^){2}`
+                    # matches a single `a`.
                     fewer = Repeat(inner, 0, fewer.most)
                 return _seq(self._after(inner, before, char), fewer)
             case Seq((first, *others)):
@@ -145,15 +149,23 @@ class _Automaton:
                 if _has_look(first):
                     return self._after(_spread(first, rest), before, char)
                 taken = _seq(self._after(first, before, char), rest)
-                skipped = self._after(rest, before, char) if _may_be_empty(first, before, _kind(char)) else NOTHING
+                skipped = (
+                    self._after(rest, before, char)
+                    if _may_be_empty(first, before, _kind(char))
+                    else NOTHING
+                )
                 return _alt([taken, skipped])
         return NOTHING
 
     def expression(self) -> Node:
-        """States are taken out one by one, what led through them is written on the edges; the cheapest first."""
+        """States are taken out one by one, what led through them is written on the edges; the
+        cheapest first."""
         into: dict[State | None, dict[State | None, Node]] = {None: {self._start: EMPTY}}
         for state, sets_of in self._edges.items():
-            into[state] = {target: Chars(union(r for ranges in sets for r in ranges)) for target, sets in sets_of.items()}
+            into[state] = {
+                target: Chars(union(r for ranges in sets for r in ranges))
+                for target, sets in sets_of.items()
+            }
             if _may_be_empty(state.rest, state.before, _EDGE):
                 into[state][None] = EMPTY
         while left := [state for state in into if state is not None]:
@@ -204,15 +216,25 @@ def _may_be_empty(node: Node, before: int, after: int) -> bool:
 def _alphabet(node: Node) -> list[Ranges]:
     """Sets of characters that nothing tells apart."""
     sets = _sets(node) | {WORD}
-    cuts = sorted({0, *(low for ranges in sets for low, _ in ranges), *(high + 1 for ranges in sets for _, high in ranges)})
+    cuts = sorted(
+        {
+            0,
+            *(low for ranges in sets for low, _ in ranges),
+            *(high + 1 for ranges in sets for _, high in ranges),
+        }
+    )
     if len(cuts) * len(sets) > 10 * MAX_STEPS:
         raise PatternError(_TOO_LARGE)
     letters: dict[frozenset[Ranges], list[tuple[int, int]]] = {}
     for low, after in zip(cuts, [*cuts[1:], TOP + 1], strict=True):
         if low < after:
-            told = frozenset(ranges for ranges in sets if any(first <= low <= last for first, last in ranges))
+            told = frozenset(
+                ranges for ranges in sets if any(first <= low <= last for first, last in ranges)
+            )
             letters.setdefault(told, []).append((low, after - 1))
-    return [ranges for found in letters.values() if (ranges := complement(complement(union(found))))]
+    return [
+        ranges for found in letters.values() if (ranges := complement(complement(union(found))))
+    ]
 
 
 def _sets(node: Node) -> set[Ranges]:
@@ -227,21 +249,29 @@ def _seq(*nodes: Node) -> Node:
     if NOTHING in nodes:
         return NOTHING
     parts: list[Node] = []
-    for part in (part for node in nodes for part in (node.parts if isinstance(node, Seq) else (node,))):
+    for part in (
+        part for node in nodes for part in (node.parts if isinstance(node, Seq) else (node,))
+    ):
         if part != ANYTHING or parts[-1:] != [ANYTHING]:
             parts.append(part)
     return parts[0] if len(parts) == 1 else Seq(tuple(parts))
 
 
 def _alt(options: Iterable[Node]) -> Node:
-    flat = dict.fromkeys(inner for option in options for inner in (option.options if isinstance(option, Alt) else (option,)))
+    flat = dict.fromkeys(
+        inner
+        for option in options
+        for inner in (option.options if isinstance(option, Alt) else (option,))
+    )
     if ANYTHING in flat:
         return ANYTHING
     return next(iter(flat)) if len(flat) == 1 else Alt(tuple(flat))
 
 
 def _all(nodes: Iterable[Node]) -> Node:
-    flat = dict.fromkeys(inner for node in nodes for inner in (node.parts if isinstance(node, All) else (node,)))
+    flat = dict.fromkeys(
+        inner for node in nodes for inner in (node.parts if isinstance(node, All) else (node,))
+    )
     flat.pop(ANYTHING, None)
     if NOTHING in flat:
         return NOTHING

@@ -1,4 +1,5 @@
-"""What a regular expression is made of. Sets of characters are sorted ranges of code points, both ends included."""
+"""What a regular expression is made of. Sets of characters are sorted ranges of code points, both
+ends included."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -36,7 +37,8 @@ class Repeat(msgspec.Struct, frozen=True, tag=True):
 
 
 class At(msgspec.Struct, frozen=True, tag=True):
-    """Where no character is taken: the text's start or end, a word's boundary, or anything but one."""
+    """Where no character is taken: the text's start or end, a word's boundary, or anything but
+    one."""
 
     place: Place
 
@@ -95,7 +97,8 @@ ANYTHING = Repeat(ANY, 0, None)
 DIGIT: Ranges = ((48, 57),)
 WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
 SPACE: Ranges = ((9, 13), (32, 32))
-WIDE_SPACE = union((*SPACE, (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F),
+WIDE_SPACE = union((*SPACE, (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029),
+    (0x202F, 0x202F),
                     (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)))  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""Reads a regular expression as ECMAScript, Python and Rust write them. What they differ in, or what no automaton can do, is
-refused by its name and its place in the caller's own text.
+"""Reads a regular expression as ECMAScript, Python and Rust write them. What they differ in, or
+what no automaton can do, is refused by its name and its place in the caller's own text.
 """
 
 import string
@@ -32,21 +32,27 @@ class PatternError(ValueError):
 _PLACES: dict[str, Place] = {"A": "start", "Z": "end", "z": "end", "b": "word", "B": "inside"}
 _CONTROLS = {"n": 10, "r": 13, "t": 9, "f": 12, "v": 11, "a": 7, "e": 27, "0": 0}
 _CLASSES: dict[str, Ranges] = {
-    "d": DIGIT, "D": complement(DIGIT), "w": WORD, "W": complement(WORD), "s": SPACE, "S": complement(WIDE_SPACE),
+    "d": DIGIT, "D": complement(DIGIT), "w": WORD, "W": complement(WORD), "s": SPACE,
+    "S": complement(WIDE_SPACE),
     "h": ((9, 9), (32, 32)), "N": complement(((10, 10),)),
 }  # fmt: skip
 _POSIX: dict[str, Ranges] = {
-    "alpha": ((65, 90), (97, 122)), "digit": DIGIT, "alnum": ((48, 57), (65, 90), (97, 122)), "upper": ((65, 90),),
-    "lower": ((97, 122),), "space": SPACE, "blank": ((9, 9), (32, 32)), "punct": ((33, 47), (58, 64), (91, 96), (123, 126)),
-    "xdigit": ((48, 57), (65, 70), (97, 102)), "word": WORD, "cntrl": ((0, 31), (127, 127)), "print": ((32, 126),),
+    "alpha": ((65, 90), (97, 122)), "digit": DIGIT, "alnum": ((48, 57), (65, 90), (97, 122)),
+    "upper": ((65, 90),),
+    "lower": ((97, 122),), "space": SPACE, "blank": ((9, 9), (32, 32)),
+    "punct": ((33, 47), (58, 64), (91, 96), (123, 126)),
+    "xdigit": ((48, 57), (65, 70), (97, 102)), "word": WORD, "cntrl": ((0, 31), (127, 127)),
+    "print": ((32, 126),),
     "graph": ((33, 126),), "ascii": ((0, 127),),
 }  # fmt: skip
 _HEX = frozenset(string.hexdigits)
 _FLAGS = {"i": "ignore", "s": "dotall", "u": "", "a": "", "g": ""}
 _LOOK_BEHIND = "uses look-behind"
 _OPENINGS: tuple[tuple[str, str], ...] = (
-    ("<=", _LOOK_BEHIND), ("<!", _LOOK_BEHIND), (">", "uses an atomic group"), ("P=", "uses a back-reference"),
-    ("P>", "uses recursion"), ("(", "uses a conditional group"), ("R", "uses recursion"), ("&", "uses recursion"),
+    ("<=", _LOOK_BEHIND), ("<!", _LOOK_BEHIND), (">", "uses an atomic group"),
+    ("P=", "uses a back-reference"),
+    ("P>", "uses recursion"), ("(", "uses a "
+    "conditional group"), ("R", "uses recursion"), ("&", "uses recursion"),
     ("|", "uses a branch reset"),
 )  # fmt: skip
 
@@ -122,7 +128,9 @@ class _Parser:
         if not self.text.startswith("{", self.at) or end < 0:
             return None
         low, comma, high = self.text[self.at + 1 : end].replace(" ", "").partition(",")
-        if not (low or high) or not all(not part or (part.isascii() and part.isdigit()) for part in (low, high)):
+        if not (low or high) or not all(
+            not part or (part.isascii() and part.isdigit()) for part in (low, high)
+        ):
             return None  # a brace that is only a brace
         if len(low) > 6 or len(high) > 6:
             self.fail("repeats something a million times or more")
@@ -239,9 +247,16 @@ class _Parser:
             digits = self.text[self.at : self.at + size]
             digits = digits if len(digits) == size else ""
             self.at += size
-        if not digits or len(digits) > 8 or not set(digits) <= _HEX or (code := int(digits, 16)) > 0x10FFFF:
+        if (
+            not digits
+            or len(digits) > 8
+            or not set(digits) <= _HEX
+            or (code := int(digits, 16)) > 0x10FFFF
+        ):
             self.fail(f"has an escape `\\{kind}` without the digits of a character", start)
-        if 0xD800 <= code <= 0xDBFF and self._take("\\u"):  # half a pair, as JavaScript may write one
+        if 0xD800 <= code <= 0xDBFF and self._take(
+            "\\u"
+        ):  # half a pair, as JavaScript may write one
             code = 0x10000 + ((code - 0xD800) << 10) + (self._code("u", start) - 0xDC00)
         if 0xD800 <= code <= 0xDFFF and kind != "u":
             self.fail("names half of a surrogate pair", start)
@@ -282,7 +297,10 @@ class _Parser:
         return self._set_of(union(ranges), tuple(names), negated)
 
     def _is_range(self) -> bool:
-        return self.text.startswith("-", self.at) and self.text[self.at + 1 : self.at + 2] not in ("]", "")
+        return self.text.startswith("-", self.at) and self.text[self.at + 1 : self.at + 2] not in (
+            "]",
+            "",
+        )
 
     def _member(self) -> tuple[Ranges, str]:
         """One character or class of characters in a set."""
@@ -318,7 +336,11 @@ def _both_cases(ranges: Ranges) -> Ranges:
             if max(low, first) <= min(high, last):
                 more.append((max(low, first) + shift, min(high, last) + shift))
         if low == high:
-            more += [(ord(other), ord(other)) for other in (chr(low).lower(), chr(low).upper()) if len(other) == 1]
+            more += [
+                (ord(other), ord(other))
+                for other in (chr(low).lower(), chr(low).upper())
+                if len(other) == 1
+            ]
     return union((*ranges, *more))
 
 

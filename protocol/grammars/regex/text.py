@@ -1,4 +1,5 @@
-"""Writes an expression as the grammar engine reads one: for a whole text, with characters by their numbers."""
+"""Writes an expression as the grammar engine reads one: for a whole text, with characters by their
+numbers."""
 
 from .automaton import without_looking
 from .nodes import ANYTHING, EMPTY, NOTHING, Alt, At, Chars, Look, Node, Repeat, Seq, looks_around
@@ -8,15 +9,19 @@ __all__ = ["PatternError", "as_search", "as_whole"]
 
 
 def as_whole(pattern: str) -> list[str]:
-    """For the texts that `pattern` matches from end to end: expressions that all must match. Raises PatternError."""
+    """For the texts that `pattern` matches from end to end: expressions that all must match. Raises
+    PatternError."""
     node = _trimmed(_trimmed(parse(pattern), "start", 0), "end", -1)
     conditions, node = _conditions(node)
     texts = [Seq((condition, ANYTHING)) for condition in conditions]
-    return [_written(without_looking(part) if looks_around(part) else part) for part in (*texts, node)]
+    return [
+        _written(without_looking(part) if looks_around(part) else part) for part in (*texts, node)
+    ]
 
 
 def as_search(pattern: str) -> list[str]:
-    """For the texts in which `pattern` is found, as JSON Schema means it: all must match from end to end."""
+    """For the texts in which `pattern` is found, as JSON Schema means it: all must match from end
+    to end."""
     node = parse(pattern)
     if not _starts(node, "start", 0):
         return [_search(node)]
@@ -34,7 +39,8 @@ def _search(node: Node) -> str:
 
 
 def _conditions(node: Node) -> tuple[list[Node], Node]:
-    """Of an expression that begins where the text does: what it looks ahead for there, and the rest."""
+    """Of an expression that begins where the text does: what it looks ahead for there, and the
+    rest."""
     parts = node.parts if isinstance(node, Seq) else (node,)
     found: list[Node] = []
     for index, part in enumerate(parts):
@@ -76,7 +82,9 @@ def _text(node: Node) -> str:
         case Chars():
             return _chars(node)
         case Seq(parts):
-            return "".join(f"(?:{_text(part)})" if isinstance(part, Alt) else _text(part) for part in parts)
+            return "".join(
+                f"(?:{_text(part)})" if isinstance(part, Alt) else _text(part) for part in parts
+            )
         case Alt(options):
             return "|".join(_text(option) for option in options)
         case Repeat(inner, least, most):
@@ -93,7 +101,9 @@ def _chars(node: Chars) -> str:
     one = len(node.ranges) == 1 and node.ranges[0][0] == node.ranges[0][1] and not node.names
     if one:
         return _char(node.ranges[0][0])
-    listed = "".join(_char(low) if low == high else f"{_char(low)}-{_char(high)}" for low, high in node.ranges)
+    listed = "".join(
+        _char(low) if low == high else f"{_char(low)}-{_char(high)}" for low, high in node.ranges
+    )
     return f"[{'^' if node.negated else ''}{listed}{''.join(node.names)}]"
 
 

@@ -1,4 +1,5 @@
-"""What is done to processes: signals, full file systems, no more files, a limit of memory, cores that others want."""
+"""What is done to processes: signals, full file systems, no more files, a limit of memory, cores
+that others want."""
 
 import asyncio
 import os
@@ -32,7 +33,9 @@ def hit(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
 
 def janitor_of(director: int) -> int | None:
     """Its pid; None while there is none."""
-    return next((pid for pid, title in session_of(director).items() if title == "thespis janitor"), None)
+    return next(
+        (pid for pid, title in session_of(director).items() if title == "thespis janitor"), None
+    )
 
 
 @contextmanager
@@ -49,12 +52,17 @@ def limited(pid: int, kind: int, value: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def spinning(count: int) -> AsyncIterator[None]:
-    """Others want the cores, all from one moment on: who spins before the last has started makes its start take seconds."""
+    """Others want the cores, all from one moment on: who spins before the last has started makes
+    its start take seconds."""
     waiting, go = os.pipe()
     spinners: list[asyncio.subprocess.Process] = []
     try:
         for _ in range(count):
-            spinners.append(await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", SPIN, stdin=waiting))
+            spinners.append(
+                await asyncio.create_subprocess_exec(
+                    sys.executable, "-S", "-c", SPIN, stdin=waiting
+                )
+            )
         os.close(go)
         go = -1
         yield
@@ -69,8 +77,9 @@ async def spinning(count: int) -> AsyncIterator[None]:
 
 
 async def run_out_of_memory(pid: int) -> bool:
-    """Put the process into a control group in which the kernel kills who wants more memory than none. False: this machine has
-    no such groups, or lets us make none; it was killed by hand, which an engine cannot tell apart."""
+    """Put the process into a control group in which the kernel kills who wants more memory than
+    none. False: this machine has no such groups, or lets us make none; it was killed by hand, which
+    an engine cannot tell apart."""
     group = _memory_group(f"thespis-chaos-{os.getpid()}-{pid}")
     try:
         if group is not None:
@@ -89,7 +98,8 @@ async def run_out_of_memory(pid: int) -> bool:
 
 
 def _memory_group(name: str) -> Path | None:
-    """An empty group with a limit of a page, by either version of control groups; None where there can be none."""
+    """An empty group with a limit of a page, by either version of control groups; None where there
+    can be none."""
     for root, limit in ((CGROUPS / "memory", "memory.limit_in_bytes"), (CGROUPS, "memory.max")):
         group = root / name
         try:

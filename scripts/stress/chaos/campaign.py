@@ -1,4 +1,5 @@
-"""A campaign: first the served engine with HTTP and AsyncLLM, then an engine of LLM's own, each struck under load."""
+"""A campaign: first the served engine with HTTP and AsyncLLM, then an engine of LLM's own, each
+struck under load."""
 
 import asyncio
 import os
@@ -45,7 +46,13 @@ CALM_SHARE, CALM_SECONDS = 0.12, 120.0
 WORLDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "deterministic": {"deterministic": True},
-    "speculative": {"speculative_config": {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 2}},
+    "speculative": {
+        "speculative_config": {
+            "method": "ngram",
+            "num_speculative_tokens": 4,
+            "prompt_lookup_max": 2,
+        }
+    },
 }
 """What the engines of a campaign are started with beside `ENGINE`, by the world's name."""
 
@@ -57,7 +64,8 @@ class Options:
     """The model's name in the zoo, if it is from there."""
     seed: int
     world: str = "plain"
-    """One of `WORLDS`. In the deterministic one an answer under blows is the undisturbed one: there are no ties."""
+    """One of `WORLDS`. In the deterministic one an answer under blows is the undisturbed one: there
+    are no ties."""
     http: int = 8
     """Streams at once, by face."""
     python: int = 10
@@ -95,7 +103,9 @@ class Campaign:
         """By role, in the engine of the moment."""
         taken = set(model_facts(self._model).placeholders)
         shown = taken if self.options.animal is None else taken & set(SHOWN)
-        self._pool = make_pool(self.options.seed, self.options.least, self.options.most, shown)[: self.options.asks]
+        self._pool = make_pool(self.options.seed, self.options.least, self.options.most, shown)[
+            : self.options.asks
+        ]
 
     async def prepare(self) -> None:
         """The oracle's greedy answers."""
@@ -104,7 +114,10 @@ class Campaign:
         greedy = [ask for ask in self._pool if ask.greedy]
         for ask in greedy:
             await asyncio.to_thread(self._oracle.solve, ask)
-        self.say(f"oracle: transformers has answered {len(greedy)} greedy requests ({time.monotonic() - start:.0f} s)")
+        self.say(
+            f"oracle: transformers has answered {len(greedy)} greedy requests "
+            f"({time.monotonic() - start:.0f} s)"
+        )
 
     async def online(self, faults: Iterator[Fault], seconds: float) -> None:
         """HTTP and AsyncLLM on one served engine."""
@@ -114,7 +127,9 @@ class Campaign:
             server = await stack.enter_async_context(served(self._model, self.log, self._settings))
             self.say(f"served at {server.url}, run directory {server.run_dir}")
             llm = await stack.enter_async_context(AsyncLLM(run_dir=server.run_dir))
-            http = await stack.enter_async_context(aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)))
+            http = await stack.enter_async_context(
+                aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0))
+            )
             python, web = AsyncFace(llm, media), HttpFace(http, media, KEYS)
             await self._learn(python)
             faces: list[Face] = [web] * options.http + [python] * options.python
@@ -151,7 +166,11 @@ class Campaign:
                             async def count() -> None:
                                 nonlocal running
                                 while True:
-                                    running = int((await client.status()).stats.get("scheduler", {}).get("running", 0))
+                                    running = int(
+                                        (await client.status())
+                                        .stats.get("scheduler", {})
+                                        .get("running", 0)
+                                    )
                                     await asyncio.sleep(0.1)
 
                             counting = asyncio.create_task(count())
@@ -164,18 +183,25 @@ class Campaign:
                 await asyncio.to_thread(llm.close)
 
     async def _learn(self, face: Face) -> None:
-        """Undisturbed answers of the sampled requests that have none yet; stop strings come from those without."""
+        """Undisturbed answers of the sampled requests that have none yet; stop strings come from
+        those without."""
         for place, ask in enumerate(self._pool):
             if ask.greedy and (self._exact or self.options.animal is not None):
                 self._oracle.hear(ask, await self._undisturbed(face, ask))
             if ask.greedy or ask.name in self._oracle.wants:
                 continue
             record = await self._undisturbed(face, ask)
-            if ask.wants_stop and (stop := stop_string("".join(said.text for said in record.said))) is not None:
+            if (
+                ask.wants_stop
+                and (stop := stop_string("".join(said.text for said in record.said))) is not None
+            ):
                 self._pool[place] = ask = ask.with_stop(stop)
                 record = await self._undisturbed(face, ask)
             self._oracle.learn(ask, record)
-        self.say(f"oracle: an undisturbed run has answered the other {sum(not ask.greedy for ask in self._pool)}")
+        self.say(
+            f"oracle: an undisturbed run has answered the other "
+            f"{sum(not ask.greedy for ask in self._pool)}"
+        )
 
     async def _undisturbed(self, face: Face, ask: Ask) -> Record:
         record = Record(ask.name, face.name, time.monotonic())
@@ -187,7 +213,9 @@ class Campaign:
     @asynccontextmanager
     async def _loaded(self, faces: list[Face]) -> AsyncIterator[Load]:
         """Load on these faces; its figures are in the report afterwards."""
-        load = Load(faces, self._pool, self._oracle, self.options.seed, self.say, ties=not self._exact)
+        load = Load(
+            faces, self._pool, self._oracle, self.options.seed, self.say, ties=not self._exact
+        )
         load.start()
         try:
             yield load
@@ -204,7 +232,9 @@ class Campaign:
         deadline = time.monotonic() + END_SECONDS
         while (session_of(director) or segments_of(run_dir)) and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
-        self.report.orphans += [f"process {pid} {title}" for pid, title in session_of(director).items()]
+        self.report.orphans += [
+            f"process {pid} {title}" for pid, title in session_of(director).items()
+        ]
         self.report.segments += segments_of(run_dir)
 
     async def _strike_all(
@@ -218,7 +248,9 @@ class Campaign:
         pace, end = Pace(), time.monotonic() + seconds
         draw = random.Random(self.options.seed)
         for fault in faults:
-            await asyncio.sleep(max(draw.uniform(*self.options.pauses), pace.wait(fault, time.monotonic())))
+            await asyncio.sleep(
+                max(draw.uniform(*self.options.pauses), pace.wait(fault, time.monotonic()))
+            )
             await _until(lambda: between() >= BUSY, BUSY_SECONDS)
             if time.monotonic() > end:
                 break
@@ -231,11 +263,15 @@ class Campaign:
                 break
             unhealthy = strike.seen.unhealthy_after if strike.seen is not None else None
             health = "" if unhealthy is None else f", /health 503 after {unhealthy:.3f} s"
-            self.say(f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} s{health}")
+            self.say(
+                f"{fault}: {strike.between} streams, ready again after {strike.recovery:.2f} "
+                f"s{health}"
+            )
         self.report.by_hand += hand.by_hand
 
     async def _take_stock(self, client: Client, face: Face) -> None:
-        """When every stream is over: nothing may be held of any, by the engine or the client of `face`."""
+        """When every stream is over: nothing may be held of any, by the engine or the client of
+        `face`."""
         deadline = time.monotonic() + END_SECONDS
         while True:
             status = await client.status()
@@ -245,13 +281,17 @@ class Campaign:
             await asyncio.sleep(0.1)
         told = status.stats.get("scheduler", {})
         if guesses := told.get("drafted_tokens"):
-            self.say(f"{told['accepted_tokens']:.0f} of the last scheduler's {guesses:.0f} guesses were right")
+            self.say(
+                f"{told['accepted_tokens']:.0f} of the last scheduler's {guesses:.0f} guesses "
+                f"were right"
+            )
         self.report.held |= left
         self.report.restarts += Counter(status.restarts) - self._struck
         self._struck.clear()
 
     async def _calm(self, client: Client, director: int) -> None:
-        """Watch the memory while nothing is killed; the first third is for new processes to grow warm."""
+        """Watch the memory while nothing is killed; the first third is for new processes to grow
+        warm."""
         await asyncio.sleep(self.options.calm / 3)
         memory, end = Memory(), time.monotonic() + self.options.calm * 2 / 3
         while time.monotonic() < end:

@@ -4,7 +4,9 @@ import random
 from collections import Counter, defaultdict, deque
 from typing import Literal, NamedTuple
 
-Kind = Literal["kill", "pair", "chain", "stop", "full", "janitor", "memory", "signal", "starve", "files"]
+Kind = Literal[
+    "kill", "pair", "chain", "stop", "full", "janitor", "memory", "signal", "starve", "files"
+]
 
 ROLES = (
     "fetcher",
@@ -33,14 +35,17 @@ KILLS, WINDOW = 4, 60.0
 
 class Fault(NamedTuple):
     kind: Kind
-    """kill: one; pair: two at once; chain: the second while the first recovers; stop: SIGSTOP, to be found by its lease;
-    full: the successor of a killed process finds no shared memory for a while; janitor: it is killed, and then a role;
-    memory: the kernel kills a process that wants more than its limit; signal: SIGTERM or SIGHUP to roles, as service managers
-    and terminals send them to everybody; starve: others want the cores; files: no further file can be opened for a while."""
+    """kill: one; pair: two at once; chain: the second while the first recovers; stop: SIGSTOP, to
+    be found by its lease; full: the successor of a killed process finds no shared memory for a
+    while; janitor: it is killed, and then a role; memory: the kernel kills a process that wants
+    more than its limit; signal: SIGTERM or SIGHUP to roles, as service managers and terminals send
+    them to everybody; starve: others want the cores; files: no further file can be opened for a
+    while."""
     roles: tuple[str, ...]
     """Who dies of it, in this order."""
     delay: float = 0.0
-    """Seconds between the two of a chain, and between a janitor and a role; or for which others want the cores."""
+    """Seconds between the two of a chain, and between a janitor and a role; or for which others
+    want the cores."""
     at: tuple[str, ...] = ()
     """Whom a harmless one concerns."""
     signal: Literal["SIGTERM", "SIGHUP"] = "SIGTERM"
@@ -56,10 +61,11 @@ class Fault(NamedTuple):
 
 
 def draw_round(draw: random.Random, http: bool, killed: Counter[str] | None = None) -> list[Fault]:
-    """Each role killed once, the frontend twice, and one fault of every other kind (two signals), in any order.
+    """Each role killed once, the frontend twice, and one fault of every other kind (two signals),
+    in any order.
 
-    `http`: the frontend is one of the engine's.
-    `killed`: how often each has been struck in earlier rounds; who was least is the second in a pair or chain.
+    `http`: the frontend is one of the engine's. `killed`: how often each has been struck in earlier
+    rounds; who was least is the second in a pair or chain.
     """
     roles = (*ROLES, "http", "http") if http else ROLES  # twice, since the engine of `LLM` has none
     order = sorted(draw.sample(ROLES, len(ROLES)), key=lambda role: (killed or Counter())[role])
@@ -83,11 +89,16 @@ def draw_round(draw: random.Random, http: bool, killed: Counter[str] | None = No
 
 
 def short_round(draw: random.Random, http: bool) -> list[Fault]:
-    """For the test suite: one fault of every other kind, and who is in none of them killed alone; without `http`, two kills."""
+    """For the test suite: one fault of every other kind, and who is in none of them killed alone;
+    without `http`, two kills."""
     if not http:
         return [Fault("kill", ("gpu-runner",)), Fault("kill", ("scheduler",))]
     faults = [Fault("kill", (role,)) for role in ("fetcher", "preprocessor", "zygote")]
-    faults += [Fault("memory", ("decode-worker-0",)), Fault("janitor", ("detokenizer",), 0.05), Fault("starve", (), 1.0)]
+    faults += [
+        Fault("memory", ("decode-worker-0",)),
+        Fault("janitor", ("detokenizer",), 0.05),
+        Fault("starve", (), 1.0),
+    ]
     faults += [Fault("signal", (), at=(*ROLES, "http")), Fault("files", (), at=("fetcher",))]
     faults.append(Fault("pair", ("scheduler", "gpu-runner")))
     faults.append(Fault("chain", ("encoder-cache", "detokenizer"), 0.05))

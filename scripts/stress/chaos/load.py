@@ -17,13 +17,16 @@ SHOWN = 40
 PAUSE_SECONDS = 0.2
 """After a failure, so that a face that is not there is not asked in a tight loop."""
 LEAVING, STAY_SECONDS = 1 / 6, 3.0
-"""The share of requests whose callers leave, and for how long they stay at most: in every stage somebody leaves."""
+"""The share of requests whose callers leave, and for how long they stay at most: in every stage
+somebody leaves."""
 AT_ONCE, AT_ONCE_SECONDS = 1 / 4, 0.02
-"""Of them: the share that hardly stays at all. Most of these are gone before the server has sent its headers."""
+"""Of them: the share that hardly stays at all. Most of these are gone before the server has sent
+its headers."""
 
 
 class Excuse(NamedTuple):
-    """Failures that a fault must cause: those of `errors` for requests that lived at any time in between."""
+    """Failures that a fault must cause: those of `errors` for requests that lived at any time in
+    between."""
 
     errors: frozenset[str]
     start: float
@@ -44,7 +47,13 @@ class Load:
     """Keeps one stream going per entry of `faces`, until `stop`."""
 
     def __init__(
-        self, faces: list[Face], pool: list[Ask], oracle: Oracle, seed: int, say: Callable[[str], None], ties: bool = True
+        self,
+        faces: list[Face],
+        pool: list[Ask],
+        oracle: Oracle,
+        seed: int,
+        say: Callable[[str], None],
+        ties: bool = True,
     ) -> None:
         """`ties`: logits as good as equal excuse another token."""
         self._faces, self._pool, self._oracle, self._say = faces, pool, oracle, say
@@ -112,7 +121,10 @@ class Load:
             ended = record.ended[-1].time if record.ended else None
             self.wrong.append(Wrong(record.face, record.ask, judgement, record.submitted, ended))
             if len(self.wrong) <= SHOWN:
-                self._say(f"{judgement.verdict}: {record.face} {record.ask}: {judgement.why} (choice {judgement.choice})")
+                self._say(
+                    f"{judgement.verdict}: {record.face} {record.ask}: {judgement.why} (choice "
+                    f"{judgement.choice})"
+                )
         return judgement.verdict
 
     async def _explain(self, ask: Ask, record: Record, found: Judgement) -> Judgement:
@@ -120,7 +132,12 @@ class Load:
         if found.verdict == "lost" and self._excused(record, found.why):
             return found._replace(verdict="excused")
         if found.verdict == "diverged" and self._ties:
-            tokens = [token for said in record.said if said.choice == found.choice for token in said.token_ids]
+            tokens = [
+                token
+                for said in record.said
+                if said.choice == found.choice
+                for token in said.token_ids
+            ]
             want = self._oracle.wants[ask.name][found.choice].token_ids
             place = first_difference(tokens, want)
             if place < min(len(tokens), len(want)) and await asyncio.to_thread(
@@ -131,7 +148,9 @@ class Load:
 
     def _excused(self, record: Record, error: str) -> bool:
         end = record.ended[-1].time
-        return any(error in e.errors and record.submitted <= e.end and end >= e.start for e in self.excuses)
+        return any(
+            error in e.errors and record.submitted <= e.end and end >= e.start for e in self.excuses
+        )
 
 
 HTTP_DIED = frozenset({BROKEN})

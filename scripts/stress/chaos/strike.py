@@ -13,7 +13,16 @@ from thespis.frontends.client.client import Client
 from thespis.protocol.edges.control import Status
 
 from ..watch import Seen, probe
-from .blows import FULL_BYTES, OPEN_FILES, SPINNERS, hit, janitor_of, limited, run_out_of_memory, spinning
+from .blows import (
+    FULL_BYTES,
+    OPEN_FILES,
+    SPINNERS,
+    hit,
+    janitor_of,
+    limited,
+    run_out_of_memory,
+    spinning,
+)
 from .faults import Fault
 from .load import HTTP_DIED, NO_FILES, NO_SPACE, Excuse, Load
 
@@ -41,7 +50,13 @@ class Strike(NamedTuple):
 class Hand:
     """Strikes one engine. `between` counts the streams that are in their middle."""
 
-    def __init__(self, client: Client, load: Load, http: aiohttp.ClientSession | None, between: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        load: Load,
+        http: aiohttp.ClientSession | None,
+        between: Callable[[], int],
+    ) -> None:
         self._client, self._load, self._http, self._between = client, load, http, between
         self.by_hand = 0
         """Memory faults that the kernel could not be made to strike."""
@@ -52,7 +67,11 @@ class Hand:
         knowing = asyncio.create_task(self._known(over))
         probed = self._http is not None and "http" not in fault.roles
         start = time.monotonic()
-        probing = asyncio.create_task(probe(self._http, start, over)) if self._http is not None and probed else None
+        probing = (
+            asyncio.create_task(probe(self._http, start, over))
+            if self._http is not None and probed
+            else None
+        )
         self._load.recovering = True
         self._excuse(fault, start)
         between, struck = await self._carry_out(fault, before)
@@ -140,7 +159,8 @@ class Hand:
         return False
 
     async def _known(self, over: asyncio.Event) -> float:
-        """For how long at once this client, which hears what the HTTP frontend's hears, was not ready."""
+        """For how long at once this client, which hears what the HTTP frontend's hears, was not
+        ready."""
         longest, since = 0.0, time.monotonic()
         while not over.is_set():
             now = time.monotonic()
@@ -160,4 +180,6 @@ class Hand:
     def _close_excuses(self) -> None:
         """Requests that met the fault may tell of it a little later."""
         end = time.monotonic() + 0.5
-        self._load.excuses[:] = [excuse._replace(end=min(excuse.end, end)) for excuse in self._load.excuses]
+        self._load.excuses[:] = [
+            excuse._replace(end=min(excuse.end, end)) for excuse in self._load.excuses
+        ]

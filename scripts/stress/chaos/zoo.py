@@ -1,4 +1,5 @@
-"""A tiny checkpoint of the zoo in a campaign: transformers' answers for it, as the oracle asks for them."""
+"""A tiny checkpoint of the zoo in a campaign: transformers' answers for it, as the oracle asks for
+them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,13 @@ from thespis.tests.zoo.catalog import animal
 from thespis.tests.zoo.reference import Answer, Reference
 
 SHOWN = ("image",)
-"""Clips and sounds are the bundled model's part: how each family samples them is compared elsewhere."""
+"""Clips and sounds are the bundled model's part: how each family samples them is compared
+elsewhere."""
 
 
 class ZooReference:
-    """The zoo's own oracle with the methods of `tests.helpers.reference.Reference`. No answer ends before its last token."""
+    """The zoo's own oracle with the methods of `tests.helpers.reference.Reference`. No answer ends
+    before its last token."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self._own = Reference(animal(name), folder)
@@ -36,7 +39,8 @@ class ZooReference:
 
     @torch.inference_mode()
     def logits_after(self, prompt: str, media: Media, output: Sequence[int]) -> torch.Tensor:
-        """Logits [vocab] of the token that comes after `output`, which need not be what the model would have said."""
+        """Logits [vocab] of the token that comes after `output`, which need not be what the model
+        would have said."""
         inputs = self._own.inputs(prompt, media)
         start = inputs["input_ids"].shape[1]
         vocab = self._own.model.config.get_text_config().vocab_size

@@ -1,1 +1,2 @@
-"""Hostile callers: cases drawn from a seed, beside calm streams that must not notice them. `scripts/dev hostile` runs it."""
+"""Hostile callers: cases drawn from a seed, beside calm streams that must not notice them.
+`scripts/dev hostile` runs it."""

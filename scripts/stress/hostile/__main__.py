@@ -1,4 +1,5 @@
-"""`scripts/dev hostile --seed 7 --minutes 12`: hostile cases at a served engine; exit code 1 where a bound is missed."""
+"""`scripts/dev hostile --seed 7 --minutes 12`: hostile cases at a served engine; exit code 1 where
+a bound is missed."""
 
 import argparse
 import asyncio
@@ -27,12 +28,37 @@ ENGINE = {"trust_request_chat_template": True, "enable_mm_embeds": True}
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev hostile", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="of all cases (drawn and printed)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of calm and cases, the start not counted (5)")
-    parser.add_argument("--cases", type=int, default=None, metavar="N", help="at most so many (as many as there is time for)")
-    parser.add_argument("--max-body-mb", type=float, default=250.0, metavar="X", help="MiB of the largest body (250)")
-    parser.add_argument("--kinds", nargs="+", default=(), choices=KINDS, metavar="KIND", help=f"of {', '.join(KINDS)} (all)")
-    parser.add_argument("--only", type=int, nargs="+", default=(), metavar="K", help="these cases of the seed alone")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="of calm and cases, the start not counted (5)"
+    )
+    parser.add_argument(
+        "--cases",
+        type=int,
+        default=None,
+        metavar="N",
+        help="at most so many (as many as there is time for)",
+    )
+    parser.add_argument(
+        "--max-body-mb",
+        type=float,
+        default=250.0,
+        metavar="X",
+        help="MiB of the largest body (250)",
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=(),
+        choices=KINDS,
+        metavar="KIND",
+        help=f"of {', '.join(KINDS)} (all)",
+    )
+    parser.add_argument(
+        "--only", type=int, nargs="+", default=(), metavar="K", help="these cases of the seed alone"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=None, metavar="FILE", help="write the figures there too"
+    )
     given = parser.parse_args()
     if given.only and given.seed is None:
         parser.error("--only takes cases of a --seed")

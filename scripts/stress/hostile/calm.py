@@ -1,4 +1,5 @@
-"""Callers who want nothing special, beside the hostile ones: four streams of text, and one who shows small pictures."""
+"""Callers who want nothing special, beside the hostile ones: four streams of text, and one who
+shows small pictures."""
 
 import asyncio
 import json
@@ -36,7 +37,8 @@ class Gap(NamedTuple):
 
 @dataclass
 class Calm:
-    """Keeps its callers going until `stop`. The first answer of each request is what all later ones must be."""
+    """Keeps its callers going until `stop`. The first answer of each request is what all later ones
+    must be."""
 
     url: str
     tokens: int = TOKENS
@@ -83,12 +85,17 @@ class Calm:
             await asyncio.sleep(0.2)
 
     def _text(self, number: int) -> dict[str, Any]:
-        return chat(f"Say {number} words about the sea.") | {"max_tokens": self.tokens, "ignore_eos": True}
+        return chat(f"Say {number} words about the sea.") | {
+            "max_tokens": self.tokens,
+            "ignore_eos": True,
+        }
 
     async def _put(self, name: str, body: dict[str, Any], gaps: list[Gap]) -> None:
         said, error = list[int](), None
         try:
-            async with self._http.post(CHAT, json={**body, "stream": True, "return_token_ids": True}) as response:
+            async with self._http.post(
+                CHAT, json={**body, "stream": True, "return_token_ids": True}
+            ) as response:
                 before = 0.0
                 async for line in response.content:
                     if not line.startswith(b"data: {"):
@@ -107,11 +114,16 @@ class Calm:
         want = self._wants.setdefault(name, said)
         if error is not None or said != want:
             self.wrongs += 1
-            self.wrong = [*self.wrong, f"{name}: {error or 'another answer than undisturbed'}"][:SHOWN]
+            self.wrong = [*self.wrong, f"{name}: {error or 'another answer than undisturbed'}"][
+                :SHOWN
+            ]
 
 
 def _shown(number: int) -> dict[str, Any]:
-    part = {"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(number, 84, 56)))}}
+    part = {
+        "type": "image_url",
+        "image_url": {"url": data_url("image/png", png(picture(number, 84, 56)))},
+    }
     return chat([part, {"type": "text", "text": "Where is the red circle?"}]) | {"max_tokens": 12}
 
 

@@ -1,4 +1,5 @@
-"""A campaign: an undisturbed while, then case after case from several processes, beside calm callers and under watch."""
+"""A campaign: an undisturbed while, then case after case from several processes, beside calm
+callers and under watch."""
 
 import asyncio
 import gc
@@ -40,7 +41,9 @@ class Options:
     """Of these kinds alone; none: of all."""
 
     def numbers(self) -> Iterator[int]:
-        chosen: Iterable[int] = self.only or (n for n in count() if not self.kinds or kind_of(self.seed, n) in self.kinds)
+        chosen: Iterable[int] = self.only or (
+            n for n in count() if not self.kinds or kind_of(self.seed, n) in self.kinds
+        )
         for done, number in enumerate(chosen):
             if self.cases is not None and done >= self.cases:
                 return
@@ -49,7 +52,8 @@ class Options:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """A collection that goes through all that was measured so far takes a tenth of a second: a gap of the reader's own."""
+    """A collection that goes through all that was measured so far takes a tenth of a second: a gap
+    of the reader's own."""
     gc.collect()
     gc.disable()
     try:
@@ -60,9 +64,9 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def preferred() -> Iterator[None]:
-    """Who reads the calm streams stands for callers on machines of their own: it must not wait for a processor here, nor count
-    as load of the one that it is on, where the kernel then leaves two processes of the engine on the other. Where the machine
-    does not let us, nothing changes."""
+    """Who reads the calm streams stands for callers on machines of their own: it must not wait for
+    a processor here, nor count as load of the one that it is on, where the kernel then leaves two
+    processes of the engine on the other. Where the machine does not let us, nothing changes."""
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     try:
@@ -72,11 +76,17 @@ def preferred() -> Iterator[None]:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-async def run(url: str, director: int, canary: Path, options: Options, say: Callable[[str], None]) -> Report:
-    """Against the server at `url`, whose director has that pid. `canary`: a folder that no pickle may make."""
+async def run(
+    url: str, director: int, canary: Path, options: Options, say: Callable[[str], None]
+) -> Report:
+    """Against the server at `url`, whose director has that pid. `canary`: a folder that no pickle
+    may make."""
     report = Report(seed=options.seed, biggest=options.biggest)
     port = int(url.rpartition(":")[2])
-    async with shooters(options.shooters, options.seed, options.biggest, port) as group, Calm(url) as calm:
+    async with (
+        shooters(options.shooters, options.seed, options.biggest, port) as group,
+        Calm(url) as calm,
+    ):
         with preferred(), uncollected():
             await _measure(group, calm, director, options, report, say)
     report.pickled = canary.exists()
@@ -84,25 +94,38 @@ async def run(url: str, director: int, canary: Path, options: Options, say: Call
 
 
 async def _measure(
-    group: Sequence[Shooter], calm: Calm, director: int, options: Options, report: Report, say: Callable[[str], None]
+    group: Sequence[Shooter],
+    calm: Calm,
+    director: int,
+    options: Options,
+    report: Report,
+    say: Callable[[str], None],
 ) -> None:
     async with Shares(director, [each.pid for each in group]) as report.shares:
         quiet = min(QUIET_SECONDS, QUIET_SHARE * options.seconds)
-        await asyncio.gather(*(_rehearse(each, time.monotonic() + quiet, options, n) for n, each in enumerate(group)))
+        await asyncio.gather(
+            *(_rehearse(each, time.monotonic() + quiet, options, n) for n, each in enumerate(group))
+        )
         report.undisturbed = quantile(calm.gaps, 0.999)
-        say(f"undisturbed for {quiet:.0f} s: {len(calm.gaps)} gaps, p99.9 {report.undisturbed * 1000:.0f} ms")
+        say(
+            f"undisturbed for {quiet:.0f} s: {len(calm.gaps)} gaps, p99.9 "
+            f"{report.undisturbed * 1000:.0f} ms"
+        )
         calm.gaps.clear()
         async with Processes(director) as processes:
             numbers, until = options.numbers(), time.monotonic() + options.seconds - quiet
             report.began = time.monotonic()
-            await asyncio.gather(*(_shoot(each, numbers, until, options, report, say) for each in group))
+            await asyncio.gather(
+                *(_shoot(each, numbers, until, options, report, say) for each in group)
+            )
             report.seconds = time.monotonic() - report.began
             calm.check()
     report.take(calm, processes)
 
 
 async def _rehearse(shooter: Shooter, until: float, options: Options, first: int) -> None:
-    """Draw what will be put, in about the same rhythm, and put nothing: what the shooters themselves cost is no disturbance."""
+    """Draw what will be put, in about the same rhythm, and put nothing: what the shooters
+    themselves cost is no disturbance."""
     for number in islice(options.numbers(), first, None, options.shooters):
         if time.monotonic() > until:
             return
@@ -112,7 +135,12 @@ async def _rehearse(shooter: Shooter, until: float, options: Options, first: int
 
 
 async def _shoot(
-    shooter: Shooter, numbers: Iterator[int], until: float, options: Options, report: Report, say: Callable[[str], None]
+    shooter: Shooter,
+    numbers: Iterator[int],
+    until: float,
+    options: Options,
+    report: Report,
+    say: Callable[[str], None],
 ) -> None:
     """One process, until the numbers or the time are at an end."""
     for number in numbers:
@@ -134,5 +162,8 @@ def describe(options: Options) -> list[str]:
     shown = []
     for number in options.only:
         kind, shot = draw(options.seed, number, options.biggest)
-        shown.append(f"case {number} ({kind}): {shot.what}, {shot.size:,} bytes; begins {b''.join(shot.pieces)[:400]!r}")
+        shown.append(
+            f"case {number} ({kind}): {shot.what}, {shot.size:,} bytes; begins "
+            f"{b''.join(shot.pieces)[:400]!r}"
+        )
     return shown

@@ -1,4 +1,5 @@
-"""Which case a number is: the seed and the number alone decide, so that any case can be put again by itself."""
+"""Which case a number is: the seed and the number alone decide, so that any case can be put again
+by itself."""
 
 from collections.abc import Callable
 from random import Random
@@ -22,7 +23,8 @@ KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
     "raw HTTP": (11, draw_raw),
     "embeddings": (7, draw_embeds),
 }
-"""By name: its share of all cases, in percent, and what draws one with the size of the largest body in bytes."""
+"""By name: its share of all cases, in percent, and what draws one with the size of the largest body
+in bytes."""
 
 
 def kind_of(seed: int, number: int) -> str:

@@ -1,4 +1,5 @@
-"""Real media files of every kind, small, made once in a process; and what can be done to the bytes of any file."""
+"""Real media files of every kind, small, made once in a process; and what can be done to the bytes
+of any file."""
 
 import io
 import wave
@@ -13,13 +14,18 @@ from PIL import Image
 from thespis.tests.helpers.media import clip, picture, sound, wav
 
 _MEDIA_TYPES = {
-    "jpeg": "image/jpeg", "progressive": "image/jpeg", "png": "image/png", "gif": "image/gif", "webp": "image/webp",
-    "apng": "image/png", "bmp": "image/bmp", "tiff": "image/tiff", "avif": "image/avif", "jp2": "image/jp2",
+    "jpeg": "image/jpeg", "progressive": "image/jpeg", "png": "image/png", "gif": "image/gif",
+    "webp": "image/webp",
+    "apng": "image/png", "bmp": "image/bmp", "tiff": "image/tiff", "avif": "image/avif",
+    "jp2": "image/jp2",
     "ico": "image/x-icon",
-    "ppm": "image/x-portable-pixmap", "tga": "image/x-tga", "mp4": "video/mp4", "mkv": "video/x-matroska",
+    "ppm": "image/x-portable-pixmap", "tga": "image/x-tga", "mp4": "video/mp4",
+    "mkv": "video/x-matroska",
     "webm": "video/webm",
-    "avi": "video/x-msvideo", "ts": "video/mp2t", "flv": "video/x-flv", "mov": "video/quicktime", "wav": "audio/wav",
-    "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg", "m4a": "audio/mp4", "aiff": "audio/aiff",
+    "avi": "video/x-msvideo", "ts": "video/mp2t", "flv": "video/x-flv", "mov": "video/quicktime",
+    "wav": "audio/wav",
+    "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg", "m4a": "audio/mp4",
+    "aiff": "audio/aiff",
 }  # fmt: skip
 NAMES = tuple(_MEDIA_TYPES)
 
@@ -44,8 +50,18 @@ def _image(name: str) -> bytes:
     saved: dict[str, tuple[str, dict[str, Any]]] = {
         "jpeg": ("JPEG", {}),
         "progressive": ("JPEG", {"progressive": True}),
-        "gif": ("GIF", {"save_all": True, "append_images": [picture(at, 96, 64) for at in range(2, 6)], "duration": 100}),
-        "webp": ("WEBP", {"save_all": True, "append_images": [picture(2, 96, 64)], "duration": 100}),
+        "gif": (
+            "GIF",
+            {
+                "save_all": True,
+                "append_images": [picture(at, 96, 64) for at in range(2, 6)],
+                "duration": 100,
+            },
+        ),
+        "webp": (
+            "WEBP",
+            {"save_all": True, "append_images": [picture(2, 96, 64)], "duration": 100},
+        ),
         "apng": ("PNG", {"save_all": True, "append_images": [picture(2, 96, 64)], "duration": 100}),
         "jp2": ("JPEG2000", {}),
     }
@@ -78,15 +94,25 @@ def _video(name: str) -> bytes:
 def _audio(name: str) -> bytes:
     import av
 
-    formats = {"flac": ("flac", "flac", "s16"), "mp3": ("mp3", "libmp3lame", "s16p"), "ogg": ("ogg", "libopus", "s16")}
-    container_name, codec, layout = {**formats, "m4a": ("ipod", "aac", "fltp"), "aiff": ("aiff", "pcm_s16be", "s16")}[name]
+    formats = {
+        "flac": ("flac", "flac", "s16"),
+        "mp3": ("mp3", "libmp3lame", "s16p"),
+        "ogg": ("ogg", "libopus", "s16"),
+    }
+    container_name, codec, layout = {
+        **formats,
+        "m4a": ("ipod", "aac", "fltp"),
+        "aiff": ("aiff", "pcm_s16be", "s16"),
+    }[name]
     file, rate = io.BytesIO(), 48_000
     samples = (np.sin(np.arange(rate // 2) / 20) * 20_000).astype(np.int16)[None]
     with av.open(file, "w", format=container_name) as container:
         stream: Any = container.add_stream(codec, rate=rate)
         frame: Any = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
         frame.sample_rate = rate
-        for ready in av.AudioResampler(layout, "mono", rate, stream.frame_size or None).resample(frame):
+        for ready in av.AudioResampler(layout, "mono", rate, stream.frame_size or None).resample(
+            frame
+        ):
             container.mux(stream.encode(ready))
         container.mux(stream.encode(None))
     return file.getvalue()
@@ -108,7 +134,14 @@ def _broken_head(draw: Random, data: bytes) -> bytes:
     changed = bytearray(data)
     at = draw.randrange(min(200, len(changed)))
     changed[at : at + 4] = draw.choice(
-        (b"\xff" * 4, b"\x7f\xff\xff\xff", bytes(4), b"\x00\x01\x00\x00", b"\xff\xff\xff\x7f", b"\x80\0\0\0")
+        (
+            b"\xff" * 4,
+            b"\x7f\xff\xff\xff",
+            bytes(4),
+            b"\x00\x01\x00\x00",
+            b"\xff\xff\xff\x7f",
+            b"\x80\0\0\0",
+        )
     )
     return bytes(changed)
 
@@ -116,7 +149,9 @@ def _broken_head(draw: Random, data: bytes) -> bytes:
 def _repeated(draw: Random, data: bytes) -> bytes:
     start = draw.randrange(len(data))
     piece = data[start : start + draw.choice((1, 12, 500, 10_000))]
-    return data[:start] + piece * draw.choice((2, 100, max(1, 300_000 // len(piece)))) + data[start:]
+    return (
+        data[:start] + piece * draw.choice((2, 100, max(1, 300_000 // len(piece)))) + data[start:]
+    )
 
 
 def _cut(draw: Random, data: bytes) -> bytes:
@@ -126,7 +161,9 @@ def _cut(draw: Random, data: bytes) -> bytes:
 
 def _grown(draw: Random, data: bytes) -> bytes:
     more = draw.choice((bytes(2000), b"\xff" * 2000, data, draw.randbytes(3000), bytes(3_000_000)))
-    return draw.choice((data + more, more + data, data[: len(data) // 2] + more + data[len(data) // 2 :]))
+    return draw.choice(
+        (data + more, more + data, data[: len(data) // 2] + more + data[len(data) // 2 :])
+    )
 
 
 def _spliced(draw: Random, data: bytes) -> bytes:
@@ -141,7 +178,8 @@ def _whole(draw: Random, data: bytes) -> bytes:
 
 
 _HARM: tuple[Callable[[Random, bytes], bytes], ...] = (
-    _truncated, _flipped, _flipped, _broken_head, _broken_head, _repeated, _cut, _grown, _spliced, _whole,
+    _truncated, _flipped, _flipped, _broken_head, _broken_head, _repeated, _cut, _grown, _spliced,
+    _whole,
 )  # fmt: skip
 
 
@@ -170,5 +208,7 @@ def many_pixels(draw: Random, side: int, kind: str) -> bytes:
     """A picture that is small as a file and large when it is decoded."""
     file = io.BytesIO()
     options: dict[str, Any] = {"progressive": True} if kind == "JPEG" else {}
-    Image.new(draw.choice(("RGB", "L")), (side, draw.choice((side, 1, side // 2 + 1))), 7).save(file, kind, **options)
+    Image.new(draw.choice(("RGB", "L")), (side, draw.choice((side, 1, side // 2 + 1))), 7).save(
+        file, kind, **options
+    )
     return file.getvalue()

@@ -1,4 +1,5 @@
-"""Schemas, regular expressions, grammars and choices that no answer could be guided by, or that cost too much to compile."""
+"""Schemas, regular expressions, grammars and choices that no answer could be guided by, or that
+cost too much to compile."""
 
 import json
 from random import Random
@@ -6,12 +7,28 @@ from typing import Any
 
 from .shot import CHAT, COMPLETIONS, Shot, chat, post
 
-_FORMATS = ("date", "date-time", "uri", "uuid", "email", "ipv4", "ipv6", "hostname", "regex", "duration", "unknown", "\x00")
+_FORMATS = (
+    "date",
+    "date-time",
+    "uri",
+    "uuid",
+    "email",
+    "ipv4",
+    "ipv6",
+    "hostname",
+    "regex",
+    "duration",
+    "unknown",
+    "\x00",
+)
 _PATTERNS = (
-    "(a+)+$", "(a|a)*b", "(a{1,%d})", "((a{%d}){9}){9}", "[^\\x00-\\x1f]{%d}", "\\p{L}+", "(?=a)b", "(?<=a)b",
+    "(a+)+$", "(a|a)*b", "(a{1,%d})", "((a{%d}){9}){9}", "[^\\x00-\\x1f]{%d}", "\\p{L}+", "(?=a)b",
+    "(?<=a)b",
     "(?P<n>a)(?P=n)",
-    "\\1", "\\b", "^$", "a**", "(", "[", "[z-a]", "\\", "(?i)%d", "\\u{110000}", "(?s).*", ".{%d}", "(a?){%d}a{%d}", "|" * 50,
-    "(" * 500 + ")" * 500, "[\ud7ff-\ue000]", "\\d{%d}", "(?:%d|){99}", "x" * 20_000, "[a-z]|" * 2000 + "b", "", "\x00",
+    "\\1", "\\b", "^$", "a**", "(", "[", "[z-a]", "\\", "(?i)%d", "\\u{110000}", "(?s).*", ".{%d}",
+    "(a?){%d}a{%d}", "|" * 50,
+    "(" * 500 + ")" * 500, "[\ud7ff-\ue000]", "\\d{%d}", "(?:%d|){99}", "x" * 20_000,
+    "[a-z]|" * 2000 + "b", "", "\x00",
 )  # fmt: skip
 _GRAMMARS = (
     'start: start "a" | "b"',
@@ -39,7 +56,9 @@ _GRAMMARS = (
 
 def draw_guides(draw: Random, biggest: int) -> Shot:
     number = int(10 ** draw.uniform(0, 10))
-    what, fields = draw.choice((_by_schema, _by_schema, _by_tool, _by_regex, _by_grammar, _by_choice))(draw, number)
+    what, fields = draw.choice(
+        (_by_schema, _by_schema, _by_tool, _by_regex, _by_grammar, _by_choice)
+    )(draw, number)
     if draw.random() < 0.5:
         fields["stream"] = True
     if "response_format" in fields or "tools" in fields or draw.random() < 0.6:
@@ -55,27 +74,43 @@ def _by_schema(draw: Random, number: int) -> tuple[str, dict[str, Any]]:
             return shown, {"guided_json": draw.choice((schema, json.dumps(schema)))}
         case 1:
             return shown, {"structured_outputs": {"json": schema}}
-    named = {"name": draw.choice(("s", "", "a" * 500, "\u00e9")), "schema": schema, "strict": draw.choice((True, False, None))}
+    named = {
+        "name": draw.choice(("s", "", "a" * 500, "\u00e9")),
+        "schema": schema,
+        "strict": draw.choice((True, False, None)),
+    }
     return shown, {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 def _by_tool(draw: Random, number: int) -> tuple[str, dict[str, Any]]:
     schemas = [_whole_schema(draw, number) for _ in range(draw.choice((1, 1, 2, 60)))]
-    tools = [{"type": "function", "function": {"name": f"f{at}", "parameters": schema}} for at, schema in enumerate(schemas)]
-    choice = draw.choice(("auto", "required", "none", {"type": "function", "function": {"name": "f0"}}))
-    return f"{len(tools)} tools, {json.dumps(schemas[0])[:60]}", {"tools": tools, "tool_choice": choice}
+    tools = [
+        {"type": "function", "function": {"name": f"f{at}", "parameters": schema}}
+        for at, schema in enumerate(schemas)
+    ]
+    choice = draw.choice(
+        ("auto", "required", "none", {"type": "function", "function": {"name": "f0"}})
+    )
+    return f"{len(tools)} tools, {json.dumps(schemas[0])[:60]}", {
+        "tools": tools,
+        "tool_choice": choice,
+    }
 
 
 def _by_regex(draw: Random, number: int) -> tuple[str, dict[str, Any]]:
     pattern = draw.choice(_PATTERNS).replace("%d", str(number))
     name = draw.choice(("guided_regex", "structured_outputs"))
-    return f"regex {pattern[:60]!r}", {name: pattern if name == "guided_regex" else {"regex": pattern}}
+    return f"regex {pattern[:60]!r}", {
+        name: pattern if name == "guided_regex" else {"regex": pattern}
+    }
 
 
 def _by_grammar(draw: Random, number: int) -> tuple[str, dict[str, Any]]:
     grammar = draw.choice(_GRAMMARS).replace("%d", str(number)).replace("%%", "%")
     name = draw.choice(("guided_grammar", "structured_outputs"))
-    return f"grammar {grammar[:60]!r}", {name: grammar if name == "guided_grammar" else {"grammar": grammar}}
+    return f"grammar {grammar[:60]!r}", {
+        name: grammar if name == "guided_grammar" else {"grammar": grammar}
+    }
 
 
 def _by_choice(draw: Random, number: int) -> tuple[str, dict[str, Any]]:
@@ -113,13 +148,20 @@ def _whole_schema(draw: Random, number: int) -> Any:
             return {"$defs": {**defs, f"d{levels}": {"type": "integer"}}, "$ref": "#/$defs/d0"}
         case 2:
             return draw.choice((
-                {"$ref": "#"}, {"$ref": "#/$defs/none"}, {"$ref": "http://localhost/x.json"}, {"allOf": [{"$ref": "#"}]},
-                {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, {"$ref": 7},
-                True, False, None, 7, [], "x", {}, {"type": "nothing"}, {"type": []}, {"type": ["string", 7]}, {"enum": []},
+                {"$ref": "#"}, {"$ref": "#/$defs/none"}, {"$ref": "http://localhost/x.json"},
+                {"allOf": [{"$ref": "#"}]},
+                {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}},
+                    "$ref": "#/$defs/a"}, {"$ref": 7},
+                True, False, None, 7, [], "x", {}, {"type": "nothing"}, {"type": []},
+                {"type": ["string", 7]}, {"enum": []},
             ))  # fmt: skip
         case 3:
             names = [f"p{at}" for at in range(draw.choice((10, 300, 5000)))]
-            return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
+            return {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in names},
+                "required": names,
+            }
     return _schema(draw, number, 0)
 
 
@@ -131,31 +173,52 @@ def _schema(draw: Random, number: int, depth: int) -> Any:
         case "object":
             inner = {f"k{at}": _schema(draw, number, depth + 1) for at in range(draw.randint(0, 4))}
             more: dict[str, Any] = draw.choice((
-                {}, {"additionalProperties": False}, {"additionalProperties": {"type": "string"}}, {"required": ["none"]},
-                {"patternProperties": {draw.choice(_PATTERNS): {}}}, {"minProperties": number}, {"maxProperties": 0},
-                {"propertyNames": {"maxLength": 0}}, {"dependentRequired": {"k0": ["k1"]}}, {"unevaluatedProperties": False},
+                {}, {"additionalProperties": False}, {"additionalProperties": {"type": "string"}},
+                {"required": ["none"]},
+                {"patternProperties": {draw.choice(_PATTERNS): {}}}, {"minProperties": number},
+                {"maxProperties": 0},
+                {"propertyNames": {"maxLength": 0}}, {"dependentRequired": {"k0": ["k1"]}},
+                {"unevaluatedProperties": False},
             ))  # fmt: skip
             return {"type": "object", "properties": inner, **more}
         case "array":
             bounds: dict[str, Any] = draw.choice(
-                ({}, {"minItems": number}, {"maxItems": number}, {"uniqueItems": True}, {"contains": {}}, {"minItems": -1})
+                (
+                    {},
+                    {"minItems": number},
+                    {"maxItems": number},
+                    {"uniqueItems": True},
+                    {"contains": {}},
+                    {"minItems": -1},
+                )
             )
             return {"type": "array", "items": _schema(draw, number, depth + 1), **bounds}
         case "string":
             return {"type": "string", **draw.choice((
-                {"minLength": number}, {"maxLength": number}, {"pattern": draw.choice(_PATTERNS).replace("%d", str(number))},
-                {"format": draw.choice(_FORMATS)}, {"const": "a" * 5000}, {"minLength": 2, "maxLength": 1},
+                {"minLength": number}, {"maxLength": number},
+                {"pattern": draw.choice(_PATTERNS).replace("%d", str(number))},
+                {"format": draw.choice(_FORMATS)}, {"const": "a" * 5000},
+                {"minLength": 2, "maxLength": 1},
             ))}  # fmt: skip
         case "number" | "integer":
             return {"type": kind, **draw.choice((
-                {"minimum": number, "maximum": -number}, {"multipleOf": 1e-300}, {"multipleOf": 0}, {"maximum": 10**400},
-                {"exclusiveMinimum": 0.1, "exclusiveMaximum": 0.1000001}, {"multipleOf": number, "minimum": 1},
+                {"minimum": number, "maximum": -number}, {"multipleOf": 1e-300}, {"multipleOf": 0},
+                {"maximum": 10**400},
+                {"exclusiveMinimum": 0.1, "exclusiveMaximum": 0.1000001},
+                {"multipleOf": number, "minimum": 1},
                 {"minimum": "a"},
             ))}  # fmt: skip
         case "enum":
             return {
                 "enum": draw.choice(
-                    ([None, {}, [1, [2]]], ["a"] * 2000, list(range(5000)), [1e400], ["\ud800"], [{"a": 1}] * 9)
+                    (
+                        [None, {}, [1, [2]]],
+                        ["a"] * 2000,
+                        list(range(5000)),
+                        [1e400],
+                        ["\ud800"],
+                        [{"a": 1}] * 9,
+                    )
                 )
             }
     word = draw.choice(("anyOf", "oneOf", "allOf", "not", "if"))

@@ -1,4 +1,5 @@
-"""What may be answered to a hostile request: a refusal in OpenAI's form that tells nothing it must not, or a good answer."""
+"""What may be answered to a hostile request: a refusal in OpenAI's form that tells nothing it must
+not, or a good answer."""
 
 import json
 from typing import Any
@@ -36,7 +37,16 @@ class Outcome(msgspec.Struct, kw_only=True):
 def abandoned(number: int, kind: str, began: float, ended: float) -> Outcome:
     """Of a case whose process did not come to an end with it."""
     what, fault = "not known", "the process that put it did not end it"
-    return Outcome(number=number, kind=kind, what=what, size=0, began=began, ended=ended, seconds=ended - began, faults=[fault])
+    return Outcome(
+        number=number,
+        kind=kind,
+        what=what,
+        size=0,
+        began=began,
+        ended=ended,
+        seconds=ended - began,
+        faults=[fault],
+    )
 
 
 def judge(number: int, kind: str, shot: Shot, exchange: Exchange) -> Outcome:
@@ -80,7 +90,9 @@ def _judge_one(answer: Answer, method: str, shot: Shot, sent: "_Sent", outcome: 
     if answer.status >= 400 and answer.whole and method != "HEAD":
         error = error_of(answer.body)
         if error is None:
-            outcome.faults.append(f"status {answer.status} without an error object: {answer.body[:80]!r}")
+            outcome.faults.append(
+                f"status {answer.status} without an error object: {answer.body[:80]!r}"
+            )
         else:
             outcome.codes.append(str(error["code"]))
     events = [line for line in answer.body.split(b"\n") if line.startswith(b'data: {"error"')]
@@ -102,13 +114,19 @@ def error_of(body: bytes) -> dict[str, Any] | None:
         texts = [error[name] for name in ("message", "type", "code")]
     except (ValueError, KeyError, TypeError):
         return None
-    return error if all(isinstance(text, str) and text for text in texts) and "param" in error else None
+    return (
+        error
+        if all(isinstance(text, str) and text for text in texts) and "param" in error
+        else None
+    )
 
 
 def secret_of(answer: Answer, events: list[bytes], sent: "_Sent") -> str | None:
     """The first thing in the answer that a caller must not be told and has not said himself."""
     text = answer.body.decode("utf-8", "replace")
-    errors = [text] if answer.status >= 400 else [event.decode("utf-8", "replace") for event in events]
+    errors = (
+        [text] if answer.status >= 400 else [event.decode("utf-8", "replace") for event in events]
+    )
     for pattern, texts in ((IN_ERRORS, errors), (LEAKS, [text])):
         for one in texts:
             for hit in pattern.finditer(one):

@@ -68,4 +68,6 @@ class Processes:
 
 def named(director: int) -> dict[int, str]:
     """By pid, those that have their final title."""
-    return {pid: title for pid, title in session_of(director).items() if title.startswith("thespis ")}
+    return {
+        pid: title for pid, title in session_of(director).items() if title.startswith("thespis ")
+    }

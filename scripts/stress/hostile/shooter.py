@@ -1,6 +1,8 @@
-"""A process that puts hostile cases: the number of each on a line of its input, what became of it on a line of its output.
+"""A process that puts hostile cases: the number of each on a line of its input, what became of it
+on a line of its output.
 
-It yields the processor to everything else: drawing a body of 250 MB must not look like a server that stands still.
+It yields the processor to everything else: drawing a body of 250 MB must not look like a server
+that stands still.
 """
 
 import argparse
@@ -29,9 +31,10 @@ async def put(seed: int, number: int, biggest: int, port: int) -> Outcome:
 
 
 def step_back() -> None:
-    """Behind the engine: callers have machines of their own. Where the kernel shares processors between sessions first, the
-    session has a niceness of its own. A processor with nothing but idle work then counts as free, as it would be: else the
-    kernel leaves two processes of the engine on one processor, and the other to a caller."""
+    """Behind the engine: callers have machines of their own. Where the kernel shares processors
+    between sessions first, the session has a niceness of its own. A processor with nothing but idle
+    work then counts as free, as it would be: else the kernel leaves two processes of the engine on
+    one processor, and the other to a caller."""
     os.nice(NICE)
     with suppress(OSError):  # a kernel without sessions
         os.setsid()

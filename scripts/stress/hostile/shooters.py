@@ -1,4 +1,5 @@
-"""The processes that put cases: started before anything is measured, then kept busy with one case each."""
+"""The processes that put cases: started before anything is measured, then kept busy with one case
+each."""
 
 import asyncio
 import sys
@@ -58,7 +59,9 @@ async def shooters(count: int, seed: int, biggest: int, port: int) -> AsyncItera
     """All of them ready."""
     settings = ("--seed", seed, "--biggest", biggest, "--port", port)
     async with AsyncExitStack() as stack:
-        started = [await stack.enter_async_context(_process(*map(str, settings))) for _ in range(count)]
+        started = [
+            await stack.enter_async_context(_process(*map(str, settings))) for _ in range(count)
+        ]
         for shooter in started:
             await shooter.ready()
         yield started

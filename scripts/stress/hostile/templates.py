@@ -1,4 +1,5 @@
-"""Chat templates that a request brings: each asks Jinja for far too much, or for what it must not have."""
+"""Chat templates that a request brings: each asks Jinja for far too much, or for what it must not
+have."""
 
 from random import Random
 
@@ -36,9 +37,12 @@ _COSTLY = (
     "{%% for a in range(%d) %%}x{%% endfor %%}",
     "{%% for a in range(%d) %%}{%% for b in range(100000) %%}{%% endfor %%}{%% endfor %%}",
     "{%% for a in range(%d) %%}{{ messages }}{%% endfor %%}",
-    "{%% set ns = namespace(x='a') %%}{%% for a in range(%d) %%}{%% set ns.x = ns.x + ns.x %%}{%% endfor %%}{{ ns.x|length }}",
-    "{%% set ns = namespace(x=[]) %%}{%% for a in range(%d) %%}{%% set ns.x = [ns.x, ns.x] %%}{%% endfor %%}{{ ns.x }}",
-    "{%% macro m(n) %%}{{ m(n - 1) if n else '' }}{{ m(n - 1) if n else '' }}{%% endmacro %%}{{ m(%d) }}",
+    "{%% set ns = namespace(x='a') %%}{%% for a in range(%d) %%}{%% set ns.x = ns.x + ns.x "
+    "%%}{%% endfor %%}{{ ns.x|length }}",
+    "{%% set ns = namespace(x=[]) %%}{%% for a in range(%d) %%}{%% set ns.x = [ns.x, ns.x] "
+    "%%}{%% endfor %%}{{ ns.x }}",
+    "{%% macro m(n) %%}{{ m(n - 1) if n else '' }}{{ m(n - 1) if n else '' }}{%% endmacro %%}{{ "
+    "m(%d) }}",
     "{{ strftime_now('%%%%Y' * %d) }}",
     "{{ strftime_now('%%%%%d') }}",
     "{{ raise_exception('x' * %d) }}",
@@ -98,7 +102,9 @@ def draw_templates(draw: Random, biggest: int) -> Shot:
     path = draw.choice((CHAT, TOKENIZE))
     body = {**chat(words), "chat_template": template}
     if draw.random() < 0.2:
-        body["chat_template_kwargs"] = {"x": draw.choice(([0] * 10_000, {"a": {"b": []}}, "{{ 7 * 7 }}", 1 << 70))}
+        body["chat_template_kwargs"] = {
+            "x": draw.choice(([0] * 10_000, {"a": {"b": []}}, "{{ 7 * 7 }}", 1 << 70))
+        }
     return post(f"template {template[:70]!r} in {path}", path, body)
 
 
@@ -110,12 +116,20 @@ def _template(draw: Random, most: int) -> str:
             return draw.choice(_BROKEN) * draw.choice((1, 3, 1000))
         case 3:
             unit, closing = draw.choice(
-                (("{{ (", ""), ("{% if 1 %}", "{% endif %}"), ("[", "]"), ("{{ not ", " }}"), ("-", "1"))
+                (
+                    ("{{ (", ""),
+                    ("{% if 1 %}", "{% endif %}"),
+                    ("[", "]"),
+                    ("{{ not ", " }}"),
+                    ("-", "1"),
+                )
             )
             depth = draw.choice((10, 50, 200, 3000, 50_000))
             inside = unit * depth + closing * depth
             return inside if "{" in unit else "{{ " + inside + " }}"
         case 4:
-            return draw.choice(("a", "{# x #}", "{{ 1 }}", "{% set a = 1 %}", "{{ messages }}")) * draw.randint(1, most // 20)
+            return draw.choice(
+                ("a", "{# x #}", "{{ 1 }}", "{% set a = 1 %}", "{{ messages }}")
+            ) * draw.randint(1, most // 20)
         case _:
             return draw.choice(_COSTLY) % int(10 ** draw.uniform(1, 10))

@@ -30,7 +30,8 @@ class Exchange:
 
     began: float
     sent: float = 0.0
-    """When the last byte had been written, or the caller stopped writing because the answer was there."""
+    """When the last byte had been written, or the caller stopped writing because the answer was
+    there."""
     ended: float = 0.0
     received: bytearray = field(default_factory=bytearray)
     refused: bool = False
@@ -44,7 +45,8 @@ class Exchange:
 
 
 async def fire(port: int, shot: Shot) -> Exchange:
-    """Write the shot and read until the server closes, the caller leaves, or nobody has patience any more."""
+    """Write the shot and read until the server closes, the caller leaves, or nobody has patience
+    any more."""
     exchange = Exchange(time.monotonic())
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -54,7 +56,9 @@ async def fire(port: int, shot: Shot) -> Exchange:
     reading = asyncio.create_task(_read(reader, exchange))
     writing = asyncio.create_task(_write(writer, shot))
     try:
-        await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED, timeout=GIVE_UP_SECONDS)
+        await asyncio.wait(
+            [reading, writing], return_when=asyncio.FIRST_COMPLETED, timeout=GIVE_UP_SECONDS
+        )
         exchange.sent = time.monotonic()
         leaves = GIVE_UP_SECONDS if shot.leaves is None else shot.leaves
         done, _ = await asyncio.wait([reading], timeout=leaves)
@@ -85,7 +89,8 @@ async def _write(writer: asyncio.StreamWriter, shot: Shot) -> None:
 
 
 def answers_in(received: bytes, methods: tuple[str, ...]) -> list[Answer]:
-    """The answers to requests of these methods, as far as they have come. Raises ValueError for what is no HTTP."""
+    """The answers to requests of these methods, as far as they have come. Raises ValueError for
+    what is no HTTP."""
     source, found = _Bytes(received), list[Answer]()
     for method in methods:
         if not source.has_head:

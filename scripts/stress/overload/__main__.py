@@ -1,4 +1,5 @@
-"""`scripts/dev overload`: 1x, 10x and 1x again, on `thespis serve`; prints a table; exit code 1 where a bound is missed."""
+"""`scripts/dev overload`: 1x, 10x and 1x again, on `thespis serve`; prints a table; exit code 1
+where a bound is missed."""
 
 import argparse
 import asyncio
@@ -29,12 +30,23 @@ TIMES = 10
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev overload", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15.0, help="that each of the four loads is measured for (15)")
-    parser.add_argument("--rounds", type=int, default=1, help="of all of it; the bounds hold for the medians (1)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=15.0,
+        help="that each of the four loads is measured for (15)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="of all of it; the bounds hold for the medians (1)"
+    )
     parser.add_argument("--max-tokens", type=int, default=256, help="of each answer (256)")
     parser.add_argument("--seed", type=int, default=0, help="of the requests (0)")
-    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--model", type=Path, default=demo_model(), help="checkpoint folder (the bundled one)")
+    parser.add_argument(
+        "--json", type=Path, default=None, metavar="FILE", help="write the figures there too"
+    )
+    parser.add_argument(
+        "--model", type=Path, default=demo_model(), help="checkpoint folder (the bundled one)"
+    )
     given = parser.parse_args()
     if not (1 <= given.seconds <= 300 and 1 <= given.rounds <= 20):
         parser.error("--seconds must be between 1 and 300, --rounds between 1 and 20")
@@ -57,10 +69,14 @@ async def run(given: argparse.Namespace, say: Callable[[str], None]) -> list[Rep
     requests = make_requests(given.seed, KEYS[0], given.max_tokens)
     with tempfile.TemporaryDirectory(prefix="overload-") as folder:
         async with served(given.model, Path(folder) / "log") as server:
-            return [await measure(server, requests, given.seconds, say) for _ in range(given.rounds)]
+            return [
+                await measure(server, requests, given.seconds, say) for _ in range(given.rounds)
+            ]
 
 
-async def measure(server: Served, requests: list[bytes], seconds: float, say: Callable[[str], None]) -> Report:
+async def measure(
+    server: Served, requests: list[bytes], seconds: float, say: Callable[[str], None]
+) -> Report:
     port = int(server.url.rpartition(":")[2])
     director = int((server.run_dir / "lock").read_text())
     memories: dict[str, float] = {}
@@ -76,7 +92,9 @@ async def measure(server: Served, requests: list[bytes], seconds: float, say: Ca
     say(f"1x: {before.goodput:.1f} answers/s")
     await note("before")
     first = await Refusals.scrape(server.url, KEYS[0])
-    flood, rest = await opened(port, requests, TIMES * rate, RAMP_SECONDS, seconds, lambda: note("flood begins"))
+    flood, rest = await opened(
+        port, requests, TIMES * rate, RAMP_SECONDS, seconds, lambda: note("flood begins")
+    )
     over = time.monotonic()
     await note("flood ends")
     say(f"{TIMES}x: {flood.goodput:.1f} answers/s of {flood.offered:.0f} offered")

@@ -1,4 +1,5 @@
-"""One caller per request: bytes made beforehand, a connection of its own, and little work, since it shares the cores."""
+"""One caller per request: bytes made beforehand, a connection of its own, and little work, since it
+shares the cores."""
 
 import asyncio
 import json
@@ -77,14 +78,16 @@ def _request(content: Any, key: str, max_tokens: int) -> bytes:
         }
     ).encode()
     head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        "application/json\r\n"
         f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body
 
 
 class Caller(asyncio.Protocol):
-    """Sends one request when it is connected; `done` when the answer has ended, or the connection has."""
+    """Sends one request when it is connected; `done` when the answer has ended, or the connection
+    has."""
 
     def __init__(self, data: bytes, outcome: Outcome) -> None:
         self._data, self.outcome = data, outcome
@@ -122,7 +125,9 @@ async def call(port: int, data: bytes, tally: Tally) -> Outcome:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            transport, caller = await loop.create_connection(lambda: Caller(data, outcome), "127.0.0.1", port)
+            transport, caller = await loop.create_connection(
+                lambda: Caller(data, outcome), "127.0.0.1", port
+            )
             try:
                 await caller.done
             finally:

@@ -1,4 +1,5 @@
-"""The loads: a closed loop that finds what the engine carries, and an open one that offers a rate whatever comes back."""
+"""The loads: a closed loop that finds what the engine carries, and an open one that offers a rate
+whatever comes back."""
 
 import asyncio
 import itertools
@@ -27,7 +28,9 @@ class Phase(NamedTuple):
     @property
     def offered(self) -> float:
         """Requests per second."""
-        return sum(self.start <= o.sent < self.end for o in self.tally.outcomes) / (self.end - self.start)
+        return sum(self.start <= o.sent < self.end for o in self.tally.outcomes) / (
+            self.end - self.start
+        )
 
     @property
     def latencies(self) -> list[float]:
@@ -43,7 +46,9 @@ class Phase(NamedTuple):
         return sum(not o.whole for o in self.tally.outcomes if o.status in (0, 200))
 
 
-async def closed(port: int, requests: list[bytes], callers: int, ramp: float, seconds: float) -> Phase:
+async def closed(
+    port: int, requests: list[bytes], callers: int, ramp: float, seconds: float
+) -> Phase:
     """So many callers, each putting its next request when the last is answered."""
     tally, turn = Tally(), itertools.cycle(requests)
     start = time.monotonic() + ramp
@@ -67,8 +72,9 @@ async def opened(
     seconds: float,
     during: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> tuple[Phase, "asyncio.Future[list[Outcome]]"]:
-    """`rate` requests a second, evenly, for `ramp` and `seconds`; `during` is awaited when the ramp is over. Returns when all
-    has been offered, with what waits for the answers that are still to come."""
+    """`rate` requests a second, evenly, for `ramp` and `seconds`; `during` is awaited when the ramp
+    is over. Returns when all has been offered, with what waits for the answers that are still to
+    come."""
     tally, turn = Tally(), itertools.cycle(requests)
     began = time.monotonic()
     start, end = began + ramp, began + ramp + seconds

@@ -8,7 +8,11 @@ from .phases import Phase
 from .server_side import Refusals
 
 REFUSAL_SECONDS = 0.02
-AT_LEAST = {"refused within 20 ms": 0.95, "answered at 10x, of 1x": 0.95, "answered 5 s after, of before": 0.95}
+AT_LEAST = {
+    "refused within 20 ms": 0.95,
+    "answered at 10x, of 1x": 0.95,
+    "answered 5 s after, of before": 0.95,
+}
 AT_MOST = {
     "p50 5 s after, of before": 1.25,
     "memory at the flood's end, of its beginning": 1.05,
@@ -30,13 +34,16 @@ class Report:
     """MiB, by moment."""
 
     def ratios(self) -> dict[str, float]:
-        """What is promised, each as one number. 1x is the better of the two, as other work may have disturbed one."""
+        """What is promised, each as one number. 1x is the better of the two, as other work may have
+        disturbed one."""
         m = self.memory
         return {
             "refused within 20 ms": self.refusals.share_within(REFUSAL_SECONDS),
-            "answered at 10x, of 1x": self.flood.goodput / max(self.before.goodput, self.after.goodput),
+            "answered at 10x, of 1x": self.flood.goodput
+            / max(self.before.goodput, self.after.goodput),
             "answered 5 s after, of before": self.after.goodput / self.before.goodput,
-            "p50 5 s after, of before": _at(self.after.latencies, 0.5) / _at(self.before.latencies, 0.5),
+            "p50 5 s after, of before": _at(self.after.latencies, 0.5)
+            / _at(self.before.latencies, 0.5),
             "memory at the flood's end, of its beginning": m["flood ends"] / m["flood begins"],
             "memory after, of before": m["after"] / m["before"],
             "broken": float(sum(phase.broken for phase in self._phases().values())),
@@ -52,20 +59,24 @@ class Report:
             share = phase.goodput / self.before.goodput
             p50, p95 = _at(phase.latencies, 0.5), _at(phase.latencies, 0.95)
             lines.append(
-                f"| {name} | {phase.offered:.1f} | {phase.goodput:.1f} | {share:.2f} | {p50:.2f} | {p95:.2f} "
+                f"| {name} | {phase.offered:.1f} | {phase.goodput:.1f} | {share:.2f} | {p50:.2f} "
+                f"| {p95:.2f} "
                 f"| {phase.count(429) + phase.count(503)} | {phase.broken} |"
             )
         quantiles = ", ".join(
-            f"p{share * 100:.0f} {self.refusals.quantile(share) * 1000:.1f} ms" for share in (0.5, 0.95, 0.99)
+            f"p{share * 100:.0f} {self.refusals.quantile(share) * 1000:.1f} ms"
+            for share in (0.5, 0.95, 0.99)
         )
         return "\n".join(
             [
                 *lines,
                 "",
                 f"- a closed loop carries {self.capacity:.1f} answers/s",
-                f"- {self.refusals.count} refusals, by the server's clock from head to answer: {quantiles}",
+                f"- {self.refusals.count} refusals, by the server's clock from head to answer: "
+                f"{quantiles}",
                 f"- processes restarted during the flood: {self.refusals.restarts}",
-                f"- memory of all processes (PSS, MiB): {', '.join(f'{name} {mib:.0f}' for name, mib in self.memory.items())}",
+                f"- memory of all processes (PSS, MiB): "
+                f"{', '.join(f'{name} {mib:.0f}' for name, mib in self.memory.items())}",
             ]
         )
 
@@ -84,7 +95,9 @@ class Report:
                 for name, phase in self._phases().items()
             },
             "refusals": self.refusals.count,
-            "refusal_seconds": {f"p{share * 100:.0f}": self.refusals.quantile(share) for share in (0.5, 0.95, 0.99)},
+            "refusal_seconds": {
+                f"p{share * 100:.0f}": self.refusals.quantile(share) for share in (0.5, 0.95, 0.99)
+            },
             "restarts": self.refusals.restarts,
             "memory_mib": self.memory,
             "ratios": self.ratios(),
@@ -95,7 +108,8 @@ class Report:
 
 
 class Summary:
-    """All rounds; what is promised must hold for the median, since other work shares the machine."""
+    """All rounds; what is promised must hold for the median, since other work shares the
+    machine."""
 
     def __init__(self, reports: list[Report]) -> None:
         self._reports = reports
@@ -112,15 +126,24 @@ class Summary:
         return not self.missed
 
     def table(self) -> str:
-        lines = [f"| {len(self._reports)} rounds | median | bound | |", "| --- | ---: | ---: | --- |"]
+        lines = [
+            f"| {len(self._reports)} rounds | median | bound | |",
+            "| --- | ---: | ---: | --- |",
+        ]
         for bounds, sign in ((AT_LEAST, ">="), (AT_MOST, "<=")):
             for name, bound in bounds.items():
                 verdict = "MISSED" if name in self.missed else "kept"
-                lines.append(f"| {name} | {self.medians[name]:.2f} | {sign} {bound:.2f} | {verdict} |")
+                lines.append(
+                    f"| {name} | {self.medians[name]:.2f} | {sign} {bound:.2f} | {verdict} |"
+                )
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"medians": self.medians, "missed": self.missed, "rounds": [report.as_dict() for report in self._reports]}
+        return {
+            "medians": self.medians,
+            "missed": self.missed,
+            "rounds": [report.as_dict() for report in self._reports],
+        }
 
 
 def _at(values: list[float], share: float) -> float:

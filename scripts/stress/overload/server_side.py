@@ -13,7 +13,8 @@ _RESTARTS = re.compile(r"^thespis_restarts_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
 
 class Refusals:
-    """Counts below each bound, in seconds; one scrape, or the difference of two. And how often processes were restarted."""
+    """Counts below each bound, in seconds; one scrape, or the difference of two. And how often
+    processes were restarted."""
 
     def __init__(self, below: dict[float, float], restarts: int) -> None:
         self.below = below
@@ -22,7 +23,10 @@ class Refusals:
     @classmethod
     async def scrape(cls, url: str, key: str) -> "Refusals":
         headers = {"Authorization": f"Bearer {key}"}
-        async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics", headers=headers) as response:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{url}/metrics", headers=headers) as response,
+        ):
             text = await response.text()
         restarts = sum(int(float(count)) for count in _RESTARTS.findall(text))
         return cls({float(bound): float(count) for bound, count in _BUCKET.findall(text)}, restarts)
@@ -44,7 +48,11 @@ class Refusals:
         wanted, low, before = share * self.count, 0.0, 0.0
         for bound, count in sorted(self.below.items()):
             if count >= wanted and count > before:
-                return low if bound == float("inf") else low + (bound - low) * (wanted - before) / (count - before)
+                return (
+                    low
+                    if bound == float("inf")
+                    else low + (bound - low) * (wanted - before) / (count - before)
+                )
             low, before = bound, count
         return low
 

@@ -1,1 +1,2 @@
-"""What surviving deaths costs while nothing dies: a sampling profile of every process of a loaded engine."""
+"""What surviving deaths costs while nothing dies: a sampling profile of every process of a loaded
+engine."""

@@ -1,8 +1,8 @@
 """What the ledger, fencing and heartbeats cost while nothing dies: `scripts/dev profile`
 
-An engine on a random checkpoint of shape S, 32 text streams through HTTP, every process under a sampling profiler of its
-own CPU time. Prints microseconds per token by process and the share that exists only so that no request is lost; the exit code
-is 1 above 3 %.
+An engine on a random checkpoint of shape S, 32 text streams through HTTP, every process under a
+sampling profiler of its own CPU time. Prints microseconds per token by process and the share that
+exists only so that no request is lost; the exit code is 1 above 3 %.
 """
 
 import argparse
@@ -42,7 +42,9 @@ class Row(NamedTuple):
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/dev profile", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of 64 requests of 128 tokens (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="of 64 requests of 128 tokens (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FOLDER] = folder
@@ -58,7 +60,8 @@ def main() -> int:
 
 
 def run(folder: Path, rounds: int) -> float:
-    """Load a profiled engine; returns the tokens that it made. The profiles lie in `folder` when it has ended."""
+    """Load a profiled engine; returns the tokens that it made. The profiles lie in `folder` when it
+    has ended."""
     model = make_bench_checkpoint(folder / "model")
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
@@ -81,7 +84,8 @@ def run(folder: Path, rounds: int) -> float:
 
 
 async def toggle(run_dir: Path, reports: Path | None = None) -> float:
-    """Start the profilers, or end them and wait for their `reports`; the tokens that were made by then."""
+    """Start the profilers, or end them and wait for their `reports`; the tokens that were made by
+    then."""
     async with await Client.connect(run_dir) as client:
         status = await client.status()
     pids = {role: pid for role, pid in status.pids.items() if role not in ("director", "zygote")}

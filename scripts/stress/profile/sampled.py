@@ -1,6 +1,8 @@
-"""Plays any role of the engine with a sampling profiler in it: SIGUSR2 starts it, a second one ends it and writes what it saw.
+"""Plays any role of the engine with a sampling profiler in it: SIGUSR2 starts it, a second one ends
+it and writes what it saw.
 
-A timer of the process's own CPU time interrupts every few milliseconds; the Python frames there say what the time went into.
+A timer of the process's own CPU time interrupts every few milliseconds; the Python frames there say
+what the time went into.
 """
 
 import json
@@ -27,11 +29,13 @@ WHOLE = (
 )
 """Files that exist for the sake of surviving: every sample below one of their functions counts."""
 ITSELF = ("protocol/channel.py:accept", "protocol/channel.py:fence", "protocol/channel.py:send")
-"""Functions whose own lines number and fence messages; what they call (the codec, zmq) is needed without it."""
+"""Functions whose own lines number and fence messages; what they call (the codec, zmq) is needed
+without it."""
 
 
 class Sampler:
-    """Counts samples of the main thread, where all of a role's work is done; heartbeats have a thread of their own."""
+    """Counts samples of the main thread, where all of a role's work is done; heartbeats have a
+    thread of their own."""
 
     def __init__(self, report: Path) -> None:
         self._report = report
@@ -49,7 +53,9 @@ class Sampler:
         cpu, heart = _cpu() - self._began[0], _heart() - self._began[1]
         share = self._surviving / max(1, self._samples)
         done = self._report.with_suffix(".part")
-        done.write_text(json.dumps({"cpu": cpu, "samples": self._samples, "surviving": share * cpu + heart}))
+        done.write_text(
+            json.dumps({"cpu": cpu, "samples": self._samples, "surviving": share * cpu + heart})
+        )
         done.rename(self._report)
 
     def sample(self, number: int, frame: FrameType | None) -> None:
@@ -63,7 +69,10 @@ def _cpu() -> float:
 
 def _heart() -> float:
     threads = [thread.native_id for thread in threading.enumerate() if thread.name == "heartbeat"]
-    return sum(int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[0]) / 1e9 for thread in threads)
+    return sum(
+        int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[0]) / 1e9
+        for thread in threads
+    )
 
 
 def surviving(frame: FrameType | None) -> bool:

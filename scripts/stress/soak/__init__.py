@@ -1,1 +1,2 @@
-"""A soak: steady mixed load on one engine for a long time, and the growth of each process. `scripts/dev soak` runs it."""
+"""A soak: steady mixed load on one engine for a long time, and the growth of each process.
+`scripts/dev soak` runs it."""

@@ -1,4 +1,5 @@
-"""Requests at a steady rate: texts, pictures, clips and sounds, known and new, named and not; some leave, some are wrong."""
+"""Requests at a steady rate: texts, pictures, clips and sounds, known and new, named and not; some
+leave, some are wrong."""
 
 import asyncio
 import random
@@ -19,7 +20,8 @@ LEAST, MOST = 4, 24
 FRESH = 64
 """Pools: each has pictures, clips and sounds of its own, and then the first comes again."""
 USES = 60
-"""Requests drawn from a pool before the next one's turn: most of its media are met a second time, from a cache."""
+"""Requests drawn from a pool before the next one's turn: most of its media are met a second time,
+from a cache."""
 LEAVING, STAY_SECONDS = 1 / 8, 0.5
 WRONG = 1 / 10
 """Shares of the requests whose callers leave, and that are refused."""
@@ -32,13 +34,30 @@ BAD: tuple[tuple[dict[str, Any], frozenset[int]], ...] = (
     ({"messages": "no list"}, frozenset({400})),
     ({"model": "another", "messages": [{"role": "user", "content": "Hello"}]}, frozenset({404})),
     (
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"{PNG}AAAA"}}]}]},
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": {"url": f"{PNG}AAAA"}}],
+                }
+            ]
+        },
         frozenset({422}),
     ),
     ({"messages": [{"role": "user", "content": "long " * 40_000}]}, frozenset({400})),
-    ({"messages": [{"role": "user", "content": "Hello"}], "response_format": {"type": "regex?"}}, frozenset({400})),
     (
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "uuid": "nobody's", "image_url": None}]}]},
+        {"messages": [{"role": "user", "content": "Hello"}], "response_format": {"type": "regex?"}},
+        frozenset({400}),
+    ),
+    (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "uuid": "nobody's", "image_url": None}],
+                }
+            ]
+        },
         frozenset({400, 404, 422}),
     ),
 )
@@ -46,12 +65,25 @@ BAD: tuple[tuple[dict[str, Any], frozenset[int]], ...] = (
 
 
 class SteadyLoad:
-    """Puts `rate` requests a second on `faces` in turn, until `stop`; `http` takes the wrong ones."""
+    """Puts `rate` requests a second on `faces` in turn, until `stop`; `http` takes the wrong
+    ones."""
 
     def __init__(
-        self, faces: list[Face], http: aiohttp.ClientSession, key: str, media_url: str, seed: int, say: Callable[[str], None]
+        self,
+        faces: list[Face],
+        http: aiohttp.ClientSession,
+        key: str,
+        media_url: str,
+        seed: int,
+        say: Callable[[str], None],
     ) -> None:
-        self._faces, self._http, self._key, self._media_url, self._say = faces, http, key, media_url, say
+        self._faces, self._http, self._key, self._media_url, self._say = (
+            faces,
+            http,
+            key,
+            media_url,
+            say,
+        )
         self._seed = seed
         self._draw = random.Random(seed)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +120,10 @@ class SteadyLoad:
         face = self._faces[number % len(self._faces)]
         leave = None
         if self._draw.random() < LEAVING:
-            leave = Leave(time.monotonic() + self._draw.uniform(0.0, STAY_SECONDS), self._draw.choice(face.ways))
+            leave = Leave(
+                time.monotonic() + self._draw.uniform(0.0, STAY_SECONDS),
+                self._draw.choice(face.ways),
+            )
         record = Record(ask.name, face.name, time.monotonic(), leave)
         await observe(face, ask, record)
         self.counts["tokens"] += sum(len(said.token_ids) for said in record.said)
@@ -103,12 +138,16 @@ class SteadyLoad:
     async def _put_wrong(self, body: dict[str, Any], statuses: frozenset[int]) -> None:
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            async with self._http.post("/v1/chat/completions", json=body, headers=headers) as response:
+            async with self._http.post(
+                "/v1/chat/completions", json=body, headers=headers
+            ) as response:
                 await response.read()
                 if response.status in statuses:
                     self.counts["refused"] += 1
                 else:
-                    self._failed(f"a wrong request was answered {response.status}, not {sorted(statuses)}")
+                    self._failed(
+                        f"a wrong request was answered {response.status}, not {sorted(statuses)}"
+                    )
         except aiohttp.ClientError as error:
             self._failed(f"a wrong request broke the connection: {type(error).__name__}")
 

@@ -1,4 +1,5 @@
-"""The table of a soak: how each process grew, by the hour and by the request, and what is above its bound."""
+"""The table of a soak: how each process grew, by the hour and by the request, and what is above its
+bound."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ PER = 1000.0
 
 
 class Bound(NamedTuple):
-    """What a process may grow by: above it is who surely (by the fit) grows faster, and has grown by more than `least`."""
+    """What a process may grow by: above it is who surely (by the fit) grows faster, and has grown
+    by more than `least`."""
 
     per_hour: float
     least: float
@@ -26,7 +28,8 @@ BOUNDS: dict[str, Bound] = {
     "threads": Bound(0.5, 1.0),
     "segments": Bound(0.5, 1.0),
 }
-"""By field of `Sample`; memory in MiB. Shared memory of arenas is touched block by block until their limits."""
+"""By field of `Sample`; memory in MiB. Shared memory of arenas is touched block by block until
+their limits."""
 
 
 @dataclass
@@ -39,11 +42,17 @@ class Series:
 
     def by_time(self, name: str) -> Trend:
         """Per hour."""
-        return trend([time / HOUR for time in self.times], [float(getattr(one, name)) for one in self.samples])
+        return trend(
+            [time / HOUR for time in self.times],
+            [float(getattr(one, name)) for one in self.samples],
+        )
 
     def by_request(self, name: str) -> Trend:
         """Per 1,000 requests."""
-        return trend([count / PER for count in self.requests], [float(getattr(one, name)) for one in self.samples])
+        return trend(
+            [count / PER for count in self.requests],
+            [float(getattr(one, name)) for one in self.samples],
+        )
 
 
 @dataclass
@@ -52,7 +61,8 @@ class Report:
     rate: float
     minutes: float = 0.0
     warm: float = 0.0
-    """Seconds at the beginning that are not fitted: caches and tables fill, buffers find their size."""
+    """Seconds at the beginning that are not fitted: caches and tables fill, buffers find their
+    size."""
     counts: Counter[str] = field(default_factory=Counter)
     series: dict[str, Series] = field(default_factory=dict)
     """By process, "name pid"."""
@@ -70,7 +80,9 @@ class Report:
             for name, bound in BOUNDS.items():
                 line = series.by_time(name)
                 if line.low > bound.per_hour and line.growth > bound.least:
-                    found.append(f"{process}: {name} {line.slope:+.1f} an hour, {line.growth:+.1f} in all")
+                    found.append(
+                        f"{process}: {name} {line.slope:+.1f} an hour, {line.growth:+.1f} in all"
+                    )
         return found
 
     @property
@@ -78,8 +90,13 @@ class Report:
         """Every process after the time of warming up."""
         found: dict[str, Series] = {}
         for process, series in self.series.items():
-            first = next((index for index, time in enumerate(series.times) if time >= self.warm), len(series.times))
-            found[process] = Series(series.times[first:], series.requests[first:], series.samples[first:])
+            first = next(
+                (index for index, time in enumerate(series.times) if time >= self.warm),
+                len(series.times),
+            )
+            found[process] = Series(
+                series.times[first:], series.requests[first:], series.samples[first:]
+            )
         return {process: series for process, series in found.items() if len(series.times) >= 3}
 
     @property
@@ -89,12 +106,17 @@ class Report:
 
     def table(self) -> str:
         columns = (
-            "process | memory MiB | an hour | surely between | per 1,000 requests | shared MiB | an hour | PSS | files "
+            "process | memory MiB | an hour | surely between | per 1,000 requests | shared MiB | "
+            "an hour | PSS | files "
             "| threads | segments"
         )
         lines = [f"| {columns} |", "| --- |" + " ---: |" * columns.count("|")]
         for process, series in sorted(self.fitted.items()):
-            memory, shared, last = series.by_time("memory"), series.by_time("shared"), series.samples[-1]
+            memory, shared, last = (
+                series.by_time("memory"),
+                series.by_time("shared"),
+                series.samples[-1],
+            )
             cells = (
                 process.rpartition(" ")[0],
                 f"{memory.last:.1f}",
@@ -104,7 +126,10 @@ class Report:
                 f"{shared.last:.1f}",
                 f"{shared.slope:+.2f}",
                 f"{last.pss:.1f}",
-                *(f"{getattr(last, name)} ({series.by_time(name).slope:+.1f})" for name in ("files", "threads", "segments")),
+                *(
+                    f"{getattr(last, name)} ({series.by_time(name).slope:+.1f})"
+                    for name in ("files", "threads", "segments")
+                ),
             )
             lines.append(f"| {' | '.join(cells)} |")
         return "\n".join([*lines, "", *self._words()])
@@ -131,5 +156,8 @@ class Report:
             ]
             for process, of in self.series.items()
         }
-        own = {name: getattr(self, name) for name in ("seed", "rate", "minutes", "warm", "held", "tables", "restarts")}
+        own = {
+            name: getattr(self, name)
+            for name in ("seed", "rate", "minutes", "warm", "held", "tables", "restarts")
+        }
         return {**own, "counts": dict(self.counts), "above": self.above, "series": series}

@@ -53,7 +53,9 @@ def sample(pid: int) -> Sample | None:
 
 def processes(director: int) -> dict[int, str]:
     """Name by pid of every process of the engine, the janitor and the zygotes among them."""
-    return {pid: title.removeprefix("thespis ") or "?" for pid, title in session_of(director).items()}
+    return {
+        pid: title.removeprefix("thespis ") or "?" for pid, title in session_of(director).items()
+    }
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -1,4 +1,5 @@
-"""One soak: an engine with small caches, so that they are full soon, steady load on it, and a look at it at even distances."""
+"""One soak: an engine with small caches, so that they are full soon, steady load on it, and a look
+at it at even distances."""
 
 import asyncio
 import time
@@ -20,7 +21,11 @@ from .load import SteadyLoad
 from .report import Report, Series
 from .samples import processes, sample
 
-SMALL: dict[str, Any] = ENGINE | {"mm_processor_cache_gb": 0.02, "encoder_cache_gb": 0.01, "kv_cache_gb": 0.03125}
+SMALL: dict[str, Any] = ENGINE | {
+    "mm_processor_cache_gb": 0.02,
+    "encoder_cache_gb": 0.01,
+    "kv_cache_gb": 0.03125,
+}
 WARM_SHARE = 1 / 3
 """Of the time, before growth counts."""
 EVERY = 5.0
@@ -42,14 +47,19 @@ class Options(NamedTuple):
 
 async def soak(options: Options, folder: Path, report: Report, say: Callable[[str], None]) -> None:
     """Fills `report` as it goes."""
-    async with media_server(options.seed) as media, served(options.model, folder / "engine.log", SMALL) as server:
+    async with (
+        media_server(options.seed) as media,
+        served(options.model, folder / "engine.log", SMALL) as server,
+    ):
         say(f"seed {options.seed}; served at {server.url}, run directory {server.run_dir}")
         async with (
             AsyncLLM(run_dir=server.run_dir) as llm,
             aiohttp.ClientSession(server.url, connector=aiohttp.TCPConnector(limit=0)) as http,
         ):
             web = HttpFace(http, media, KEYS)
-            load = SteadyLoad([web, web, AsyncFace(llm, media)], http, KEYS[0], media, options.seed, say)
+            load = SteadyLoad(
+                [web, web, AsyncFace(llm, media)], http, KEYS[0], media, options.seed, say
+            )
             report.counts = load.counts
             before = await llm.status()
             watch = asyncio.create_task(_watch(options, before.pids["director"], load, report, say))
@@ -60,7 +70,9 @@ async def soak(options: Options, folder: Path, report: Report, say: Callable[[st
             await _take_stock(llm, report, before)
 
 
-async def _watch(options: Options, director: int, load: SteadyLoad, report: Report, say: Callable[[str], None]) -> None:
+async def _watch(
+    options: Options, director: int, load: SteadyLoad, report: Report, say: Callable[[str], None]
+) -> None:
     began = told = time.monotonic()
     report.warm = options.seconds * WARM_SHARE
     while True:

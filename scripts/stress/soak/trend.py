@@ -1,4 +1,5 @@
-"""How something grows with time or with work, by a fit that single jumps and noise do not move. Pure."""
+"""How something grows with time or with work, by a fit that single jumps and noise do not move.
+Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,4 +40,6 @@ def trend(x: Sequence[float], y: Sequence[float]) -> Trend:
     low = max(0, round((len(slopes) - spread) / 2))
     high = min(len(slopes) - 1, round((len(slopes) + spread) / 2))
     slope = float(np.median(slopes))
-    return Trend(slope, float(slopes[low]), float(slopes[high]), slope * float(xs[-1] - xs[0]), float(ys[-1]))
+    return Trend(
+        slope, float(slopes[low]), float(slopes[high]), slope * float(xs[-1] - xs[0]), float(ys[-1])
+    )

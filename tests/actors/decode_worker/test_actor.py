@@ -1,4 +1,5 @@
-"""The decode worker: an item in, features in shared memory out, and a bad item harms nothing else."""
+"""The decode worker: an item in, features in shared memory out, and a bad item harms nothing
+else."""
 
 import io
 import json
@@ -23,7 +24,16 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, D
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.errors import Failure
 from thespis.protocol.memory.blobs import Arena, BlobReader, BlobRef
-from thespis.protocol.requests.request import Embeds, Encoded, Frames, MediaItem, Modality, Pixels, Samples, Source
+from thespis.protocol.requests.request import (
+    Embeds,
+    Encoded,
+    Frames,
+    MediaItem,
+    Modality,
+    Pixels,
+    Samples,
+    Source,
+)
 from thespis.protocol.wire import Message
 
 from ...helpers.checkpoints import Checkpoints
@@ -50,13 +60,17 @@ class Bench:
         return True
 
     def blob(self, data: Any) -> BlobRef:
-        array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
+        array = (
+            np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
+        )
         return self.arena.put(array.tobytes(), array.dtype.name, array.shape)
 
     def ask(self, modality: Modality, source: Source, processor: Any = None, io: Any = None) -> Any:
         self._jobs += 1
         item = MediaItem(modality, source, "messages[0].content[1]")
-        self.worker.on_message("preprocessor", Decode(self._jobs, item, processor or {}, io or {}, "salt"))
+        self.worker.on_message(
+            "preprocessor", Decode(self._jobs, item, processor or {}, io or {}, "salt")
+        )
         return self.answers[-1]
 
     def decoded(self, modality: Modality, source: Source, **options: Any) -> Decoded:
@@ -103,7 +117,10 @@ def test_a_picture(bench: Bench) -> None:
     digest = content_digest("blake3", Encoded(bench.blob(data)), data)
     assert (made.digest, made.key) == (digest, item_key(digest, "image", {}, {}, "salt"))
     assert bench.read(part.tensors["image_grid_thw"]).tolist() == [[1, 4, 4]]
-    assert (part.tensors["pixel_values"].shape, part.tensors["pixel_values"].dtype) == ((16, 1176 // 2), "uint8")
+    assert (part.tensors["pixel_values"].shape, part.tensors["pixel_values"].dtype) == (
+        (16, 1176 // 2),
+        "uint8",
+    )
     assert [(t.stage, t.detail) for t in made.timings] == [("decode", "image")]
 
 
@@ -140,7 +157,10 @@ def test_a_clip_and_its_sound_are_one_item_of_two_parts(bench: Bench) -> None:
     plain = bench.decoded("video", Encoded(bench.blob(silent)), io={"sound_track": True})
     assert [part.kind for part in plain.parts] == ["video"]
     too_short = film("mkv", 4, seed=1, sound=sound(1, 0.02))
-    assert len(bench.decoded("video", Encoded(bench.blob(too_short)), io={"sound_track": True}).parts) == 1
+    assert (
+        len(bench.decoded("video", Encoded(bench.blob(too_short)), io={"sound_track": True}).parts)
+        == 1
+    )
 
 
 def test_frames_are_sampled_only_when_that_is_asked_for(bench: Bench) -> None:
@@ -154,8 +174,11 @@ def test_frames_are_sampled_only_when_that_is_asked_for(bench: Bench) -> None:
         assert bench.tensor(made, "video_grid_thw").tolist() == [[patches, 4, 4]]
 
 
-def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """At the frames that transformers would choose, unless the request says otherwise: of 4 s at 4 a second, 8."""
+def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    """At the frames that transformers would choose, unless the request says otherwise: of 4 s at 4
+    a second, 8."""
     folder = shutil.copytree(checkpoints("qwen_omni"), tmp_path / "by-rate")
     for name in ("processor_config.json", "video_preprocessor_config.json"):
         if (file := folder / name).exists():
@@ -165,7 +188,11 @@ def test_S30_a_model_that_samples_by_rate_looks_twice_a_second(checkpoints: Chec
     content = film("mp4", 16, seed=7, rate=4)
     chooser = find_class("Qwen2VLVideoProcessor")
     assert chooser is not None
-    own = chooser.from_pretrained(folder).sample_frames(VideoMetadata(total_num_frames=16, fps=4.0), fps=2).tolist()
+    own = (
+        chooser.from_pretrained(folder)
+        .sample_frames(VideoMetadata(total_num_frames=16, fps=4.0), fps=2)
+        .tolist()
+    )
     assert len(own) == 8
     bench = Bench(folder, tmp_path)
     for options, chosen in (({}, own), ({"num_frames": 3}, [0, 7, 15])):
@@ -189,16 +216,24 @@ def test_embeddings_pass_through(bench: Bench) -> None:
     rows = np.random.default_rng(0).standard_normal((4, hidden)).astype(np.float32)
     made = bench.decoded("image", Embeds(bench.blob(rows), (1, 4, 4)))
     assert np.array_equal(bench.tensor(made, "embeds"), rows)
-    bits = bench.arena.put(np.full((3, hidden), 0x3F80, np.uint16).tobytes(), "bfloat16", (3, hidden))
+    bits = bench.arena.put(
+        np.full((3, hidden), 0x3F80, np.uint16).tobytes(), "bfloat16", (3, hidden)
+    )
     assert bench.decoded("audio", Embeds(bits)).parts[0].tensors["embeds"].dtype == "bfloat16"
-    assert "must have 8 rows, got 4" in bench.failure("image", Embeds(bench.blob(rows), (2, 4, 4))).text
+    assert (
+        "must have 8 rows, got 4"
+        in bench.failure("image", Embeds(bench.blob(rows), (2, 4, 4))).text
+    )
     assert "need their grid" in bench.failure("image", Embeds(bench.blob(rows))).text
 
 
 def test_a_bad_item_is_refused_and_the_next_one_works(bench: Bench) -> None:
     failure = bench.failure("image", Encoded(bench.blob(b"no picture")))
     assert (failure.kind, failure.part) == ("unprocessable_media", "messages[0].content[1]")
-    assert bench.failure("audio", Samples(bench.blob(np.zeros(40, np.float32)), RATE)).kind == "unprocessable_media"
+    assert (
+        bench.failure("audio", Samples(bench.blob(np.zeros(40, np.float32)), RATE)).kind
+        == "unprocessable_media"
+    )
     assert bench.decoded("image", Encoded(bench.blob(png(picture(1))))).rows == 4
     assert bench.worker.counters()["failed"] == 2
 
@@ -224,33 +259,46 @@ HOSTILE = [
     f"{{{{ ({LONG}).join({LONG}) }}}}",
     "{{ 'x' * 10 ** 10 }}",
     "{{ lipsum(n=1000000) }}",
-    "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    "{% set n = namespace(x='x' * 999999) %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% "
+    "endfor %}{{ n.x }}",
     "{% for a in range(99999) %}{% for b in range(99999) %}{{ b }}{% endfor %}{% endfor %}",
     "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-    "{{ ('x ' * 400000)|wordwrap(1)|urlize|wordwrap(2) }}{% for a in range(99999) %}{{ ('x' * 99999)|upper }}{% endfor %}",
+    "{{ ('x ' * 400000)|wordwrap(1)|urlize|wordwrap(2) }}{% for a in range(99999) %}{{ ('x' * "
+    "99999)|upper }}{% endfor %}",
     "{{ range(99999)|batch(1)|list|tojson(indent=99999) }}",
     "{{ " + "(" * 300 + "1" + ")" * 300 + " }}{{ ''.__class__ }}",
 ]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # time that ends in a finalizer is told again
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # time that ends in a finalizer is told again
 @pytest.mark.parametrize("source", HOSTILE)
-def test_a_callers_template_harms_nobody_whatever_it_does(bench: Bench, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_a_callers_template_harms_nobody_whatever_it_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
     monkeypatch.setattr(templates, "CPU_SECONDS", 0.3)
     bench.worker.on_message("preprocessor", RenderChat(7, chat("hello", template=source), ()))
     refused = bench.answers[-1]
     assert isinstance(refused, DecodeFailed)
     assert (refused.job, refused.failure.kind) == (7, "invalid_request")
     assert "template" in refused.failure.text or refused.failure.code == "context_length_exceeded"
-    bench.worker.on_message("preprocessor", RenderChat(8, chat("hello", template="{{ messages[0].content }}!"), ()))
+    bench.worker.on_message(
+        "preprocessor", RenderChat(8, chat("hello", template="{{ messages[0].content }}!"), ())
+    )
     rendered = bench.answers[-1]
     assert isinstance(rendered, ChatRendered)
     assert (rendered.job, rendered.text) == (8, "hello!")
 
 
 def test_a_callers_template_names_the_items_as_the_shell_would(bench: Bench) -> None:
-    source = "{% for part in messages[0].content %}{{ part.text or '<|vision_bos|><|IMAGE|><|vision_eos|>' }}{% endfor %}"
-    bench.worker.on_message("preprocessor", RenderChat(1, chat("a", 0, "b", 1, template=source), ("image", "image")))
+    source = (
+        "{% for part in messages[0].content %}{{ part.text or "
+        "'<|vision_bos|><|IMAGE|><|vision_eos|>' }}{% endfor %}"
+    )
+    bench.worker.on_message(
+        "preprocessor", RenderChat(1, chat("a", 0, "b", 1, template=source), ("image", "image"))
+    )
     rendered = bench.answers[-1]
     assert isinstance(rendered, ChatRendered), rendered
     assert rendered.order == {"image": [0, 1]}
@@ -261,12 +309,16 @@ def test_bytes_that_went_with_their_process(bench: Bench) -> None:
     assert bench.failure("image", Encoded(gone)).kind == "restarted"
 
 
-def test_an_item_that_takes_too_much_memory(checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_that_takes_too_much_memory(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench(checkpoints("qwen_omni"), tmp_path)
     try:
 
         def greedy(*_: Any) -> Any:
-            return np.zeros(2 * bench.config.media.memory, np.uint8)  # what the tests before have freed is no match for it
+            return np.zeros(
+                2 * bench.config.media.memory, np.uint8
+            )  # what the tests before have freed is no match for it
 
         monkeypatch.setattr(bench.worker._decoder, "features", greedy)
         failure = bench.failure("image", Encoded(bench.blob(b"x")))
@@ -276,7 +328,9 @@ def test_an_item_that_takes_too_much_memory(checkpoints: Checkpoints, tmp_path: 
         bench.close()
 
 
-def test_A3_an_item_that_takes_too_much_cpu_time_ends_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_A3_an_item_that_takes_too_much_cpu_time_ends_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     media = msgspec.structs.replace(bench.config.media, image_seconds=0.05, decode_seconds=0.1)
     bench.worker.config = msgspec.structs.replace(bench.config, media=media)
 
@@ -295,7 +349,13 @@ def test_A3_an_item_that_takes_too_much_cpu_time_ends_alone(bench: Bench, monkey
     assert picture_failure.text.startswith("The picture takes longer than 0.05 s")
     assert sound_failure.text.startswith("The sound takes longer than 0.1 s")
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
-    assert bench.decoded("image", Embeds(bench.blob(np.zeros((4, bench.config.model.hidden), np.float32)), (1, 4, 4))).rows == 4
+    assert (
+        bench.decoded(
+            "image",
+            Embeds(bench.blob(np.zeros((4, bench.config.model.hidden), np.float32)), (1, 4, 4)),
+        ).rows
+        == 4
+    )
 
 
 def test_A3_a_pictures_limit_is_seconds_and_no_more_than_that_of_any_item() -> None:

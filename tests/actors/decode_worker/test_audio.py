@@ -24,10 +24,15 @@ def record(form: str, codec: str, samples: np.ndarray[Any, Any], rate: int = RAT
     file = io.BytesIO()
     with av.open(file, "w", format=form) as container:
         stream: Any = container.add_stream(codec, rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            (samples * 32767).astype(np.int16)[None], format="s16", layout="mono"
+        )
         frame.sample_rate = rate
         resampler = av.AudioResampler(
-            format=stream.codec_context.format, layout="mono", rate=rate, frame_size=stream.frame_size
+            format=stream.codec_context.format,
+            layout="mono",
+            rate=rate,
+            frame_size=stream.frame_size,
         )
         for piece in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(piece))
@@ -118,7 +123,9 @@ def test_S8_a_header_that_lies_about_the_length() -> None:
     assert decode_audio(bytes(data), RATE, limits).nbytes <= 10_000
 
 
-@pytest.mark.parametrize("data", [b"", b"no sound", wav(np.zeros(0, np.float32)), b"RIFF\x00\x00\x00\x00WAVEfmt "])
+@pytest.mark.parametrize(
+    "data", [b"", b"no sound", wav(np.zeros(0, np.float32)), b"RIFF\x00\x00\x00\x00WAVEfmt "]
+)
 def test_what_is_no_sound(data: bytes) -> None:
     with pytest.raises(RequestError) as refused:
         decode_audio(data, RATE, LIMITS)
@@ -126,7 +133,8 @@ def test_what_is_no_sound(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "samples", [np.full(100, np.nan, np.float32), np.zeros(0, np.float32), np.zeros((2, 2, 2), np.float32)]
+    "samples",
+    [np.full(100, np.nan, np.float32), np.zeros(0, np.float32), np.zeros((2, 2, 2), np.float32)],
 )
 def test_samples_that_are_none(samples: Any) -> None:
     with pytest.raises(RequestError) as refused:

@@ -28,13 +28,21 @@ def embedded(folder: Path, modality: Modality, rows: int, grid: Any) -> Made:
     """What becomes of so many rows."""
     decoder = ItemDecoder(processor(folder), 64, MediaLimits(), 1000)
     values = np.ones((rows, 64), np.float32)
-    return decoder.features(modality, Embeds(BlobRef("none", 0, "float32", values.shape), grid), values.tobytes(), {}, {})
+    return decoder.features(
+        modality,
+        Embeds(BlobRef("none", 0, "float32", values.shape), grid),
+        values.tobytes(),
+        {},
+        {},
+    )
 
 
 LIMITS = MediaLimits(embeds_bytes=4096)
 
 
-@pytest.mark.parametrize(("dtype", "kind"), [("float32", "<f4"), ("float16", "<f2"), ("bfloat16", "<u2")])
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [("float32", "<f4"), ("float16", "<f2"), ("bfloat16", "<u2")]
+)
 def test_good_ones(dtype: str, kind: str) -> None:
     assert check_embeds(dtype, (3, 8), np.ones((3, 8), kind).tobytes(), 8, LIMITS) == 3
 
@@ -69,14 +77,28 @@ def test_values_that_are_no_numbers(dtype: str, data: bytes) -> None:
 
 
 def test_items_that_are_wider_than_a_token_are_called_so(checkpoints: Checkpoints) -> None:
-    """Models whose further layers add rows of their own (deepstack) take those beside the embedding."""
+    """Models whose further layers add rows of their own (deepstack) take those beside the
+    embedding."""
     decoder = ItemDecoder(processor(checkpoints("qwen_vl")), 192, MediaLimits(), 1000, 64)
     values = np.ones((4, 64), np.float32)
-    with pytest.raises(RequestError, match=r"^Embeddings must have the width of this model's image items, 192, got 64\.$"):
-        decoder.features("image", Embeds(BlobRef("none", 0, "float32", values.shape), (1, 4, 4)), values.tobytes(), {}, {})
+    with pytest.raises(
+        RequestError,
+        match=r"^Embeddings must have the width of this model's image items, 192, got 64\.$",
+    ):
+        decoder.features(
+            "image",
+            Embeds(BlobRef("none", 0, "float32", values.shape), (1, 4, 4)),
+            values.tobytes(),
+            {},
+            {},
+        )
     wide = np.ones((4, 192), np.float32)
-    with pytest.raises(RequestError, match=r"^Embeddings must have the model's hidden size 64, got 192\.$"):
-        decoder.features("prompt", Embeds(BlobRef("none", 0, "float32", wide.shape)), wide.tobytes(), {}, {})
+    with pytest.raises(
+        RequestError, match=r"^Embeddings must have the model's hidden size 64, got 192\.$"
+    ):
+        decoder.features(
+            "prompt", Embeds(BlobRef("none", 0, "float32", wide.shape)), wide.tobytes(), {}, {}
+        )
 
 
 # grids
@@ -85,7 +107,9 @@ def test_items_that_are_wider_than_a_token_are_called_so(checkpoints: Checkpoint
 numbers = st.integers(-3, 6) | st.sampled_from([16, 1 << 31, 1 << 62, (1 << 64) - 1])
 
 
-@pytest.mark.parametrize(("family", "modality"), [("qwen_omni", "image"), ("qwen_omni", "video"), ("qwen_vl", "video")])
+@pytest.mark.parametrize(
+    ("family", "modality"), [("qwen_omni", "image"), ("qwen_omni", "video"), ("qwen_vl", "video")]
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(grid=st.tuples(numbers, numbers, numbers))
 def test_a_grid_has_a_place_for_each_row_or_is_refused(
@@ -95,7 +119,9 @@ def test_a_grid_has_a_place_for_each_row_or_is_refused(
     folder = checkpoints(family)
     rows = max(1, grid[0] * grid[1] * grid[2] // 4)
     if min(grid) < 1 or grid[1] % 2 or grid[2] % 2 or rows > 1000:
-        with pytest.raises(RequestError, match=re.escape(str(list(grid))) if rows <= 1000 else None):
+        with pytest.raises(
+            RequestError, match=re.escape(str(list(grid))) if rows <= 1000 else None
+        ):
             embedded(folder, modality, min(rows, 1000), grid)
         return
     if modality == "image" and grid[0] > 1:  # no tower makes such a picture
@@ -117,7 +143,9 @@ def test_the_case_of_the_list(checkpoints: Checkpoints) -> None:
 
 
 @pytest.mark.parametrize(("family", "modality"), [("qwen_omni", "audio"), ("llava", "image")])
-def test_a_grid_that_means_nothing_is_refused(checkpoints: Checkpoints, family: Family, modality: Modality) -> None:
+def test_a_grid_that_means_nothing_is_refused(
+    checkpoints: Checkpoints, family: Family, modality: Modality
+) -> None:
     made = embedded(checkpoints(family), modality, 16, None)
     assert (made.item.rows, made.dtype) == (16, "float32")
     with pytest.raises(RequestError, match="have no grid with this model"):
@@ -131,7 +159,9 @@ def test_pictures_of_one_size_have_one_number_of_rows(checkpoints: Checkpoints) 
 
 def test_sounds_have_any_number_of_rows(checkpoints: Checkpoints) -> None:
     made = embedded(checkpoints("qwen_omni"), "audio", 7, None)
-    assert prepared(loaded(checkpoints("qwen_omni")), chat(0, "?"), ("audio", made.item)).media_tokens == {"audio": 7}
+    assert prepared(
+        loaded(checkpoints("qwen_omni")), chat(0, "?"), ("audio", made.item)
+    ).media_tokens == {"audio": 7}
 
 
 @pytest.mark.parametrize(
@@ -152,5 +182,7 @@ def test_sounds_have_any_number_of_rows(checkpoints: Checkpoints) -> None:
 )
 def test_what_is_no_grid_is_refused_where_it_is_read(grid: object) -> None:
     with pytest.raises(RequestError) as raised:
-        read_embeds("image", {"image_embeds": np.ones((4, 8), np.float32), "image_grid_thw": grid}, "here")
+        read_embeds(
+            "image", {"image_embeds": np.ones((4, 8), np.float32), "image_grid_thw": grid}, "here"
+        )
     assert raised.value.failure.part == "here"

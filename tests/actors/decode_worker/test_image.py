@@ -40,7 +40,10 @@ def test_formats_that_are_not_taken(form: str) -> None:
     with pytest.raises(RequestError) as refused:
         decode_image(encode(picture(1), form), LIMITS)
     assert refused.value.failure.kind == "unprocessable_media"
-    assert refused.value.failure.text == NOT_DECODABLE or "JPEG 2000, which is not read" in refused.value.failure.text
+    assert (
+        refused.value.failure.text == NOT_DECODABLE
+        or "JPEG 2000, which is not read" in refused.value.failure.text
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
@@ -72,9 +75,15 @@ def test_whatever_is_wrong_with_a_picture_is_said_in_our_words(form: str) -> Non
 
 def test_S8_pixels_are_counted_in_the_header() -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b"x")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b"x")
+    )
     with pytest.raises(RequestError) as refused:
         decode_image(bomb, LIMITS)
     assert refused.value.failure.kind == "too_large"
@@ -105,7 +114,11 @@ def test_S25_a_palette_with_transparency() -> None:
 
 def test_S27_opaque_pictures_do_not_change() -> None:
     data = png(picture(4))
-    assert decode_image(data, LIMITS).tobytes() == decode_image(data, LIMITS, (0, 0, 0)).tobytes() == picture(4).tobytes()
+    assert (
+        decode_image(data, LIMITS).tobytes()
+        == decode_image(data, LIMITS, (0, 0, 0)).tobytes()
+        == picture(4).tobytes()
+    )
 
 
 def test_S13_orientation_is_applied() -> None:
@@ -118,7 +131,8 @@ def test_S13_orientation_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "shape"), [("RGB", (6, 5, 3)), ("RGBA", (6, 5, 4)), ("L", (6, 5)), ("LA", (6, 5, 2)), ("L", (6, 5, 1))]
+    ("mode", "shape"),
+    [("RGB", (6, 5, 3)), ("RGBA", (6, 5, 4)), ("L", (6, 5)), ("LA", (6, 5, 2)), ("L", (6, 5, 1))],
 )
 def test_pixels(mode: str, shape: tuple[int, ...]) -> None:
     made = image_of_pixels(np.full(shape, 255, np.uint8), mode, LIMITS, WHITE)
@@ -126,7 +140,8 @@ def test_pixels(mode: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "shape"), [("RGB", (6, 5, 4)), ("L", (6, 5, 3)), ("P", (6, 5)), ("RGB", (0, 5, 3)), ("RGB", (5,))]
+    ("mode", "shape"),
+    [("RGB", (6, 5, 4)), ("L", (6, 5, 3)), ("P", (6, 5)), ("RGB", (0, 5, 3)), ("RGB", (5,))],
 )
 def test_pixels_of_another_layout(mode: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(RequestError, match="has not the layout"):

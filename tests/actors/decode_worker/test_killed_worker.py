@@ -1,4 +1,5 @@
-"""In a whole engine: the death of a decode worker in the middle of an item costs a retry and nothing else."""
+"""In a whole engine: the death of a decode worker in the middle of an item costs a retry and
+nothing else."""
 
 import os
 import signal
@@ -44,7 +45,8 @@ def worker(llm: LLM, other_than: int = 0) -> int:
 
 
 def killed_at_it(llm: LLM, pool: ThreadPoolExecutor, seed: int) -> Future[Any]:
-    """Ask about a picture, and kill the worker that has it: it is stopped first, so that it cannot have finished."""
+    """Ask about a picture, and kill the worker that has it: it is stopped first, so that it cannot
+    have finished."""
     pid = worker(llm)
     os.kill(pid, signal.SIGSTOP)
     answer = pool.submit(ask, llm, seed)

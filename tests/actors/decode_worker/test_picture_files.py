@@ -1,4 +1,5 @@
-"""Picture files as cameras, phones and hostile callers write them: what is not needed is not read, and cost is bounded."""
+"""Picture files as cameras, phones and hostile callers write them: what is not needed is not read,
+and cost is bounded."""
 
 import io
 import re
@@ -76,11 +77,22 @@ def test_C2_what_a_png_says_beside_its_picture_is_not_needed(whole: bytes) -> No
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"gAMA", b"acTL", b"fcTL"]), st.binary()))
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"gAMA", b"acTL", b"fcTL"]
+            ),
+            st.binary(),
+        )
+    )
 )
 @settings(max_examples=100, deadline=None)
-def test_C2_whatever_stands_in_such_chunks_the_picture_comes_out(found: list[tuple[bytes, bytes]]) -> None:
-    assert np.array_equal(pixels(with_chunk(b"".join(chunk(*one) for one in found))), np.asarray(PICTURE))
+def test_C2_whatever_stands_in_such_chunks_the_picture_comes_out(
+    found: list[tuple[bytes, bytes]],
+) -> None:
+    assert np.array_equal(
+        pixels(with_chunk(b"".join(chunk(*one) for one in found))), np.asarray(PICTURE)
+    )
 
 
 @pytest.mark.parametrize("junk", [b"x" * 200_000, b""])
@@ -90,7 +102,9 @@ def test_C2_a_damaged_profile_or_exif_in_other_formats(form: str, junk: bytes) -
     plain = pixels(encode(form, **options))
     assert np.array_equal(pixels(encode(form, icc_profile=junk, **options)), plain)
     if form in ("JPEG", "WEBP"):
-        assert np.array_equal(pixels(encode(form, exif=b"Exif\0\0" + DAMAGED_EXIF, **options)), plain)
+        assert np.array_equal(
+            pixels(encode(form, exif=b"Exif\0\0" + DAMAGED_EXIF, **options)), plain
+        )
 
 
 def test_C2_comments_and_previews_in_a_jpeg() -> None:
@@ -107,7 +121,9 @@ def test_C2_the_orientation_is_still_applied(form: str) -> None:
 
 def test_C2_the_orientation_of_a_png_may_be_in_its_text() -> None:
     xmp = zlib.compress(b'<x tiff:Orientation="6"/>')
-    assert decode_image(with_chunk(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + xmp)), LIMITS).size == (30, 40)
+    assert decode_image(
+        with_chunk(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + xmp)), LIMITS
+    ).size == (30, 40)
 
 
 def test_C5_avif_and_heic_are_read() -> None:
@@ -164,18 +180,29 @@ def test_B15_pictures_of_more_than_eight_bits(form: str) -> None:
     expected = (deep >> 8).astype(np.uint8)
     assert np.array_equal(pixels(encode(form, Image.fromarray(deep)))[..., 0], expected)
     if form == "TIFF":
-        assert np.array_equal(pixels(encode(form, Image.fromarray(deep.astype(np.int32))))[..., 0], expected)
-        assert np.array_equal(pixels(encode(form, Image.fromarray(expected.astype(np.int32))))[..., 0], expected)
-        assert np.array_equal(pixels(encode(form, Image.fromarray(expected / np.float32(255))))[..., 0], expected)
-        assert np.array_equal(pixels(encode(form, Image.fromarray(expected.astype(np.float32))))[..., 0], expected)
+        assert np.array_equal(
+            pixels(encode(form, Image.fromarray(deep.astype(np.int32))))[..., 0], expected
+        )
+        assert np.array_equal(
+            pixels(encode(form, Image.fromarray(expected.astype(np.int32))))[..., 0], expected
+        )
+        assert np.array_equal(
+            pixels(encode(form, Image.fromarray(expected / np.float32(255))))[..., 0], expected
+        )
+        assert np.array_equal(
+            pixels(encode(form, Image.fromarray(expected.astype(np.float32))))[..., 0], expected
+        )
         for values in (deep.astype(np.int32) * 1000, np.full((4, 6), np.nan, np.float32)):
             with pytest.raises(RequestError, match="save it with 8 or 16 bits"):
                 pixels(encode(form, Image.fromarray(values)))
 
 
-@pytest.mark.parametrize(("colour", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16)])
+@pytest.mark.parametrize(
+    ("colour", "depth"), [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16)]
+)
 def test_S25_the_clear_colour_of_a_png_of_any_depth(colour: int, depth: int) -> None:
-    """By the PNG specification, 11.3.2.1: it is given as the pixels are. PIL compares it with what it has made of them."""
+    """By the PNG specification, 11.3.2.1: it is given as the pixels are. PIL compares it with what
+    it has made of them."""
     top, bands = (1 << depth) - 1, 3 if colour else 1
     row = sorted({0, 1, top // 3, top // 2, top})
     clear = row[1]
@@ -185,7 +212,9 @@ def test_S25_the_clear_colour_of_a_png_of_any_depth(colour: int, depth: int) -> 
     clears = chunk(b"tRNS", struct.pack(">H", clear) * bands)
     lines = chunk(b"IDAT", zlib.compress(b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")))
     found = pixels(b"\x89PNG\r\n\x1a\n" + header + clears + lines + chunk(b"IEND", b""))
-    expected = [255 if value == clear else value * 255 // top if depth <= 8 else value >> 8 for value in row]
+    expected = [
+        255 if value == clear else value * 255 // top if depth <= 8 else value >> 8 for value in row
+    ]
     if (colour, depth) == (2, 16):
         expected[0] = 255  # its upper half is that of the clear colour
     assert found[0, :, 0].tolist() == expected

@@ -1,4 +1,5 @@
-"""Clips as cutters, phones and broadcasters write them: the frames that a player shows, evenly spaced over them."""
+"""Clips as cutters, phones and broadcasters write them: the frames that a player shows, evenly
+spaced over them."""
 
 import io
 import re
@@ -49,7 +50,12 @@ def indices(data: bytes, sampling: Sampling = ALL) -> list[int]:
 
 @cache
 def film(
-    form: str = "mp4", codec: str = "libx264", times: Any = range(40), gop: int = 12, bframes: int = 2, **options: str
+    form: str = "mp4",
+    codec: str = "libx264",
+    times: Any = range(40),
+    gop: int = 12,
+    bframes: int = 2,
+    **options: str,
 ) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=form, options=options) as container:
@@ -74,11 +80,17 @@ def patched(data: bytes, kind: bytes, skip: int, packed: bytes) -> bytes:
 
 
 def edited(data: bytes, start: float, seconds: float) -> bytes:
-    """The clip with an edit list that shows a part of it alone, as a cut without encoding writes it."""
+    """The clip with an edit list that shows a part of it alone, as a cut without encoding writes
+    it."""
     media_scale = int.from_bytes(data[data.index(b"mdhd") + 16 :][:4], "big")
     movie_scale = int.from_bytes(data[data.index(b"mvhd") + 16 :][:4], "big")
     media_start = int.from_bytes(data[data.index(b"elst") + 16 :][:4], "big")
-    return patched(data, b"elst", 8, struct.pack(">II", int(seconds * movie_scale), media_start + int(start * media_scale)))
+    return patched(
+        data,
+        b"elst",
+        8,
+        struct.pack(">II", int(seconds * movie_scale), media_start + int(start * media_scale)),
+    )
 
 
 def moov_first(data: bytes) -> bytes:
@@ -99,7 +111,10 @@ def shown_in_full(data: bytes) -> list[int]:
         return [index_of(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
 
 
-@pytest.mark.parametrize(("start", "seconds"), [(0.0, 1.6), (0.52, 0.6), (0.4, 2.0), (0.04, 0.04), (1.2, 0.4), (0.5, 0.33)])
+@pytest.mark.parametrize(
+    ("start", "seconds"),
+    [(0.0, 1.6), (0.52, 0.6), (0.4, 2.0), (0.04, 0.04), (1.2, 0.4), (0.5, 0.33)],
+)
 @pytest.mark.parametrize("bframes", [0, 2])
 def test_C1_an_edit_list(start: float, seconds: float, bframes: int) -> None:
     data = edited(film(bframes=bframes), start, seconds)
@@ -121,9 +136,12 @@ def test_C1_whatever_is_cut_out(start: float, seconds: float, count: int, bframe
 
 
 FILMS = [
-    ("mp4", "libx264"), ("mov", "libx264"), ("matroska", "libx264"), ("webm", "libvpx-vp9"), ("webm", "libvpx"),
-    ("avi", "mpeg4"), ("avi", "mjpeg"), ("gif", "gif"), ("mpegts", "libx264"), ("mpegts", "mpeg2video"), ("flv", "flv"),
-    ("flv", "libx264"), ("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("asf", "wmv2"), ("mpeg1video", "mpeg1video"),
+    ("mp4", "libx264"), ("mov", "libx264"), ("matroska", "libx264"), ("webm", "libvpx-vp9"),
+    ("webm", "libvpx"),
+    ("avi", "mpeg4"), ("avi", "mjpeg"), ("gif", "gif"), ("mpegts", "libx264"),
+    ("mpegts", "mpeg2video"), ("flv", "flv"),
+    ("flv", "libx264"), ("mpeg", "mpeg1video"), ("vob", "mpeg2video"), ("asf", "wmv2"),
+    ("mpeg1video", "mpeg1video"),
 ]  # fmt: skip
 
 
@@ -156,14 +174,24 @@ def test_C1_a_broadcast_that_begins_in_the_middle() -> None:
 
 def test_C1_a_varying_rate_is_sampled_in_time() -> None:
     times = (*range(20), *range(20, 220, 10))
-    assert indices(film(times=times), FIVE) == [choose(40, None, FIVE, times)[at] for at in range(5)] == [0, 23, 28, 33, 39]
+    assert (
+        indices(film(times=times), FIVE)
+        == [choose(40, None, FIVE, times)[at] for at in range(5)]
+        == [0, 23, 28, 33, 39]
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 2_000, 0])
 def test_C1_a_header_that_lies_about_its_frames(frames: int) -> None:
     data = film("avi", "mpeg4", bframes=0)
     lying = patched(data, b"avih", 4 + 16, struct.pack("<I", frames))
-    assert indices(patched(lying, b"strh", 4 + 32, struct.pack("<I", frames)), FIVE) == [0, 9, 19, 29, 39]
+    assert indices(patched(lying, b"strh", 4 + 32, struct.pack("<I", frames)), FIVE) == [
+        0,
+        9,
+        19,
+        29,
+        39,
+    ]
 
 
 def test_C1_a_header_that_lies_about_its_length() -> None:
@@ -205,8 +233,10 @@ def test_C1_a_clip_is_turned_and_mirrored_as_its_file_says(turn: tuple[int, int,
 # what follows a file, and what is missing of it
 
 TRAILERS = [
-    b"SEFT\0\0\1\2a camera's own", b"\xff" * 3000, bytes(100), b"\0\0\0", b"\x7f\xff\xff\xffuuid" + bytes(8),
-    b"\0\0\0\x10free" + bytes(8) + b"xx", b"\0\0\0\1wide\0\0\0\0\xff\xff\xff\xff", b"\0\0\0\x07abcd",
+    b"SEFT\0\0\1\2a camera's own", b"\xff" * 3000, bytes(100), b"\0\0\0",
+    b"\x7f\xff\xff\xffuuid" + bytes(8),
+    b"\0\0\0\x10free" + bytes(8) + b"xx", b"\0\0\0\1wide\0\0\0\0\xff\xff\xff\xff",
+    b"\0\0\0\x07abcd",
 ]  # fmt: skip
 
 
@@ -254,11 +284,16 @@ def test_C4_a_file_without_an_end_that_is_truncated() -> None:
 def animated(form: str, durations: list[int] | int = 100, **options: Any) -> bytes:
     pictures = [Image.fromarray(marked(index)) for index in range(8)]
     file = io.BytesIO()
-    pictures[0].save(file, form, save_all=True, append_images=pictures[1:], duration=durations, **options)
+    pictures[0].save(
+        file, form, save_all=True, append_images=pictures[1:], duration=durations, **options
+    )
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("WEBP", {"lossless": True}), ("PNG", {"default_image": True})])
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("PNG", {}), ("WEBP", {"lossless": True}), ("PNG", {"default_image": True})],
+)
 def test_C5_an_animated_picture_is_a_clip(form: str, options: dict[str, Any]) -> None:
     data = animated(form, **options)
     first = 1 if options.get("default_image") else 0
@@ -269,7 +304,11 @@ def test_C5_an_animated_picture_is_a_clip(form: str, options: dict[str, Any]) ->
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
 def test_C5_its_frames_are_spaced_in_time(form: str) -> None:
-    data = animated(form, [1000, 100, 100, 100, 100, 100, 100, 100], **({"lossless": True} if form == "WEBP" else {}))
+    data = animated(
+        form,
+        [1000, 100, 100, 100, 100, 100, 100, 100],
+        **({"lossless": True} if form == "WEBP" else {}),
+    )
     assert indices(data, Sampling(4, None, None, 300)) == [0, 0, 1, 7]
 
 
@@ -303,9 +342,12 @@ def test_C5_every_format_of_the_page_is_decoded() -> None:
     assert listed is not None
     names = set(re.findall(r"\*\*(.+?)\*\*", listed[1]))
     made = {
-        "MP4": film(), "MOV": film("mov"), "3GP": film("3gp"), "WebM": film("webm", "libvpx-vp9"), "Matroska": film("matroska"),
-        "AVI": film("avi", "mpeg4"), "GIF": film("gif", "gif"), "TS": film("mpegts"), "MPG": film("mpeg", "mpeg1video"),
-        "FLV": film("flv", "flv"), "WMV": film("asf", "wmv2"), "APNG": animated("PNG"), "animated WebP": animated("WEBP"),
+        "MP4": film(), "MOV": film("mov"), "3GP": film("3gp"), "WebM": film("webm", "libvpx-vp9"),
+        "Matroska": film("matroska"),
+        "AVI": film("avi", "mpeg4"), "GIF": film("gif", "gif"), "TS": film("mpegts"),
+        "MPG": film("mpeg", "mpeg1video"),
+        "FLV": film("flv", "flv"), "WMV": film("asf", "wmv2"), "APNG": animated("PNG"),
+        "animated WebP": animated("WEBP"),
     }  # fmt: skip
     assert names == set(made) | {"OGV"}  # nothing installed here writes Theora
     for name, data in made.items():

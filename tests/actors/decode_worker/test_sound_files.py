@@ -41,7 +41,9 @@ def record(form: str, codec: str, rate: int = RATE) -> bytes:
         stream: Any = container.add_stream(codec, rate=rate, layout="mono")
         if codec == "wmav2":
             stream.bit_rate = 64_000
-        frame = av.AudioFrame.from_ndarray((samples * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            (samples * 32767).astype(np.int16)[None], format="s16", layout="mono"
+        )
         frame.sample_rate = rate
         context = stream.codec_context
         resampler = av.AudioResampler(context.format, "mono", rate, frame_size=stream.frame_size)
@@ -52,11 +54,20 @@ def record(form: str, codec: str, rate: int = RATE) -> bytes:
 
 
 @cache
-def written(form: str, subtype: str | None = None, endian: str | None = None, channels: int = 1) -> bytes:
+def written(
+    form: str, subtype: str | None = None, endian: str | None = None, channels: int = 1
+) -> bytes:
     """The tone in a file that libsndfile writes."""
     file = io.BytesIO()
     write: Any = soundfile.write
-    write(file, np.repeat(TONE[:, None], channels, 1), RATE, format=form, subtype=subtype, endian=endian)
+    write(
+        file,
+        np.repeat(TONE[:, None], channels, 1),
+        RATE,
+        format=form,
+        subtype=subtype,
+        endian=endian,
+    )
     return file.getvalue()
 
 
@@ -119,7 +130,10 @@ def test_C3_zeros_or_junk_before_an_mp3(zeros: int, junk: bytes) -> None:
         WAV + b"id3 " + bytes(99),
         written("RF64", "PCM_24"),
         written("WAV", "PCM_16", "BIG"),
-        *(written("WAV", kind) for kind in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
+        *(
+            written("WAV", kind)
+            for kind in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+        ),
         *(written("WAV", kind) for kind in ("IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32")),
         written("WAVEX", "PCM_16", None, 3),
     ],
@@ -139,15 +153,25 @@ def test_C3_a_chain_that_cannot_be_one_sound_is_refused_not_cut() -> None:
         decode_audio(written("OGG", "VORBIS") + written("OGG", "VORBIS", None, 2), RATE, LIMITS)
 
 
-@pytest.mark.parametrize(("form", "subtype"), [("VOC", "PCM_16"), ("NIST", "PCM_16"), ("IRCAM", "PCM_16"), ("AVR", "PCM_16"),
-                                               ("PAF", "PCM_16"), ("MAT5", "FLOAT"), ("SVX", "PCM_16")])  # fmt: skip
-def test_C3_what_ffmpeg_does_not_read_is_read_as_librosa_does(form: str, subtype: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "subtype"),
+    [("VOC", "PCM_16"), ("NIST", "PCM_16"), ("IRCAM", "PCM_16"), ("AVR", "PCM_16"),
+                                               ("PAF", "PCM_16"), ("MAT5", "FLOAT"),
+                                               ("SVX", "PCM_16")])  # fmt: skip
+def test_C3_what_ffmpeg_does_not_read_is_read_as_librosa_does(
+    form: str, subtype: str, tmp_path: Path
+) -> None:
     for channels in (1,) if form == "SVX" else (1, 2):
         data = written(form, subtype, None, channels)
         assert sniff(data) is None
         (tmp_path / "sound").write_bytes(data)
         with uncompiled_librosa() as librosa:
-            blocks = librosa.stream(tmp_path / "sound", block_length=1, frame_length=RATE, hop_length=RATE, dtype=np.float32)
+            blocks = librosa.stream(
+                tmp_path / "sound",
+                block_length=1,
+                frame_length=RATE,
+                hop_length=RATE,
+                dtype=np.float32,
+            )
             theirs = np.concatenate(list(blocks))
         ours = read_sound(data, LIMITS)
         assert ours is not None
@@ -158,15 +182,19 @@ def test_C3_what_ffmpeg_does_not_read_is_read_as_librosa_does(form: str, subtype
 
 
 def test_C3_a_sound_that_ffmpeg_cannot_read_costs_no_import_of_librosa() -> None:
-    """It takes seconds, and a minute where it has never been imported: a worker that gives way has no time for it."""
+    """It takes seconds, and a minute where it has never been imported: a worker that gives way has
+    no time for it."""
     code = (
         "import sys; from thespis.actors.decode_worker.second_reader import read_sound\n"
         "from thespis.protocol.config.roles import MediaLimits\n"
         "found = read_sound(sys.stdin.buffer.read(), MediaLimits())\n"
-        "print(found is not None and len(found[0]), [name for name in ('librosa', 'numba', 'scipy') if name in sys.modules])"
+        "print(found is not None and len(found[0]), [name for name in ('librosa', 'numba', "
+        "'scipy') if name in sys.modules])"
     )
     for data, count in ((written("VOC", "PCM_16"), len(TONE)), (cut_flac(), False)):
-        done = subprocess.run([sys.executable, "-P", "-c", code], input=data, capture_output=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], input=data, capture_output=True, check=True
+        )
         assert done.stdout.decode().strip() == f"{count} []"
 
 
@@ -189,7 +217,9 @@ def test_C3_a_sound_that_is_too_long_is_not_read_twice(monkeypatch: pytest.Monke
         decode_audio(MP3, RATE, MediaLimits(audio_seconds=0.5))
 
 
-@pytest.mark.parametrize("data", [b"", bytes(5000), b"hello world" * 100, b"RIFF\0\0\0\0WAVE", id3(50), b"\xff\xfb" * 9])
+@pytest.mark.parametrize(
+    "data", [b"", bytes(5000), b"hello world" * 100, b"RIFF\0\0\0\0WAVE", id3(50), b"\xff\xfb" * 9]
+)
 def test_C3_what_neither_reads(data: bytes) -> None:
     assert read_sound(data, LIMITS) is None
     with pytest.raises(RequestError) as refused:
@@ -199,7 +229,9 @@ def test_C3_what_neither_reads(data: bytes) -> None:
 
 @given(
     st.binary(max_size=400),
-    st.sampled_from([b"", b"RIFF", b"FORM", b".snd", b"Creative Voice File\x1a", b"NIST_1A\n", b"caff"]),
+    st.sampled_from(
+        [b"", b"RIFF", b"FORM", b".snd", b"Creative Voice File\x1a", b"NIST_1A\n", b"caff"]
+    ),
 )
 @settings(max_examples=60, deadline=None)
 def test_C3_random_bytes_are_a_sound_or_a_refusal(data: bytes, start: bytes) -> None:
@@ -212,16 +244,28 @@ def test_C3_random_bytes_are_a_sound_or_a_refusal(data: bytes, start: bytes) -> 
 
 
 MADE = {
-    "WAV": ("wav", "pcm_s16le", RATE), "W64": ("w64", "pcm_s16le", RATE), "FLAC": ("flac", "flac", RATE),
-    "Opus": ("ogg", "libopus", 48000), "MP3": ("mp3", "libmp3lame", RATE), "AAC": ("adts", "aac", RATE),
+    "WAV": ("wav", "pcm_s16le", RATE), "W64": ("w64", "pcm_s16le", RATE),
+    "FLAC": ("flac", "flac", RATE),
+    "Opus": ("ogg", "libopus", 48000), "MP3": ("mp3", "libmp3lame", RATE),
+    "AAC": ("adts", "aac", RATE),
     "M4A": ("ipod", "aac", RATE), "WMA": ("asf", "wmav2", 44100), "AC3": ("ac3", "ac3", 48000),
-    "AIFF": ("aiff", "pcm_s16be", RATE), "AU": ("au", "pcm_s16be", RATE), "CAF": ("caf", "pcm_s16le", RATE),
-    "MP4": ("mp4", "aac", RATE), "MOV": ("mov", "pcm_s16le", RATE), "WebM": ("webm", "libopus", 48000),
-    "Matroska": ("matroska", "libmp3lame", RATE), "AVI": ("avi", "libmp3lame", 44100), "TS": ("mpegts", "aac", 48000),
+    "AIFF": ("aiff", "pcm_s16be", RATE), "AU": ("au", "pcm_s16be", RATE),
+    "CAF": ("caf", "pcm_s16le", RATE),
+    "MP4": ("mp4", "aac", RATE), "MOV": ("mov", "pcm_s16le", RATE),
+    "WebM": ("webm", "libopus", 48000),
+    "Matroska": ("matroska", "libmp3lame", RATE), "AVI": ("avi", "libmp3lame", 44100),
+    "TS": ("mpegts", "aac", 48000),
     "MPG": ("mpeg", "mp2", 44100), "FLV": ("flv", "aac", 44100), "E-AC3": ("eac3", "eac3", 48000),
     "AMR": ("amr", "amr_nb", 8000),
 }  # fmt: skip
-WRITTEN = {"RF64": "PCM_16", "Vorbis": "VORBIS", "OGG": "VORBIS", "VOC": "PCM_16", "NIST": "PCM_16", "IRCAM": "PCM_16"}
+WRITTEN = {
+    "RF64": "PCM_16",
+    "Vorbis": "VORBIS",
+    "OGG": "VORBIS",
+    "VOC": "PCM_16",
+    "NIST": "PCM_16",
+    "IRCAM": "PCM_16",
+}
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -259,11 +303,15 @@ def test_C3_all_channels_are_mixed(form: str, channels: int) -> None:
     each = np.arange(1, channels + 1) / 32
     write: Any = soundfile.write
     write(file, np.tile(each, (1000, 1)), RATE, format=form, subtype="PCM_16")
-    np.testing.assert_allclose(decode_audio(file.getvalue(), RATE, LIMITS), np.full(1000, each.mean()), atol=1e-6)
+    np.testing.assert_allclose(
+        decode_audio(file.getvalue(), RATE, LIMITS), np.full(1000, each.mean()), atol=1e-6
+    )
 
 
 def test_A3_many_channels_count_as_work() -> None:
     data = written("WAV", "PCM_16", None, 16)
-    assert len(decode_audio(data, RATE, MediaLimits(audio_bytes=8 * RATE)))  # 4 bytes a sample, twice the free channels
+    assert len(
+        decode_audio(data, RATE, MediaLimits(audio_bytes=8 * RATE))
+    )  # 4 bytes a sample, twice the free channels
     with pytest.raises(RequestError, match="16 channels"):
         decode_audio(data, RATE, MediaLimits(audio_bytes=8 * RATE - 1))

@@ -18,7 +18,9 @@ LIMITS = MediaLimits()
 ALL = Sampling(None, None, None, 300)
 
 
-def film(form: str, codec: str, frames: int = 10, rate: int = 10, size: int = 64, noise: int = 0) -> bytes:
+def film(
+    form: str, codec: str, frames: int = 10, rate: int = 10, size: int = 64, noise: int = 0
+) -> bytes:
     """Frame k is a grey of 20 * k, with some noise on it."""
     draw = np.random.default_rng(0)
     file = io.BytesIO()
@@ -40,7 +42,13 @@ def greys(frames: Any) -> list[int]:
     return [round(float(frame.mean()) / 20) for frame in frames]
 
 
-CONTAINERS = [("mp4", "libx264"), ("webm", "libvpx-vp9"), ("matroska", "libx264"), ("mov", "libx264"), ("avi", "mpeg4")]
+CONTAINERS = [
+    ("mp4", "libx264"),
+    ("webm", "libvpx-vp9"),
+    ("matroska", "libx264"),
+    ("mov", "libx264"),
+    ("avi", "mpeg4"),
+]
 
 
 @pytest.mark.parametrize(("form", "codec"), CONTAINERS)
@@ -99,8 +107,11 @@ def test_S30_which_frames(total: int, rate: float, sampling: Sampling, chosen: l
         ({}, {"max_duration": 1}, True, [0]),
     ],
 )
-def test_whose_sampling_counts(processor: Any, io_options: Any, by_itself: bool, chosen: list[int]) -> None:
-    """Of a hundred frames in ten seconds, of which a model that chooses by itself looks at three, and at one of a second."""
+def test_whose_sampling_counts(
+    processor: Any, io_options: Any, by_itself: bool, chosen: list[int]
+) -> None:
+    """Of a hundred frames in ten seconds, of which a model that chooses by itself looks at three,
+    and at one of a second."""
 
     def model(total: int, rate: float) -> list[int] | None:
         assert rate == 10.0
@@ -112,14 +123,19 @@ def test_whose_sampling_counts(processor: Any, io_options: Any, by_itself: bool,
 def test_a_damaged_clip_is_an_error_unless_recovery_is_asked_for() -> None:
     data = bytearray(film("mp4", "libx264", 10, noise=60))
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
-    data[middle : middle + 2000] = np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
+    data[middle : middle + 2000] = (
+        np.random.default_rng(0).integers(0, 256, 2000, np.uint8).tobytes()
+    )
     with pytest.raises(RequestError) as refused:
         decode_video(bytes(data), LIMITS, ALL)
     assert refused.value.failure.kind == "unprocessable_media"
     assert len(decode_video(bytes(data), LIMITS, ALL, recover=True).frames) == 10
 
 
-@pytest.mark.parametrize("data", [b"", b"junk", b"#EXTM3U\nfile:///etc/passwd", b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 64])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"junk", b"#EXTM3U\nfile:///etc/passwd", b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 64],
+)
 def test_what_is_no_clip(data: bytes) -> None:
     with pytest.raises(RequestError) as refused:
         decode_video(data, LIMITS, ALL)

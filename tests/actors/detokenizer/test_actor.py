@@ -49,7 +49,9 @@ async def test_a_checkpoint_without_a_tokenizer_is_said_so(tmp_path: Path) -> No
         async with acting(actor, config(tmp_path)):
             pass
     error = caught.value
-    assert isinstance(error if not isinstance(error, BaseExceptionGroup) else error.exceptions[0], EngineError)
+    assert isinstance(
+        error if not isinstance(error, BaseExceptionGroup) else error.exceptions[0], EngineError
+    )
 
 
 async def test_requests_end_with_their_client_and_with_the_scheduler(tmp_path: Path) -> None:
@@ -60,7 +62,9 @@ async def test_requests_end_with_their_client_and_with_the_scheduler(tmp_path: P
             actor.on_message("scheduler", Open(id, 0, client, SamplingParams(), ()))
         actor.peers.gone(Gone("client-a", 0))
         actor.on_gone(Gone("client-a", 0))
-        actor.on_message("scheduler", Open("u", 0, "client-a", SamplingParams(), ()))  # the scheduler heard of it later
+        actor.on_message(
+            "scheduler", Open("u", 0, "client-a", SamplingParams(), ())
+        )  # the scheduler heard of it later
         actor.on_end(("s",))
         assert actor.counters()["open_requests"] == 1
         actor.on_gone(Gone("scheduler", 0))

@@ -7,10 +7,23 @@ from hypothesis import strategies as st
 
 from thespis.actors.detokenizer.sessions import Replies, Sessions
 from thespis.actors.detokenizer.vocabulary import Vocabulary
-from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, DetokenizeFailed, Finished, PromptText
+from thespis.protocol.edges.detokenizer_to_client import (
+    Delta,
+    Deltas,
+    DetokenizeFailed,
+    Finished,
+    PromptText,
+)
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
-from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Usage
+from thespis.protocol.edges.scheduler_to_detokenizer import (
+    Close,
+    Open,
+    Output,
+    Outputs,
+    PromptScores,
+    Usage,
+)
 from thespis.protocol.requests.sampling import SamplingParams
 
 from .vocabularies import byte_level, id_of
@@ -122,7 +135,9 @@ def test_a_resumed_request_releases_nothing_twice(text: str, data: st.DataObject
     second = sessions()
     second.open(msgspec.structs.replace(opened(stop="stop"), released=(len(reader.text[0]),)))
     second_box = second.outputs(Outputs((Output("r", 0, 0, 0, ids[:known], replayed=True),)))
-    reader.take(second_box).take(second.outputs(Outputs((Output("r", 0, 0, known, ids[known:], finish="length"),))))
+    reader.take(second_box).take(
+        second.outputs(Outputs((Output("r", 0, 0, known, ids[known:], finish="length"),)))
+    )
     assert reader.text[0] == text.partition("stop")[0]
 
 
@@ -138,7 +153,9 @@ def test_a_missing_position_ends_that_request_alone() -> None:
     books, reader = sessions(), Reader()
     books.open(opened("r"))
     books.open(opened("s"))
-    box = books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("a")), Output("s", 0, 0, 0, ids_of("b")))))
+    box = books.outputs(
+        Outputs((Output("r", 0, 0, 2, ids_of("a")), Output("s", 0, 0, 0, ids_of("b"))))
+    )
     reader.take(box)
     assert ([f.id for f in reader.failed], reader.text[0], len(books)) == (["r"], "b", 1)
 
@@ -156,7 +173,11 @@ def test_the_attempt_after_a_failed_one_is_welcome() -> None:
 def test_the_end_token_counts_but_is_not_shown() -> None:
     books, reader = sessions(), Reader()
     books.open(opened(skip_special_tokens=False))
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("hi"), EOS), finish="stop", stop_token=EOS),))))
+    reader.take(
+        books.outputs(
+            Outputs((Output("r", 0, 0, 0, (*ids_of("hi"), EOS), finish="stop", stop_token=EOS),))
+        )
+    )
     assert (reader.text[0], reader.tokens[0][-1], reader.ends[0].stop_reason) == ("hi", EOS, None)
 
 
@@ -165,7 +186,13 @@ def test_a_stop_token_id_is_hidden_and_named() -> None:
     for include, shown in ((False, "b"), (True, "ba")):
         books, reader = sessions(), Reader()
         books.open(opened(stop_token_ids=(token,), include_stop_str_in_output=include))
-        reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("b"), token), finish="stop", stop_token=token),))))
+        reader.take(
+            books.outputs(
+                Outputs(
+                    (Output("r", 0, 0, 0, (*ids_of("b"), token), finish="stop", stop_token=token),)
+                )
+            )
+        )
         assert (reader.text[0], reader.ends[0].stop_reason) == (shown, token)
 
 
@@ -174,7 +201,9 @@ def test_text_held_for_a_stop_string_or_a_character_is_released_at_the_end() -> 
     books.open(opened(stop="stop"))
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("a sto"), 0xE6)),))))
     assert (reader.text[0], len(reader.tokens[0])) == ("a ", len(ids_of("a sto")) + 1)
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, len(reader.tokens[0]), (), finish="length"),))))
+    reader.take(
+        books.outputs(Outputs((Output("r", 0, 0, len(reader.tokens[0]), (), finish="length"),)))
+    )
     assert reader.text[0] == "a sto\ufffd"
 
 
@@ -189,7 +218,14 @@ def test_finished_once_when_every_choice_has_ended_and_close_has_come() -> None:
     books, reader = sessions(), Reader()
     books.open(opened(n=2, stop="b"))
     reader.take(
-        books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("ab")), Output("r", 0, 1, 0, ids_of("aaa"), finish="length"))))
+        books.outputs(
+            Outputs(
+                (
+                    Output("r", 0, 0, 0, ids_of("ab")),
+                    Output("r", 0, 1, 0, ids_of("aaa"), finish="length"),
+                )
+            )
+        )
     )
     assert not reader.finished
     reader.take(books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("x"), finish="length"),))))
@@ -211,7 +247,9 @@ def test_one_message_per_client_and_step() -> None:
     for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-a")):
         books.open(opened(id, client))
     box = books.outputs(Outputs(tuple(Output(id, 0, 0, 0, ids_of("x")) for id in "rst")))
-    assert [(role, len(message.deltas)) for role, message in box if isinstance(message, Deltas)] == [
+    assert [
+        (role, len(message.deltas)) for role, message in box if isinstance(message, Deltas)
+    ] == [
         ("client-a", 2),
         ("client-b", 1),
     ]
@@ -221,7 +259,11 @@ def test_attempts_replace_upwards_and_drop_downwards() -> None:
     books, reader = sessions(), Reader()
     books.open(opened(attempt=1))
     books.open(opened(attempt=0))
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("old")), Output("r", 1, 0, 0, ids_of("new"))))))
+    reader.take(
+        books.outputs(
+            Outputs((Output("r", 0, 0, 0, ids_of("old")), Output("r", 1, 0, 0, ids_of("new"))))
+        )
+    )
     assert (reader.text[0], books.orphans) == ("new", 1)
 
 
@@ -246,13 +288,19 @@ def test_logprobs_carry_text_and_bytes() -> None:
     [(_, message)] = books.outputs(Outputs((Output("r", 0, 0, 0, (0xE6,), (score,)),)))
     assert isinstance(message, Deltas)
     [entry] = message.deltas[0].logprobs
-    assert (entry.chosen.decoded_token, entry.chosen.raw, entry.chosen.rank) == ("\ufffd", b"\xe6", 2)
+    assert (entry.chosen.decoded_token, entry.chosen.raw, entry.chosen.rank) == (
+        "\ufffd",
+        b"\xe6",
+        2,
+    )
     assert [(top.decoded_token, top.rank) for top in entry.top] == [("a", 1), ("\ufffd", 2)]
 
 
 def test_prompt_scores_go_to_the_client() -> None:
     books = sessions()
     books.open(opened())
-    [(role, message)] = books.prompt_scores(PromptScores("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),)))
+    [(role, message)] = books.prompt_scores(
+        PromptScores("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),))
+    )
     assert isinstance(message, PromptText)
     assert (role, message.start, message.entries[0].chosen.decoded_token) == ("client-a", 5, "a")

@@ -17,7 +17,9 @@ def naive(text: str, stops: tuple[str, ...]) -> tuple[int, int, str] | None:
     return None
 
 
-def fed(parts: list[str], stops: tuple[str, ...], include: bool = False) -> tuple[str, str | None, int]:
+def fed(
+    parts: list[str], stops: tuple[str, ...], include: bool = False
+) -> tuple[str, str | None, int]:
     """(text shown, stop string, index of the piece that ended it)."""
     finder = StopFinder(stops, include)
     shown = ""
@@ -31,7 +33,9 @@ def fed(parts: list[str], stops: tuple[str, ...], include: bool = False) -> tupl
 
 @settings(deadline=None)
 @given(pieces, stop_strings, st.booleans())
-def test_found_as_in_a_search_of_the_whole_text(parts: list[str], stops: tuple[str, ...], include: bool) -> None:
+def test_found_as_in_a_search_of_the_whole_text(
+    parts: list[str], stops: tuple[str, ...], include: bool
+) -> None:
     text = "".join(parts)
     expected = naive(text, stops)
     shown, stop, index = fed(parts, stops, include)
@@ -45,7 +49,9 @@ def test_found_as_in_a_search_of_the_whole_text(parts: list[str], stops: tuple[s
 
 @settings(deadline=None)
 @given(pieces, stop_strings)
-def test_nothing_is_shown_that_a_stop_string_may_begin_with(parts: list[str], stops: tuple[str, ...]) -> None:
+def test_nothing_is_shown_that_a_stop_string_may_begin_with(
+    parts: list[str], stops: tuple[str, ...]
+) -> None:
     finder = StopFinder(stops)
     shown = fed_text = ""
     for part in parts:
@@ -54,17 +60,25 @@ def test_nothing_is_shown_that_a_stop_string_may_begin_with(parts: list[str], st
         if stop is not None:
             break
         held = fed_text[len(shown) :]
-        assert all(not stop.startswith(fed_text[start:]) for stop in stops for start in range(len(shown)))
+        assert all(
+            not stop.startswith(fed_text[start:]) for stop in stops for start in range(len(shown))
+        )
         assert held == "" or any(stop.startswith(held) for stop in stops)
 
 
 @settings(deadline=None)
 @given(st.text("abcx", max_size=12), st.text("abcx", max_size=12), stop_strings)
-def test_no_stop_string_ends_before_min_tokens(blind: str, seeing: str, stops: tuple[str, ...]) -> None:
+def test_no_stop_string_ends_before_min_tokens(
+    blind: str, seeing: str, stops: tuple[str, ...]
+) -> None:
     finder = StopFinder(stops)
     shown = finder.feed(blind, armed=False)[0]
     text, stop = finder.feed(seeing)
-    ends = [e for e in range(len(blind) + 1, len(blind + seeing) + 1) if any((blind + seeing)[:e].endswith(s) for s in stops)]
+    ends = [
+        e
+        for e in range(len(blind) + 1, len(blind + seeing) + 1)
+        if any((blind + seeing)[:e].endswith(s) for s in stops)
+    ]
     assert (stop is not None) == bool(ends)
     if stop is None:
         assert shown + text + finder.flush() == blind + seeing
@@ -85,8 +99,9 @@ class Counted(str):
 
 
 def test_as_many_stop_strings_as_may_be_cost_a_token_little() -> None:
-    """Each of a thousand begins as the text goes on, and one holds as much of it back as fits: each place in what is held was
-    tried with each of them at every token, 22 ms of the process that all streams pass through, for each of 128 choices."""
+    """Each of a thousand begins as the text goes on, and one holds as much of it back as fits: each
+    place in what is held was tried with each of them at every token, 22 ms of the process that all
+    streams pass through, for each of 128 choices."""
     alike = [Counted("a" + chr(0x4E00 + n) + "x" * 61) for n in range(1000)]
     finder = StopFinder((*alike, Counted("a" * 63 + "b")))
     shown = "".join(finder.feed("a")[0] for _ in range(70))

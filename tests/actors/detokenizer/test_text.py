@@ -9,12 +9,19 @@ from thespis.actors.detokenizer.vocabulary import Vocabulary
 from .vocabularies import byte_level, id_of, sentencepiece
 
 BYTES, PIECES = byte_level(), sentencepiece()
-texts = st.text(st.sampled_from("ab stop日本é👋\u200d🏽\n\u2028ß\ufffd") | st.characters(codec="utf-8"), max_size=40)
+texts = st.text(
+    st.sampled_from("ab stop日本é👋\u200d🏽\n\u2028ß\ufffd") | st.characters(codec="utf-8"),
+    max_size=40,
+)
 byte_ids = st.lists(st.integers(0, BYTES.get_vocab_size() - 1), max_size=60)
-piece_ids = st.lists(st.integers(259, PIECES.get_vocab_size() - 1) | st.sampled_from([0, 1]), max_size=60)
+piece_ids = st.lists(
+    st.integers(259, PIECES.get_vocab_size() - 1) | st.sampled_from([0, 1]), max_size=60
+)
 
 
-def streamed(vocabulary: Vocabulary, ids: list[int], context: tuple[int, ...] = (), skip: bool = True) -> list[str]:
+def streamed(
+    vocabulary: Vocabulary, ids: list[int], context: tuple[int, ...] = (), skip: bool = True
+) -> list[str]:
     stream = text_of(vocabulary, context, skip)
     return [*(stream.push(id) for id in ids), stream.flush()]
 
@@ -36,7 +43,9 @@ def test_text_never_has_a_partial_character(text: str) -> None:
 @settings(deadline=None)
 @given(byte_ids, st.booleans())
 def test_any_byte_tokens_equal_decoding_at_once(ids: list[int], skip: bool) -> None:
-    assert "".join(streamed(Vocabulary(BYTES), ids, skip=skip)) == BYTES.decode(ids, skip_special_tokens=skip)
+    assert "".join(streamed(Vocabulary(BYTES), ids, skip=skip)) == BYTES.decode(
+        ids, skip_special_tokens=skip
+    )
 
 
 @settings(deadline=None)
@@ -52,13 +61,18 @@ def test_bytes_as_they_come_are_what_a_window_shows(ids: list[int], skip: bool) 
 
 
 def test_added_tokens_are_read_as_the_tokenizer_reads_them() -> None:
-    """One of the bytes' alphabet as bytes, another as it is written; what ends a turn is shown on request."""
+    """One of the bytes' alphabet as bytes, another as it is written; what ends a turn is shown on
+    request."""
     tokenizer = byte_level()
     tokenizer.add_tokens(["n\u00e9e", "a b", "\u65e5x"])
     vocabulary = Vocabulary(tokenizer)
-    ids = [id_of(tokenizer, token) for token in ("n\u00e9e", "a b", "<|im_end|>", "\u65e5x", "<s>")] + [0x61, 1 << 20]
+    ids = [
+        id_of(tokenizer, token) for token in ("n\u00e9e", "a b", "<|im_end|>", "\u65e5x", "<s>")
+    ] + [0x61, 1 << 20]
     for skip in (True, False):
-        assert "".join(streamed(vocabulary, ids, skip=skip)) == tokenizer.decode(ids, skip_special_tokens=skip)
+        assert "".join(streamed(vocabulary, ids, skip=skip)) == tokenizer.decode(
+            ids, skip_special_tokens=skip
+        )
 
 
 def test_a_decoder_of_more_than_bytes_is_asked_for_its_text() -> None:
@@ -81,7 +95,9 @@ def test_sentencepiece_text_equals_decoding_at_once(text: str) -> None:
 @settings(deadline=None)
 @given(piece_ids, st.booleans())
 def test_any_sentencepiece_tokens_equal_decoding_at_once(ids: list[int], skip: bool) -> None:
-    assert "".join(streamed(Vocabulary(PIECES), ids, skip=skip)) == PIECES.decode(ids, skip_special_tokens=skip)
+    assert "".join(streamed(Vocabulary(PIECES), ids, skip=skip)) == PIECES.decode(
+        ids, skip_special_tokens=skip
+    )
 
 
 @settings(deadline=None)
@@ -89,7 +105,9 @@ def test_any_sentencepiece_tokens_equal_decoding_at_once(ids: list[int], skip: b
 def test_output_continues_the_prompt(prompt: str, text: str) -> None:
     before, ids = PIECES.encode(f"a{prompt}cat").ids, PIECES.encode(text).ids
     whole = PIECES.decode([*before, *ids])
-    assert whole == PIECES.decode(before) + "".join(streamed(Vocabulary(PIECES), ids, tuple(before)))
+    assert whole == PIECES.decode(before) + "".join(
+        streamed(Vocabulary(PIECES), ids, tuple(before))
+    )
 
 
 def test_leading_space_is_kept_behind_a_prompt_and_stripped_without() -> None:
@@ -99,12 +117,16 @@ def test_leading_space_is_kept_behind_a_prompt_and_stripped_without() -> None:
 
 
 def test_a_character_comes_with_its_last_byte() -> None:
-    pieces = streamed(Vocabulary(PIECES), [id_of(PIECES, f"<0x{byte:02X}>") for byte in "€".encode()])
+    pieces = streamed(
+        Vocabulary(PIECES), [id_of(PIECES, f"<0x{byte:02X}>") for byte in "€".encode()]
+    )
     assert pieces == ["", "", "€", ""]
 
 
 def test_released_text_stays_when_a_run_of_bytes_turns_invalid() -> None:
-    ids = [id_of(PIECES, f"<0x{byte:02X}>") for byte in ("€".encode() + b"\xe2")] + [id_of(PIECES, "\u2581the")]
+    ids = [id_of(PIECES, f"<0x{byte:02X}>") for byte in ("€".encode() + b"\xe2")] + [
+        id_of(PIECES, "\u2581the")
+    ]
     assert streamed(Vocabulary(PIECES), ids) == ["", "", "€", "", "\ufffd the", ""]
 
 

@@ -1,9 +1,11 @@
-"""Every engine a test starts here is ended by the test or by the fixture, and must leave nothing behind.
+"""Every engine a test starts here is ended by the test or by the fixture, and must leave nothing
+behind.
 
-How an engine is started: `start_engine(EngineConfig(model=...))` in `thespis.frontends.engine` returns a handle when every
-process is ready; `handle.run_dir` is where clients join, `handle.stop()` lets go of it. `fake_engine({"gpu-runner": "name"})`
-plays all roles with `tests/fakes/plain.py` but for the named ones; real actors beside fakes: give `start_engine` only the
-roles to replace, `modules={"gpu-runner": "name"}, python_path=[FAKES]`.
+How an engine is started: `start_engine(EngineConfig(model=...))` in `thespis.frontends.engine`
+returns a handle when every process is ready; `handle.run_dir` is where clients join,
+`handle.stop()` lets go of it. `fake_engine({"gpu-runner": "name"})` plays all roles with
+`tests/fakes/plain.py` but for the named ones; real actors beside fakes: give `start_engine` only
+the roles to replace, `modules={"gpu-runner": "name"}, python_path=[FAKES]`.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,5 @@
-"""Start, death and end of whole engines whose actors are fakes: forked together, but where a test is about who starts alone."""
+"""Start, death and end of whole engines whose actors are fakes: forked together, but where a test
+is about who starts alone."""
 
 import gc
 import os
@@ -52,7 +53,8 @@ ACTORS = tuple("decode-worker-0" if role == "decode-worker" else role for role i
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[EngineHandle]:
-    """For clients that harm no actor. Each has a name of its own: the one before may not have left yet."""
+    """For clients that harm no actor. Each has a name of its own: the one before may not have left
+    yet."""
     handle = fake_engine()
     yield handle
     handle.terminate()
@@ -67,9 +69,14 @@ def test_every_role_is_a_process_with_its_name_and_answers_for_itself(start: Sta
         titles = processes_of(engine.process.pid)
     assert status.ready
     assert status.roles == dict.fromkeys(ACTORS, "ready")
-    assert {role: counters["epoch"] for role, counters in status.stats.items()} == dict.fromkeys(ACTORS, 1.0)
+    assert {role: counters["epoch"] for role, counters in status.stats.items()} == dict.fromkeys(
+        ACTORS, 1.0
+    )
     for role in ACTORS:
-        assert titles[status.pids[role]] == f"thespis {'decode-worker' if role == 'decode-worker-0' else role}"
+        assert (
+            titles[status.pids[role]]
+            == f"thespis {'decode-worker' if role == 'decode-worker-0' else role}"
+        )
     assert titles[status.pids["director"]] == "thespis director"
     assert sorted(titles.values()).count("thespis janitor") == 1
 
@@ -153,7 +160,10 @@ def test_an_actor_that_does_not_read_is_replaced(start: StartEngine) -> None:
 
 
 def test_a_client_that_does_not_read_is_given_up_and_told(engine: EngineHandle) -> None:
-    with Spectator(engine.run_dir, "hearer") as spectator, Spectator(engine.run_dir, "deaf") as deaf:
+    with (
+        Spectator(engine.run_dir, "hearer") as spectator,
+        Spectator(engine.run_dir, "deaf") as deaf,
+    ):
         spectator.send(Stalled("client-deaf", 0))
         spectator.wait(lambda message: message == Gone("client-deaf", 0, True))
         refused = deaf.wait(lambda message: isinstance(message, Refused))
@@ -167,15 +177,21 @@ def test_clients_divide_the_admission_and_their_death_is_told(start: StartEngine
         assert spectator.welcome.share is not None
         whole = spectator.welcome.share.requests
         other = subprocess.Popen(
-            [sys.executable, "-c", OTHER_CLIENT, str(engine.run_dir)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+            [sys.executable, "-c", OTHER_CLIENT, str(engine.run_dir)],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE,
         )
-        spectator.wait(lambda message: isinstance(message, Reshare) and message.share.requests == whole // 2)
+        spectator.wait(
+            lambda message: isinstance(message, Reshare) and message.share.requests == whole // 2
+        )
         with other:
             assert other.stdout is not None
             assert int(other.stdout.readline()) == whole // 2
             other.kill()
         spectator.wait(lambda message: message == Gone("client-other", 0, True))
-        spectator.wait(lambda message: isinstance(message, Reshare) and message.share.requests == whole)
+        spectator.wait(
+            lambda message: isinstance(message, Reshare) and message.share.requests == whole
+        )
 
 
 OTHER_CLIENT = """
@@ -201,7 +217,9 @@ def test_whoever_is_refused_takes_nothing_from_the_first_of_its_name(engine: Eng
             assert isinstance(third.welcome, Refused)
 
 
-def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(engine: EngineHandle) -> None:
+def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(
+    engine: EngineHandle,
+) -> None:
     with Spectator(engine.run_dir, "newer") as spectator:
         spectator.send(Hello("client-old", 0, os.getpid(), 999))
         refused = spectator.wait(lambda message: isinstance(message, Refused))
@@ -213,7 +231,10 @@ def test_another_protocol_version_is_refused_with_both_versions_and_the_mend(eng
 def test_noise_is_refused_and_harms_nobody(engine: EngineHandle) -> None:
     with Spectator(engine.run_dir, "noisy") as spectator:
         spectator.send_raw(b"\xc1 no message")
-        assert "Install the same version" in spectator.wait(lambda message: isinstance(message, Refused)).text
+        assert (
+            "Install the same version"
+            in spectator.wait(lambda message: isinstance(message, Refused)).text
+        )
         assert spectator.status().restarts == dict.fromkeys([*ACTORS, "zygote"], 0)
 
 
@@ -257,13 +278,18 @@ def test_the_second_signal_waits_for_nobody(start: StartEngine, tmp_path: Path) 
     engine = start({"scheduler": "stubborn"}, log_path=log)
     with Spectator(engine.run_dir) as spectator:
         engine.process.terminate()
-        assert spectator.wait(lambda message: isinstance(message, Status)).fatal == "The engine was stopped."
+        assert (
+            spectator.wait(lambda message: isinstance(message, Status)).fatal
+            == "The engine was stopped."
+        )
         while engine.process.poll() is None:
             engine.process.terminate()  # at any moment of its end
             time.sleep(0.001)
         assert engine.process.returncode == 0
     said = log.read_text()
-    first, second = (_logged(said, "asked " + what) for what in ("to stop (SIGTERM)", "again to stop (SIGTERM)"))
+    first, second = (
+        _logged(said, "asked " + what) for what in ("to stop (SIGTERM)", "again to stop (SIGTERM)")
+    )
     assert second - first >= 1.0
     assert _logged(said, "scheduler did not stop and is killed") - second < 1.0
 
@@ -274,7 +300,9 @@ def _logged(log: str, event: str) -> float:
     return datetime.strptime(" ".join(line.split()[:2]), "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
-def test_the_http_frontend_ends_first_while_the_others_work(start: StartEngine, tmp_path: Path) -> None:
+def test_the_http_frontend_ends_first_while_the_others_work(
+    start: StartEngine, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
     engine = start({"http": "lingering"}, server=ServerConfig(drain_timeout=10.0), log_path=log)
     with Spectator(engine.run_dir) as spectator:
@@ -320,13 +348,19 @@ def test_a_killed_director_takes_everything_with_it(start: StartEngine, killed: 
 def test_an_engine_ends_with_the_face_that_was_killed() -> None:
     code = (
         "import sys\nsys.path.insert(0, sys.argv[1])\n"
-        "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config.engine import EngineConfig\n"
-        "from thespis.tests.helpers.facts import DEMO\nmodules = dict.fromkeys(sys.argv[2:], 'plain')\n"
-        "engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, python_path=[sys.argv[1]])\n"
+        "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config.engine "
+        "import EngineConfig\n"
+        "from thespis.tests.helpers.facts import DEMO\nmodules = dict.fromkeys(sys.argv[2:], "
+        "'plain')\n"
+        "engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, "
+        "python_path=[sys.argv[1]])\n"
         "print(engine.process.pid, engine.run_dir, flush=True)\nsys.stdin.read()\n"
     )
     face = subprocess.Popen(
-        [sys.executable, "-c", code, str(FAKES), *ROLES], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(FAKES), *ROLES],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
     )
     with face:
         assert face.stdout is not None
@@ -344,7 +378,11 @@ def test_the_reason_of_a_failed_start_is_told_word_for_word() -> None:
     ("module", "forked", "reason"),
     [
         ("crashing", (), "exit code 3"),
-        ("no_such_module", (), "exit code 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "no_such_module",
+            (),
+            "exit code 1: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         ("aborting", ("detokenizer",), "signal 6: Aborted: terminate called: the device is lost"),
     ],
 )
@@ -354,11 +392,15 @@ def test_a_process_that_dies_while_it_loads_ends_the_start_at_once_with_its_last
     log = tmp_path / "engine.log"
     others = tuple(role for role in ROLES if role != "detokenizer")
     with pytest.raises(EngineError) as refused:
-        fake_engine({"detokenizer": module}, forked=others + forked, preload=("plain",), log_path=log)
+        fake_engine(
+            {"detokenizer": module}, forked=others + forked, preload=("plain",), log_path=log
+        )
     assert str(refused.value) == f"The process detokenizer ended while it was loading ({reason})."
     assert log.read_text().count("detokenizer.1 has ended") == 1
     assert "detokenizer.2" not in log.read_text()
-    assert log.read_text().count(reason.partition(": ")[2].removeprefix("Aborted: ")) >= 1, "all that it said is in the log"
+    assert log.read_text().count(reason.partition(": ")[2].removeprefix("Aborted: ")) >= 1, (
+        "all that it said is in the log"
+    )
 
 
 def test_who_is_killed_from_outside_while_it_loads_is_replaced(start: StartEngine) -> None:

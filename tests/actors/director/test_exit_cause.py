@@ -21,7 +21,9 @@ from thespis.actors.director.exit_cause import MemoryKills, is_outside
         (None, False),
     ],
 )
-def test_only_a_signal_that_nobody_sends_himself_comes_from_outside(status: int | None, outside: bool) -> None:
+def test_only_a_signal_that_nobody_sends_himself_comes_from_outside(
+    status: int | None, outside: bool
+) -> None:
     assert is_outside(status, silent=False, stopped=False, out_of_memory=False) is outside
 
 

@@ -1,4 +1,5 @@
-"""At a start one process finds out what the model is; everybody else waits for its part, and nobody for that process later."""
+"""At a start one process finds out what the model is; everybody else waits for its part, and nobody
+for that process later."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +26,9 @@ FACTS = {"facts": "fake_facts"}
 @pytest.mark.process
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("how", ["tells", "killed", "overtaken"])
-def test_everybody_gets_a_part_of_what_it_tells(start: StartEngine, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_everybody_gets_a_part_of_what_it_tells(
+    start: StartEngine, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     """`killed`: from outside, when it had told nothing yet; then it is made again."""
     monkeypatch.setenv("FAKE_FACTS", how)
     engine = start(FACTS, facts=None)
@@ -47,7 +50,9 @@ def test_everybody_gets_a_part_of_what_it_tells(start: StartEngine, monkeypatch:
         ("dies", r"^The process facts ended while it was loading .*no such luck"),
     ],
 )
-def test_its_refusal_or_death_is_the_sentence_of_the_start(monkeypatch: pytest.MonkeyPatch, how: str, words: str) -> None:
+def test_its_refusal_or_death_is_the_sentence_of_the_start(
+    monkeypatch: pytest.MonkeyPatch, how: str, words: str
+) -> None:
     monkeypatch.setenv("FAKE_FACTS", how)
     with pytest.raises(EngineError) as caught:
         fake_engine(FACTS, facts=None)
@@ -58,9 +63,16 @@ def test_its_refusal_or_death_is_the_sentence_of_the_start(monkeypatch: pytest.M
 @pytest.mark.timeout(60)
 def test_a_setting_that_contradicts_the_model_is_the_sentence_of_the_start() -> None:
     modules = dict.fromkeys(ROLES, "plain") | FACTS
-    given: dict[str, Any] = {"modules": modules, "python_path": [str(FAKES)], **forked_together(modules)}
+    given: dict[str, Any] = {
+        "modules": modules,
+        "python_path": [str(FAKES)],
+        **forked_together(modules),
+    }
     for facts in (None, DEMO):
-        with pytest.raises(EngineError, match=r"^max_model_len=9999999 is more than the model's context of 4096 tokens\.$"):
+        with pytest.raises(
+            EngineError,
+            match=r"^max_model_len=9999999 is more than the model's context of 4096 tokens\.$",
+        ):
             start_engine(EngineConfig(max_model_len=9_999_999), facts=facts, **given)
 
 
@@ -80,7 +92,9 @@ def test_the_roles_are_known_before_the_model_is() -> None:
     assert msgspec.json.decode(known.of("gpu-runner"), type=RunnerConfig).max_model_len == 4096
 
 
-def test_the_log_says_on_how_many_threads_weights_are_computed_with(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_on_how_many_threads_weights_are_computed_with(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level("INFO"):
         parts(runner_threads=3, dtype="float32").divide(DEMO, None)
     assert any("by 3 threads (3 while" in record.getMessage() for record in caplog.records)
@@ -89,8 +103,14 @@ def test_the_log_says_on_how_many_threads_weights_are_computed_with(caplog: pyte
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"deterministic": True, "native_kernels": False}, ["deterministic, every", "no native kernels"]),
-        ({"speculative_config": {"method": "ngram", "num_speculative_tokens": 3}}, ["speculative decoding, at most 3 tokens"]),
+        (
+            {"deterministic": True, "native_kernels": False},
+            ["deterministic, every", "no native kernels"],
+        ),
+        (
+            {"speculative_config": {"method": "ngram", "num_speculative_tokens": 3}},
+            ["speculative decoding, at most 3 tokens"],
+        ),
         ({}, []),
     ],
 )
@@ -99,7 +119,11 @@ def test_one_line_of_the_log_says_what_is_not_as_usual(
 ) -> None:
     with caplog.at_level("INFO"):
         parts(**settings).divide(DEMO, None)
-    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("not as usual: ")]
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if record.getMessage().startswith("not as usual: ")
+    ]
     assert len(said) == bool(words)
     assert all(word in said[0] for word in words)
 
@@ -108,13 +132,17 @@ def test_a_gpu_bounds_a_context_that_nobody_has_set(caplog: pytest.LogCaptureFix
     long = msgspec.structs.replace(DEMO, context=262_144)
     one = parts(device="cpu", gpu_memory_utilization=0.5)
     with caplog.at_level("INFO"):
-        one.divide(long, 256 << 20)  # half of it, less the weights, for two sequences of 2 KiB a token
+        one.divide(
+            long, 256 << 20
+        )  # half of it, less the weights, for two sequences of 2 KiB a token
     length = msgspec.json.decode(one.of("gpu-runner"), type=RunnerConfig).max_model_len
     assert 25_000 < length < 33_000
     assert f"max_model_len is {length} of the model's 262144 tokens" in caplog.text
 
 
-def test_the_log_says_that_a_prompt_without_direction_overrules_the_length_of_a_step(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_that_a_prompt_without_direction_overrules_the_length_of_a_step(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     undirected = msgspec.structs.replace(DEMO, span_scope="text")
     one = parts(max_num_batched_tokens=32, max_model_len=300)
     with caplog.at_level("INFO"):

@@ -34,7 +34,9 @@ def janitor_of(engine: EngineHandle, other_than: int = 0) -> int:
 
 @pytest.mark.process
 @pytest.mark.timeout(90)
-def test_a_janitor_is_replaced_whatever_befalls_it_and_roles_come_back_meanwhile(start: StartEngine) -> None:
+def test_a_janitor_is_replaced_whatever_befalls_it_and_roles_come_back_meanwhile(
+    start: StartEngine,
+) -> None:
     engine = start()
     janitor = janitor_of(engine)
     with Spectator(engine.run_dir) as spectator:

@@ -1,4 +1,5 @@
-"""Who is silent for too long, and who was only given no time to speak: a machine of which each second is written down."""
+"""Who is silent for too long, and who was only given no time to speak: a machine of which each
+second is written down."""
 
 from collections.abc import Callable
 
@@ -15,7 +16,9 @@ Life = Callable[[float], Threads]
 """What the kernel says of a process at a time; its first thread is the 2."""
 
 
-def thread(state: str = "S", ran: float = 0.0, waited: float = 0.0, faults: int = 0, name: str = "python") -> Thread:
+def thread(
+    state: str = "S", ran: float = 0.0, waited: float = 0.0, faults: int = 0, name: str = "python"
+) -> Thread:
     return Thread(name, state, ran, waited, faults)
 
 
@@ -56,7 +59,10 @@ def starving_heart(now: float) -> Threads:
 
 def starving_in_turns(now: float) -> Threads:
     """The thread that speaks, and the one that carries what it says."""
-    return {2: thread(waited=now // 2 + min(1.0, now % 2)), 3: thread(waited=now - now // 2, name=HEART)}
+    return {
+        2: thread(waited=now // 2 + min(1.0, now % 2)),
+        3: thread(waited=now - now // 2, name=HEART),
+    }
 
 
 def paging(now: float) -> Threads:
@@ -65,20 +71,31 @@ def paging(now: float) -> Threads:
 
 def throttled(now: float) -> Threads:
     """A group's quota lets it run for a tenth of the time, in pieces."""
-    return {2: thread("R" if now % 1 > 0.1 else "S", ran=now * 0.1, waited=now * 0.9), 3: thread("R", waited=now, name=HEART)}
+    return {
+        2: thread("R" if now % 1 > 0.1 else "S", ran=now * 0.1, waited=now * 0.9),
+        3: thread("R", waited=now, name=HEART),
+    }
 
 
 class Machine:
-    """A court over some processes, none of which speaks; each pid is the index of its life, from 2 on."""
+    """A court over some processes, none of which speaks; each pid is the index of its life, from 2
+    on."""
 
     def __init__(self, *lives: Life, own: Life = lambda now: {}) -> None:
         self.now = 0.0
         self._lives = {OWN: own, **dict(enumerate(lives, 2))}
-        self.holders = [Holder(f"p{pid}.1", pid, Lease(0.0), PATIENCE, has_heart=True) for pid in self._lives if pid != OWN]
+        self.holders = [
+            Holder(f"p{pid}.1", pid, Lease(0.0), PATIENCE, has_heart=True)
+            for pid in self._lives
+            if pid != OWN
+        ]
         self.court = LeaseCourt(self._look, OWN, 0.0)
 
     def _look(self, pid: int) -> Threads:
-        return {10 * pid + tid if tid > 2 else pid: seen for tid, seen in self._lives[pid](self.now).items()}
+        return {
+            10 * pid + tid if tid > 2 else pid: seen
+            for tid, seen in self._lives[pid](self.now).items()
+        }
 
     def found(self, until: float, late: float = 0.0) -> dict[str, float]:
         """When who was found silent; each look comes `late`."""
@@ -95,7 +112,10 @@ def test_who_hangs_or_is_stopped_is_found_at_the_first_look_after_its_lease(life
     assert PATIENCE < Machine(life).found(60.0)["p2.1"] <= PATIENCE + PERIOD
 
 
-@pytest.mark.parametrize("life", [starving, starving_without_a_break, starving_heart, starving_in_turns, paging, throttled])
+@pytest.mark.parametrize(
+    "life",
+    [starving, starving_without_a_break, starving_heart, starving_in_turns, paging, throttled],
+)
 def test_who_is_starved_is_waited_for(life: Life) -> None:
     machine = Machine(life)
     assert machine.found(5 * PATIENCE) == {}
@@ -103,7 +123,7 @@ def test_who_is_starved_is_waited_for(life: Life) -> None:
     assert machine.holders[0].lease.silence(machine.now) == 0.0
 
 
-def test_who_spins_without_end_on_a_full_machine_is_found_when_it_has_had_a_leases_worth_of_cpu() -> None:
+def test_who_spins_without_end_on_a_full_machine_is_found_after_a_leases_worth_of_cpu() -> None:
     found = Machine(starving).found(120.0)["p2.1"]
     assert 20 * (PATIENCE - PATIENCE / 2) < found < 20 * PATIENCE
 
@@ -119,7 +139,11 @@ def test_who_is_stopped_while_it_starves_is_found_a_lease_later() -> None:
 
 
 def test_what_the_director_was_late_by_is_nobodys_silence() -> None:
-    assert 6 * PATIENCE < Machine(quiet).found(60.0, late=5 * PERIOD)["p2.1"] <= 6 * (PATIENCE + PERIOD)
+    assert (
+        6 * PATIENCE
+        < Machine(quiet).found(60.0, late=5 * PERIOD)["p2.1"]
+        <= 6 * (PATIENCE + PERIOD)
+    )
 
 
 def test_while_the_director_itself_waits_for_a_cpu_it_hears_nobody() -> None:
@@ -175,17 +199,24 @@ def test_a_wait_is_never_longer_than_the_time_that_has_passed() -> None:
 
 
 def test_who_dies_slowly_is_condemned_once() -> None:
-    """The kernel holds some processes in a frozen group, or in a read, for as long as that lasts."""
+    """The kernel holds some processes in a frozen group, or in a read, for as long as that
+    lasts."""
     machine = Machine(stopped, quiet)
     condemned: list[str] = []
     while machine.now < 10 * PATIENCE:
         machine.now += PERIOD
-        condemned += [holder.name for holder in machine.court.judge(machine.holders, machine.now, 0.0).silent]
+        condemned += [
+            holder.name for holder in machine.court.judge(machine.holders, machine.now, 0.0).silent
+        ]
     assert sorted(condemned) == ["p2.1", "p3.1"]
 
 
-@pytest.mark.parametrize(("life", "late", "told"), [(stopped, 0.03, False), (quiet, 0.03, False), (starving, 0.0, True)])
-def test_who_hangs_is_not_called_starved_before_it_is_found(life: Life, late: float, told: bool) -> None:
+@pytest.mark.parametrize(
+    ("life", "late", "told"), [(stopped, 0.03, False), (quiet, 0.03, False), (starving, 0.0, True)]
+)
+def test_who_hangs_is_not_called_starved_before_it_is_found(
+    life: Life, late: float, told: bool
+) -> None:
     machine = Machine(life)
     starved: list[Holder] = []
     while machine.now < 2 * PATIENCE:

@@ -1,4 +1,5 @@
-"""Settings that no process could follow are refused before one starts; those that a machine can follow are not."""
+"""Settings that no process could follow are refused before one starts; those that a machine can
+follow are not."""
 
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,10 @@ def test_what_the_kernel_says_of_units_for_bfloat16(
     assert machine.this_machine().bfloat16 is has
 
 
-@pytest.mark.parametrize("settings", [{}, {"kv_cache_gb": 1.5}, {"mm_processor_cache_gb": 4.0}, {"mm_processor_cache_gb": 0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"kv_cache_gb": 1.5}, {"mm_processor_cache_gb": 4.0}, {"mm_processor_cache_gb": 0}],
+)
 def test_what_a_small_machine_can_do_is_not(settings: dict[str, Any]) -> None:
     check(**settings)
 
@@ -85,7 +89,10 @@ def test_what_a_small_machine_can_do_is_not(settings: dict[str, Any]) -> None:
 def test_weights_in_eight_bits_are_for_a_cpu() -> None:
     check(quantization="int8")
     for device in ("auto", "cuda"):
-        with pytest.raises(EngineError, match="quantization='int8' is for a CPU, and this model would run on a GPU: choose"):
+        with pytest.raises(
+            EngineError,
+            match="quantization='int8' is for a CPU, and this model would run on a GPU: choose",
+        ):
             check(Machine(no_cuda=None, memory=2 * GIB), quantization="int8", device=device)
     check(Machine(no_cuda=None, memory=2 * GIB), quantization="int8", device="cpu")
 
@@ -96,7 +103,10 @@ def test_a_gpu_holds_its_own_cache() -> None:
 
 def test_weights_beyond_the_memory_are_refused_with_a_way_out() -> None:
     """Counted as the numbers that they are in memory, in however few bits they are stored."""
-    large, huge = (msgspec.structs.replace(MODEL, parameters=size * GIB // 4, quantization="awq") for size in (3, 30))
+    large, huge = (
+        msgspec.structs.replace(MODEL, parameters=size * GIB // 4, quantization="awq")
+        for size in (3, 30)
+    )
     for model, words in ((large, "dtype='bfloat16'"), (huge, "a smaller model")):
         with pytest.raises(EngineError) as refused:
             check(model=model)

@@ -11,7 +11,11 @@ from ...helpers.facts import DEMO
 
 def test_the_zygote_imports_what_it_forks() -> None:
     modules = preload_for(DirectorConfig(engine=EngineConfig()))
-    assert modules == ["torch", RUNTIME, *(MODULES[kind] for kind in ("facts", "decode-worker", "encoder-cache", "gpu-runner"))]
+    assert modules == [
+        "torch",
+        RUNTIME,
+        *(MODULES[kind] for kind in ("facts", "decode-worker", "encoder-cache", "gpu-runner")),
+    ]
 
 
 def test_an_engine_of_fakes_needs_no_zygote() -> None:
@@ -19,8 +23,14 @@ def test_an_engine_of_fakes_needs_no_zygote() -> None:
     fakes = DirectorConfig(engine=EngineConfig(), modules=replaced, facts=DEMO)
     assert preload_for(fakes) == []
     assert not fakes.is_forked("decode-worker-0")
-    assert DirectorConfig(engine=EngineConfig(), modules={"gpu-runner": "x"}).is_forked("decode-worker-0")
-    assert preload_for(DirectorConfig(engine=EngineConfig(), modules=replaced)) == ["torch", RUNTIME, MODULES["facts"]]
+    assert DirectorConfig(engine=EngineConfig(), modules={"gpu-runner": "x"}).is_forked(
+        "decode-worker-0"
+    )
+    assert preload_for(DirectorConfig(engine=EngineConfig(), modules=replaced)) == [
+        "torch",
+        RUNTIME,
+        MODULES["facts"],
+    ]
 
 
 def test_every_module_of_the_table_is_there() -> None:

@@ -11,7 +11,9 @@ from thespis.actors.director import processes
 from thespis.actors.director.processes import ProcessWatcher, Zygote, is_child
 
 
-async def test_a_zygote_that_cannot_be_made_leaves_no_files_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_zygote_that_cannot_be_made_leaves_no_files_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(*_: Any, **__: Any) -> int:
         raise BlockingIOError
 
@@ -22,7 +24,9 @@ async def test_a_zygote_that_cannot_be_made_leaves_no_files_open(monkeypatch: py
     assert os.listdir("/proc/self/fd") == before
 
 
-async def test_a_child_that_cannot_be_watched_is_killed_and_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_that_cannot_be_watched_is_killed_and_reaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(pid: int) -> int:
         raise OSError("no file")
 
@@ -50,7 +54,9 @@ async def test_a_child_that_the_loop_does_not_take_is_killed_and_reaped_and_leav
     assert not is_child(child)
 
 
-async def test_a_zygote_is_made_last_so_that_nothing_can_fail_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_zygote_is_made_last_so_that_nothing_can_fail_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "no watch")
 

@@ -23,7 +23,9 @@ class Bench:
             member.state = "ready"
         self.told: list[tuple[str, int]] = []
         self.heard: list[tuple[bytes, Message]] = []
-        self.resets = Resets(Roster(self.members), self._send, lambda who, message: self.heard.append((who, message)))
+        self.resets = Resets(
+            Roster(self.members), self._send, lambda who, message: self.heard.append((who, message))
+        )
 
     def _send(self, member: Member, message: Message) -> None:
         assert isinstance(message, Reset)
@@ -77,7 +79,9 @@ async def test_B14_two_askers_hear_of_their_own_question() -> None:
     assert bench.heard[1:] == [(b"x", ResetOver(1, True))]
 
 
-async def test_B14_who_does_not_answer_in_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_B14_who_does_not_answer_in_time_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(resets, "PATIENCE_SECONDS", 0.01)
     bench = Bench()
     bench.ask("prefix")

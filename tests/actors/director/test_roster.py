@@ -1,5 +1,12 @@
 from thespis.actors.director.leases import Lease
-from thespis.actors.director.roster import STARTING_LEASES, ClientRecord, Member, RestartBudget, Roster, split_share
+from thespis.actors.director.roster import (
+    STARTING_LEASES,
+    ClientRecord,
+    Member,
+    RestartBudget,
+    Roster,
+    split_share,
+)
 from thespis.protocol.edges.control import Peer, Share
 
 
@@ -31,7 +38,9 @@ def test_each_incarnation_has_an_epoch_of_its_own_and_nothing_of_the_last() -> N
     one.pid, one.state, one.excused, one.fatal = 7, "ready", True, "torn"
     one.peer = Peer(1, 7, "a", "b")
     one.end()
-    assert one == Member("scheduler", one.budget, epoch=1, state="gone", lease=Lease(1.0), excused=True, fatal="torn")
+    assert one == Member(
+        "scheduler", one.budget, epoch=1, state="gone", lease=Lease(1.0), excused=True, fatal="torn"
+    )
     assert one.begin(2.0) == 2
     assert one == Member("scheduler", one.budget, epoch=2, state="starting", lease=Lease(2.0))
 
@@ -40,18 +49,25 @@ def test_the_table_holds_who_is_ready_clients_included() -> None:
     ready, starting = member("scheduler"), member("fetcher")
     ready.peer = Peer(1, 7, "in", "ctl", {"blocks 0": 9})
     client = ClientRecord(0, 8, b"a", Peer(0, 8, "c", "d"))
-    roster = Roster({"scheduler": ready, "fetcher": starting}, {"client-a": client, "client-b": ClientRecord(0, 9, b"b")})
+    roster = Roster(
+        {"scheduler": ready, "fetcher": starting},
+        {"client-a": client, "client-b": ClientRecord(0, 9, b"b")},
+    )
     assert set(roster.table().peers) == {"scheduler", "client-a"}
     assert not roster.ready
 
 
-def test_patience_is_a_start_before_hello_some_leases_while_loading_and_a_lease_from_then_on() -> None:
+def test_patience_is_a_start_before_hello_some_leases_while_loading_and_a_lease_from_then_on() -> (
+    None
+):
     new, loading, ready, unmade = (member(role) for role in "abcd")
     for pid, one in enumerate((new, loading, ready), 1):
         one.begin(100.0)
         one.pid = pid
     loading.identity, ready.identity, ready.state = b"b", b"c", "ready"
-    holders = Roster({one.role: one for one in (new, loading, ready, unmade)}).holders(lease=10.0, hello=60.0)
+    holders = Roster({one.role: one for one in (new, loading, ready, unmade)}).holders(
+        lease=10.0, hello=60.0
+    )
     assert [holder.patience for holder in holders] == [60.0, 10.0 * STARTING_LEASES, 10.0]
     assert [holder.has_heart for holder in holders] == [False, True, True]
 

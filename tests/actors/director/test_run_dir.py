@@ -6,7 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from thespis.actors.director.run_dir import base_folder, is_running, make_run_dir, sweep_stale_runs, take_lock
+from thespis.actors.director.run_dir import (
+    base_folder,
+    is_running,
+    make_run_dir,
+    sweep_stale_runs,
+    take_lock,
+)
 from thespis.protocol.errors import EngineError
 from thespis.protocol.memory.blobs import Arena, segment_prefix
 
@@ -28,8 +34,12 @@ def test_a_run_directory_is_private() -> None:
     run_dir.rmdir()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EMFILE])
-def test_where_no_run_directory_can_be_made_one_sentence_says_why(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EMFILE]
+)
+def test_where_no_run_directory_can_be_made_one_sentence_says_why(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def fail(**given: object) -> str:
         raise OSError(number, os.strerror(number), "/somewhere")
 
@@ -46,7 +56,9 @@ def test_without_any_temporary_folder_one_sentence_says_so(monkeypatch: pytest.M
         make_run_dir()
 
 
-@pytest.mark.parametrize(("counted", "left", "made"), [(9, 0, False), (99, 63, False), (99, 64, True), (0, 0, True)])
+@pytest.mark.parametrize(
+    ("counted", "left", "made"), [(9, 0, False), (99, 63, False), (99, 64, True), (0, 0, True)]
+)
 def test_a_folder_without_room_for_the_files_of_a_run_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, counted: int, left: int, made: bool
 ) -> None:
@@ -63,7 +75,9 @@ def test_a_folder_without_room_for_the_files_of_a_run_is_refused(
         assert not run_dir.exists()
 
 
-def test_a_long_temporary_folder_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_long_temporary_folder_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     deep = tmp_path / ("x" * 90)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))

@@ -57,7 +57,9 @@ async def test_nobody_waits_for_the_dead_or_believes_them() -> None:
     assert bench.answered == [b"x"]
 
 
-async def test_who_is_busy_is_answered_for_with_its_last_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_is_busy_is_answered_for_with_its_last_counters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(stats, "PATIENCE_SECONDS", 0.01)
     bench = Bench()
     bench.stats.ask(b"x", "b")

@@ -14,7 +14,9 @@ from thespis.actors.kernel.link import HEART
 def program(code: str) -> Iterator["subprocess.Popen[bytes]"]:
     """It runs `code`, then says so, and waits."""
     code = f"import os, sys, threading, time\n{code}\nprint(flush=True)\nsys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
         assert child.stdout is not None
         child.stdout.readline()
         yield child
@@ -22,7 +24,9 @@ def program(code: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_a_stopped_process_is_seen() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import signal, os; os.kill(os.getpid(), signal.SIGSTOP)"]) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import signal, os; os.kill(os.getpid(), signal.SIGSTOP)"]
+    ) as child:
         os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
         assert is_stopped(child.pid)
         assert threads_of(child.pid)[child.pid].stopped
@@ -60,7 +64,8 @@ def test_the_thread_that_speaks_is_known_by_its_name() -> None:
         "import zmq\nfrom thespis.actors.kernel.link import DirectorLink\n"
         "DirectorLink(zmq.Context(), '/tmp', 'fetcher', 1).start_heartbeats()\n"
         "tasks = '/proc/self/task'\n"
-        "while 'heartbeat\\n' not in [open(f'{tasks}/{tid}/comm').read() for tid in os.listdir(tasks)]: time.sleep(0.001)"
+        "while 'heartbeat\\n' not in [open(f'{tasks}/{tid}/comm').read() for tid in "
+        "os.listdir(tasks)]: time.sleep(0.001)"
     )
     with program(code) as child:
         assert HEART in {thread.name for thread in threads_of(child.pid).values()}

@@ -28,12 +28,16 @@ def parent_of(pid: int) -> int:
         return int(stat.read().rpartition(")")[2].split()[1])
 
 
-def test_forked_processes_share_the_imports_and_belong_to_the_director(engine: EngineHandle) -> None:
+def test_forked_processes_share_the_imports_and_belong_to_the_director(
+    engine: EngineHandle,
+) -> None:
     with Spectator(engine.run_dir) as spectator:
         peers = spectator.peers(gpu_runner=1, encoder_cache=1).peers
         pids = spectator.status().pids
     runner, encoder = peers["gpu-runner"], peers["encoder-cache"]
-    assert runner.notes["zygote"] == encoder.notes["zygote"] == pids["zygote"], "the module was loaded once, ahead"
+    assert runner.notes["zygote"] == encoder.notes["zygote"] == pids["zygote"], (
+        "the module was loaded once, ahead"
+    )
     assert parent_of(runner.pid) == parent_of(encoder.pid) == engine.process.pid
     assert runner.notes["draw"] != encoder.notes["draw"], "each has random numbers of its own"
     assert runner.notes["stdin_is_null"]
@@ -105,7 +109,9 @@ def test_zygote_standby_and_children_may_die_together(engine: EngineHandle) -> N
         for pid in (standby, pids["zygote"], pids["gpu-runner"], pids["encoder-cache"]):
             os.kill(pid, signal.SIGKILL)
         runner = spectator.peers(gpu_runner=2, encoder_cache=2).peers["gpu-runner"]
-        assert runner.notes["zygote"] == spectator.status().pids["zygote"] != pids["zygote"], "a new one"
+        assert runner.notes["zygote"] == spectator.status().pids["zygote"] != pids["zygote"], (
+            "a new one"
+        )
 
 
 def test_who_cannot_be_watched_for_want_of_files_is_made_again_later(engine: EngineHandle) -> None:
@@ -115,13 +121,17 @@ def test_who_cannot_be_watched_for_want_of_files_is_made_again_later(engine: Eng
             for role in FORKED:
                 os.kill(pids[role], signal.SIGKILL)
             wait_until(lambda: {spectator.status().roles[role] for role in FORKED} == {"gone"})
-        spectator.wait(lambda message: isinstance(message, Peers) and set(FORKED) <= set(message.peers))
+        spectator.wait(
+            lambda message: isinstance(message, Peers) and set(FORKED) <= set(message.peers)
+        )
         after = spectator.status()
         assert after.ready
         assert after.pids["zygote"] == pids["zygote"]
 
 
-def test_a_zygote_that_cannot_be_replaced_for_want_of_files_is_replaced_later(engine: EngineHandle) -> None:
+def test_a_zygote_that_cannot_be_replaced_for_want_of_files_is_replaced_later(
+    engine: EngineHandle,
+) -> None:
     with Spectator(engine.run_dir) as spectator:
         pids = spectator.status().pids
         standby = standby_of(engine)
@@ -134,7 +144,9 @@ def test_a_zygote_that_cannot_be_replaced_for_want_of_files_is_replaced_later(en
         assert standby_of(engine, other_than=standby)
 
 
-def test_a_standby_that_cannot_be_watched_for_want_of_files_is_made_again_later(engine: EngineHandle) -> None:
+def test_a_standby_that_cannot_be_watched_for_want_of_files_is_made_again_later(
+    engine: EngineHandle,
+) -> None:
     with Spectator(engine.run_dir) as spectator:
         first, second = spectator.status().pids["zygote"], standby_of(engine)
         with without_files(engine.process.pid):
@@ -144,7 +156,9 @@ def test_a_standby_that_cannot_be_watched_for_want_of_files_is_made_again_later(
         os.kill(second, signal.SIGKILL)
         wait_until(lambda: spectator.status().pids["zygote"] != second)
         os.kill(spectator.status().pids["gpu-runner"], signal.SIGKILL)
-        assert spectator.peers(gpu_runner=2).peers["gpu-runner"].notes["zygote"] == first, "nothing was imported anew"
+        assert spectator.peers(gpu_runner=2).peers["gpu-runner"].notes["zygote"] == first, (
+            "nothing was imported anew"
+        )
 
 
 def test_a_stopped_zygote_is_replaced_when_it_is_needed(start: StartEngine) -> None:

@@ -46,7 +46,11 @@ class FakeEncoder:
         self.batches.append(len(items))
         if any(float(item["pixel_values"][0]) < 0 for item in items):
             raise ValueError("negative")
-        return [item["pixel_values"][0] + torch.arange(len(item["pixel_values"]))[:, None].expand(-1, HIDDEN) for item in items]
+        return [
+            item["pixel_values"][0]
+            + torch.arange(len(item["pixel_values"]))[:, None].expand(-1, HIDDEN)
+            for item in items
+        ]
 
 
 class Cache(EncoderCache):
@@ -66,14 +70,18 @@ class Stage:
     def features(self, key: str, value: float, rows: int = 2, ready: bool = False) -> None:
         data = torch.full((rows, HIDDEN) if ready else (rows,), value, dtype=torch.float32)
         ref = self.arena.put(data.numpy().tobytes(), "float32", tuple(data.shape))
-        message = Features("r", "client-a", key, "image", rows, {"embeds" if ready else "pixel_values": ref}, ready)
+        message = Features(
+            "r", "client-a", key, "image", rows, {"embeds" if ready else "pixel_values": ref}, ready
+        )
         self.cache.on_message("preprocessor", message)
 
     def need(self, holder: str, *keys: str, rows: int = 2) -> None:
         self.cache.on_message("scheduler", Need(holder, keys, (rows,) * len(keys)))
 
     def embedding(self, ref: BlobRef) -> torch.Tensor:
-        return torch.frombuffer(bytearray(self.reader.view(ref)), dtype=getattr(torch, ref.dtype)).reshape(ref.shape)
+        return torch.frombuffer(
+            bytearray(self.reader.view(ref)), dtype=getattr(torch, ref.dtype)
+        ).reshape(ref.shape)
 
 
 @asynccontextmanager
@@ -114,7 +122,9 @@ async def test_an_item_is_encoded_once_and_read_by_two(tmp_path: Path) -> None:
         assert (counters["encoded_items"], counters["encoder_hits"]) == (1, 1)
 
 
-async def test_what_waits_is_encoded_together_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_encoded_together_within_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batching, "BATCH_SECONDS", 1000.0)  # the first waits for the test
     async with stage(tmp_path) as here:
         here.cache.fake.gate.clear()
@@ -142,7 +152,9 @@ async def test_messages_are_handled_while_a_batch_is_encoded(tmp_path: Path) -> 
         here.cache.fake.gate.set()
 
 
-@pytest.mark.parametrize(("value", "kind"), [(-1.0, "internal"), (float("nan"), "unprocessable_media")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(-1.0, "internal"), (float("nan"), "unprocessable_media")]
+)
 async def test_a_bad_item_costs_itself_alone(tmp_path: Path, value: float, kind: str) -> None:
     async with stage(tmp_path) as here:
         for key, number in (("a", 1.0), ("bad", value), ("c", 2.0)):
@@ -204,7 +216,9 @@ async def test_a_dead_worker_loses_what_waits_for_it(tmp_path: Path) -> None:
         here.cache.on_gone(Gone("decode-worker-0", 0))
         assert here.sent.of(Lost) == [Lost("b", ("x",))]
         here.cache.fake.gate.set()
-        assert [ready.key for ready in await here.sent.until(EmbeddingReady)] == ["a"], "a was copied before"
+        assert [ready.key for ready in await here.sent.until(EmbeddingReady)] == ["a"], (
+            "a was copied before"
+        )
 
 
 async def test_holders_end_with_the_scheduler(tmp_path: Path) -> None:

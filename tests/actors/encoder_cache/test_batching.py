@@ -12,7 +12,9 @@ def job(key: str, modality: Any, ready: bool, rows: int) -> Job:
 
 
 kinds = st.tuples(st.sampled_from(["image", "video", "audio"]), st.booleans(), st.integers(1, 60))
-queues = st.lists(kinds, max_size=20).map(lambda rows: [job(str(n), *kind) for n, kind in enumerate(rows)])
+queues = st.lists(kinds, max_size=20).map(
+    lambda rows: [job(str(n), *kind) for n, kind in enumerate(rows)]
+)
 
 
 @settings(deadline=None)

@@ -1,4 +1,5 @@
-"""The books: one answer per holder and key, never over the space, nothing pinned evicted, first come first served."""
+"""The books: one answer per holder and key, never over the space, nothing pinned evicted, first
+come first served."""
 
 from collections import Counter
 
@@ -33,7 +34,14 @@ def need(holder: str, *keys: str) -> Need:
 
 
 def features(key: str, segment: str = "w.0-1", request: str = "r") -> Features:
-    return Features(request, "client-a", key, "image", ROWS[key], {"pixel_values": BlobRef(segment, 0, "uint8", (100,))})
+    return Features(
+        request,
+        "client-a",
+        key,
+        "image",
+        ROWS[key],
+        {"pixel_values": BlobRef(segment, 0, "uint8", (100,))},
+    )
 
 
 def encode(books: Store, key: str) -> list[StoreEffect]:
@@ -79,14 +87,19 @@ class StoreMachine(RuleBasedStateMachine):
                         self.leases[key] -= 1
                 case FreeEmbedding(ref):
                     [key] = [key for key, kept in self.held.items() if kept == ref]
-                    assert not any(pinned == key for _, pinned in self.pinned), "evicted while pinned"
+                    assert not any(pinned == key for _, pinned in self.pinned), (
+                        "evicted while pinned"
+                    )
                     del self.held[key]
 
     def answered(self, holder: str, key: str) -> None:
         assert self.open[holder, key] == 1
         self.open[holder, key] = 0
 
-    @rule(holder=st.sampled_from("xyz"), keys=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4, unique=True))
+    @rule(
+        holder=st.sampled_from("xyz"),
+        keys=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=4, unique=True),
+    )
     def ask(self, holder: str, keys: list[str]) -> None:
         self.let_go(holder)
         for key in keys:
@@ -163,7 +176,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.books.bytes_used >= sum(ROWS[key] * ROW for key in self.held)
 
     def teardown(self) -> None:
-        """Whatever happened: let it work on, and everybody gets the answer that is due, and all space comes back."""
+        """Whatever happened: let it work on, and everybody gets the answer that is due, and all
+        space comes back."""
         for _ in range(40):
             self.now += LOST_SECONDS
             while self.encoding:
@@ -174,7 +188,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.take(self.books.expire(self.now))
             if not any(self.open.values()):
                 break
-            if self.books.claims and self.pinned:  # else what was just admitted is due at the next round
+            if (
+                self.books.claims and self.pinned
+            ):  # else what was just admitted is due at the next round
                 self.let_go(next(holder for holder, _ in sorted(self.pinned)))
         assert not any(self.open.values())
         for holder in "xyz":
@@ -198,7 +214,10 @@ def test_need_then_features_and_features_then_need_are_the_same() -> None:
         assert books.need(need("x", "a"), 0.0) == []
         if not order:
             books.features(features("a"))
-        assert encode(books, "a") == [FeaturesRead(("a",)), EmbeddingReady("a", ("x",), blob("a"), False)]
+        assert encode(books, "a") == [
+            FeaturesRead(("a",)),
+            EmbeddingReady("a", ("x",), blob("a"), False),
+        ]
 
 
 def test_what_is_held_is_ready_at_once_and_its_features_are_given_back() -> None:
@@ -218,7 +237,9 @@ def test_an_item_that_is_being_encoded_is_joined() -> None:
     books.begin("a")
     assert books.need(need("y", "a"), 0.0) == []
     books.read("a")
-    assert books.encoded("a", blob("a"), None) == [EmbeddingReady("a", ("x", "y"), blob("a"), False)]
+    assert books.encoded("a", blob("a"), None) == [
+        EmbeddingReady("a", ("x", "y"), blob("a"), False)
+    ]
     assert books.joined == 1
 
 
@@ -235,7 +256,9 @@ def test_an_encoder_that_rests_begins_before_it_is_asked() -> None:
     books.begin("c")
     books.read("c")
     assert books.encoded("c", blob("c"), timing) == []
-    assert books.need(need("x", "c"), 0.0) == [EmbeddingReady("c", ("x",), blob("c"), False, timing)]
+    assert books.need(need("x", "c"), 0.0) == [
+        EmbeddingReady("c", ("x",), blob("c"), False, timing)
+    ]
     assert books.need(need("y", "c"), 0.0) == [EmbeddingReady("c", ("y",), blob("c"), True)]
     assert (books.hits, books.joined) == (2, 0)
 
@@ -306,13 +329,18 @@ def test_the_longest_unused_goes_first() -> None:
     for holder in "bac":
         books.release(holder)
     effects = books.need(need("x", "e"), 0.0)
-    assert effects == [FreeEmbedding(blob("b"))], "b's two rows are enough: 1 + 3 + 5 of 10 are used"
+    assert effects == [FreeEmbedding(blob("b"))], (
+        "b's two rows are enough: 1 + 3 + 5 of 10 are used"
+    )
     assert books.evicted == 1
 
 
 def test_more_than_there_ever_is_fails_every_key() -> None:
     effects = store().need(need("x", "f", "a"), 0.0)
-    assert [(e.key, e.failure.kind) for e in effects if isinstance(e, EncodeFailed)] == [("f", "too_large"), ("a", "too_large")]
+    assert [(e.key, e.failure.kind) for e in effects if isinstance(e, EncodeFailed)] == [
+        ("f", "too_large"),
+        ("a", "too_large"),
+    ]
 
 
 def test_features_that_do_not_come_are_lost() -> None:
@@ -335,7 +363,10 @@ def test_features_of_a_dead_worker_are_lost_where_no_other_has_them() -> None:
     for key, segment in (("a", "v.0-1"), ("b", "v.0-1"), ("b", "w.0-1")):
         books.features(features(key, segment))
     books.need(need("x", "a", "b"), 0.0)
-    assert books.void(lambda segment: segment.startswith("v.")) == [FeaturesRead(("a", "b")), Lost("a", ("x",))]
+    assert books.void(lambda segment: segment.startswith("v.")) == [
+        FeaturesRead(("a", "b")),
+        Lost("a", ("x",)),
+    ]
     assert [job.key for job in books.queue()] == ["b"]
 
 
@@ -387,7 +418,10 @@ def test_features_go_with_their_request_and_who_needs_them_loses_them() -> None:
     for key, request in (("a", "r"), ("b", "r"), ("b", "s"), ("c", "r")):
         books.features(features(key, request=request))
     books.need(need("x", "b", "c"), 0.0)
-    assert books.unlease(lambda one: one.request == "r") == [FeaturesRead(("a", "b", "c")), Lost("c", ("x",))]
+    assert books.unlease(lambda one: one.request == "r") == [
+        FeaturesRead(("a", "b", "c")),
+        Lost("c", ("x",)),
+    ]
     assert [job.key for job in books.queue()] == ["b"]
     assert books.unlease(lambda one: one.request == "r") == []
 
@@ -403,7 +437,11 @@ def test_so_many_small_embeddings_are_kept_and_no_more(monkeypatch: pytest.Monke
     assert books.release("h-b") == [FreeEmbedding(blob("b"))]
     assert books.release("h-a") == []
     assert (len(books), books.evicted, books.pinned) == (2, 1, 1)
-    assert [effect.hit for effect in books.need(need("again", "a"), 1.0) if isinstance(effect, EmbeddingReady)] == [True]
+    assert [
+        effect.hit
+        for effect in books.need(need("again", "a"), 1.0)
+        if isinstance(effect, EmbeddingReady)
+    ] == [True]
 
 
 def test_B14_a_reset_frees_what_nobody_holds_and_the_rest_with_its_last_holder() -> None:
@@ -416,7 +454,10 @@ def test_B14_a_reset_frees_what_nobody_holds_and_the_rest_with_its_last_holder()
     books.release("x")
     assert books.reset() == [FreeEmbedding(blob("a"))]
     assert books.release("y") == [FreeEmbedding(blob("b"))]
-    assert [type(effect) for effect in encode(books, "c")] == [FeaturesRead, EmbeddingReady]  # it was under way
+    assert [type(effect) for effect in encode(books, "c")] == [
+        FeaturesRead,
+        EmbeddingReady,
+    ]  # it was under way
     assert books.release("z") == [FreeEmbedding(blob("c"))]
     assert (len(books), books.bytes_used) == (0, 0)
     books.features(features("a"))

@@ -1,4 +1,5 @@
-"""Nothing that a checkpoint says holds a start, or fills the machine, while it is found out what the model is."""
+"""Nothing that a checkpoint says holds a start, or fills the machine, while it is found out what
+the model is."""
 
 import json
 import time
@@ -28,22 +29,34 @@ def test_a_whole_model_is_found_within_the_limits(zoo: Zoo) -> None:
     assert found(str(zoo("llava"))) == model_facts(zoo("llava"))
 
 
-def test_a_template_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_without_an_end_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = build("llava", tmp_path)
     for file in folder.glob("chat_template*"):
         file.unlink()
     monkeypatch.setattr(actor, "CPU_SECONDS", 2.0)
     began = time.process_time()
-    with pytest.raises(EngineError, match=r"takes more than 2 s of CPU time to find out: its chat template, or a number"):
+    with pytest.raises(
+        EngineError,
+        match=r"takes more than 2 s of CPU time to find out: its chat template, or a number",
+    ):
         found(changed(folder, "tokenizer_config.json", chat_template=ENDLESS))
     assert time.process_time() - began < 5.0
 
 
-def test_a_small_picture_that_becomes_a_huge_one_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_picture_that_becomes_a_huge_one_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     huge = {"height": 16_000, "width": 16_000}
-    folder = changed(build("llava", tmp_path), "preprocessor_config.json", size=huge, crop_size=huge)
+    folder = changed(
+        build("llava", tmp_path), "preprocessor_config.json", size=huge, crop_size=huge
+    )
     monkeypatch.setattr(actor, "ITEM_MEMORY", 512 << 20)
-    with pytest.raises(EngineError, match=r"^A small item takes the model in .* more than 0 GiB: its chat template, or a num"):
+    with pytest.raises(
+        EngineError,
+        match=r"^A small item takes the model in .* more than 0 GiB: its chat template, or a num",
+    ):
         found(folder)
 
 
@@ -57,11 +70,16 @@ def resident(which: str) -> int:
 def test_a_processor_that_fills_the_memory_before_it_sees_an_item_is_given_up(
     look: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Filters for 200,000 pitches, more than a gigabyte, are made with the processor: in the zygote, too."""
-    folder = changed(build("qwen2_audio", tmp_path), "preprocessor_config.json", feature_size=200_000)
+    """Filters for 200,000 pitches, more than a gigabyte, are made with the processor: in the
+    zygote, too."""
+    folder = changed(
+        build("qwen2_audio", tmp_path), "preprocessor_config.json", feature_size=200_000
+    )
     monkeypatch.setattr(actor, "ITEM_MEMORY", 128 << 20)
     Path("/proc/self/clear_refs").write_text("5")  # from now on VmHWM counts anew
     before = resident("VmRSS")
-    with pytest.raises(EngineError, match="cannot be built from") if look is found else nullcontext():
+    with (
+        pytest.raises(EngineError, match="cannot be built from") if look is found else nullcontext()
+    ):
         look(folder)
     assert resident("VmHWM") - before < 256 << 20

@@ -26,7 +26,8 @@ from thespis.protocol.requests.sampling import SamplingParams
 from ..shells import Sent, acting
 
 CONFIG = FetcherConfig(
-    allowed_domains=(), allow_private=True, local_path=None, timeouts={"image": 2.0, "video": 2.0, "audio": 2.0},
+    allowed_domains=(), allow_private=True, local_path=None,
+    timeouts={"image": 2.0, "video": 2.0, "audio": 2.0},
     retries=0, redirects=3, max_bytes=1 << 20, arena_bytes=1 << 21,
 )  # fmt: skip
 
@@ -51,13 +52,26 @@ class Scene:
 
     def fetch(self, id: str, *paths: str) -> None:
         urls = [path if ":" in path else f"{self.base}{path}" for path in paths]
-        media = tuple(MediaItem("image", Url(url), f"messages[0].content[{n}]") for n, url in enumerate(urls))
-        request = Request(id=id, client="client-a", arrival=0.0, prompt=TextPrompt(""), media=media, sampling=SamplingParams())
+        media = tuple(
+            MediaItem("image", Url(url), f"messages[0].content[{n}]") for n, url in enumerate(urls)
+        )
+        request = Request(
+            id=id,
+            client="client-a",
+            arrival=0.0,
+            prompt=TextPrompt(""),
+            media=media,
+            sampling=SamplingParams(),
+        )
         self.fetcher.on_message("client-a", Fetch(request))
 
     def read(self, fetched: Fetched) -> list[bytes]:
         sources = [item.source for item in fetched.request.media]
-        return [bytes(self.reader.view(source.blob)) for source in sources if isinstance(source, Encoded)]
+        return [
+            bytes(self.reader.view(source.blob))
+            for source in sources
+            if isinstance(source, Encoded)
+        ]
 
 
 @asynccontextmanager
@@ -103,7 +117,11 @@ async def test_a_failure_goes_to_the_client_with_the_item_named(tmp_path: Path) 
     async with scene(tmp_path) as here:
         here.fetch("r", "/a", "/missing")
         [failed] = await here.sent.until(Failed)
-        assert (failed.id, failed.failure.part, failed.failure.kind) == ("r", "messages[0].content[1]", "media_unavailable")
+        assert (failed.id, failed.failure.part, failed.failure.kind) == (
+            "r",
+            "messages[0].content[1]",
+            "media_unavailable",
+        )
         assert "404" in failed.failure.text
         assert here.sent[0][0] == "client-a"
 
@@ -130,7 +148,9 @@ async def test_an_ended_request_stops_its_download(tmp_path: Path) -> None:
         assert here.sent == [("client-a", Failed("r", 0, DROPPED))]
 
 
-async def test_bytes_are_freed_when_read_and_no_longer_shared(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_bytes_are_freed_when_read_and_no_longer_shared(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(shell, "AT_ONCE_SECONDS", 0.05)
     async with scene(tmp_path) as here:
         here.fetch("r", "/a")

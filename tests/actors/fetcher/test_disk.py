@@ -132,7 +132,12 @@ async def test_S9_what_is_half_written_or_foreign_goes_at_the_start(tmp_path: Pa
     async with cache(tmp_path) as here:
         await kept(here, URL, b"picture")
     notes, contents = tmp_path / "thespis-media/notes", tmp_path / "thespis-media/contents"
-    for path in (notes / "x", notes / ("0" * 64), contents / ("1" * 64), contents / f"{'2' * 64}.part"):
+    for path in (
+        notes / "x",
+        notes / ("0" * 64),
+        contents / ("1" * 64),
+        contents / f"{'2' * 64}.part",
+    ):
         path.write_bytes(b"{}")
     async with cache(tmp_path) as here:
         assert len(files(tmp_path)) == 2
@@ -194,7 +199,8 @@ async def test_S9_a_disk_that_fails_costs_nothing_but_the_copy(tmp_path: Path) -
 async def test_S9_a_disk_that_fills_during_a_write_keeps_nothing_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    """Before the bytes, within them, before their note, within it: nothing of it is found, and nothing takes room."""
+    """Before the bytes, within them, before their note, within it: nothing of it is found, and
+    nothing takes room."""
     left = [room]
 
     def write(path: Path, data: bytes) -> None:
@@ -217,7 +223,9 @@ async def test_S9_a_disk_that_fills_during_a_write_keeps_nothing_half(
         assert await here.find(URL, free) == b"picture"
 
 
-async def test_S9_a_disk_that_fills_keeps_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_S9_a_disk_that_fills_keeps_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -225,7 +233,9 @@ async def test_S9_a_disk_that_fills_keeps_what_it_had(tmp_path: Path, monkeypatc
         await kept(here, URL, b"picture")
         with monkeypatch.context() as patch:
             patch.setattr("thespis.actors.fetcher.disk._write_whole", write)
-            await kept(here, URL + "x", b"picture")  # the same bytes under another name: only the note is new
+            await kept(
+                here, URL + "x", b"picture"
+            )  # the same bytes under another name: only the note is new
         assert await here.find(URL, free) == b"picture"
         assert await here.find(URL + "x", free) is None
 
@@ -235,7 +245,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("only root may mount a small file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -249,14 +263,18 @@ async def test_S9_a_real_disk_that_fills(small: Path) -> None:
         assert found[0] == bytes([0]) * 9_000
         assert found[-1] is None
         whole = [data for data in found if data is not None]
-        assert sorted(path.stat().st_size for path in files(small) if path.parent.name == "contents") == [9_000] * len(whole)
+        assert sorted(
+            path.stat().st_size for path in files(small) if path.parent.name == "contents"
+        ) == [9_000] * len(whole)
         for path in files(small)[:3]:
             path.unlink()
         await kept(here, URL, b"picture")
         assert await here.find(URL, free) == b"picture"
 
 
-async def test_S9_what_waits_to_be_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_S9_what_waits_to_be_written_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("thespis.actors.fetcher.disk.BACKLOG_BYTES", 10)
     async with cache(tmp_path) as here:
         here.keep("u", b"x" * 20, 60.0)

@@ -18,7 +18,8 @@ from thespis.actors.fetcher.policy import FetchError, Policy
 from thespis.protocol.config.roles import FetcherConfig
 
 CONFIG = FetcherConfig(
-    allowed_domains=(), allow_private=True, local_path=None, timeouts={"image": 2.0, "video": 2.0, "audio": 0.3},
+    allowed_domains=(), allow_private=True, local_path=None,
+    timeouts={"image": 2.0, "video": 2.0, "audio": 0.3},
     retries=3, redirects=3, max_bytes=100_000, arena_bytes=1 << 24,
 )  # fmt: skip
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,9 +34,15 @@ class Site:
         self.bytes = 0
 
     async def get(self, path: str, modality: Any = "image", host: str = "127.0.0.1") -> bytes:
-        return bytes(await self.downloader.get(f"http://{host}:{self.server.port}{path}", modality, self._account))
+        return bytes(
+            await self.downloader.get(
+                f"http://{host}:{self.server.port}{path}", modality, self._account
+            )
+        )
 
-    async def fails(self, path: str, modality: Any = "image", host: str = "127.0.0.1") -> FetchError:
+    async def fails(
+        self, path: str, modality: Any = "image", host: str = "127.0.0.1"
+    ) -> FetchError:
         with pytest.raises(FetchError) as caught:
             await self.get(path, modality, host)
         assert self.bytes == 0, "what was counted is given back"
@@ -47,7 +54,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(handler: Handler, policy: Policy | None = None, **changes: Any) -> AsyncIterator[Site]:
+async def site(
+    handler: Handler, policy: Policy | None = None, **changes: Any
+) -> AsyncIterator[Site]:
     connector = changes.pop("connector", None)
     resolver = changes.pop("resolver", None)
 
@@ -59,7 +68,9 @@ async def site(handler: Handler, policy: Policy | None = None, **changes: Any) -
     app.router.add_get("/{tail:.*}", seen)
     server = TestServer(app)
     async with server:
-        downloader = Downloader(msgspec.structs.replace(CONFIG, **changes), policy, resolver, connector)
+        downloader = Downloader(
+            msgspec.structs.replace(CONFIG, **changes), policy, resolver, connector
+        )
         here = Site(server, downloader)
         try:
             yield here
@@ -109,7 +120,13 @@ async def test_S3_redirects_can_be_switched_off() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["file:///etc/passwd", "http://10.0.0.1/x", "ftp://example.com/", "http://metadata.internal/", "http://[::1]/"],
+    [
+        "file:///etc/passwd",
+        "http://10.0.0.1/x",
+        "ftp://example.com/",
+        "http://metadata.internal/",
+        "http://[::1]/",
+    ],
 )
 async def test_S3_every_hop_passes_the_whole_check(target: str) -> None:
     class Home(Policy):
@@ -122,7 +139,9 @@ async def test_S3_every_hop_passes_the_whole_check(target: str) -> None:
         return ["169.254.169.254"]
 
     policy = Home()
-    async with site(fixed((302, {"Location": target}, b"")), policy, resolver=CheckedResolver(policy, lookup)) as here:
+    async with site(
+        fixed((302, {"Location": target}, b"")), policy, resolver=CheckedResolver(policy, lookup)
+    ) as here:
         error = await here.fails("/")
         assert error.kind == "invalid_request"
         assert len(here.requests) == 1
@@ -133,12 +152,16 @@ async def test_S2_a_name_that_resolves_to_a_closed_address_is_refused() -> None:
         return ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
 
     policy = Policy()
-    async with site(fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup)) as here:
+    async with site(
+        fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup)
+    ) as here:
         assert "public" in (await here.fails("/", host="innocent.example")).text
         assert here.requests == []
 
 
-async def test_S2_a_name_is_resolved_once_per_connection_and_only_checked_addresses_are_used() -> None:
+async def test_S2_a_name_is_resolved_once_per_connection_and_only_checked_addresses_are_used() -> (
+    None
+):
     asked: list[str] = []
 
     class Home(Policy):
@@ -150,22 +173,37 @@ async def test_S2_a_name_is_resolved_once_per_connection_and_only_checked_addres
         return ["127.0.0.1"] if len(asked) == 1 else ["10.1.2.3"]
 
     policy = Home()
-    async with site(fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup)) as here:
+    async with site(
+        fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup)
+    ) as here:
         assert await here.get("/", host="rebind.example") == b"x"
         assert asked == ["rebind.example"]
 
 
 @pytest.mark.parametrize(
     "closed",
-    ["10.1.2.3", "127.0.0.1", "::1", "fe80::1%2", "2600::5efe:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::"],
+    [
+        "10.1.2.3",
+        "127.0.0.1",
+        "::1",
+        "fe80::1%2",
+        "2600::5efe:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:7f00:1::",
+    ],
 )
 @pytest.mark.parametrize("first", [False, True])
-async def test_S2_a_name_with_a_public_and_a_closed_address_is_refused_whichever_comes_first(closed: str, first: bool) -> None:
+async def test_S2_a_name_with_a_public_and_a_closed_address_is_refused_whichever_comes_first(
+    closed: str, first: bool
+) -> None:
     async def lookup(host: str, port: int) -> list[str]:
         return [closed, "8.8.8.8"] if first else ["8.8.8.8", "2606:4700::1111", closed]
 
     policy = Policy()
-    async with site(fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup), retries=0) as here:
+    async with site(
+        fixed((200, {}, b"x")), policy, resolver=CheckedResolver(policy, lookup), retries=0
+    ) as here:
         error = await here.fails("/", host="two-faced.example")
     assert "public" in error.text
     assert error.code == "forbidden_url"
@@ -174,10 +212,21 @@ async def test_S2_a_name_with_a_public_and_a_closed_address_is_refused_whichever
 async def test_S2_the_peer_is_checked_before_anything_is_sent_to_it() -> None:
     class Trusting(aiohttp.resolver.ThreadedResolver):
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
-            return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": 2, "proto": 0, "flags": 0}]
+            return [
+                {
+                    "hostname": host,
+                    "host": "127.0.0.1",
+                    "port": port,
+                    "family": 2,
+                    "proto": 0,
+                    "flags": 0,
+                }
+            ]
 
     policy = Policy()
-    async with site(fixed((200, {}, b"x")), policy, connector=CheckedConnector(policy, Trusting())) as here:
+    async with site(
+        fixed((200, {}, b"x")), policy, connector=CheckedConnector(policy, Trusting())
+    ) as here:
         assert "public" in (await here.fails("/", host="rebind.example")).text
         assert here.requests == []
 
@@ -186,7 +235,9 @@ async def test_a_name_that_does_not_resolve_says_so() -> None:
     async def lookup(host: str, port: int) -> list[str]:
         raise OSError(-2, "Name or service not known")
 
-    async with site(fixed((200, {}, b"x")), resolver=CheckedResolver(Policy(), lookup), retries=0) as here:
+    async with site(
+        fixed((200, {}, b"x")), resolver=CheckedResolver(Policy(), lookup), retries=0
+    ) as here:
         assert "cannot be resolved" in (await here.fails("/", host="nowhere.example")).text
 
 
@@ -283,7 +334,9 @@ async def test_an_answer_that_is_no_http_is_a_clear_error() -> None:
     downloader = Downloader(msgspec.structs.replace(CONFIG, retries=0))
     try:
         with pytest.raises(FetchError) as caught:
-            await downloader.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", "image", lambda _: None)
+            await downloader.get(
+                f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", "image", lambda _: None
+            )
         assert "SSH" not in caught.value.text
     finally:
         await downloader.close()
@@ -297,7 +350,10 @@ async def test_S10_a_name_that_is_looked_up_for_too_long_says_so() -> None:
         return []
 
     async with site(fixed((200, {}, b"x")), resolver=CheckedResolver(Policy(), lookup)) as here:
-        assert "0.3 s (looking up the name)" in (await here.fails("/", "audio", host="slow.example")).text
+        assert (
+            "0.3 s (looking up the name)"
+            in (await here.fails("/", "audio", host="slow.example")).text
+        )
 
 
 async def test_no_room_ends_the_download_and_counts_nothing() -> None:
@@ -364,7 +420,9 @@ async def test_S6_without_retries_the_one_attempt_has_the_whole_limit() -> None:
 
 
 @asynccontextmanager
-async def caching(handler: Handler, folder: Path, policy: Policy | None = None, **changes: Any) -> AsyncIterator[Site]:
+async def caching(
+    handler: Handler, folder: Path, policy: Policy | None = None, **changes: Any
+) -> AsyncIterator[Site]:
     settings = {"cache_path": str(folder), "cache_bytes": 1 << 20, "cache_seconds": 60.0, **changes}
     async with site(handler, policy, **settings) as here:
         await here.downloader.open()
@@ -410,7 +468,8 @@ async def test_S9_what_a_server_forbids_to_keep_is_not_kept(tmp_path: Path, hop:
 
 
 async def test_S9_a_url_is_checked_before_the_cache_is_asked(tmp_path: Path) -> None:
-    """What was fetched while private addresses were open is closed when they are, and so is a domain that was allowed."""
+    """What was fetched while private addresses were open is closed when they are, and so is a
+    domain that was allowed."""
     async with caching(fixed((200, {}, b"internal")), tmp_path) as here:
         port = here.server.port
         assert await here.get("/a") == b"internal"

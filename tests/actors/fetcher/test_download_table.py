@@ -29,9 +29,17 @@ SPAN = (1.0, 2.0)
 
 
 def request(id: str = "r", *urls: str, attempt: int = 0, client: str = "client-a") -> Request:
-    media = tuple(MediaItem("image", Url(url), f"messages[0].content[{n}]") for n, url in enumerate(urls))
+    media = tuple(
+        MediaItem("image", Url(url), f"messages[0].content[{n}]") for n, url in enumerate(urls)
+    )
     return Request(
-        id=id, attempt=attempt, client=client, arrival=0.0, prompt=TextPrompt(""), media=media, sampling=SamplingParams()
+        id=id,
+        attempt=attempt,
+        client=client,
+        arrival=0.0,
+        prompt=TextPrompt(""),
+        media=media,
+        sampling=SamplingParams(),
     )
 
 
@@ -53,7 +61,9 @@ def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
     effects = table.landed(download, BLOB, SPAN)
     assert given_ids(effects) == ["r", "s"]
     assert table.shared == 1
-    assert given_ids(table.open(request("t", "http://a/"))) == ["t"], "what has just landed is shared too"
+    assert given_ids(table.open(request("t", "http://a/"))) == ["t"], (
+        "what has just landed is shared too"
+    )
 
 
 def dropped(id: str) -> ToClient:
@@ -134,7 +144,9 @@ def test_what_is_sent_again_because_of_a_death_waits_for_a_later_preprocessor() 
     assert isinstance(give, ToPreprocessor)
     assert give.after == 3
     table.preprocessor_gone()
-    assert table.undelivered() == [give], "it was not sent, so the news of the death does not concern it"
+    assert table.undelivered() == [give], (
+        "it was not sent, so the news of the death does not concern it"
+    )
 
 
 def test_work_after_the_end_is_dropped() -> None:
@@ -155,7 +167,9 @@ def test_a_higher_attempt_replaces_a_lower_one() -> None:
 def test_a_higher_attempt_goes_on_with_the_downloads_of_the_lower_one() -> None:
     """It is sent because a preprocessor has died, of which a slow download knows nothing."""
     table = DownloadTable()
-    slow, quick = started(table.open(request("r", "http://slow/", "http://quick/", "http://other/")))[:2]
+    slow, quick = started(
+        table.open(request("r", "http://slow/", "http://quick/", "http://other/"))
+    )[:2]
     table.landed(quick, BLOB, SPAN)
     table.retire(quick)
     effects = table.open(request("r", "http://slow/", "http://quick/", attempt=1))
@@ -198,7 +212,10 @@ class BoardMachine(RuleBasedStateMachine):
         for effect in effects:
             match effect:
                 case Start(download):
-                    assert all((f.modality, f.url) != (download.modality, download.url) for f in self.running)
+                    assert all(
+                        (f.modality, f.url) != (download.modality, download.url)
+                        for f in self.running
+                    )
                     self.running.append(download)
                 case Cancel(download):
                     self.running.remove(download)
@@ -218,7 +235,9 @@ class BoardMachine(RuleBasedStateMachine):
     @rule(urls=st.lists(st.sampled_from("abc"), min_size=1, max_size=3))
     def fetch(self, urls: list[str]) -> None:
         self.serial += 1
-        asked = self.requests[str(self.serial)] = request(str(self.serial), *urls, client=f"client-{self.serial % 2}")
+        asked = self.requests[str(self.serial)] = request(
+            str(self.serial), *urls, client=f"client-{self.serial % 2}"
+        )
         self.take(self.table.open(asked))
 
     @precondition(lambda self: self.requests)
@@ -238,7 +257,9 @@ class BoardMachine(RuleBasedStateMachine):
             self.serial += 1
             self.blobs.add(self.serial)
             self.landed.append(download)
-            self.take(self.table.landed(download, BlobRef("f.0-1", self.serial, "uint8", (1,)), SPAN))
+            self.take(
+                self.table.landed(download, BlobRef("f.0-1", self.serial, "uint8", (1,)), SPAN)
+            )
 
     @precondition(lambda self: self.landed)
     @rule()

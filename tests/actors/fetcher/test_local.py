@@ -23,16 +23,22 @@ def folder(tmp_path: Path) -> Path:
     return allowed
 
 
-@pytest.mark.parametrize(("name", "data"), [("a%20b.png", b"picture"), ("inner/c.png", b"inner"), ("./inner//c.png", b"inner")])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a%20b.png", b"picture"), ("inner/c.png", b"inner"), ("./inner//c.png", b"inner")],
+)
 @pytest.mark.parametrize("host", ["", "localhost"])
-def test_S5_files_below_the_folder_are_read(folder: Path, name: str, data: bytes, host: str) -> None:
+def test_S5_files_below_the_folder_are_read(
+    folder: Path, name: str, data: bytes, host: str
+) -> None:
     assert read_local(f"file://{host}{folder}/{name}", str(folder), CAP) == data
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "link", "dirlink/secret", "fifo", "inner", "", ".", "missing", "../secret", "%2e%2e/secret", "inner/../../secret",
+        "link", "dirlink/secret", "fifo", "inner", "", ".", "missing", "../secret", "%2e%2e/secret",
+        "inner/../../secret",
         "inner%2f..%2f..%2fsecret", "a b.png%00", "../allowed-not", "inner/c.png/x",
     ],
 )  # fmt: skip

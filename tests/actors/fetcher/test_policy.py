@@ -4,13 +4,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.actors.fetcher.policy import FORBIDDEN_URL, INVALID_URL, FetchError, Policy, is_public, normal_host
+from thespis.actors.fetcher.policy import (
+    FORBIDDEN_URL,
+    INVALID_URL,
+    FetchError,
+    Policy,
+    is_public,
+    normal_host,
+)
 
 CLOSED = (
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24",
     "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 )  # fmt: skip
-closed_v4 = st.sampled_from(CLOSED).flatmap(lambda net: st.ip_addresses(network=net)).map(ipaddress.IPv4Address)
+closed_v4 = (
+    st.sampled_from(CLOSED)
+    .flatmap(lambda net: st.ip_addresses(network=net))
+    .map(ipaddress.IPv4Address)
+)
 
 
 def refusal(url: str, policy: Policy | None = None, **named: bool) -> FetchError:
@@ -59,9 +71,12 @@ def test_S2_an_ISATAP_address_is_refused_below_every_prefix(
 @pytest.mark.parametrize(
     "address",
     [
-        "2600::5efe:127.0.0.1", "2600::200:5efe:10.0.0.1", "2002:7f00:1::", "2002:a00:1::1", "2001:0:53aa:64c::f5ff:fffe",
-        "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "64:ff9b:1:a00:0:100::", "::127.0.0.1", "::ffff:0:127.0.0.1", "100::1",
-        "2001:2::1", "2001:10::1", "fec0::7f00:1", "2600::1%eth0", "2600::1%1", "0:0:0:0:0:ffff:7f00:1",
+        "2600::5efe:127.0.0.1", "2600::200:5efe:10.0.0.1", "2002:7f00:1::", "2002:a00:1::1",
+        "2001:0:53aa:64c::f5ff:fffe",
+        "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "64:ff9b:1:a00:0:100::", "::127.0.0.1",
+        "::ffff:0:127.0.0.1", "100::1",
+        "2001:2::1", "2001:10::1", "fec0::7f00:1", "2600::1%eth0", "2600::1%1",
+        "0:0:0:0:0:ffff:7f00:1",
     ],
 )  # fmt: skip
 def test_S2_forms_that_hide_an_address_are_no_public_address(address: str) -> None:
@@ -72,9 +87,13 @@ def test_S2_forms_that_hide_an_address_are_no_public_address(address: str) -> No
 @pytest.mark.parametrize(
     "host",
     [
-        "127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "①②⑦.0.0.1", "127%2e0%2e0%2e1", "%31%32%37.0.0.1", "0x7f.0.0.1",
-        "0177.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1..", "[127.0.0.1]", "[v1.fe80::1]",
-        "127.0.0.1%00.example", "127.0.0.1\u00ad", "1\u200b27.0.0.1", "[::1].example", "0x.0x.0x.0x1", "127.0.0.09",
+        "127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "①②⑦.0.0.1",
+        "127%2e0%2e0%2e1", "%31%32%37.0.0.1",
+        "0x7f.0.0.1",
+        "0177.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1..",
+        "[127.0.0.1]", "[v1.fe80::1]",
+        "127.0.0.1%00.example", "127.0.0.1\u00ad", "1\u200b27.0.0.1", "[::1].example",
+        "0x.0x.0x.0x1", "127.0.0.09",
         "[::1%25lo]",
     ],
 )  # fmt: skip
@@ -87,7 +106,8 @@ def test_S2_spellings_that_two_readers_may_take_for_different_hosts_are_refused(
 def test_S2_odd_spellings_of_an_address_are_refused(ip: ipaddress.IPv4Address) -> None:
     a, b, c, d = ip.packed
     for host in (
-        str(int(ip)), hex(int(ip)), f"0{a:o}.{b}.{c}.{d}", f"{a}.{b}.{c * 256 + d}", f"0x{a:x}.{b}.{c}.{d}",
+        str(int(ip)), hex(int(ip)), f"0{a:o}.{b}.{c}.{d}", f"{a}.{b}.{c * 256 + d}",
+        f"0x{a:x}.{b}.{c}.{d}",
         f"{a}.{b}.{c}.{d}.", f"{a}.{b * 65536 + c * 256 + d}", f"00{a}.{b}.{c}.{d}",
     ):  # fmt: skip
         refused(f"http://{host}/x")
@@ -107,7 +127,9 @@ def test_S2_odd_spellings_of_an_address_are_refused(ip: ipaddress.IPv4Address) -
         ("http://good.example/ x", Policy(), INVALID_URL),
     ],
 )
-def test_what_the_operator_forbids_has_a_code_of_its_own(url: str, policy: Policy, code: str) -> None:
+def test_what_the_operator_forbids_has_a_code_of_its_own(
+    url: str, policy: Policy, code: str
+) -> None:
     found = refusal(url, policy)
     assert (found.kind, found.code) == ("invalid_request", code)
 
@@ -119,7 +141,9 @@ def test_S2_full_width_digits_are_digits() -> None:
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001::1"])
 def test_S2_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
-    assert Policy().check(f"https://{f'[{address}]' if ':' in address else address}/x").host == address
+    assert (
+        Policy().check(f"https://{f'[{address}]' if ':' in address else address}/x").host == address
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,14 +173,24 @@ def test_S2_allow_private_opens_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["example.com", "EXAMPLE.com", "example.com.", "BÜCHER.example", "xn--bcher-kva.example", "bücher.example."]
+    "host",
+    [
+        "example.com",
+        "EXAMPLE.com",
+        "example.com.",
+        "BÜCHER.example",
+        "xn--bcher-kva.example",
+        "bücher.example.",
+    ],
 )
 def test_S1_hosts_are_compared_normalised(host: str) -> None:
     policy = Policy(("Example.COM.", "bücher.example"))
     assert policy.check(f"https://{host}/x").raw_host in ("example.com", "xn--bcher-kva.example")
 
 
-@pytest.mark.parametrize("host", ["evil.com", "sub.example.com", "example.com.evil.com", "xexample.com", "example.co"])
+@pytest.mark.parametrize(
+    "host", ["evil.com", "sub.example.com", "example.com.evil.com", "xexample.com", "example.co"]
+)
 def test_S1_other_hosts_are_refused_by_name(host: str) -> None:
     text = refused(f"https://{host}/x", Policy(("example.com", "other.org")))
     assert host in text
@@ -171,7 +205,10 @@ def test_S1_of_a_redirects_target_nothing_is_told() -> None:
     assert "secret" not in refused("http://secret.internal/", Policy(("example.com",)), hop=True)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/y", "gopher://x", "javascript:1", "//x/y", "x", "", "data:image/png;base64,aaaa"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://x/y", "gopher://x", "javascript:1", "//x/y", "x", "", "data:image/png;base64,aaaa"],
+)
 def test_S4_other_schemes_name_the_three_kinds(url: str) -> None:
     text = refused(url)
     assert all(kind in text for kind in ("http", "data:", "file:"))
@@ -180,8 +217,11 @@ def test_S4_other_schemes_name_the_three_kinds(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://user:pw@example.com/", "http://allowed.com\\@evil.com/", "http://ex ample.com/", "http://example.com/\r\nX: y",
-        "http:///x", "http://example.com:99999/", "http://example.com:0/", "http://[::1", "http://a..b/", "http://.../",
+        "http://user:pw@example.com/", "http://allowed.com\\@evil.com/", "http://ex ample.com/",
+        "http://example.com/\r\nX: "
+        "y",
+        "http:///x", "http://example.com:99999/", "http://example.com:0/", "http://[::1",
+        "http://a..b/", "http://.../",
         "http://[fe80::1%25eth0]/", "http://example.com/" + "a" * 20000,
     ],
 )  # fmt: skip
@@ -210,7 +250,9 @@ def test_normalising_twice_changes_nothing(host: str) -> None:
     assert normal_host(once) == once == once.lower()
 
 
-@pytest.mark.parametrize("domain", ["https://example.com", "*.example.com:80", "", "a..b", "example.com:443"])
+@pytest.mark.parametrize(
+    "domain", ["https://example.com", "*.example.com:80", "", "a..b", "example.com:443"]
+)
 def test_S1_an_allowed_domain_that_is_no_host_name_is_refused_at_the_start(domain: str) -> None:
     with pytest.raises(ValueError, match="no host name"):
         Policy([domain])

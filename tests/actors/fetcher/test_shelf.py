@@ -67,9 +67,15 @@ def test_the_expired_go_together() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abcde"), st.integers(1, 60)), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abcde"), st.integers(1, 60)),
+        max_size=40,
+    )
+)
 def test_books_and_files_agree_whatever_comes(calls: list[tuple[str, str, int]]) -> None:
-    """A model of the files: what was written and not removed is what the shelf counts, and never more than its bound."""
+    """A model of the files: what was written and not removed is what the shelf counts, and never
+    more than its bound."""
     shelf = Shelf(3 * NOTE_BYTES + 1000, 60.0)
     notes: dict[str, str] = {}
     contents: set[str] = set()
@@ -77,9 +83,16 @@ def test_books_and_files_agree_whatever_comes(calls: list[tuple[str, str, int]])
     for now, (key, digest, lifetime) in enumerate(calls):
         notes[key] = digest
         contents.add(digest)
-        for gone in (shelf.add(key, Note(digest, sizes[digest], now + lifetime), now), shelf.expired(now)):
+        for gone in (
+            shelf.add(key, Note(digest, sizes[digest], now + lifetime), now),
+            shelf.expired(now),
+        ):
             for name in gone.keys:
                 notes.pop(name, None)
             contents -= set(gone.digests)
         assert set(notes.values()) == contents
-        assert shelf.nbytes == sum(sizes[digest] for digest in contents) + NOTE_BYTES * len(notes) <= 3 * NOTE_BYTES + 1000
+        assert (
+            shelf.nbytes
+            == sum(sizes[digest] for digest in contents) + NOTE_BYTES * len(notes)
+            <= 3 * NOTE_BYTES + 1000
+        )

@@ -14,7 +14,13 @@ from thespis.frontends.openai.metrics import COUNTS
 from thespis.protocol.config.roles import RunnerConfig, Threads, encode_config
 from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
-from thespis.protocol.edges.scheduler_to_gpu_runner import Embed, ForgetSequences, NewSequence, StepPlan, Work
+from thespis.protocol.edges.scheduler_to_gpu_runner import (
+    Embed,
+    ForgetSequences,
+    NewSequence,
+    StepPlan,
+    Work,
+)
 from thespis.protocol.memory.blobs import Arena
 from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Message
@@ -31,7 +37,9 @@ class Stage:
 
     def __init__(self, run_dir: Path, config: RunnerConfig) -> None:
         self.run_dir = run_dir
-        self.actor = GpuRunner(Launch("gpu-runner", 1, str(run_dir), "thespis.actors.gpu_runner.actor"))
+        self.actor = GpuRunner(
+            Launch("gpu-runner", 1, str(run_dir), "thespis.actors.gpu_runner.actor")
+        )
         self.sent: list[Any] = []
         self.reachable = True
         self.actor.send = self._send  # type: ignore[method-assign]
@@ -60,7 +68,9 @@ def stage(tmp_path: Path, checkpoints: Checkpoints) -> Iterator[Stage]:
 
 
 def prefill(step: int, seq: int = 1, embeds: tuple[Embed, ...] = ()) -> StepPlan:
-    new = NewSequence(seq, PROMPT, len(PROMPT), None, 0, SamplingParams(temperature=0.0), 0, (), ((1, 2, 3),))
+    new = NewSequence(
+        seq, PROMPT, len(PROMPT), None, 0, SamplingParams(temperature=0.0), 0, (), ((1, 2, 3),)
+    )
     return StepPlan(step, (new,), (Work(seq, 0, len(PROMPT), True),), embeds, ())
 
 
@@ -75,7 +85,12 @@ def test_plans_are_answered_in_order_and_counted(stage: Stage) -> None:
         assert stage.sent[-1].step == step
     assert all(isinstance(result, StepResult) and len(result.sampled) == 1 for result in stage.sent)
     counters = stage.actor.counters()
-    assert (counters["steps"], counters["tokens"], counters["sampled"], counters["max_batch"]) == (3, 7, 3, 1)
+    assert (counters["steps"], counters["tokens"], counters["sampled"], counters["max_batch"]) == (
+        3,
+        7,
+        3,
+        1,
+    )
     assert counters["step_seconds"] > 0
     assert counters["beside_steps_cpu_seconds"] > 0
     assert {name for name in counters if name.endswith("_seconds")} <= COUNTS
@@ -125,7 +140,12 @@ def test_embeddings_come_from_shared_memory(stage: Stage) -> None:
     stage.say(prefill(3, seq=4, embeds=(Embed(4, 0, 2, 0, blob),)))
     tokens = [result.sampled[0].token_id for result in stage.sent[:3]]
     assert len(set(tokens)) == 3
-    assert [len(result.faults) for result in stage.sent] == [0, 0, 0, 0]  # the segment is unlinked, but still mapped
+    assert [len(result.faults) for result in stage.sent] == [
+        0,
+        0,
+        0,
+        0,
+    ]  # the segment is unlinked, but still mapped
     stage.actor.on_gone(Gone("encoder-cache", 1))
     stage.say(prefill(4, seq=5, embeds=(Embed(5, 0, 2, 0, blob),)))
     assert stage.sent[-1].faults[0].text == "An embedding of the request could not be read."

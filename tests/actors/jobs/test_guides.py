@@ -1,4 +1,5 @@
-"""Guides at the preprocessor: verdicts, words for what is wrong, and requests that wait for them."""
+"""Guides at the preprocessor: verdicts, words for what is wrong, and requests that wait for
+them."""
 
 from typing import Any
 
@@ -8,7 +9,13 @@ import pytest
 from thespis.actors.jobs import guides
 from thespis.actors.jobs.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
 from thespis.protocol.errors import Failure, RequestError
-from thespis.protocol.requests.guide import Calls, Guide, NamedSchema, StructuredOutputsParams, as_guide
+from thespis.protocol.requests.guide import (
+    Calls,
+    Guide,
+    NamedSchema,
+    StructuredOutputsParams,
+    as_guide,
+)
 
 from ...helpers.facts import DEMO
 
@@ -26,7 +33,9 @@ def words(checker: GuideChecker, guide: Guide) -> str:
     return refused.value.failure.text
 
 
-def test_what_would_hold_the_runner_is_refused(checker: GuideChecker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_would_hold_the_runner_is_refused(
+    checker: GuideChecker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many = {"enum": [f"value {number}" for number in range(3000)]}
     assert checker.check(StructuredOutputsParams(json=many)).kind == "grammar"
     monkeypatch.setattr(guides, "RUNNER_SECONDS", 0.0)
@@ -35,8 +44,20 @@ def test_what_would_hold_the_runner_is_refused(checker: GuideChecker, monkeypatc
 
 @pytest.mark.parametrize(
     ("first", "each", "taken"),
-    [(0.0047, 0.0002, True), (0.0093, 0.0002, True), (0.0239, 0.0055, False), (0.0252, 0.0054, False), (0.04, 0.0001, False)],
-    ids=["dates of zod", "3,000 values", "a word of 20,000 letters", "the same as a pattern", "a slow first mask"],
+    [
+        (0.0047, 0.0002, True),
+        (0.0093, 0.0002, True),
+        (0.0239, 0.0055, False),
+        (0.0252, 0.0054, False),
+        (0.04, 0.0001, False),
+    ],
+    ids=[
+        "dates of zod",
+        "3,000 values",
+        "a word of 20,000 letters",
+        "the same as a pattern",
+        "a slow first mask",
+    ],
 )
 def test_what_a_guide_may_take_of_the_runner(
     checker: GuideChecker, monkeypatch: pytest.MonkeyPatch, first: float, each: float, taken: bool
@@ -65,15 +86,25 @@ def test_a_good_guide_becomes_lark(checker: GuideChecker) -> None:
     [
         ({"json": {"type": "objekt"}}, "objekt"),
         ({"json": {"unevaluatedItems": False}}, "unevaluatedItems"),
-        ({"json": {"properties": {"a/b": {"not": {"type": "null"}}}}}, "`not`, which is not supported, at `#/properties/a~1b`"),
+        (
+            {"json": {"properties": {"a/b": {"not": {"type": "null"}}}}},
+            "`not`, which is not supported, at `#/properties/a~1b`",
+        ),
         (
             {"json": {"items": {"pattern": "(a)\\1"}}},
             "`pattern` that uses a back-reference, which is not supported, at its char",
         ),
         ({"json": {"type": "number", "minimum": 3, "maximum": 2}}, "no value fits"),
         ({"json": {"$ref": "https://example.com/x.json"}}, "another document"),
-        ({"json": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}}, "itself without end"),
-        ({"regex": r"(a)\1"}, "The regular expression uses a back-reference, which is not supported, at its character 4"),
+        (
+            {"json": {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}},
+            "itself without end",
+        ),
+        (
+            {"regex": r"(a)\1"},
+            "The regular expression uses a back-reference, which is not supported, at its "
+            "character 4",
+        ),
         ({"regex": "one\ntwo(?<=x)"}, "look-behind, which is not supported, at its character 8"),
         ({"regex": r"\p{Nonsense}"}, "Unicode property"),
         ({"regex": "(a{1000}){1000}"}, "memory"),
@@ -81,7 +112,9 @@ def test_a_good_guide_becomes_lark(checker: GuideChecker) -> None:
         ({"grammar": 'start: "a" )'}, "line 1"),
     ],
 )
-def test_what_is_wrong_is_said_in_our_words(checker: GuideChecker, outputs: dict[str, Any], word: str) -> None:
+def test_what_is_wrong_is_said_in_our_words(
+    checker: GuideChecker, outputs: dict[str, Any], word: str
+) -> None:
     guide = as_guide(outputs)
     assert guide is not None
     text = words(checker, guide)
@@ -97,8 +130,14 @@ def test_a_schema_that_keeps_the_checker_busy_is_cut_off(checker: GuideChecker) 
 def test_a_tools_schema_is_named_by_its_tool(checker: GuideChecker) -> None:
     """Also where it is the engine that refuses it."""
     good = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    for bad, word in (({"uniqueItems": True}, "`uniqueItems`"), ({"type": "integer", "minimum": 2, "maximum": 1}, "no value")):
-        schemas = (NamedSchema("one", "the tool `first`", good), NamedSchema("two", "the tool `second`", bad))
+    for bad, word in (
+        ({"uniqueItems": True}, "`uniqueItems`"),
+        ({"type": "integer", "minimum": 2, "maximum": 1}, "no value"),
+    ):
+        schemas = (
+            NamedSchema("one", "the tool `first`", good),
+            NamedSchema("two", "the tool `second`", bad),
+        )
         calls = Calls("start: one | two", schemas)
         text = words(checker, Guide("tool_calls", msgspec.json.encode(calls).decode()))
         assert word in text
@@ -127,7 +166,8 @@ def test_verdicts_are_remembered_but_not_a_workers_own_trouble() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"json": {}, "regex": "a"}, {"regex": ""}, {"choice": "yes"}, {"choice": [1]}, {"json": "{"}, {"json": 3},
+    [{}, {"json": {}, "regex": "a"}, {"regex": ""}, {"choice": "yes"}, {"choice": [1]},
+        {"json": "{"}, {"json": 3},
      {"xml": "a"}, "json"],
 )  # fmt: skip
 def test_what_is_no_structured_output_is_a_value_error(given: Any) -> None:

@@ -1,4 +1,5 @@
-"""S17: the digest of an item is that of its raw bytes, by the hasher that the operator names; and what else is in its key."""
+"""S17: the digest of an item is that of its raw bytes, by the hasher that the operator names; and
+what else is in its key."""
 
 import hashlib
 from typing import Any
@@ -17,7 +18,9 @@ def blob(*shape: int, dtype: str = "uint8") -> BlobRef:
     return BlobRef("segment", 0, dtype, shape)
 
 
-@pytest.mark.parametrize(("name", "hasher"), [("blake3", blake3), ("sha256", hashlib.sha256), ("sha512", hashlib.sha512)])
+@pytest.mark.parametrize(
+    ("name", "hasher"), [("blake3", blake3), ("sha256", hashlib.sha256), ("sha512", hashlib.sha512)]
+)
 def test_S17_a_files_digest_is_that_of_its_bytes(name: str, hasher: Any) -> None:
     assert content_digest(name, Encoded(blob(48)), BYTES) == hasher(BYTES).hexdigest()
 
@@ -50,4 +53,6 @@ def test_S17_options_and_whose_it_is_are_in_the_key() -> None:
     }
     assert len(keys) == 6
     one, same = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
-    assert item_key("digest", "image", one, {}, "salt") == item_key("digest", "image", same, {}, "salt")
+    assert item_key("digest", "image", one, {}, "salt") == item_key(
+        "digest", "image", same, {}, "salt"
+    )

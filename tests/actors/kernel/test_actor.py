@@ -32,14 +32,18 @@ class Recorder(Actor):
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, before: int) -> None:
-    """Both lie ready when the process gets its turn, or come while it handles what was there: a request sent anew must not go
-    the way of the dead."""
+    """Both lie ready when the process gets its turn, or come while it handles what was there: a
+    request sent anew must not go the way of the dead."""
     actor = Recorder(tmp_path)
     news: list[Gone] = []
     actor.link.receive = lambda: news.pop() if news else None  # type: ignore[method-assign]
     actor._unknown.keep = lambda received: False  # type: ignore[method-assign]
-    incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again"))
-    inboxes: Any = SimpleNamespace(inbox=FakeInbox(before + 1, news, Gone("preprocessor", 1)), incoming=incoming)
+    incoming = SimpleNamespace(
+        fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again")
+    )
+    inboxes: Any = SimpleNamespace(
+        inbox=FakeInbox(before + 1, news, Gone("preprocessor", 1)), incoming=incoming
+    )
     actor.inboxes = inboxes
     assert actor._drain_inbox() is False
     assert actor.heard == ["again"] * before + ["preprocessor is gone", "again"]
@@ -59,7 +63,9 @@ def test_what_was_dropped_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     actor.close()
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE, errno.EROFS, errno.EDQUOT, errno.EACCES])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EMFILE, errno.EROFS, errno.EDQUOT, errno.EACCES]
+)
 @pytest.mark.parametrize("first_bound", [True, False])
 def test_where_the_run_directory_takes_no_socket_the_director_is_told_once_and_it_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, first_bound: bool

@@ -29,8 +29,9 @@ def alone() -> Iterator[None]:
 
 
 def over_at(moment: int, run: Callable[[], Any]) -> tuple[bool, BaseException | None]:
-    """Run it; at the moment of this number at which time is counted and Python looks for signals (a function of Python begins,
-    or one of C has ended) the time is over. Whether there was one, and what was raised, which is kept as long as the answer."""
+    """Run it; at the moment of this number at which time is counted and Python looks for signals (a
+    function of Python begins, or one of C has ended) the time is over. Whether there was one, and
+    what was raised, which is kept as long as the answer."""
     passed, raised, counting = 0, None, False
 
     def look(frame: FrameType, event: str, arg: Any) -> None:
@@ -53,7 +54,8 @@ def over_at(moment: int, run: Callable[[], Any]) -> tuple[bool, BaseException | 
 
 
 def test_time_that_is_over_at_any_moment_leaves_no_timer_behind() -> None:
-    """As long as its exception is held, too: a frame that is alive keeps what it has not finished."""
+    """As long as its exception is held, too: a frame that is alive keeps what it has not
+    finished."""
     for moment in range(1, 1000):
         there, raised = over_at(moment, lambda: within_cpu(60.0, lambda: len(str(3))))
         assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0), f"after {moment} moments"
@@ -64,7 +66,9 @@ def test_time_that_is_over_at_any_moment_leaves_no_timer_behind() -> None:
     assert 4 < moment < 999
 
 
-def test_a_template_that_is_over_at_any_moment_leaves_no_timer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_is_over_at_any_moment_leaves_no_timer_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(templates, "CPU_SECONDS", 60.0)
     made = ChatTemplate("{{ messages | length }}")
     for moment in range(1, 1000):

@@ -1,4 +1,5 @@
-"""Who has the cores: all for one alone, parts for two, and nothing kept by the dead or the stopped."""
+"""Who has the cores: all for one alone, parts for two, and nothing kept by the dead or the
+stopped."""
 
 import os
 import signal
@@ -48,8 +49,13 @@ def cores(run_dir: Path, role: str, clock: Clock) -> Iterator[Cores]:
     made.close()
 
 
-def test_all_of_them_are_for_one_that_computes_alone_and_parts_for_two(tmp_path: Path, clock: Clock) -> None:
-    with cores(tmp_path, GPU_RUNNER, clock) as runner, cores(tmp_path, ENCODER_CACHE, clock) as encoder:
+def test_all_of_them_are_for_one_that_computes_alone_and_parts_for_two(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with (
+        cores(tmp_path, GPU_RUNNER, clock) as runner,
+        cores(tmp_path, ENCODER_CACHE, clock) as encoder,
+    ):
         assert runner.take() == ALL
         assert encoder.take() == PART
         assert runner.take() == PART, "it has seen the other"
@@ -63,7 +69,10 @@ def test_all_of_them_are_for_one_that_computes_alone_and_parts_for_two(tmp_path:
 
 
 def test_who_is_in_the_middle_of_something_looks_now_and_then(tmp_path: Path, clock: Clock) -> None:
-    with cores(tmp_path, GPU_RUNNER, clock) as runner, cores(tmp_path, ENCODER_CACHE, clock) as encoder:
+    with (
+        cores(tmp_path, GPU_RUNNER, clock) as runner,
+        cores(tmp_path, ENCODER_CACHE, clock) as encoder,
+    ):
         assert runner.again() == ALL
         encoder.take()
         assert runner.again() is None
@@ -83,10 +92,14 @@ def test_one_that_closes_has_given_its_own_back(tmp_path: Path, clock: Clock) ->
         assert runner.take() == ALL
 
 
-def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(tmp_path: Path, clock: Clock) -> None:
+def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(
+    tmp_path: Path, clock: Clock
+) -> None:
     command = [sys.executable, "-P", "-c", TAKE, str(tmp_path), ENCODER_CACHE]
     with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
         cores(tmp_path, GPU_RUNNER, clock) as runner,
     ):
         assert other.stdout is not None

@@ -1,5 +1,5 @@
-"""The actor in the kernel's docstring, run as its text stands there: a process of its own, with a director and a client over
-ipc."""
+"""The actor in the kernel's docstring, run as its text stands there: a process of its own, with a
+director and a client over ipc."""
 
 import os
 import subprocess
@@ -18,7 +18,16 @@ from thespis.actors.kernel.launch import Launch, director_endpoint
 from thespis.actors.kernel.peers import Inboxes
 from thespis.protocol.channel import Outgoing, bind_inbox
 from thespis.protocol.edges.client_to_fetcher import Fetch
-from thespis.protocol.edges.control import Heartbeat, Hello, Peer, Peers, Ready, Stop, ToDirector, Welcome
+from thespis.protocol.edges.control import (
+    Heartbeat,
+    Hello,
+    Peer,
+    Peers,
+    Ready,
+    Stop,
+    ToDirector,
+    Welcome,
+)
 from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.errors import Failure
 from thespis.protocol.requests.request import Request, TextPrompt
@@ -31,7 +40,12 @@ SECONDS = 15
 def example() -> str:
     """The indented lines of the docstring."""
     lines = (kernel.__doc__ or "").split("\n")
-    return "\n".join(line.removeprefix("    ") for line in lines if line.startswith("    ") or not line) + "\n"
+    return (
+        "\n".join(
+            line.removeprefix("    ") for line in lines if line.startswith("    ") or not line
+        )
+        + "\n"
+    )
 
 
 @pytest.fixture
@@ -57,11 +71,15 @@ def test_the_docstring_shows_an_actor_in_twelve_lines() -> None:
     assert len([line for line in example().split("\n") if line]) == 12
 
 
-def test_the_actor_of_the_docstring_answers_a_client(tmp_path: Path, context: "zmq.Context[Any]") -> None:
+def test_the_actor_of_the_docstring_answers_a_client(
+    tmp_path: Path, context: "zmq.Context[Any]"
+) -> None:
     (tmp_path / "refuser.py").write_text(example())
     director = bind_inbox(context, director_endpoint(tmp_path))
     client = Inboxes(context, tmp_path, "client-a", 0)
-    launch = msgspec.json.encode(Launch("fetcher", 1, str(tmp_path), "refuser", os.getpid())).decode()
+    launch = msgspec.json.encode(
+        Launch("fetcher", 1, str(tmp_path), "refuser", os.getpid())
+    ).decode()
     command = [sys.executable, "-P", "-m", "thespis.actors.kernel.entry", launch]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     try:
@@ -72,10 +90,16 @@ def test_the_actor_of_the_docstring_answers_a_client(tmp_path: Path, context: "z
         director.send_multipart([link, encode(Peers({"client-a": here}))])
         edge = Outgoing(context, "client-a", 0, ready.inbox, 1)
         prompt, sampling = TextPrompt("Hello"), SamplingParams()
-        edge.send(Fetch(Request(id="r", client="client-a", arrival=0.0, prompt=prompt, sampling=sampling)))
+        edge.send(
+            Fetch(Request(id="r", client="client-a", arrival=0.0, prompt=prompt, sampling=sampling))
+        )
         assert client.inbox.poll(1000 * SECONDS)
         answer = client.incoming.accept(client.inbox.recv_multipart())
-        assert answer == ("fetcher", 1, Failed("r", 0, Failure("media_unavailable", "Nothing is fetched today.")))
+        assert answer == (
+            "fetcher",
+            1,
+            Failed("r", 0, Failure("media_unavailable", "Nothing is fetched today.")),
+        )
         director.send_multipart([link, encode(Stop())])
         edge.close()
         assert process.wait(SECONDS) == 0

@@ -37,7 +37,9 @@ def test_a_handler_hangs_by_the_time_in_which_its_process_was_there(
     context.term()
 
 
-def test_a_process_whose_work_holds_all_its_memory_goes_on_speaking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_process_whose_work_holds_all_its_memory_goes_on_speaking(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """An item may be given what it wants up to a limit that is the whole process's."""
     monkeypatch.setattr(link, "HEARTBEAT_SECONDS", 0.01)
     context: zmq.Context[Any] = zmq.Context()

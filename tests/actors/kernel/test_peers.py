@@ -1,4 +1,5 @@
-"""Who can be written to, and what happens to messages that are quicker than the news of their sender."""
+"""Who can be written to, and what happens to messages that are quicker than the news of their
+sender."""
 
 import logging
 from collections.abc import Iterator
@@ -19,7 +20,12 @@ REPORTS: list[Stalled] = []
 
 
 def table(tmp_path: Path, **epochs: int) -> Peers:
-    return Peers({role.replace("_", "-"): Peer(e, 1, f"ipc://{tmp_path}/{role}", "") for role, e in epochs.items()})
+    return Peers(
+        {
+            role.replace("_", "-"): Peer(e, 1, f"ipc://{tmp_path}/{role}", "")
+            for role, e in epochs.items()
+        }
+    )
 
 
 @pytest.fixture
@@ -44,7 +50,9 @@ def test_a_message_waits_until_its_sender_can_be_answered(peers: PeerTable, tmp_
     assert not unknown.keep(Received("preprocessor", 3, "third"))
 
 
-def test_the_older_incarnation_is_no_introduction_for_the_newer(peers: PeerTable, tmp_path: Path) -> None:
+def test_the_older_incarnation_is_no_introduction_for_the_newer(
+    peers: PeerTable, tmp_path: Path
+) -> None:
     unknown = UnknownSenders(peers)
     peers.update(table(tmp_path, preprocessor=3))
     assert unknown.keep(Received("preprocessor", 4, "early"))
@@ -54,7 +62,9 @@ def test_who_is_never_answered_needs_no_introduction(peers: PeerTable) -> None:
     assert not UnknownSenders(peers).keep(Received("fetcher", 1, "anything"))
 
 
-def test_nothing_goes_to_an_epoch_that_the_sender_knows_to_be_dead(peers: PeerTable, tmp_path: Path) -> None:
+def test_nothing_goes_to_an_epoch_that_the_sender_knows_to_be_dead(
+    peers: PeerTable, tmp_path: Path
+) -> None:
     """The news of the death may be slower than what somebody sends again because of it."""
     peers.update(table(tmp_path, preprocessor=3))
     message = DecodeFailed(0, Failure("internal", "no"))
@@ -77,11 +87,16 @@ def test_what_died_unknown_is_forgotten(peers: PeerTable, tmp_path: Path) -> Non
 def fill(peers: PeerTable) -> None:
     """Until the edge to a preprocessor that never reads takes nothing more."""
     bound = edges_from("decode-worker-0")["preprocessor"].bound
-    sent = [peers.send("preprocessor", DecodeFailed(job, Failure("internal", "x"))) for job in range(bound + 1)]
+    sent = [
+        peers.send("preprocessor", DecodeFailed(job, Failure("internal", "x")))
+        for job in range(bound + 1)
+    ]
     assert sent == [True] * bound + [False]
 
 
-def test_a_full_edge_is_reported_once_and_ends_nobody_but_its_reader(peers: PeerTable, tmp_path: Path) -> None:
+def test_a_full_edge_is_reported_once_and_ends_nobody_but_its_reader(
+    peers: PeerTable, tmp_path: Path
+) -> None:
     peers.update(table(tmp_path, preprocessor=3))
     fill(peers)
     assert [Stalled("preprocessor", 3)] == REPORTS
@@ -89,7 +104,9 @@ def test_a_full_edge_is_reported_once_and_ends_nobody_but_its_reader(peers: Peer
     assert [Stalled("preprocessor", 3)] == REPORTS
 
 
-def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(peers: PeerTable, tmp_path: Path) -> None:
+def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(
+    peers: PeerTable, tmp_path: Path
+) -> None:
     peers.update(table(tmp_path, preprocessor=3))
     fill(peers)
     assert peers.update(table(tmp_path, preprocessor=3)) == []
@@ -99,7 +116,9 @@ def test_a_deaf_incarnation_is_never_written_to_again_and_its_successor_is(peers
     assert [role for role, _ in peers.update(table(tmp_path, preprocessor=4))] == ["preprocessor"]
 
 
-def test_a_client_has_departed_when_it_was_there_and_until_another_one_has_its_name(peers: PeerTable, tmp_path: Path) -> None:
+def test_a_client_has_departed_when_it_was_there_and_until_another_one_has_its_name(
+    peers: PeerTable, tmp_path: Path
+) -> None:
     client = {"client-a": Peer(0, 1, f"ipc://{tmp_path}/client-a", "")}
     assert not peers.departed("client-a"), "its request may be quicker than the news of it"
     peers.update(Peers(client))
@@ -123,7 +142,9 @@ def test_the_log_says_once_per_loss_that_somebody_is_missing(
         peers.gone(Gone("preprocessor", epoch))
 
 
-def test_what_is_meant_for_a_client_that_left_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_meant_for_a_client_that_left_is_no_news(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     peers = PeerTable(context, "detokenizer", 1, REPORTS.append)

@@ -44,7 +44,9 @@ class Parts(NamedTuple):
     tokenizer: TextTokenizer
     splicer: Splicer
 
-    def renderer(self, template: str | None = None, most_tokens: int | None = None) -> PromptRenderer:
+    def renderer(
+        self, template: str | None = None, most_tokens: int | None = None
+    ) -> PromptRenderer:
         source = chat_template_of(self.model, template)
         return PromptRenderer(self.model, self.tokenizer, self.splicer, source, most_tokens)
 
@@ -77,7 +79,12 @@ def config_of(folder: Path, **engine: Any) -> PreprocessorConfig:
     return made
 
 
-def item(modality: Modality = "image", source: Source | None = None, where: str = "here", uuid: str | None = None) -> MediaItem:
+def item(
+    modality: Modality = "image",
+    source: Source | None = None,
+    where: str = "here",
+    uuid: str | None = None,
+) -> MediaItem:
     return MediaItem(modality, source if source is not None else Encoded(NOWHERE), where, uuid)
 
 
@@ -87,8 +94,15 @@ def chat(*content: str | int, **options: Any) -> ChatPrompt:
     return ChatPrompt((ChatMessage("user", parts),), **options)
 
 
-def request(prompt: Prompt, media: tuple[MediaItem, ...] = (), id: str = "r1", **fields: Any) -> Request:
-    values: dict[str, Any] = {"client": "client-a", "arrival": 0.0, "sampling": SamplingParams(max_tokens=5, seed=1), **fields}
+def request(
+    prompt: Prompt, media: tuple[MediaItem, ...] = (), id: str = "r1", **fields: Any
+) -> Request:
+    values: dict[str, Any] = {
+        "client": "client-a",
+        "arrival": 0.0,
+        "sampling": SamplingParams(max_tokens=5, seed=1),
+        **fields,
+    }
     return Request(id=id, prompt=prompt, media=media, **values)
 
 
@@ -99,7 +113,10 @@ def decoded(item: processing.ProcessedItem, key: str = "key", job: int = 1) -> D
         job=job,
         digest="digest",
         key=key,
-        parts=tuple(Part(own, p.kind, p.rows, {}, p.embed_token_id) for own, p in zip(keys, item.parts, strict=True)),
+        parts=tuple(
+            Part(own, p.kind, p.rows, {}, p.embed_token_id)
+            for own, p in zip(keys, item.parts, strict=True)
+        ),
         text=item.text,
         counts=item.counts,
         number=item.number,
@@ -111,10 +128,18 @@ def decoded(item: processing.ProcessedItem, key: str = "key", job: int = 1) -> D
 
 
 def prepared(
-    parts: Parts, prompt: Prompt, *items: tuple[Modality, processing.ProcessedItem], context: int = 100_000
+    parts: Parts,
+    prompt: Prompt,
+    *items: tuple[Modality, processing.ProcessedItem],
+    context: int = 100_000,
 ) -> Prepared:
     """What becomes of a prompt with these items."""
     asked = request(prompt, tuple(item(modality) for modality, _ in items))
-    pending = PendingRequest(asked, False, parts.renderer().render(prompt, asked.media), [], asked.sampling)
-    pending.entries = [FeatureEntry(decoded(made, f"key-{index}"), "worker") for index, (_, made) in enumerate(items)]
+    pending = PendingRequest(
+        asked, False, parts.renderer().render(prompt, asked.media), [], asked.sampling
+    )
+    pending.entries = [
+        FeatureEntry(decoded(made, f"key-{index}"), "worker")
+        for index, (_, made) in enumerate(items)
+    ]
     return parts.assembler(context).assemble(pending, {})

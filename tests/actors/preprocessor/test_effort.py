@@ -19,15 +19,23 @@ def test_a_process_that_sleeps_does_not_queue() -> None:
 
 
 def test_two_processes_on_one_processor_queue_for_it() -> None:
-    spin = "import os, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(flush=True)\nwhile True: pass"
-    spinners = [subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) for _ in range(2)]
+    spin = (
+        "import os, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "print(flush=True)\nwhile True: pass"
+    )
+    spinners = [
+        subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) for _ in range(2)
+    ]
     try:
         for one in spinners:
             assert one.stdout is not None
             one.stdout.readline()
         before = [effort_of(one.pid, 0.0) for one in spinners]
         time.sleep(0.4)
-        spent = [effort_of(one.pid, 0.4).since(earlier) for one, earlier in zip(spinners, before, strict=True)]
+        spent = [
+            effort_of(one.pid, 0.4).since(earlier)
+            for one, earlier in zip(spinners, before, strict=True)
+        ]
     finally:
         for one in spinners:
             one.kill()

@@ -8,7 +8,14 @@ import pytest
 from thespis.actors.preprocessor.media_options import MediaOptions
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import EngineError, RequestError
-from thespis.protocol.requests.request import Encoded, Frames, MediaItem, Request, Source, TextPrompt
+from thespis.protocol.requests.request import (
+    Encoded,
+    Frames,
+    MediaItem,
+    Request,
+    Source,
+    TextPrompt,
+)
 
 from ...helpers.checkpoints import Checkpoints
 from .parts import NOWHERE, config_of, request
@@ -71,13 +78,19 @@ def test_S50_an_operator_has_no_list_of_rates(checkpoints: Checkpoints) -> None:
 
 
 def test_S26_an_operators_background_that_is_none_stops_the_start(checkpoints: Checkpoints) -> None:
-    with pytest.raises(EngineError, match=r"must be a list or tuple of 3 integers in the range \[0, 255\]\."):
+    with pytest.raises(
+        EngineError, match=r"must be a list or tuple of 3 integers in the range \[0, 255\]\."
+    ):
         rules_of(checkpoints, media_io_kwargs={"image": {"rgba_background_color": [0, 0, 256]}})
 
 
 def test_a_requests_options_go_before_the_operators(checkpoints: Checkpoints) -> None:
     operator = {"min_pixels": 5, "fps": 3}
-    rules = rules_of(checkpoints, mm_processor_kwargs=operator, media_io_kwargs={"video": {"num_frames": 8, "fps": 2}})
+    rules = rules_of(
+        checkpoints,
+        mm_processor_kwargs=operator,
+        media_io_kwargs={"video": {"num_frames": 8, "fps": 2}},
+    )
     asked = asking(
         IMAGE,
         VIDEO,
@@ -87,7 +100,10 @@ def test_a_requests_options_go_before_the_operators(checkpoints: Checkpoints) ->
     )
     rules.check(asked)
     assert rules.of(asked, 0) == ({"min_pixels": 5, "max_pixels": 9}, {})
-    assert rules.of(asked, 1) == ({"min_pixels": 5, "max_pixels": 9, "fps": 1}, {"num_frames": 4, "fps": 2, "most_fps": 2})
+    assert rules.of(asked, 1) == (
+        {"min_pixels": 5, "max_pixels": 9, "fps": 1},
+        {"num_frames": 4, "fps": 2, "most_fps": 2},
+    )
     assert rules.of(asked, 2) == ({}, {})
 
 
@@ -103,7 +119,9 @@ def test_a_requests_options_go_before_the_operators(checkpoints: Checkpoints) ->
         ({"min_pixels": 4000}, {"min_pixels": 5000}, {"min_pixels": 5000}),
     ],
 )
-def test_S50_pixels_are_clamped(checkpoints: Checkpoints, operator: Any, asked: Any, effective: Any) -> None:
+def test_S50_pixels_are_clamped(
+    checkpoints: Checkpoints, operator: Any, asked: Any, effective: Any
+) -> None:
     """The tiny model's own range is 3136 to 9408."""
     rules = rules_of(checkpoints, mm_processor_kwargs=operator)
     assert rules.of(asking(IMAGE, mm_processor_kwargs=asked), 0) == (effective, {})
@@ -111,9 +129,15 @@ def test_S50_pixels_are_clamped(checkpoints: Checkpoints, operator: Any, asked: 
 
 def test_S50_pieces_and_frames_are_clamped(checkpoints: Checkpoints) -> None:
     """Whatever a model's processor calls what costs."""
-    config = config_of(checkpoints("qwen_omni"), mm_processor_kwargs={"max_patches": 4, "max_frames": 8})
+    config = config_of(
+        checkpoints("qwen_omni"), mm_processor_kwargs={"max_patches": 4, "max_frames": 8}
+    )
     names = {"image": ("max_patches",), "video": ("max_frames",)}
-    rules = MediaOptions(msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, media_options=names)))
+    rules = MediaOptions(
+        msgspec.structs.replace(
+            config, model=msgspec.structs.replace(config.model, media_options=names)
+        )
+    )
     asked = asking(IMAGE, VIDEO, mm_processor_kwargs={"max_patches": 12, "max_frames": 768})
     assert rules.of(asked, 0)[0] == {"max_patches": 4}
     assert rules.of(asked, 1)[0] == {"max_frames": 8}
@@ -130,7 +154,9 @@ def test_S50_pieces_and_frames_are_clamped(checkpoints: Checkpoints) -> None:
         ({"width": 60}, {"max_pixels": 9000}, {"max_pixels": 9000}),
     ],
 )
-def test_S50_S14_the_size_in_a_limit_is_a_ceiling(checkpoints: Checkpoints, limit: Any, asked: Any, effective: Any) -> None:
+def test_S50_S14_the_size_in_a_limit_is_a_ceiling(
+    checkpoints: Checkpoints, limit: Any, asked: Any, effective: Any
+) -> None:
     rules = rules_of(checkpoints, limit_mm_per_prompt={"image": limit})
     assert rules.of(asking(IMAGE, mm_processor_kwargs=asked), 0) == (effective, {})
 
@@ -151,7 +177,8 @@ def test_S50_S14_frames_are_clamped(checkpoints: Checkpoints, asked: Any, effect
 
 
 def test_S50_only_a_rate_of_sampling_has_a_ceiling(checkpoints: Checkpoints) -> None:
-    """Of frames that a caller brings it says how far apart they are. The options are the same: an id may stand for either."""
+    """Of frames that a caller brings it says how far apart they are. The options are the same: an
+    id may stand for either."""
     rules = rules_of(checkpoints, mm_processor_kwargs={"fps": 2})
     asked = asking(VIDEO, of("video", Frames(NOWHERE)), mm_processor_kwargs={"fps": 24})
     assert rules.of(asked, 0) == rules.of(asked, 1) == ({"fps": 24}, {"most_fps": 2})
@@ -159,9 +186,19 @@ def test_S50_only_a_rate_of_sampling_has_a_ceiling(checkpoints: Checkpoints) -> 
 
 
 def test_S50_what_is_told_of_the_options_in_effect(checkpoints: Checkpoints) -> None:
-    rules = rules_of(checkpoints, mm_processor_kwargs={"max_pixels": 5000}, limit_mm_per_prompt={"video": {"num_frames": 8}})
+    rules = rules_of(
+        checkpoints,
+        mm_processor_kwargs={"max_pixels": 5000},
+        limit_mm_per_prompt={"video": {"num_frames": 8}},
+    )
     assert rules.in_effect(asking(IMAGE, VIDEO)) == {}, "nobody asked"
-    asked = asking(IMAGE, IMAGE, VIDEO, AUDIO, mm_processor_kwargs={"max_pixels": 6000, "fps": [9], "use_audio_in_video": True})
+    asked = asking(
+        IMAGE,
+        IMAGE,
+        VIDEO,
+        AUDIO,
+        mm_processor_kwargs={"max_pixels": 6000, "fps": [9], "use_audio_in_video": True},
+    )
     assert rules.in_effect(asked) == {
         "mm_processor_kwargs": {
             "image": {"max_pixels": 5000},
@@ -172,7 +209,13 @@ def test_S50_what_is_told_of_the_options_in_effect(checkpoints: Checkpoints) -> 
 
 
 @pytest.mark.parametrize(
-    "limit", [{"image": {"num_frames": 3}}, {"audio": {"width": 3}}, {"video": {"width": "wide"}}, {"video": {"depth": 3}}]
+    "limit",
+    [
+        {"image": {"num_frames": 3}},
+        {"audio": {"width": 3}},
+        {"video": {"width": "wide"}},
+        {"video": {"depth": 3}},
+    ],
 )
 def test_S14_a_limit_that_there_is_not(limit: Any) -> None:
     with pytest.raises(ValueError, match="limit_mm_per_prompt"):
@@ -186,9 +229,16 @@ def with_own(modality: Any, **options: Any) -> MediaItem:
 def test_B6_a_parts_own_options_go_first_and_are_clamped(checkpoints: Checkpoints) -> None:
     rules = rules_of(checkpoints, mm_processor_kwargs={"max_pixels": 5000})
     pictures = with_own("image", max_pixels=4000), IMAGE, with_own("image", max_pixels=9000)
-    asked = asking(*pictures, with_own("video", num_frames=3), mm_processor_kwargs={"max_pixels": 4500})
+    asked = asking(
+        *pictures, with_own("video", num_frames=3), mm_processor_kwargs={"max_pixels": 4500}
+    )
     rules.check(asked)
-    assert [rules.of(asked, index)[0]["max_pixels"] for index in range(4)] == [4000, 4500, 5000, 4500]
+    assert [rules.of(asked, index)[0]["max_pixels"] for index in range(4)] == [
+        4000,
+        4500,
+        5000,
+        4500,
+    ]
     assert rules.of(asked, 3)[0]["num_frames"] == 3
     alone = asking(with_own("image", max_pixels=4000))
     assert rules.in_effect(alone) == {"mm_processor_kwargs": {"image": {"max_pixels": 4000}}}
@@ -205,14 +255,18 @@ def test_B6_a_parts_own_options_go_first_and_are_clamped(checkpoints: Checkpoint
         ("llava", with_own("image", max_pixels=4000)),
     ],
 )
-def test_B6_a_part_is_named_for_an_option_that_is_none(checkpoints: Checkpoints, family: Any, item: MediaItem) -> None:
+def test_B6_a_part_is_named_for_an_option_that_is_none(
+    checkpoints: Checkpoints, family: Any, item: MediaItem
+) -> None:
     with pytest.raises(RequestError) as refused:
         rules_of(checkpoints, family).check(asking(item))
     assert refused.value.failure.part == "here"
 
 
 def test_B13_options_of_one_modality_stand_under_its_name(checkpoints: Checkpoints) -> None:
-    rules = rules_of(checkpoints, mm_processor_kwargs={"images_kwargs": {"max_pixels": 6000}, "max_pixels": 8000})
+    rules = rules_of(
+        checkpoints, mm_processor_kwargs={"images_kwargs": {"max_pixels": 6000}, "max_pixels": 8000}
+    )
     asked = asking(
         IMAGE,
         VIDEO,
@@ -244,7 +298,9 @@ def test_B13_options_of_one_modality_stand_under_its_name(checkpoints: Checkpoin
         {"image_kwargs": {"max_pixels": 5}},
     ],
 )
-def test_B13_nested_options_that_are_none(checkpoints: Checkpoints, options: dict[str, Any]) -> None:
+def test_B13_nested_options_that_are_none(
+    checkpoints: Checkpoints, options: dict[str, Any]
+) -> None:
     with pytest.raises(RequestError) as refused:
         rules_of(checkpoints).check(asking(IMAGE, VIDEO, mm_processor_kwargs=options))
     assert refused.value.failure.part == "mm_processor_kwargs"

@@ -69,7 +69,9 @@ def test_A3_an_endless_flood_of_requests_starves_no_request_of_many_items() -> N
         (started,) = pool.start()
         order.append(started.key)
         pool.finish(started)
-    assert [key for key in order if key.startswith("album")] == [f"album{number}" for number in range(4)]
+    assert [key for key in order if key.startswith("album")] == [
+        f"album{number}" for number in range(4)
+    ]
 
 
 def test_A3_what_goes_first_does_so_within_its_tenant() -> None:
@@ -103,8 +105,15 @@ def test_A3_one_worker_does_all() -> None:
     assert keys(pool.start()) == ["clip"]
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 3)), max_size=40), st.data())
-def test_A3_every_item_is_done_once_or_dropped(paths: list[tuple[str, str, int]], data: st.DataObject) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 3)), max_size=40
+    ),
+    st.data(),
+)
+def test_A3_every_item_is_done_once_or_dropped(
+    paths: list[tuple[str, str, int]], data: st.DataObject
+) -> None:
     pool: Pool[str] = Pool()
     pool.add_worker("w")
     waiting = [task(str(number), "/".join(map(str, path))) for number, path in enumerate(paths)]

@@ -35,7 +35,8 @@ def test_items_side_by_side() -> None:
 
 
 def test_the_delta_continues_the_greatest_position_of_all() -> None:
-    """Of a clip whose time runs far ahead, the text that follows may stand before its last frames."""
+    """Of a clip whose time runs far ahead, the text that follows may stand before its last
+    frames."""
     made, delta = composed(4, Block(0, planes([0, 50]), 2))
     assert made == [[0, 50, 2, 3]]
     assert delta == 51 - 4

@@ -13,7 +13,14 @@ from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.prepared import Prepared, Span
-from thespis.protocol.requests.request import Embeds, EmbedsPrompt, Encoded, MediaItem, PackedEmbeds, TextPrompt
+from thespis.protocol.requests.request import (
+    Embeds,
+    EmbedsPrompt,
+    Encoded,
+    MediaItem,
+    PackedEmbeds,
+    TextPrompt,
+)
 from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.checkpoints import Checkpoints, Family
@@ -51,13 +58,23 @@ def test_off_by_default_and_apart_from_the_flag_of_media(checkpoints: Checkpoint
 
 
 def test_there_are_no_tokens_to_score(checkpoints: Checkpoints) -> None:
-    failure = refused(rules(checkpoints, enable_prompt_embeds=True), rows(), sampling=SamplingParams(prompt_logprobs=0))
+    failure = refused(
+        rules(checkpoints, enable_prompt_embeds=True),
+        rows(),
+        sampling=SamplingParams(prompt_logprobs=0),
+    )
     assert (failure.part, failure.code) == ("prompt_logprobs", "unsupported")
 
 
 def test_it_has_one_item_and_media_have_no_such(checkpoints: Checkpoints) -> None:
     on = rules(checkpoints, enable_prompt_embeds=True, enable_mm_embeds=True)
-    for media in ((), (rows(), rows()), (rows(), item()), (item(source=Embeds(NOWHERE)),), (rows(Encoded(NOWHERE)),)):
+    for media in (
+        (),
+        (rows(), rows()),
+        (rows(), item()),
+        (item(source=Embeds(NOWHERE)),),
+        (rows(Encoded(NOWHERE)),),
+    ):
         assert refused(on, *media).kind == "internal"
     with pytest.raises(RequestError, match="takes no prompt input"):
         on.check(request(TextPrompt("x"), (rows(),)))
@@ -71,7 +88,9 @@ def prepared(checkpoints: Checkpoints, family: Family, count: int) -> Prepared:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("count", [1, 5, CONTEXT - 1])
-def test_the_rows_are_the_prompt_and_count_on_like_text(checkpoints: Checkpoints, family: Family, count: int) -> None:
+def test_the_rows_are_the_prompt_and_count_on_like_text(
+    checkpoints: Checkpoints, family: Family, count: int
+) -> None:
     made = prepared(checkpoints, family, count)
     (only,) = made.items
     assert (only.modality, only.rows, only.spans) == ("prompt", count, (Span(0, count),))
@@ -94,7 +113,9 @@ def test_its_rows_do_not_see_each_other_both_ways_as_an_items_do(checkpoints: Ch
 
 def test_layers_that_look_at_tokens_need_them(checkpoints: Checkpoints) -> None:
     config = config_of(checkpoints("qwen_omni"), enable_prompt_embeds=True)
-    config = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, per_layer_width=8))
+    config = msgspec.structs.replace(
+        config, model=msgspec.structs.replace(config.model, per_layer_width=8)
+    )
     failure = refused(RequestValidator(config), rows())
     assert (failure.part, failure.code) == ("prompt_embeds", "unsupported")
 
@@ -119,9 +140,15 @@ def test_a_token_must_be_left_for_the_answer(checkpoints: Checkpoints) -> None:
     ],
 )
 def test_a_worker_checks_the_rows(
-    checkpoints: Checkpoints, family: Family, shape: tuple[int, ...], grid: Any, value: float, said: str | None
+    checkpoints: Checkpoints,
+    family: Family,
+    shape: tuple[int, ...],
+    grid: Any,
+    value: float,
+    said: str | None,
 ) -> None:
-    """Not against what a tower would make: LLaVA's pictures have sixteen rows, a prompt has any number."""
+    """Not against what a tower would make: LLaVA's pictures have sixteen rows, a prompt has any
+    number."""
     decoder = ItemDecoder(processor(checkpoints(family)), 64, MediaLimits(), CONTEXT)
     array = np.full(shape, value, np.float32)
     source = Embeds(BlobRef("none", 0, "float32", shape), grid)
@@ -132,11 +159,16 @@ def test_a_worker_checks_the_rows(
         decoder.features("prompt", source, array.tobytes(), {}, {})
 
 
-def test_rows_of_a_prompt_add_nothing_where_items_have_further_rows(checkpoints: Checkpoints) -> None:
-    """A token's embedding is as wide as the model; of a picture there are as many columns again per deepstack level."""
+def test_rows_of_a_prompt_add_nothing_where_items_have_further_rows(
+    checkpoints: Checkpoints,
+) -> None:
+    """A token's embedding is as wide as the model; of a picture there are as many columns again per
+    deepstack level."""
     decoder = ItemDecoder(processor(checkpoints("llava")), 192, MediaLimits(), CONTEXT, 64)
     array = np.ones((5, 64), np.float32)
-    made = decoder.features("prompt", Embeds(BlobRef("none", 0, "float32", (5, 64))), array.tobytes(), {}, {})
+    made = decoder.features(
+        "prompt", Embeds(BlobRef("none", 0, "float32", (5, 64))), array.tobytes(), {}, {}
+    )
     (part,) = made.item.parts
     assert np.array_equal(part.tensors["embeds"], np.pad(array, ((0, 0), (0, 128))))
 

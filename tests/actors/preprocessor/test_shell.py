@@ -1,4 +1,5 @@
-"""The shell: what it asks of workers, what it sends where, and that nothing stays when a request is over."""
+"""The shell: what it asks of workers, what it sends where, and that nothing stays when a request is
+over."""
 
 import asyncio
 import time
@@ -19,10 +20,20 @@ from thespis.actors.preprocessor.effort import Effort
 from thespis.gpu_runtime import processing
 from thespis.protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from thespis.protocol.edges.control import Excuse, Gone, Kill, Peer
-from thespis.protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded, DecodeFailed, Part
+from thespis.protocol.edges.decode_worker_to_preprocessor import (
+    ChatRendered,
+    Decoded,
+    DecodeFailed,
+    Part,
+)
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
-from thespis.protocol.edges.preprocessor_to_client import MediaDropped, PreparedCopy, PrepareFailed, Tokenized
+from thespis.protocol.edges.preprocessor_to_client import (
+    MediaDropped,
+    PreparedCopy,
+    PrepareFailed,
+    Tokenized,
+)
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
@@ -75,9 +86,14 @@ class Stage:
         place = self.actor.config.model.placeholders[job.item.modality]
         part = Part(key, job.item.modality, rows, {"pixel_values": blob}, place.embed_token_id)
         row = processing.Part("image", {}, rows, place.embed_token_id)
-        made = processing.ProcessedItem(place.token, (rows,), (row,), np.zeros((3, rows), np.int32), rows)
+        made = processing.ProcessedItem(
+            place.token, (rows,), (row,), np.zeros((3, rows), np.int32), rows
+        )
         return msgspec.structs.replace(
-            decoded(made, key, job.job), digest=digest, parts=(part,), timings=(Timing("decode", 1.0, 2.0, "image"),)
+            decoded(made, key, job.job),
+            digest=digest,
+            parts=(part,),
+            timings=(Timing("decode", 1.0, 2.0, "image"),),
         )
 
     def answer(self, job: Decode, sender: str = W) -> Decoded:
@@ -112,7 +128,9 @@ async def stage(checkpoints: Checkpoints, tmp_path: Path) -> AsyncIterator[Stage
     ready: asyncio.Future[Stage] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
 
-    async def hold() -> None:  # a task group must end in the task where it began, and a fixture's halves are two
+    async def hold() -> (
+        None
+    ):  # a task group must end in the task where it began, and a fixture's halves are two
         async with stage_of(checkpoints("qwen_omni"), tmp_path) as made:
             ready.set_result(made)
             await over.wait()
@@ -137,13 +155,19 @@ async def test_a_request_with_a_picture(stage: Stage) -> None:
     asked = stage.prepare("r", stage.picture(1), sampling=SamplingParams(max_tokens=None, seed=7))
     made = stage.answer(stage.jobs[0])
     order = [type(message) for _, message in stage.sent if not isinstance(message, Decode)]
-    assert order == [Features, Submit, PreparedCopy]  # features first: the scheduler's Need must find them
+    assert order == [
+        Features,
+        Submit,
+        PreparedCopy,
+    ]  # features first: the scheduler's Need must find them
     prepared = stage.sent.of(Submit)[0].prepared
     assert stage.sent.of(PreparedCopy)[0].prepared == prepared
     (item,) = prepared.items
     token = stage.actor.config.model.placeholders["image"].embed_token_id
     assert (item.key, item.rows, item.modality) == (made.key, 4, "image")
-    assert [i for i, t in enumerate(prepared.token_ids) if t == token] == list(range(item.spans[0].start, item.spans[0].end))
+    assert [i for i, t in enumerate(prepared.token_ids) if t == token] == list(
+        range(item.spans[0].start, item.spans[0].end)
+    )
     assert item.spans[0] == Span(item.spans[0].start, 4)
     assert prepared.positions is not None
     assert len(prepared.positions) == 3 * 4 * len(prepared.token_ids)
@@ -176,13 +200,17 @@ async def test_other_options_or_another_tenant_are_another_item(stage: Stage) ->
     assert len({(job.key_salt, str(job.processor_kwargs)) for job in stage.jobs}) == 3
 
 
-async def test_an_item_is_another_in_the_company_that_changes_it(checkpoints: Checkpoints, tmp_path: Path) -> None:
+async def test_an_item_is_another_in_the_company_that_changes_it(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
     folder = checkpoints("qwen_omni")
     model = msgspec.structs.replace(config_of(folder).model, siblings={"audio": "image"})
     async with stage_of(folder, tmp_path, model=model) as stage:
         sound = MediaItem("audio", Encoded(stage.arena.put(b"a sound")), "here")
         made: list[Decoded] = []
-        for number, items in enumerate([(sound,), (sound, stage.picture(1)), (sound, sound), (stage.picture(1), sound)]):
+        for number, items in enumerate(
+            [(sound,), (sound, stage.picture(1)), (sound, sound), (stage.picture(1), sound)]
+        ):
             stage.prepare(f"r{number}", *items)
             while len(made) < len(stage.jobs):
                 made.append(stage.answer(stage.jobs[len(made)]))
@@ -254,7 +282,9 @@ async def test_S18_who_brought_the_bytes_has_gone(stage: Stage, waits_in_the_que
     stage.prepare("b", MediaItem("image", None, "here", "sku"))
     stage.actor.on_end(("a",))
     if not waits_in_the_queue:
-        stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone.")))
+        stage.actor.on_message(
+            W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone."))
+        )
     assert stage.failures()["b"].code == "cache_miss"
     assert stage.failures()["b"].part == "here"
     assert stage.actor._decoding.pool.waiting == 0
@@ -262,7 +292,9 @@ async def test_S18_who_brought_the_bytes_has_gone(stage: Stage, waits_in_the_que
 
 async def test_S21_what_cannot_be_decoded_takes_no_id(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1, uuid="sku"))
-    stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("unprocessable_media", "Garbage.")))
+    stage.actor.on_message(
+        W, DecodeFailed(stage.jobs[0].job, Failure("unprocessable_media", "Garbage."))
+    )
     stage.prepare("b", stage.picture(2, uuid="sku"))
     stage.answer(stage.jobs[1])
     assert stage.sent.of(Submit)[0].prepared.id == "b"
@@ -377,12 +409,16 @@ async def test_features_that_died_with_their_worker_are_made_again(stage: Stage)
     assert len(stage.sent.of(Submit)) == 1
 
 
-async def test_an_item_that_takes_too_long_costs_its_worker(checkpoints: Checkpoints, tmp_path: Path) -> None:
+async def test_an_item_that_takes_too_long_costs_its_worker(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
     media = msgspec.structs.replace(config_of(checkpoints("qwen_omni")).media, decode_seconds=0.05)
     async with stage_of(checkpoints("qwen_omni"), tmp_path, media=media) as stage:
         stage.prepare("a", stage.picture(1))
         await stage.sent.until(PrepareFailed)
-        assert stage.failures()["a"].text.startswith("The picture takes longer than 0.05 s to decode")
+        assert stage.failures()["a"].text.startswith(
+            "The picture takes longer than 0.05 s to decode"
+        )
         assert stage.to_director == [Kill(W, 1)]
         stage.prepare("b", stage.picture(1))
         assert len(stage.jobs) == 1  # the doomed worker gets no more
@@ -409,7 +445,9 @@ async def test_an_end_while_its_item_is_decoded_for_another_too(stage: Stage) ->
     stage.prepare("a", stage.picture(1))
     second = stage.prepare("b", stage.picture(1))
     stage.actor.on_end(("a",))
-    stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("unprocessable_media", "Garbage.")))
+    stage.actor.on_message(
+        W, DecodeFailed(stage.jobs[0].job, Failure("unprocessable_media", "Garbage."))
+    )
     assert stage.jobs[1].item == second.media[0]
     stage.answer(stage.jobs[1])
     assert stage.sent.of(Submit)[0].prepared.id == "b"
@@ -428,7 +466,9 @@ async def test_bytes_that_change_while_they_are_read_are_filed_under_nothing(sta
 
 async def test_an_end_that_comes_before_its_request(stage: Stage) -> None:
     stage.actor.on_end(("late",))
-    stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ()))
+    stage.actor.on_message(
+        "fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ())
+    )
     assert stage.jobs == []
     assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
 
@@ -449,7 +489,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
-async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_decode_that_nobody_waits_for_is_cut(
+    stage: Stage, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
     machine.effort = Effort(0.02, 0.0)
@@ -462,7 +504,9 @@ async def test_a_decode_that_nobody_waits_for_is_cut(stage: Stage, machine: Mach
     assert stage.idle
 
 
-async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(stage: Stage, machine: Machine) -> None:
+async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(
+    stage: Stage, machine: Machine
+) -> None:
     stage.prepare("a", stage.picture(1))
     stage.actor.on_end(("a",))
     machine.effort = Effort(0.04, 0.03)
@@ -474,7 +518,9 @@ async def test_a_worker_that_has_no_processor_is_not_killed_since_a_caller_left(
     assert stage.idle
 
 
-@pytest.mark.parametrize(("passed", "queued", "killed"), [(0.04, 0.0, True), (0.04, 0.02, False), (0.07, 0.06, True)])
+@pytest.mark.parametrize(
+    ("passed", "queued", "killed"), [(0.04, 0.0, True), (0.04, 0.02, False), (0.07, 0.06, True)]
+)
 async def test_an_items_time_is_what_its_worker_could_have_used(
     stage: Stage, machine: Machine, passed: float, queued: float, killed: bool
 ) -> None:
@@ -484,10 +530,14 @@ async def test_an_items_time_is_what_its_worker_could_have_used(
     assert stage.to_director == ([Kill(W, 1)] if killed else [])
     if not killed:
         stage.answer(stage.jobs[0])
-    assert [failure.code for failure in stage.failures().values()] == (["decode_timeout"] if killed else [])
+    assert [failure.code for failure in stage.failures().values()] == (
+        ["decode_timeout"] if killed else []
+    )
 
 
-async def test_an_answer_that_was_there_before_its_worker_was_too_late_is_read(stage: Stage, machine: Machine) -> None:
+async def test_an_answer_that_was_there_before_its_worker_was_too_late_is_read(
+    stage: Stage, machine: Machine
+) -> None:
     """Timers come first after a pause of this process, then what lies in its sockets."""
     stage.prepare("a", stage.picture(1))
     machine.effort = Effort(1.0, 0.0)
@@ -518,7 +568,9 @@ async def test_a_dead_clients_requests_end(stage: Stage) -> None:
 async def test_what_was_fetched_for_a_dead_client_goes_back_unread(stage: Stage) -> None:
     """The fetcher sent it before it heard of the death."""
     stage.actor.peers.gone(Gone("client-a", 1))
-    stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ()))
+    stage.actor.on_message(
+        "fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ())
+    )
     assert stage.jobs == []
     assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
     assert stage.idle
@@ -540,7 +592,8 @@ async def test_full_shared_memory_frees_what_is_kept_and_tries_again(stage: Stag
 async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
     stage: Stage, tmp_path: Path, waits_in_the_queue: bool
 ) -> None:
-    """Its requests are fetched again; who brought the same bytes himself has no reason to come again."""
+    """Its requests are fetched again; who brought the same bytes himself has no reason to come
+    again."""
     dead, successor = (Arena(tmp_path, f"fetcher.{epoch}", 1 << 25) for epoch in (1, 2))
     if waits_in_the_queue:
         stage.prepare("busy", stage.picture(2))
@@ -552,7 +605,9 @@ async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
     stage.actor.on_gone(Gone("fetcher", 1))
     assert stage.sent.of(MediaDropped) == [MediaDropped("url", 0)]
     if not waits_in_the_queue:
-        stage.actor.on_message(W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone.")))
+        stage.actor.on_message(
+            W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone."))
+        )
     answered = 0 if waits_in_the_queue else 1
     while len(stage.jobs) > answered:
         stage.answer(stage.jobs[answered])
@@ -564,12 +619,16 @@ async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
     successor.close()
 
 
-async def test_an_item_whose_bytes_go_with_their_requests_is_decoded_for_the_last_who_waits(stage: Stage) -> None:
+async def test_an_item_whose_bytes_go_with_their_requests_is_decoded_for_the_last_who_waits(
+    stage: Stage,
+) -> None:
     for id in "abc":
         stage.prepare(id, stage.picture(1))
     for job, id in enumerate("ab"):
         stage.actor.on_end((id,))
-        stage.actor.on_message(W, DecodeFailed(stage.jobs[job].job, Failure("restarted", "The bytes have gone.")))
+        stage.actor.on_message(
+            W, DecodeFailed(stage.jobs[job].job, Failure("restarted", "The bytes have gone."))
+        )
     stage.answer(stage.jobs[2])
     assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["c"]
     assert stage.failures() == {}
@@ -610,7 +669,11 @@ async def test_max_tokens_end_at_the_context(stage: Stage) -> None:
     sampling = SamplingParams(max_tokens=5000, min_tokens=4000, seed=1)
     stage.actor.on_message("client-a", Prepare(request(TextPrompt("abc"), sampling=sampling)))
     prepared = stage.sent.of(Submit)[0].prepared
-    assert prepared.sampling.max_tokens == prepared.sampling.min_tokens == 2048 - len(prepared.token_ids)
+    assert (
+        prepared.sampling.max_tokens
+        == prepared.sampling.min_tokens
+        == 2048 - len(prepared.token_ids)
+    )
 
 
 async def test_tokenizing_generates_nothing(stage: Stage) -> None:
@@ -643,7 +706,10 @@ async def test_a_template_that_is_refused_ends_its_request_alone(stage: Stage) -
         stage.actor.on_message("client-a", ask(request(chat("x", template="{{"), id=id)))
         job = stage.sent.of(RenderChat)[-1]
         stage.actor.on_message(W, DecodeFailed(job.job, Failure("invalid_request", "No.")))
-    assert {id: failure.text for id, failure in stage.failures().items()} == {"a": "No.", "b": "No."}
+    assert {id: failure.text for id, failure in stage.failures().items()} == {
+        "a": "No.",
+        "b": "No.",
+    }
     assert stage.idle
 
 

@@ -1,4 +1,5 @@
-"""The shell starts light: it serves text before any decoder, torch or transformers is imported anywhere."""
+"""The shell starts light: it serves text before any decoder, torch or transformers is imported
+anywhere."""
 
 import subprocess
 import sys
@@ -6,6 +7,11 @@ import sys
 
 def test_the_shell_imports_no_decoder() -> None:
     heavy = ("torch", "transformers", "av", "PIL", "soxr", "librosa", "scipy")
-    code = f"import sys, thespis.actors.preprocessor.actor\nprint([name for name in {heavy!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        f"import sys, thespis.actors.preprocessor.actor\nprint([name for name in {heavy!r} if "
+        f"name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

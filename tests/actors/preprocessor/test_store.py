@@ -14,7 +14,9 @@ def entry(key: str, nbytes: int = 10, worker: str = "decode-worker-0") -> Featur
     blob = BlobRef("/dev/shm/x", 0, "uint8", (nbytes,))
     made = decoded(ProcessedItem("<i>", (4,), (Part("image", {}, 4, 1),)), key)
     (part,) = made.parts
-    return FeatureEntry(replace(made, parts=(replace(part, tensors={"pixel_values": blob}),)), worker)
+    return FeatureEntry(
+        replace(made, parts=(replace(part, tensors={"pixel_values": blob}),)), worker
+    )
 
 
 def store(*keys: str, limit: int = 25) -> tuple[FeatureStore, dict[str, FeatureEntry]]:

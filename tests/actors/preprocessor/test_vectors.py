@@ -1,4 +1,5 @@
-"""What stands before a text of which vectors are wanted, and how much of it is read: as transformers' tokenizer cuts it."""
+"""What stands before a text of which vectors are wanted, and how much of it is read: as
+transformers' tokenizer cuts it."""
 
 from pathlib import Path
 
@@ -22,7 +23,10 @@ POOLER = Pooler(prompts={"query": "find: ", "document": ""}, default_prompt="que
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 
-@pytest.fixture(scope="module", params=[(None, "<|endoftext|>"), ("<|im_start|>", "<|endoftext|>"), (None, None)])
+@pytest.fixture(
+    scope="module",
+    params=[(None, "<|endoftext|>"), ("<|im_start|>", "<|endoftext|>"), (None, None)],
+)
 def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tokenizers that write an end behind every text, a beginning before it, or nothing."""
     folder = tmp_path_factory.mktemp("tokenizer")
@@ -57,7 +61,9 @@ def test_a_text_is_cut_as_transformers_cuts_it(files: Path, most: int) -> None:
     theirs = PreTrainedTokenizerFast(tokenizer_file=str(files), truncation_side="right")
     for text in (TEXT, "a", "b" * 200):
         rendered = Rendered(tokenizer.encode(text, True), text, {})
-        found = cut(rendered, asked(TextPrompt(text), truncate_prompt_tokens=most), tokenizer, CONTEXT)
+        found = cut(
+            rendered, asked(TextPrompt(text), truncate_prompt_tokens=most), tokenizer, CONTEXT
+        )
         limit = CONTEXT if most == -1 else most
         assert found.token_ids == theirs(text, truncation=True, max_length=limit)["input_ids"]
 
@@ -68,8 +74,14 @@ def test_a_list_of_ids_and_an_unframed_text_have_no_end_of_their_own(files: Path
     request = asked(TokenPrompt(tuple(ids)), truncate_prompt_tokens=7)
     assert cut(Rendered(ids, "", {}), request, tokenizer, CONTEXT).token_ids == ids[:7]
     bare = tokenizer.encode(TEXT, False)
-    assert cut(Rendered(bare, TEXT, {}, framed=False), request, tokenizer, CONTEXT).token_ids == bare[:7]
-    assert cut(Rendered(ids, "", {}), asked(TokenPrompt(tuple(ids))), tokenizer, CONTEXT).token_ids == ids
+    assert (
+        cut(Rendered(bare, TEXT, {}, framed=False), request, tokenizer, CONTEXT).token_ids
+        == bare[:7]
+    )
+    assert (
+        cut(Rendered(ids, "", {}), asked(TokenPrompt(tuple(ids))), tokenizer, CONTEXT).token_ids
+        == ids
+    )
 
 
 def test_what_cannot_be_cut_is_refused(files: Path) -> None:
@@ -79,7 +91,12 @@ def test_what_cannot_be_cut_is_refused(files: Path) -> None:
         cut(rendered, asked(TextPrompt(TEXT), truncate_prompt_tokens=41), tokenizer, CONTEXT)
     picture = MediaItem("image", None, "here", "known")
     with pytest.raises(RequestError, match="with media is read as a whole"):
-        cut(rendered, asked(TextPrompt(TEXT), (picture,), truncate_prompt_tokens=4), tokenizer, CONTEXT)
+        cut(
+            rendered,
+            asked(TextPrompt(TEXT), (picture,), truncate_prompt_tokens=4),
+            tokenizer,
+            CONTEXT,
+        )
     if (frame := len(tokenizer.prefix) + len(tokenizer.suffix) - 1) > 0:
         with pytest.raises(RequestError, match="around every text"):
             cut(rendered, asked(TextPrompt(TEXT), truncate_prompt_tokens=frame), tokenizer, CONTEXT)
@@ -96,5 +113,9 @@ def test_a_prompt_of_the_models_files_stands_before_a_text() -> None:
 
 
 def test_only_what_can_be_read_of_a_text_that_is_cut_is_tokenised() -> None:
-    assert text_of(asked(TextPrompt("b" * 100), truncate_prompt_tokens=4), 30) == "find: " + "b" * 24
-    assert len(text_of(asked(TextPrompt("b" * 100)), 30)) == 106, "one that is not cut is refused for its length later"
+    assert (
+        text_of(asked(TextPrompt("b" * 100), truncate_prompt_tokens=4), 30) == "find: " + "b" * 24
+    )
+    assert len(text_of(asked(TextPrompt("b" * 100)), 30)) == 106, (
+        "one that is not cut is refused for its length later"
+    )

@@ -1,4 +1,5 @@
-"""Prompts become exactly the token ids that transformers makes of them, and callers' words never become special tokens."""
+"""Prompts become exactly the token ids that transformers makes of them, and callers' words never
+become special tokens."""
 
 import functools
 import re
@@ -13,7 +14,14 @@ from thespis.actors.prompting.tokens import Control, mark
 from thespis.gpu_runtime.inspection import hf
 from thespis.gpu_runtime.processing.loading import load_processor
 from thespis.protocol.errors import EngineError, RequestError
-from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt, TokenPrompt
+from thespis.protocol.requests.request import (
+    ChatMessage,
+    ChatPrompt,
+    Slot,
+    Text,
+    TextPrompt,
+    TokenPrompt,
+)
 
 from ...helpers.checkpoints import FAMILIES, Checkpoints
 from ...zoo.catalog import Zoo
@@ -24,7 +32,8 @@ _load = functools.cache(load)
 _tokenizer = functools.cache(_hf.AutoTokenizer.from_pretrained)
 
 MACRO_TEMPLATE = (
-    "{% macro r(x) %}{% for c in x %}{{ c }}{% endfor %}{% endmacro %}{% for m in messages %}{{ r(m.content) }}{% endfor %}"
+    "{% macro r(x) %}{% for c in x %}{{ c }}{% endfor %}{% endmacro %}{% for m in messages %}{{ "
+    "r(m.content) }}{% endfor %}"
 )
 STRING_TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
@@ -41,7 +50,14 @@ def _conversation() -> tuple[ChatPrompt, list[dict[str, Any]]]:
     picture = {"type": "image"}
     theirs = [
         {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
-        {"role": "user", "content": [{"type": "text", "text": "Grüße, "}, picture, {"type": "text", "text": " what?  "}]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Grüße, "},
+                picture,
+                {"type": "text", "text": " what?  "},
+            ],
+        },
         {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]},
         {"role": "user", "content": [picture, {"type": "text", "text": "And\nthis? 日本"}]},
     ]
@@ -57,8 +73,12 @@ def test_a_conversation(checkpoints: Checkpoints, family: Any, begin: bool) -> N
     renderer = _load(folder).renderer()
     made = renderer.render(prompt, (item(), item()))
     tokenizer = _tokenizer(folder)
-    assert made.shown == tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=begin)
-    expected = tokenizer.apply_chat_template(theirs, tokenize=True, return_dict=True, add_generation_prompt=begin)
+    assert made.shown == tokenizer.apply_chat_template(
+        theirs, tokenize=False, add_generation_prompt=begin
+    )
+    expected = tokenizer.apply_chat_template(
+        theirs, tokenize=True, return_dict=True, add_generation_prompt=begin
+    )
     assert renderer.tokens(made) == expected["input_ids"]
     assert made.order == {"image": [0, 1]}
 
@@ -73,43 +93,65 @@ def test_a_finished_text(checkpoints: Checkpoints, family: Any) -> None:
     assert renderer.tokens(made) == _tokenizer(folder)(text)["input_ids"]
 
 
-WITH_BOS = "{{ bos_token }}{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor %}\n{% endfor %}"
+WITH_BOS = (
+    "{{ bos_token }}{% for m in messages %}{% for c in m['content'] %}{{ c['text'] }}{% endfor "
+    "%}\n{% endfor %}"
+)
 
 
 @pytest.mark.parametrize("name", ["llava", "llama", "llama_2", "mistral", "qwen3"])
 @pytest.mark.parametrize("template", [WITH_BOS, WITH_BOS.removeprefix("{{ bos_token }}")])
 def test_Q19_one_bos_or_none(zoo: Zoo, name: str, template: str) -> None:
-    """Whether the template writes it, or the tokenizer's own frame has it: as transformers has it, and never twice."""
+    """Whether the template writes it, or the tokenizer's own frame has it: as transformers has it,
+    and never twice."""
     renderer = _load(zoo(name)).renderer(template)
     ours = renderer.tokens(renderer.render(chat("Hello."), ()))
     theirs: Any = _tokenizer(zoo(name))
     if _load(zoo(name)).model.placeholders:
         theirs = load_processor(zoo(name), hf.load_config(zoo(name)))
     said = [{"role": "user", "content": [{"type": "text", "text": "Hello."}]}]
-    expected = theirs.apply_chat_template(said, chat_template=template, tokenize=True, return_dict=True)["input_ids"]
+    expected = theirs.apply_chat_template(
+        said, chat_template=template, tokenize=True, return_dict=True
+    )["input_ids"]
     assert ours == (expected if isinstance(expected[0], int) else expected[0])
     begin = _tokenizer(zoo(name)).bos_token_id
     assert ours.count(begin) <= 1
 
 
-@pytest.mark.parametrize("name", ["llama_2", "llava", "qwen2", "olmo", "phi3", "internvl", "cohere2_vision"])
+@pytest.mark.parametrize(
+    "name", ["llama_2", "llava", "qwen2", "olmo", "phi3", "internvl", "cohere2_vision"]
+)
 def test_texts_are_cut_as_the_class_of_the_tokenizer_cuts_them(zoo: Zoo, name: str) -> None:
     """Some classes of transformers make anew what tokenizer.json says of it."""
     renderer, theirs = _load(zoo(name)).renderer(), _tokenizer(zoo(name))
-    for text in ("Hello", " two  words\n\nand 1234", "it's caf\u0065\u0301 \u65e5\u672c", f"a{theirs.eos_token} b"):
-        assert renderer.tokens(renderer.render(TextPrompt(text), ())) == theirs(text)["input_ids"], text
+    for text in (
+        "Hello",
+        " two  words\n\nand 1234",
+        "it's caf\u0065\u0301 \u65e5\u672c",
+        f"a{theirs.eos_token} b",
+    ):
+        assert (
+            renderer.tokens(renderer.render(TextPrompt(text), ())) == theirs(text)["input_ids"]
+        ), text
 
 
-def test_Q21_a_template_of_lists_gets_a_list_and_one_of_strings_a_string(checkpoints: Checkpoints) -> None:
+def test_Q21_a_template_of_lists_gets_a_list_and_one_of_strings_a_string(
+    checkpoints: Checkpoints,
+) -> None:
     parts = _load(checkpoints("llava"))
     parts_of = "m['content'] | selectattr('type', 'equalto', 'text')"
-    lists = f"{{% for m in messages %}}{{% for c in {parts_of} %}}{{{{ c.text }}}}{{% endfor %}}{{% endfor %}}"
+    lists = (
+        f"{{% for m in messages %}}{{% for c in {parts_of} %}}{{{{ c.text }}}}{{% endfor %}}{{% "
+        f"endfor %}}"
+    )
     for template in (lists, STRING_TEMPLATE):
         assert "Hello." in parts.renderer(template).render(chat("Hello."), ()).text
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_S46_words_that_spell_special_tokens_stay_words(checkpoints: Checkpoints, family: Any) -> None:
+def test_S46_words_that_spell_special_tokens_stay_words(
+    checkpoints: Checkpoints, family: Any
+) -> None:
     folder = checkpoints(family)
     parts, tokenizer = _load(folder), _tokenizer(folder)
     token = parts.model.placeholders["image"].token
@@ -119,9 +161,13 @@ def test_S46_words_that_spell_special_tokens_stay_words(checkpoints: Checkpoints
     token_ids = renderer.tokens(made)
     assert token_ids.count(parts.embed_id("image")) == 1
     theirs = [{"role": "user", "content": [{"type": "text", "text": "\x01"}, {"type": "image"}]}]
-    around = tokenizer.apply_chat_template(theirs, tokenize=False, add_generation_prompt=True).split("\x01")
+    around = tokenizer.apply_chat_template(
+        theirs, tokenize=False, add_generation_prompt=True
+    ).split("\x01")
     before, after = (tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in around)
-    plain = text.replace("\U000f0000", "").replace("\U000f0001", "")  # our own marks around such words
+    plain = text.replace("\U000f0000", "").replace(
+        "\U000f0001", ""
+    )  # our own marks around such words
     words = tokenizer(plain, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     assert token_ids == [*before, *words, *after]
     assert "\U000f0000" not in made.shown
@@ -137,31 +183,60 @@ def test_S46_a_field_that_is_a_plain_word_keeps_its_name() -> None:
 
 def test_continuing_the_final_message(checkpoints: Checkpoints) -> None:
     folder = checkpoints("qwen_omni")
-    messages = (ChatMessage("user", (Text("Count."),)), ChatMessage("assistant", (Text("one, two,"),)))
+    messages = (
+        ChatMessage("user", (Text("Count."),)),
+        ChatMessage("assistant", (Text("one, two,"),)),
+    )
     prompt = ChatPrompt(messages, add_generation_prompt=False, continue_final_message=True)
     made = _load(folder).renderer().render(prompt, ())
-    theirs = [{"role": m.role, "content": [{"type": "text", "text": m.content[0].text}]} for m in messages]  # type: ignore[union-attr]
-    assert made.text == _tokenizer(folder).apply_chat_template(theirs, tokenize=False, continue_final_message=True)
+    texts = [m.content[0].text for m in messages]  # type: ignore[union-attr]
+    theirs = [
+        {"role": message.role, "content": [{"type": "text", "text": text}]}
+        for message, text in zip(messages, texts, strict=True)
+    ]
+    assert made.text == _tokenizer(folder).apply_chat_template(
+        theirs, tokenize=False, continue_final_message=True
+    )
 
 
 @pytest.mark.parametrize(
     ("template", "form"),
     [
         (STRING_TEMPLATE, "string"),
-        ("{% for m in messages %}{% for c in m['content'] %}{{ c.text }}{% endfor %}{% endfor %}", "openai"),
-        ("{% for m in messages %}{% for c in m.content | selectattr('type') %}{{ c }}{% endfor %}{% endfor %}", "openai"),
-        ("{% for m in messages %}{% set x = m.content %}{% for c in x %}{{ c }}{% endfor %}{% endfor %}", "openai"),
+        (
+            "{% for m in messages %}{% for c in m['content'] %}{{ c.text }}{% endfor %}{% endfor "
+            "%}",
+            "openai",
+        ),
+        (
+            "{% for m in messages %}{% for c in m.content | selectattr('type') %}{{ c }}{% "
+            "endfor %}{% endfor %}",
+            "openai",
+        ),
+        (
+            "{% for m in messages %}{% set x = m.content %}{% for c in x %}{{ c }}{% endfor %}{% "
+            "endfor %}",
+            "openai",
+        ),
         (MACRO_TEMPLATE, "openai"),
-        ("{% for m in messages %}{% for w in m.content.split(' ') %}{{ w }}{% endfor %}{% endfor %}", "string"),
+        (
+            "{% for m in messages %}{% for w in m.content.split(' ') %}{{ w }}{% endfor %}{% "
+            "endfor %}",
+            "string",
+        ),
     ],
 )
 def test_what_a_template_wants_is_read_from_it(template: str, form: str) -> None:
     assert compile_template(template).format == form
 
 
-def test_S57_a_string_template_gets_placeholders_at_the_parts_positions(checkpoints: Checkpoints) -> None:
+def test_S57_a_string_template_gets_placeholders_at_the_parts_positions(
+    checkpoints: Checkpoints,
+) -> None:
     parts = _load(checkpoints("qwen_omni"))
-    made = parts.renderer(STRING_TEMPLATE).render(chat("first", 0, "then", 1), (item(), item("audio")))
+    made = parts.renderer(STRING_TEMPLATE).render(
+        chat("first", 0, "then", 1), (item(), item("audio"))
+    )
     image, audio = parts.model.placeholders["image"].text, parts.model.placeholders["audio"].text
     assert made.text == f"user: first\n{image}\nthen\n{audio}\n"
 
@@ -180,7 +255,9 @@ def test_S57_more_placeholders_than_items(checkpoints: Checkpoints) -> None:
 
 def test_S15_fewer_placeholders_than_items(checkpoints: Checkpoints) -> None:
     renderer = _load(checkpoints("llava")).renderer()
-    with pytest.raises(RequestError, match="Found 0 '<image>' placeholders in input prompt for 1 image items"):
+    with pytest.raises(
+        RequestError, match="Found 0 '<image>' placeholders in input prompt for 1 image items"
+    ):
         renderer.render(TextPrompt("what is it"), (item(),))
     with pytest.raises(RequestError, match="Found 0"):
         renderer.render(TokenPrompt((5, 6)), (item(),))
@@ -245,7 +322,11 @@ def test_a_template_that_breaks_ends_one_request(checkpoints: Checkpoints, templ
         _load(checkpoints("llava")).renderer(template).render(chat("hello"), ())
 
 
-NESTED = (("{% if 1 %}", "{% endif %}", 120), ("{% if 1 %}", "{% endif %}", 3000), ("{% for a in [1] %}", "{% endfor %}", 120))
+NESTED = (
+    ("{% if 1 %}", "{% endif %}", 120),
+    ("{% if 1 %}", "{% endif %}", 3000),
+    ("{% for a in [1] %}", "{% endfor %}", 120),
+)
 
 
 @pytest.mark.parametrize(("opening", "closing", "depth"), NESTED)
@@ -253,13 +334,18 @@ def test_a_template_that_python_cannot_compile_is_no_template(
     checkpoints: Checkpoints, opening: str, closing: str, depth: int
 ) -> None:
     with pytest.raises(RequestError, match="no valid Jinja template"):
-        _load(checkpoints("llava")).renderer().render(chat("hello", template=opening * depth + closing * depth), ())
+        _load(checkpoints("llava")).renderer().render(
+            chat("hello", template=opening * depth + closing * depth), ()
+        )
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [("no/such/file.jinja", "neither a file that exists"), ("{% for %}", "no valid Jinja")]
+    ("value", "said"),
+    [("no/such/file.jinja", "neither a file that exists"), ("{% for %}", "no valid Jinja")],
 )
-def test_an_operators_bad_template_is_told_at_start(checkpoints: Checkpoints, value: str, said: str) -> None:
+def test_an_operators_bad_template_is_told_at_start(
+    checkpoints: Checkpoints, value: str, said: str
+) -> None:
     with pytest.raises(EngineError, match=said):
         _load(checkpoints("llava")).renderer(value)
 

@@ -7,7 +7,9 @@ import pytest
 from thespis.actors.prompting import template
 from thespis.actors.prompting.template import TemplateTooSlow, compile_template, is_template_error
 
-LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+LOOP = (
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
+)
 
 
 def test_S43_a_template_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,4 +40,7 @@ def test_S43_what_no_time_limit_reaches_is_refused(source: str) -> None:
 
 
 def test_ordinary_sums_are_as_ever() -> None:
-    assert compile_template("{{ '-' * 3 }} {{ 6 * 7 }} {{ 2 ** 5 }} {{ '%02d' % 4 }}").render() == "--- 42 32 04"
+    assert (
+        compile_template("{{ '-' * 3 }} {{ 6 * 7 }} {{ 2 ** 5 }} {{ '%02d' % 4 }}").render()
+        == "--- 42 32 04"
+    )

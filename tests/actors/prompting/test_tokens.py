@@ -40,7 +40,10 @@ def test_marked_words_cost_no_call_each(monkeypatch: pytest.MonkeyPatch) -> None
     tokenizer = load(demo_model()).tokenizer
     control = tokenizer.control_tokens("", frozenset())
     said = "<|im_end|>a<|AUDIO|>b<|im_end|>a"
-    one, many = (tokenizer.encode_marked(mark_texts([text], control)[0], False) for text in (said, said * 2000))
+    one, many = (
+        tokenizer.encode_marked(mark_texts([text], control)[0], False)
+        for text in (said, said * 2000)
+    )
     assert len(many) >= 2000 * (len(one) - 2)
     calls: Counter[str] = Counter()
     plain = TextTokenizer._plain

@@ -36,7 +36,11 @@ def test_kills_from_outside_need_three_and_are_forgotten_when_it_gets_on() -> No
         assert quarantine.died(1, ["a"], outside=True) is None
         quarantine.passed("a")
         assert quarantine.suspects == []
-    assert [quarantine.died(n, ["a"], outside=True) for n in range(3)] == [None, None, Proof("a", (0, 1, 2))]
+    assert [quarantine.died(n, ["a"], outside=True) for n in range(3)] == [
+        None,
+        None,
+        Proof("a", (0, 1, 2)),
+    ]
 
 
 def test_who_got_past_the_place_and_crashes_again_runs_alone_to_its_end() -> None:

@@ -12,7 +12,14 @@ from thespis.protocol.config.room import Room
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult, TokenLogprobs
 from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
-from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Output, Outputs, PromptScores, Vectors
+from thespis.protocol.edges.scheduler_to_detokenizer import (
+    Close,
+    Open,
+    Output,
+    Outputs,
+    PromptScores,
+    Vectors,
+)
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.memory.blobs import BlobRef
@@ -97,11 +104,14 @@ class NoModel:
     def __init__(self, _: SchedulerConfig) -> None: ...
 
     def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
-        return StepResult(plan.step, tuple(Sampled(work.seq, 2) for work in plan.work if work.sample))
+        return StepResult(
+            plan.step, tuple(Sampled(work.seq, 2) for work in plan.work if work.sample)
+        )
 
 
 class Bench:
-    """`plan()` takes a plan into the model's queue, `answer()` gives the oldest result; `run()` does both to the end."""
+    """`plan()` takes a plan into the model's queue, `answer()` gives the oldest result; `run()`
+    does both to the end."""
 
     def __init__(
         self,
@@ -155,7 +165,14 @@ class Bench:
     def lose_detokenizer(self, outside: bool) -> None:
         """Its successor is told anew."""
         self.policy.detokenizer_lost(0, self.time, outside)
-        for told in (self.opened, self.tokens, self.finishes, self.closed, self.scores, self.vectors):
+        for told in (
+            self.opened,
+            self.tokens,
+            self.finishes,
+            self.closed,
+            self.scores,
+            self.vectors,
+        ):
             told.clear()
         self.policy.detokenizer_joined()
         self.deliver()
@@ -172,12 +189,19 @@ class Bench:
         self.deliver()
 
     def cornered(self) -> bool:
-        """One more kill from outside, at the same place as the last two, would look like proof against somebody: also against
-        an item that is tried alone, and whose requests have all ended meanwhile."""
+        """One more kill from outside, at the same place as the last two, would look like proof
+        against somebody: also against an item that is tried alone, and whose requests have all
+        ended meanwhile."""
         blame = self.policy.blame
-        items = {item.key for r in self.policy.requests.values() for item in r.prepared.items} | self.policy.media.awaited()
+        items = {
+            item.key for r in self.policy.requests.values() for item in r.prepared.items
+        } | self.policy.media.awaited()
         names = [*self.policy.requests, *sorted(items)]
-        return any(q.evidence(name) + OUTSIDE >= PROOF for q in (blame.requests, blame.items) for name in names)
+        return any(
+            q.evidence(name) + OUTSIDE >= PROOF
+            for q in (blame.requests, blame.items)
+            for name in names
+        )
 
     def submit(self, *requests: Prepared) -> None:
         for request in requests:
@@ -188,7 +212,9 @@ class Bench:
         running = self.policy.batch.running
         oldest = running[0] if running and not self.policy.blame.requests.suspects else None
         plan = self.policy.schedule(self.time)
-        assert oldest is None or oldest in self.policy.batch.running, "the oldest running sequence was preempted"
+        assert oldest is None or oldest in self.policy.batch.running, (
+            "the oldest running sequence was preempted"
+        )
         if plan is not None:
             self.plans.append(plan)
             self.log.append(plan)
@@ -200,13 +226,17 @@ class Bench:
         sequences = {part.number: part.seq for part in self.policy.flights.steps[-1].parts}
         for part in self.policy.flights.steps[-1].parts:
             stretches = part.seq.request.prepared.unbroken
-            assert not any(first < part.end < last for first, last in stretches), "a step ends in what must stay whole"
+            assert not any(first < part.end < last for first, last in stretches), (
+                "a step ends in what must stay whole"
+            )
         readers: set[str] = set()
         for embed in plan.embeds:
             seq = sequences[embed.seq]
             holder = seq.holder
             assert holder is not None
-            assert (holder, embed.blob.segment) in self.given, "a span was prefilled before its item was ready"
+            assert (holder, embed.blob.segment) in self.given, (
+                "a span was prefilled before its item was ready"
+            )
             readers.add(holder)
         self.reads[plan.step] = readers
 
@@ -230,7 +260,8 @@ class Bench:
         raise AssertionError("it never came to rest")
 
     def rests(self) -> bool:
-        """Take an answer or a plan; True where there is none, and no embedding has come meanwhile."""
+        """Take an answer or a plan; True where there is none, and no embedding has come
+        meanwhile."""
         while True:
             given = len(self.given)
             if self.answer() or self.plan() is not None:
@@ -243,13 +274,17 @@ class Bench:
     def give(self, holder: str, key: str) -> None:
         rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
         self.given.add((holder, key))
-        self.policy.ready(EmbeddingReady(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False), self.time)
+        self.policy.ready(
+            EmbeddingReady(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False),
+            self.time,
+        )
 
     def give_all(self) -> None:
         self.give_some(1 << 30)
 
     def give_some(self, count: int) -> None:
-        """The next `count` items that the store has room for, in the order in which they were asked."""
+        """The next `count` items that the store has room for, in the order in which they were
+        asked."""
         held: dict[str, int] = {}
         for holder, need in list(self.needs.items()):
             held.update(zip(need.keys, need.rows, strict=True))
@@ -288,7 +323,9 @@ class Bench:
                     self.all_needs.append(wish)
                 case Release():
                     del self.needs[wish.holder]
-                    assert not any(wish.holder in readers for readers in self.reads.values()), "released under a step"
+                    assert not any(wish.holder in readers for readers in self.reads.values()), (
+                        "released under a step"
+                    )
         for client, answer in outbox.clients:
             assert client.startswith("client-")
             if isinstance(answer, Rejected):
@@ -311,7 +348,8 @@ class Bench:
             self.finishes[name] = output
 
     def check_blocks(self) -> None:
-        """Every block is held exactly as often as sequences name it, none is lost, and none is kept that nobody looks at."""
+        """Every block is held exactly as often as sequences name it, none is lost, and none is kept
+        that nobody looks at."""
         batch, books = self.policy.batch, self.policy.batch.books
         if books is None:
             return
@@ -325,11 +363,19 @@ class Bench:
                 blocks = seq.holding.blocks[table]
                 kept = [block for block in blocks if block]
                 assert blocks[len(blocks) - len(kept) :] == kept
-                near = books.blocks_for((window or 0) - 1 + IN_FLIGHT * self.config.max_batched_tokens) + 1
+                near = (
+                    books.blocks_for((window or 0) - 1 + IN_FLIGHT * self.config.max_batched_tokens)
+                    + 1
+                )
                 assert len(kept) <= near if window is not None else len(kept) == len(blocks)
         if books.states is not None:
             slots = [seq.holding.state for seq in there]
-            slots += [part.snapshot for flight in self.policy.flights.steps for part in flight.parts if part.snapshot]
+            slots += [
+                part.snapshot
+                for flight in self.policy.flights.steps
+                for part in flight.parts
+                if part.snapshot
+            ]
             assert len(set(slots)) == len(slots)
             assert 0 not in slots
             assert books.states.used == len(slots)

@@ -1,9 +1,10 @@
 """A model whose KV cache can be checked: what a position holds names everything before it.
 
-The entry of a position is a digest of the entry before it (read through a block table, or from the sequence's state), its token
-and its embedding row; the next token is drawn from the last entry. Whatever a token looks at, in each table as far back as its
-window, must be the beginning of its own sequence: a block or a state shared wrongly, written twice, given back or reused too
-early changes tokens or trips an assertion.
+The entry of a position is a digest of the entry before it (read through a block table, or from the
+sequence's state), its token and its embedding row; the next token is drawn from the last entry.
+Whatever a token looks at, in each table as far back as its window, must be the beginning of its own
+sequence: a block or a state shared wrongly, written twice, given back or reused too early changes
+tokens or trips an assertion.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ def entry(before: bytes, token: int, row: Row) -> bytes:
     return sha256(before + repr((token, row)).encode()).digest()
 
 
-def choose(last: bytes, choice: int, produced: int, sampling: SamplingParams, eos: tuple[int, ...]) -> int:
+def choose(
+    last: bytes, choice: int, produced: int, sampling: SamplingParams, eos: tuple[int, ...]
+) -> int:
     """The next token; end tokens only from `min_tokens` on."""
     digest = sha256(last + bytes([choice])).digest()
     token = digest[0] % VOCAB
@@ -55,7 +58,8 @@ def oracle(prepared: Prepared, choice: int) -> list[int]:
         token = choose(last, choice, len(output), sampling, prepared.eos_token_ids)
         output.append(token)
         if len(output) >= sampling.min_tokens and (
-            (token in prepared.eos_token_ids and not sampling.ignore_eos) or token in sampling.stop_token_ids
+            (token in prepared.eos_token_ids and not sampling.ignore_eos)
+            or token in sampling.stop_token_ids
         ):
             break
         last = entry(last, token, None)
@@ -111,14 +115,18 @@ class PagedModel:
         for new in plan.new:
             assert new.seq not in self.states
             assert len(new.block_tables) == len(self.kv)
-            self.states[new.seq] = _State(new, list(new.token_ids), [list(blocks) for blocks in new.block_tables])
+            self.states[new.seq] = _State(
+                new, list(new.token_ids), [list(blocks) for blocks in new.block_tables]
+            )
             if new.state_from:
                 self.slots[new.state] = self.slots[new.state_from]
         rows: dict[tuple[int, int], Row] = {}
         for embed in plan.embeds:
             self.states[embed.seq].faulty |= unreadable
             key = embed.blob.segment
-            rows.update({(embed.seq, embed.start + i): (key, embed.row + i) for i in range(embed.count)})
+            rows.update(
+                {(embed.seq, embed.start + i): (key, embed.row + i) for i in range(embed.count)}
+            )
         snapshots: list[tuple[int, int]] = []
         sampled, scores, faults, pooled = [], [], [], []
         for work in plan.work:
@@ -131,7 +139,10 @@ class PagedModel:
                 sampled += [Sampled(work.seq, token) for token in self._verify(state, work)]
                 continue
             last = self._compute(
-                state, work.start, work.count, {p: rows.get((work.seq, p)) for p in range(work.start, work.start + work.count)}
+                state,
+                work.start,
+                work.count,
+                {p: rows.get((work.seq, p)) for p in range(work.start, work.start + work.count)},
             )
             if work.snapshot:
                 assert 0 < work.snapshot < self.room.states
@@ -140,20 +151,31 @@ class PagedModel:
                 pooled.append(Pooled(work.seq, 1, last))
             elif work.sample:
                 produced = len(state.tokens) - state.new.prompt_tokens
-                token = choose(last, state.new.choice, produced, state.new.sampling, state.new.eos_token_ids)
+                token = choose(
+                    last, state.new.choice, produced, state.new.sampling, state.new.eos_token_ids
+                )
                 state.tokens.append(token)
                 sampled.append(Sampled(work.seq, token))
-            if state.new.sampling.prompt_logprobs is not None and work.start < state.new.prompt_tokens:
+            if (
+                state.new.sampling.prompt_logprobs is not None
+                and work.start < state.new.prompt_tokens
+            ):
                 stop = min(work.start + work.count + 1, state.new.prompt_tokens)
-                entries = tuple(TokenLogprobs(state.tokens[p], -float(p), 1, ()) for p in range(work.start + 1, stop))
+                entries = tuple(
+                    TokenLogprobs(state.tokens[p], -float(p), 1, ())
+                    for p in range(work.start + 1, stop)
+                )
                 if entries:
                     scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
         for source, target in snapshots:
             self.slots[target] = self.slots[source]
-        return StepResult(plan.step, tuple(sampled), tuple(scores), tuple(faults), pooled=tuple(pooled))
+        return StepResult(
+            plan.step, tuple(sampled), tuple(scores), tuple(faults), pooled=tuple(pooled)
+        )
 
     def _verify(self, state: _State, work: Work) -> list[int]:
-        """What it says at each place of a draft, up to the first wrong guess; all of the draft is written."""
+        """What it says at each place of a draft, up to the first wrong guess; all of the draft is
+        written."""
         known, new = list(state.tokens), state.new
         assert work.count == 1 + len(work.draft)
         assert work.start + 1 == len(known)
@@ -162,7 +184,15 @@ class PagedModel:
         entries = [self._compute(state, place, 1, {place: None}) for place in places]
         said: list[int] = []
         for last in entries:
-            said.append(choose(last, new.choice, len(known) + len(said) - new.prompt_tokens, new.sampling, new.eos_token_ids))
+            said.append(
+                choose(
+                    last,
+                    new.choice,
+                    len(known) + len(said) - new.prompt_tokens,
+                    new.sampling,
+                    new.eos_token_ids,
+                )
+            )
             if (said[-1],) != work.draft[len(said) - 1 : len(said)]:
                 break
         state.tokens = known + said
@@ -171,8 +201,12 @@ class PagedModel:
     def _extend(self, state: _State, work: Work) -> None:
         for table, more in enumerate(work.new_blocks):
             state.blocks[table] += more
-        for blocks, total, window in zip(state.blocks, self.room.blocks, self.config.windows, strict=True):
-            first = 0 if window is None else max(0, work.start - window + 1) // self.config.block_size
+        for blocks, total, window in zip(
+            state.blocks, self.room.blocks, self.config.windows, strict=True
+        ):
+            first = (
+                0 if window is None else max(0, work.start - window + 1) // self.config.block_size
+            )
             assert all(0 < block < total for block in blocks[first:])
             assert len(set(blocks[first:])) == len(blocks[first:])
 
@@ -182,7 +216,9 @@ class PagedModel:
         for position in range(start, start + count):
             for table, window in enumerate(self.config.windows):
                 follows = before
-                for seen in range(position - 1, -1 if window is None else max(-1, position - window), -1):
+                for seen in range(
+                    position - 1, -1 if window is None else max(-1, position - window), -1
+                ):
                     held = self.kv[table][self._slot(state, table, seen)]
                     assert held.entry == follows, "a block in use was overwritten"
                     follows = held.before

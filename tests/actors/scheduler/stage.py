@@ -1,4 +1,5 @@
-"""The scheduler's actor and a fake runner on real sockets, in threads; the test plays the director and everybody else."""
+"""The scheduler's actor and a fake runner on real sockets, in threads; the test plays the director
+and everybody else."""
 
 import threading
 import time
@@ -13,7 +14,19 @@ from thespis.actors.kernel.launch import Launch, director_endpoint
 from thespis.actors.scheduler import actor as scheduler_actor
 from thespis.protocol.channel import Incoming, Outgoing, bind_inbox, socket_path
 from thespis.protocol.config.roles import RoleConfig, encode_config
-from thespis.protocol.edges.control import AskStats, End, Gone, Hello, Peer, Peers, Ready, Stats, Stop, ToDirector, Welcome
+from thespis.protocol.edges.control import (
+    AskStats,
+    End,
+    Gone,
+    Hello,
+    Peer,
+    Peers,
+    Ready,
+    Stats,
+    Stop,
+    ToDirector,
+    Welcome,
+)
 from thespis.protocol.wire import Decoder, Message, WireError, encode
 
 SECONDS = 10.0
@@ -22,7 +35,9 @@ SECONDS = 10.0
 class Stage:
     """Threads run `main(launch)`; roles named in `played` have an inbox here."""
 
-    def __init__(self, run_dir: Path, configs: dict[str, RoleConfig], played: tuple[str, ...]) -> None:
+    def __init__(
+        self, run_dir: Path, configs: dict[str, RoleConfig], played: tuple[str, ...]
+    ) -> None:
         self.run_dir, self.configs = run_dir, configs
         self.context: zmq.Context[Any] = zmq.Context()
         self._director = self.context.socket(zmq.ROUTER)
@@ -75,14 +90,18 @@ class Stage:
     def send(self, sender: str, message: Message, receiver: str = "scheduler") -> None:
         edge = sender, receiver
         if edge not in self._outgoing:
-            self._outgoing[edge] = Outgoing(self.context, sender, 1, self.peers[receiver].inbox, 1000)
+            self._outgoing[edge] = Outgoing(
+                self.context, sender, 1, self.peers[receiver].inbox, 1000
+            )
         self._outgoing[edge].send(message)
 
     def end(self, role: str, id: str) -> None:
         """A request is over, as a client says to an actor's control socket."""
         edge = "client-a", f"{role}'s control"
         if edge not in self._outgoing:
-            self._outgoing[edge] = Outgoing(self.context, "client-a", 1, self.peers[role].control, 1000)
+            self._outgoing[edge] = Outgoing(
+                self.context, "client-a", 1, self.peers[role].control, 1000
+            )
         self._outgoing[edge].send(End((id,)))
 
     def counters(self, role: str) -> dict[str, float]:
@@ -127,7 +146,12 @@ class Stage:
         self.start("scheduler", scheduler_actor.main)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         for role in tuple(self._threads):
             self.stop(role)
         for outgoing in self._outgoing.values():

@@ -23,7 +23,8 @@ MODEL = ModelFacts(
     dtype="float32", fingerprint="",
 )  # fmt: skip
 RUNNER = RunnerConfig(
-    model=MODEL, dtype="float32", device="cpu", threads=Threads(1, 1, 1), native_kernels=True, block_size=4, room=None,
+    model=MODEL, dtype="float32", device="cpu", threads=Threads(1, 1, 1), native_kernels=True,
+    block_size=4, room=None,
     max_num_seqs=8, max_batched_tokens=16, max_model_len=64, gpu_memory_utilization=0.9,
 )  # fmt: skip
 PLAYED = ("detokenizer", "encoder-cache", "client-a")
@@ -36,11 +37,19 @@ def stage(tmp_path: Path) -> Stage:
 
 def tokens_heard(stage: Stage, id: str) -> list[int]:
     batches = [message for message in stage.heard["detokenizer"] if isinstance(message, Outputs)]
-    return [token for batch in batches for output in batch.outputs if output.id == id for token in output.token_ids]
+    return [
+        token
+        for batch in batches
+        for output in batch.outputs
+        if output.id == id
+        for token in output.token_ids
+    ]
 
 
 def closed(stage: Stage, id: str) -> bool:
-    return any(isinstance(message, Close) and message.id == id for message in stage.heard["detokenizer"])
+    return any(
+        isinstance(message, Close) and message.id == id for message in stage.heard["detokenizer"]
+    )
 
 
 def test_a_request_goes_through_with_the_blocks_that_the_runner_reports(stage: Stage) -> None:
@@ -50,18 +59,26 @@ def test_a_request_goes_through_with_the_blocks_that_the_runner_reports(stage: S
         stage.send("preprocessor", Submit(request))
         stage.until(lambda: closed(stage, "r"))
         assert isinstance(stage.heard["detokenizer"][0], Open)
-        assert tokens_heard(stage, "r") == fake_runner.expected(request.token_ids, request.sampling, request.eos_token_ids)
+        assert tokens_heard(stage, "r") == fake_runner.expected(
+            request.token_ids, request.sampling, request.eos_token_ids
+        )
         assert stage.counters("scheduler")["kv_blocks"] == fake_runner.NUM_BLOCKS - 1
         assert stage.counters("gpu-runner")["steps"] > 0
 
 
-def test_a_request_that_waits_for_company_is_computed_without_any(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_waits_for_company_is_computed_without_any(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing else happens that would have the scheduler look again."""
     monkeypatch.setattr(fake_runner, "STEP_SECONDS", 0.2)
     with stage:
         stage.start("gpu-runner", fake_runner.main)
-        stage.send("preprocessor", Submit(prepared("a", [70, 71, 72], max_tokens=1)))  # tells what a prompt takes
-        stage.until(lambda: closed(stage, "a") and stage.counters("gpu-runner")["steps"] == 2)  # and has been forgotten
+        stage.send(
+            "preprocessor", Submit(prepared("a", [70, 71, 72], max_tokens=1))
+        )  # tells what a prompt takes
+        stage.until(
+            lambda: closed(stage, "a") and stage.counters("gpu-runner")["steps"] == 2
+        )  # and has been forgotten
         stage.send("preprocessor", Submit(prepared("b", [70, 71, 72], max_tokens=1)))
         stage.until(lambda: closed(stage, "b"))
 
@@ -73,7 +90,10 @@ def test_an_item_is_asked_for_and_given_back(stage: Stage) -> None:
         stage.until(lambda: bool(stage.heard["encoder-cache"]))
         need = stage.heard["encoder-cache"][0]
         assert isinstance(need, Need)
-        stage.send("encoder-cache", EmbeddingReady("cat", (need.holder,), BlobRef("cat", 0, "float32", (2, 1)), hit=False))
+        stage.send(
+            "encoder-cache",
+            EmbeddingReady("cat", (need.holder,), BlobRef("cat", 0, "float32", (2, 1)), hit=False),
+        )
         stage.until(lambda: closed(stage, "r") and len(stage.heard["encoder-cache"]) == 2)
         assert stage.heard["encoder-cache"][1] == Release(need.holder)
 
@@ -91,7 +111,9 @@ def test_a_runners_death_costs_no_token(stage: Stage, monkeypatch: pytest.Monkey
         stage.start("gpu-runner", fake_runner.main, epoch=2)
         stage.until(lambda: all(closed(stage, request.id) for request in requests))
         for request in requests:
-            assert tokens_heard(stage, request.id) == fake_runner.expected(request.token_ids, request.sampling, ())
+            assert tokens_heard(stage, request.id) == fake_runner.expected(
+                request.token_ids, request.sampling, ()
+            )
         assert stage.counters("scheduler")["preemptions"] == len(requests)
 
 
@@ -106,7 +128,9 @@ def test_a_new_detokenizer_hears_everything_again(stage: Stage) -> None:
         stage.tell_peers()
         stage.until(lambda: closed(stage, "r"))
         assert isinstance(stage.heard["detokenizer"][0], Open)
-        assert tokens_heard(stage, "r") == fake_runner.expected(request.token_ids, request.sampling, ())
+        assert tokens_heard(stage, "r") == fake_runner.expected(
+            request.token_ids, request.sampling, ()
+        )
 
 
 def test_refusals_go_to_the_client_and_ends_leave_nothing(stage: Stage) -> None:
@@ -123,7 +147,10 @@ def test_refusals_go_to_the_client_and_ends_leave_nothing(stage: Stage) -> None:
         stage.until(lambda: len(stage.heard["detokenizer"]) == 2)
         stage.gone("client-a")
         assert stage.counters("scheduler")["waiting"] == 0
-        for late in (prepared("t", [5]), prepared("long too", [5] * 100)):  # the preprocessor heard of it later
+        for late in (
+            prepared("t", [5]),
+            prepared("long too", [5] * 100),
+        ):  # the preprocessor heard of it later
             stage.send("preprocessor", Submit(late))
         stage.send("preprocessor", Submit(prepared("u", [5], client="client-b")))
         stage.until(lambda: len(stage.heard["detokenizer"]) == 3)

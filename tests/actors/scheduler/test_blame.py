@@ -1,4 +1,5 @@
-"""Poison: a request or an item that ends the process each time it is run is refused; nobody else ever is."""
+"""Poison: a request or an item that ends the process each time it is run is refused; nobody else
+ever is."""
 
 import random
 
@@ -20,7 +21,8 @@ from .paged_model import oracle
 POISON = 11
 """A prompt token that ends the runner of these tests."""
 CALM_ANSWERS = 16
-"""Steps between two random kills: an operator or a chaos test is slower than the work that one suspect has to repeat."""
+"""Steps between two random kills: an operator or a chaos test is slower than the work that one
+suspect has to repeat."""
 
 
 def crash(bench: Bench, outside: bool = False) -> None:
@@ -37,11 +39,15 @@ def is_killer(bench: Bench) -> bool:
     if not bench.plans:
         return False
     sequences = {part.number: part.seq for part in bench.policy.flights.steps[0].parts}
-    return any(POISON in sequences[work.seq].prompt[work.start : work.start + work.count] for work in bench.plans[0].work)
+    return any(
+        POISON in sequences[work.seq].prompt[work.start : work.start + work.count]
+        for work in bench.plans[0].work
+    )
 
 
 def run(bench: Bench, dice: random.Random | None = None) -> int:
-    """To the end, with a runner that dies of the poison, and now and then for no reason; returns its own deaths."""
+    """To the end, with a runner that dies of the poison, and now and then for no reason; returns
+    its own deaths."""
     deaths = answers = 0
     for _ in range(5000):
         while bench.plan() is not None:
@@ -63,7 +69,10 @@ def run(bench: Bench, dice: random.Random | None = None) -> int:
 
 def test_a_poisonous_request_is_refused_and_its_neighbours_get_their_answers() -> None:
     bench = Bench()
-    innocent = [prepared(f"r{n}", [3 + n, 4, 5], max_tokens=9, ignore_eos=True, n=1 + n % 2) for n in range(5)]
+    innocent = [
+        prepared(f"r{n}", [3 + n, 4, 5], max_tokens=9, ignore_eos=True, n=1 + n % 2)
+        for n in range(5)
+    ]
     bench.submit(*innocent[:3], prepared("bad", [5, 6, POISON, 7]), *innocent[3:])
     assert run(bench) <= 4
     assert bench.rejected.keys() == {"bad"}
@@ -107,7 +116,12 @@ def test_equal_requests_are_refused_together() -> None:
 def test_what_is_made_of_the_same_tokens_is_part_of_the_work() -> None:
     text = prepared("text", [POISON, 7])
     wanted = (None, PoolingParams(), PoolingParams(task="token_embed"))
-    assert len({fingerprint_of_prepared(msgspec.structs.replace(text, pooling=pooling)) for pooling in wanted}) == len(wanted)
+    assert len(
+        {
+            fingerprint_of_prepared(msgspec.structs.replace(text, pooling=pooling))
+            for pooling in wanted
+        }
+    ) == len(wanted)
 
 
 def test_suspects_run_alone_one_after_the_other_and_are_cleared_past_the_place() -> None:
@@ -121,7 +135,13 @@ def test_suspects_run_alone_one_after_the_other_and_are_cleared_past_the_place()
     together = set()
     while bench.policy.counters()["suspects"]:
         while bench.plan() is not None:
-            together.add(frozenset(part.seq.request.id for flight in bench.policy.flights.steps for part in flight.parts))
+            together.add(
+                frozenset(
+                    part.seq.request.id
+                    for flight in bench.policy.flights.steps
+                    for part in flight.parts
+                )
+            )
         bench.answer()
     assert {frozenset({r.id}) for r in requests} <= together
     bench.run()
@@ -148,7 +168,12 @@ def _random_request(dice: random.Random, index: int) -> Prepared:
     items = (item(dice.choice("cde"), len(tokens), 3),) if dice.random() < 0.3 else ()
     tokens += [0] * (3 * len(items)) + [dice.randrange(2, 8)]
     return prepared(
-        f"r{index}", tokens, items, arrival=float(index), max_tokens=dice.randrange(1, 20), n=dice.choice([1, 1, 2])
+        f"r{index}",
+        tokens,
+        items,
+        arrival=float(index),
+        max_tokens=dice.randrange(1, 20),
+        n=dice.choice([1, 1, 2]),
     )
 
 
@@ -156,7 +181,13 @@ def _random_request(dice: random.Random, index: int) -> Prepared:
 @given(st.integers(0, 1 << 32), st.booleans())
 def test_random_kills_never_refuse_anybody_but_the_poison(seed: int, poisoned: bool) -> None:
     dice = random.Random(seed)
-    bench = Bench(config(num_blocks=dice.randrange(16, 40), block_size=4, max_batched_tokens=dice.randrange(6, 20)))
+    bench = Bench(
+        config(
+            num_blocks=dice.randrange(16, 40),
+            block_size=4,
+            max_batched_tokens=dice.randrange(6, 20),
+        )
+    )
     requests = [_random_request(dice, index) for index in range(dice.randrange(1, 9))]
     bad = prepared("bad", [2, POISON, 3], arrival=dice.random() * 9)
     everybody = [*requests, bad] if poisoned else requests
@@ -172,7 +203,8 @@ def test_random_kills_never_refuse_anybody_but_the_poison(seed: int, poisoned: b
 
 
 def encoder_dies(bench: Bench, outside: bool = False) -> None:
-    """And its successor knows no features: it says `Lost`, and the client sends the request again."""
+    """And its successor knows no features: it says `Lost`, and the client sends the request
+    again."""
     bench.needs.clear()
     bench.given.clear()
     bench.reads.clear()
@@ -200,7 +232,10 @@ def encode(bench: Bench, requests: dict[str, Prepared], features: set[str], bad:
         while bench.plan() is not None:
             pass
         asked = [
-            (need, key) for need in list(bench.needs.values()) for key in need.keys if (need.holder, key) not in bench.given
+            (need, key)
+            for need in list(bench.needs.values())
+            for key in need.keys
+            if (need.holder, key) not in bench.given
         ]
         missing = [(need, key) for need, key in asked if key not in features]
         if missing:
@@ -229,8 +264,13 @@ def give(bench: Bench, need: Need, key: str) -> None:
 def test_an_item_that_ends_the_encoder_is_refused_and_its_neighbours_are_not() -> None:
     bench = Bench(encoder=False)
     keys = ["a", "bad", "c"]
-    requests = {f"r{n}": prepared(f"r{n}", [5, 0, 0, 6], (item(key, 1, 2),), max_tokens=4) for n, key in enumerate(keys)}
-    requests["both"] = prepared("both", [7, 0, 0, 6, 0, 0], (item("c", 1, 2), item("bad", 4, 2)), max_tokens=4)
+    requests = {
+        f"r{n}": prepared(f"r{n}", [5, 0, 0, 6], (item(key, 1, 2),), max_tokens=4)
+        for n, key in enumerate(keys)
+    }
+    requests["both"] = prepared(
+        "both", [7, 0, 0, 6, 0, 0], (item("c", 1, 2), item("bad", 4, 2)), max_tokens=4
+    )
     bench.submit(*requests.values())
     assert encode(bench, dict(requests), set(keys), "bad") <= 5
     assert bench.rejected.keys() == {"r1", "both"}
@@ -242,7 +282,8 @@ def test_an_item_that_ends_the_encoder_is_refused_and_its_neighbours_are_not() -
 
 
 def answer_all(bench: Bench, bad: str = "") -> tuple[int, list[str]]:
-    """A detokenizer that dies when it is told of `bad`, and else has told everybody's client; its deaths, and who was told."""
+    """A detokenizer that dies when it is told of `bad`, and else has told everybody's client; its
+    deaths, and who was told."""
     deaths, told = 0, []
     while bench.policy.requests:
         open = [opened.id for opened in bench.opened if opened.id in bench.policy.requests]
@@ -252,7 +293,9 @@ def answer_all(bench: Bench, bad: str = "") -> tuple[int, list[str]]:
             bench.lose_detokenizer(outside=False)
         else:
             assert bench.closed.keys() >= set(open)
-            assert all(bench.tokens[id, 0] == oracle(bench.policy.requests[id].prepared, 0) for id in open)
+            assert all(
+                bench.tokens[id, 0] == oracle(bench.policy.requests[id].prepared, 0) for id in open
+            )
             told += open
             bench.policy.end(open)
             bench.deliver()
@@ -280,11 +323,18 @@ def test_who_comes_while_a_suspect_is_told_alone_waits_for_his_turn() -> None:
         bench.lose_detokenizer(outside=False)
     bench.submit(prepared("third", [5, 8], max_tokens=4))
     bench.run()
-    assert {opened.id for opened in bench.opened} == {name[0] for name in bench.tokens} == bench.closed.keys() == {"first"}
+    assert (
+        {opened.id for opened in bench.opened}
+        == {name[0] for name in bench.tokens}
+        == bench.closed.keys()
+        == {"first"}
+    )
     for number, id in enumerate(("first", "second")):
         bench.policy.end([id])
         bench.deliver()
-        assert [opened.id for opened in bench.opened][number + 1 :] == (["second"] if id == "first" else ["third"])
+        assert [opened.id for opened in bench.opened][number + 1 :] == (
+            ["second"] if id == "first" else ["third"]
+        )
     assert bench.tokens["third", 0] == oracle(prepared("third", [5, 8], max_tokens=4), 0)
 
 

@@ -1,4 +1,5 @@
-"""Blocks behind a window go back while a sequence lives, and are found again; states are found where a snapshot was taken."""
+"""Blocks behind a window go back while a sequence lives, and are found again; states are found
+where a snapshot was taken."""
 
 import sys
 from itertools import count
@@ -37,11 +38,15 @@ def test_a_window_holds_its_own_blocks_and_a_hit_needs_the_last_ones() -> None:
     holding = books.open(whole(books, hashes), 30, 1)
     assert holding is not None
     compute(books, holding, hashes, 0, 30)
-    assert [pool.used for pool in books.pools] == [30, 3], "the next token looks at itself and three before it"
+    assert [pool.used for pool in books.pools] == [30, 3], (
+        "the next token looks at itself and three before it"
+    )
     books.close(holding)
     assert whole(books, hashes).tokens == 30
     assert [len(blocks) - blocks.count(0) for blocks in whole(books, hashes).blocks] == [30, 3]
-    assert whole(books, hashes[:20]).tokens < 20, "what a long prompt leaves behind is overwritten by the rest of it"
+    assert whole(books, hashes[:20]).tokens < 20, (
+        "what a long prompt leaves behind is overwritten by the rest of it"
+    )
     assert books.open(whole(books, hashes), 31, 1) is not None
 
 
@@ -116,14 +121,19 @@ def test_a_block_is_found_by_the_first_content_that_it_was_published_with() -> N
 
 
 @pytest.mark.parametrize(("blocks", "longest"), [(4, 16), (5, sys.maxsize)])
-def test_a_window_and_a_step_lie_in_one_more_block_than_they_fill(blocks: int, longest: int) -> None:
+def test_a_window_and_a_step_lie_in_one_more_block_than_they_fill(
+    blocks: int, longest: int
+) -> None:
     """Sixteen tokens, wherever they begin."""
     assert Books(Room((1 + blocks,)), (9,), 4).longest(8) == longest
 
 
 def test_nobody_joins_while_one_that_runs_lacks_blocks() -> None:
-    """`long` waits for those of `gone`, which a step in flight still writes; one that is left would do for `short`."""
-    settings = config(windows=(16,), block_size=1, num_blocks=24, max_batched_tokens=8, prefix_caching=False)
+    """`long` waits for those of `gone`, which a step in flight still writes; one that is left would
+    do for `short`."""
+    settings = config(
+        windows=(16,), block_size=1, num_blocks=24, max_batched_tokens=8, prefix_caching=False
+    )
     bench = Bench(settings, model=NoModel)
     bench.submit(prepared("gone", [5] * 8), prepared("long", [6] * 17, max_tokens=1))
     assert [bench.plan(), bench.plan()][1] is not None
@@ -166,7 +176,9 @@ def test_what_a_step_computes_is_kept() -> None:
 
 def test_the_state_of_a_faulty_sequence_is_not() -> None:
     bench, plan = with_states()
-    bench.policy.apply(StepResult(plan.step, (), (), (SequenceFault(plan.work[0].seq, "not finite"),)), 1.0)
+    bench.policy.apply(
+        StepResult(plan.step, (), (), (SequenceFault(plan.work[0].seq, "not finite"),)), 1.0
+    )
     assert kept(bench) == [0, 0]
 
 
@@ -194,12 +206,21 @@ def test_nobody_is_preempted_while_blocks_are_on_their_way() -> None:
 
 
 def test_a_gemma_like_model_at_8k_holds_what_its_windows_need() -> None:
-    """Five layers of window 512 for each that sees everything. While it decodes, at most 1.1 times what they look at."""
+    """Five layers of window 512 for each that sees everything. While it decodes, at most 1.1 times
+    what they look at."""
     tokens, window, size = 8192, 512, 16
     room = Room((1 + 600, 1 + 140))
-    settings = config(windows=(None, window), room=room, block_size=size, max_batched_tokens=512, max_model_len=9000)
+    settings = config(
+        windows=(None, window),
+        room=room,
+        block_size=size,
+        max_batched_tokens=512,
+        max_model_len=9000,
+    )
     bench = Bench(settings, model=NoModel)
-    bench.submit(prepared("long", [n % 50 + 2 for n in range(tokens)], max_tokens=200, ignore_eos=True))
+    bench.submit(
+        prepared("long", [n % 50 + 2 for n in range(tokens)], max_tokens=200, ignore_eos=True)
+    )
     need = tokens // size + 5 * window // size
     most = 0
     for step in count():
@@ -209,7 +230,11 @@ def test_a_gemma_like_model_at_8k_holds_what_its_windows_need() -> None:
             break
         running = bench.policy.batch.running
         if running and running[0].prefilled:
-            held = [pool.used for pool in bench.policy.batch.books.pools] if bench.policy.batch.books else []
+            held = (
+                [pool.used for pool in bench.policy.batch.books.pools]
+                if bench.policy.batch.books
+                else []
+            )
             most = max(most, held[0] + 5 * held[1])
             assert held[0] + 5 * held[1] <= 1.1 * (need + step)
     assert need < most <= 1.1 * (need + 200 // size)
@@ -219,10 +244,16 @@ def test_a_gemma_like_model_at_8k_holds_what_its_windows_need() -> None:
 
 
 def test_prompts_go_on_from_snapshots_with_the_same_tokens() -> None:
-    """The same prompt, one that parts from it in its middle, and the second of those that part there."""
+    """The same prompt, one that parts from it in its middle, and the second of those that part
+    there."""
     bench = Bench(config(windows=(None, 6), states=12, max_batched_tokens=16))
     common = [3, 4, 5, 6, 7, 8, 9, 10, 2, 3, 4, 5, 6, 7]
-    tails = {"first": [5, 5, 6, 6, 7, 7], "same": [5, 5, 6, 6, 7, 7], "parts": [9, 8, 7, 6, 5], "again": [8, 8, 4, 4]}
+    tails = {
+        "first": [5, 5, 6, 6, 7, 7],
+        "same": [5, 5, 6, 6, 7, 7],
+        "parts": [9, 8, 7, 6, 5],
+        "again": [8, 8, 4, 4],
+    }
     for id, tail in tails.items():
         request = prepared(id, common + tail, n=2)
         bench.submit(request)
@@ -232,7 +263,9 @@ def test_prompts_go_on_from_snapshots_with_the_same_tokens() -> None:
     cached = {id: close.usage.cached_tokens for id, close in bench.closed.items()}
     assert cached == {"first": 0, "same": 16, "parts": 0, "again": 12}
     counters = bench.policy.counters()
-    assert counters["snapshot_hits"] == 4 + 2, "the second choice of each goes on from its first one's prompt"
+    assert counters["snapshot_hits"] == 4 + 2, (
+        "the second choice of each goes on from its first one's prompt"
+    )
     assert counters["snapshots_taken"] >= 4
     assert counters["state_snapshots"] <= counters["state_slots"] == 11
     bench.assert_empty()

@@ -1,4 +1,5 @@
-"""Requests that come together begin together, where a moment's waiting is little beside what they take."""
+"""Requests that come together begin together, where a moment's waiting is little beside what they
+take."""
 
 import pytest
 
@@ -20,7 +21,9 @@ class Slow(NoModel):
 
     def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
         result = super().run(plan, unreadable)
-        return StepResult(result.step, result.sampled, seconds=self.token * sum(work.count for work in plan.work))
+        return StepResult(
+            result.step, result.sampled, seconds=self.token * sum(work.count for work in plan.work)
+        )
 
 
 class Quick(Slow):
@@ -29,14 +32,19 @@ class Quick(Slow):
 
 def rested(model: type[Slow] = Slow) -> Bench:
     """An engine that has answered a request, and knows what prompts take."""
-    bench = Bench(config(num_blocks=2000, max_model_len=2000, max_batched_tokens=512, prefix_caching=False), model=model)
+    bench = Bench(
+        config(num_blocks=2000, max_model_len=2000, max_batched_tokens=512, prefix_caching=False),
+        model=model,
+    )
     submit(bench, "before")
     bench.run()
     return bench
 
 
 def submit(bench: Bench, id: str, length: int = LENGTH, streamed: bool = True) -> None:
-    bench.submit(prepared(id, [2 + i % 7 for i in range(length)], ignore_eos=True, streamed=streamed))
+    bench.submit(
+        prepared(id, [2 + i % 7 for i in range(length)], ignore_eos=True, streamed=streamed)
+    )
 
 
 def began(plan: StepPlan | None) -> int:
@@ -53,7 +61,9 @@ def test_who_comes_a_moment_later_is_in_the_first_step() -> None:
     bench.time += 0.9 * WAIT
     submit(bench, "b")
     assert bench.plan() is None
-    assert bench.policy.due == pytest.approx(arrived + 2 * WAIT)  # together they take longer, and may wait longer
+    assert bench.policy.due == pytest.approx(
+        arrived + 2 * WAIT
+    )  # together they take longer, and may wait longer
     assert bench.policy.due is not None
     bench.time = bench.policy.due
     assert began(bench.plan()) == 2

@@ -1,4 +1,5 @@
-"""No step is long because of what callers ask for: what takes time is spread over steps, and nobody is left out."""
+"""No step is long because of what callers ask for: what takes time is spread over steps, and nobody
+is left out."""
 
 import random
 from typing import Any
@@ -46,7 +47,10 @@ def test_chunks_shrink_as_the_context_grows_so_that_each_takes_about_as_long() -
     bench = wide(attention_even=200)
     bench.submit(asked("long", 1000, max_tokens=2))
     chunks = [work for plan in steps(bench) for work in plan.work if work.start < 1000]
-    looks = [sum(1 + position / 200 for position in range(work.start, work.start + work.count)) for work in chunks]
+    looks = [
+        sum(1 + position / 200 for position in range(work.start, work.start + work.count))
+        for work in chunks
+    ]
     assert sum(work.count for work in chunks) == 1000
     assert chunks[0].count > 3 * chunks[-2].count
     assert max(looks) < 64 + (1 + 1000 / 200)  # less than one token too many
@@ -55,7 +59,12 @@ def test_chunks_shrink_as_the_context_grows_so_that_each_takes_about_as_long() -
 def test_the_least_chunk_keeps_long_contexts_going() -> None:
     bench = wide(attention_even=1)
     bench.submit(asked("long", 900, max_tokens=2))
-    assert {work.count for plan in steps(bench) for work in plan.work if work.start > 200 and work.count > 1} <= {8, 4}
+    assert {
+        work.count
+        for plan in steps(bench)
+        for work in plan.work
+        if work.start > 200 and work.count > 1
+    } <= {8, 4}
 
 
 def test_affordable_is_what_the_same_span_costs() -> None:
@@ -92,9 +101,16 @@ def test_a_guide_that_takes_longer_than_a_step_comes_without_another_prompt() ->
     bench = wide()
     bench.submit(asked("prompt", 150, max_tokens=2, arrival=0.0))
     slow = Guide("regex", "a", 2 * STEP_SECONDS, 0.0)
-    bench.submit(*(asked(f"slow{n}", 3, max_tokens=2, arrival=1.0 + n, structured_outputs=slow) for n in range(3)))
+    bench.submit(
+        *(
+            asked(f"slow{n}", 3, max_tokens=2, arrival=1.0 + n, structured_outputs=slow)
+            for n in range(3)
+        )
+    )
     bench.submit(asked("last", 3, max_tokens=2, arrival=9.0))
-    guided = [plan for plan in steps(bench) if any(new.sampling.structured_outputs for new in plan.new)]
+    guided = [
+        plan for plan in steps(bench) if any(new.sampling.structured_outputs for new in plan.new)
+    ]
     assert [len(plan.new) for plan in guided] == [1, 1, 1]
     assert all(sum(work.count for work in plan.work if work.count > 1) == 3 for plan in guided)
     assert set(bench.closed) == {"prompt", "slow0", "slow1", "slow2", "last"}
@@ -120,7 +136,11 @@ def test_costly_constraints_take_turns_and_free_streams_never_wait_for_them() ->
 
 def test_one_whose_every_token_takes_more_than_its_part_goes_on_all_the_same() -> None:
     bench = wide()
-    bench.submit(asked("slow", 3, max_tokens=9, structured_outputs=Guide("regex", "a", 0.0, 9 * STEP_SECONDS)))
+    bench.submit(
+        asked(
+            "slow", 3, max_tokens=9, structured_outputs=Guide("regex", "a", 0.0, 9 * STEP_SECONDS)
+        )
+    )
     bench.run()
     assert len(bench.tokens["slow", 0]) == 9
 
@@ -128,7 +148,9 @@ def test_one_whose_every_token_takes_more_than_its_part_goes_on_all_the_same() -
 def test_a_span_that_must_stay_whole_is_computed_at_any_context() -> None:
     bench = wide(attention_even=10)
     tokens = [3] * 500 + [0] * 60 + [3] * 5
-    bench.submit(prepared("r", tokens, (item("owl", 500, 60),), unbroken=((500, 560),), max_tokens=3))
+    bench.submit(
+        prepared("r", tokens, (item("owl", 500, 60),), unbroken=((500, 560),), max_tokens=3)
+    )
     bench.run()
     (span,) = (work for plan in bench.log for work in plan.work if work.start == 500)
     assert span.count >= 60
@@ -137,7 +159,12 @@ def test_a_span_that_must_stay_whole_is_computed_at_any_context() -> None:
 def test_prompts_get_their_part_of_a_step_however_many_decode() -> None:
     bench = wide(attention_even=1)
     rng = random.Random(1)
-    bench.submit(*(asked(f"d{n}", rng.randrange(90, 100), max_tokens=200, arrival=float(n)) for n in range(20)))
+    bench.submit(
+        *(
+            asked(f"d{n}", rng.randrange(90, 100), max_tokens=200, arrival=float(n))
+            for n in range(20)
+        )
+    )
     for _ in range(400):
         bench.plan()
         bench.answer()

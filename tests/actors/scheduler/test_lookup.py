@@ -44,7 +44,9 @@ def test_the_longest_end_counts() -> None:
 def test_how_it_is_said() -> None:
     assert speculation({}) is None
     said = speculation({"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 3})
-    assert said == Speculation(method="ngram", num_speculative_tokens=4, prompt_lookup_max=3, prompt_lookup_min=3)
+    assert said == Speculation(
+        method="ngram", num_speculative_tokens=4, prompt_lookup_max=3, prompt_lookup_min=3
+    )
     usual = speculation({"method": "ngram", "num_speculative_tokens": 4})
     assert usual is not None
     assert usual.prompt_lookup_min == usual.prompt_lookup_max == 5
@@ -53,7 +55,10 @@ def test_how_it_is_said() -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"method": "eagle", "num_speculative_tokens": 4}, "method must be 'ngram', got 'eagle': .* no second model"),
+        (
+            {"method": "eagle", "num_speculative_tokens": 4},
+            "method must be 'ngram', got 'eagle': .* no second model",
+        ),
         ({"num_speculative_tokens": 4}, "method must be 'ngram', which is missing"),
         ({"method": "ngram"}, "num_speculative_tokens"),
         ({"method": "ngram", "num_speculative_tokens": 0}, ">= 1"),
@@ -62,7 +67,15 @@ def test_how_it_is_said() -> None:
             {"method": "ngram", "num_speculative_tokens": 4, "model": "x"},
             "unknown field `model`. Its keys are method, num_speculative_tokens, prompt_lookup_max",
         ),
-        ({"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 2, "prompt_lookup_min": 3}, "min is more"),
+        (
+            {
+                "method": "ngram",
+                "num_speculative_tokens": 4,
+                "prompt_lookup_max": 2,
+                "prompt_lookup_min": 3,
+            },
+            "min is more",
+        ),
     ],
 )
 def test_what_cannot_be_said(given: dict[str, Any], why: str) -> None:
@@ -93,7 +106,9 @@ class Copying:
         return StepResult(plan.step, tuple(said))
 
 
-HOW = Speculation(method="ngram", num_speculative_tokens=4, prompt_lookup_max=3, prompt_lookup_min=2)
+HOW = Speculation(
+    method="ngram", num_speculative_tokens=4, prompt_lookup_max=3, prompt_lookup_min=2
+)
 
 
 def copying(**more: Any) -> Bench:
@@ -128,7 +143,8 @@ def test_who_repeats_nothing_is_planned_one_step_ahead() -> None:
 
 
 def test_an_end_within_a_draft() -> None:
-    """By a stop token, and by a stop string that the detokenizer finds; what was guessed behind it is not said."""
+    """By a stop token, and by a stop string that the detokenizer finds; what was guessed behind it
+    is not said."""
     bench = copying()
     bench.submit(prepared("a", [5, 6, 7, 8, 9], max_tokens=20, stop_token_ids=(8,), min_tokens=5))
     bench.submit(prepared("b", [5, 6, 7, 8, 9], max_tokens=40))
@@ -143,7 +159,8 @@ def test_an_end_within_a_draft() -> None:
 
 
 def test_a_draft_takes_no_block_and_no_place_from_others() -> None:
-    """With room for little more than what is said, and steps of hardly more tokens than there are sequences."""
+    """With room for little more than what is said, and steps of hardly more tokens than there are
+    sequences."""
     bench = Bench(config(speculation=HOW, max_batched_tokens=5, room=Room((12,))), model=Copying)
     for number in range(4):
         bench.submit(prepared(f"r{number}", [20 + number, 6, 7, 8], max_tokens=12))

@@ -1,4 +1,5 @@
-"""Streams wait for a prompt's chunk as long as for two steps of their own, whatever a token of it takes on this machine."""
+"""Streams wait for a prompt's chunk as long as for two steps of their own, whatever a token of it
+takes on this machine."""
 
 from typing import Any
 
@@ -13,7 +14,8 @@ from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from .bench import Bench, NoModel, config, prepared
 
 BASE, TOKEN = 0.080, 0.004
-"""Seconds of a step, and of each of its tokens: a 0.5 B model on two cores; 512 tokens of a prompt would take two."""
+"""Seconds of a step, and of each of its tokens: a 0.5 B model on two cores; 512 tokens of a prompt
+would take two."""
 
 
 class Slow(NoModel):
@@ -33,7 +35,11 @@ class Quick(Slow):
 
 def bench(model: type[Slow]) -> Bench:
     settings: SchedulerConfig = config(
-        num_blocks=9000, max_model_len=4000, max_num_seqs=16, prefix_caching=False, max_batched_tokens=512
+        num_blocks=9000,
+        max_model_len=4000,
+        max_num_seqs=16,
+        prefix_caching=False,
+        max_batched_tokens=512,
     )
     return Bench(settings, model=model)
 
@@ -54,7 +60,9 @@ def streams_and_then_prompts(model: type[Slow], streams: int = 4) -> tuple[Slow,
     made.run()
     assert len(made.closed) == streams + 2
     assert isinstance(made.model, Slow)
-    return made.model, [plan for plan in made.log[first:] if any(work.count > 1 for work in plan.work)]
+    return made.model, [
+        plan for plan in made.log[first:] if any(work.count > 1 for work in plan.work)
+    ]
 
 
 def test_a_step_with_a_chunk_takes_less_than_three_plain_ones() -> None:
@@ -80,27 +88,41 @@ def test_a_prompt_alone_has_whole_steps() -> None:
 
 
 @pytest.mark.parametrize("streams", [1, 4])
-def test_the_first_streams_of_an_engine_are_not_held_up_by_a_prompt_that_came_with_them(streams: int) -> None:
+def test_the_first_streams_of_an_engine_are_not_held_up_by_a_prompt_that_came_with_them(
+    streams: int,
+) -> None:
     """No plain step has been measured, and there is none until the prompt is through."""
     made = bench(Slow)
-    made.submit(*(asked(f"s{n}", 20, max_tokens=300) for n in range(streams)), asked("p", 3000, max_tokens=1, arrival=9.0))
+    made.submit(
+        *(asked(f"s{n}", 20, max_tokens=300) for n in range(streams)),
+        asked("p", 3000, max_tokens=1, arrival=9.0),
+    )
     made.run()
     assert len(made.closed) == streams + 1
     taken = [BASE + TOKEN * sum(work.count for work in plan.work) for plan in made.log]
-    assert max(taken[2:]) <= 3 * (BASE + streams * TOKEN), "two are planned before the first has been measured"
+    assert max(taken[2:]) <= 3 * (BASE + streams * TOKEN), (
+        "two are planned before the first has been measured"
+    )
 
 
 def test_answers_that_nobody_reads_along_hold_up_no_prompt() -> None:
-    """A batch has all its prompts computed first, in whole steps, and then all its tokens together."""
+    """A batch has all its prompts computed first, in whole steps, and then all its tokens
+    together."""
     made = bench(Slow)
     made.submit(*(asked(f"s{n}", 20, max_tokens=40, streamed=False) for n in range(4)))
     for _ in range(20):
         made.plan()
         made.answer()
     first = len(made.log)
-    made.submit(*(asked(f"p{n}", 1500, max_tokens=1, arrival=9.0, streamed=False) for n in range(2)))
+    made.submit(
+        *(asked(f"p{n}", 1500, max_tokens=1, arrival=9.0, streamed=False) for n in range(2))
+    )
     made.run()
-    taken = [sum(work.count for work in plan.work) for plan in made.log[first:] if any(work.count > 1 for work in plan.work)]
+    taken = [
+        sum(work.count for work in plan.work)
+        for plan in made.log[first:]
+        if any(work.count > 1 for work in plan.work)
+    ]
     assert len(taken) <= 8
     assert min(taken[:-1]) > 450
 
@@ -122,7 +144,8 @@ def test_what_is_not_known_bounds_nothing_and_is_measured() -> None:
 
 @pytest.mark.parametrize("slow", [1, 4])
 def test_plain_steps_that_the_machine_held_up_teach_nothing(slow: int) -> None:
-    """Whoever sends pictures makes them before, and each is decoded: then every step has a prompt, and no plain one follows."""
+    """Whoever sends pictures makes them before, and each is decoded: then every step has a prompt,
+    and no plain one follows."""
     pace = Pace()
     pace.learn(2.0, 1.0, False)
     pace.learn(0.9, 0.0, True)
@@ -165,7 +188,9 @@ def test_beside_the_encoder_streams_wait_for_as_long_as_without_it() -> None:
         pace.learn(0.1, 0.0, True)
     alone = pace.beside_streams
     pace.learn(0.15, 0.0, True, True)
-    assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 4.0), "a prompt beside it has not been measured"
+    assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 4.0), (
+        "a prompt beside it has not been measured"
+    )
     pace.learn(0.55, 0.1, True, True)
     assert pace.beside_streams == pytest.approx((PLAIN_STEPS * 0.1 - 0.15) / 4.0)
     pace.learn(0.35, 0.1, True, True)
@@ -193,7 +218,8 @@ def test_the_encoder_is_reckoned_with_before_it_shows() -> None:
 
 
 def test_of_a_small_model_only_long_chunks_share_their_cores() -> None:
-    """Its plain steps have one core with or without the encoder, and are never told to be beside it."""
+    """Its plain steps have one core with or without the encoder, and are never told to be beside
+    it."""
     pace = Pace()
     pace.learn(0.002, 0.0, True)
     pace.learn(0.022, 1.0, True)
@@ -211,10 +237,14 @@ def test_an_empty_step_teaches_nothing() -> None:
 
 
 @pytest.mark.parametrize(("model", "cut"), [(Quick, False), (Slow, True)])
-def test_late_positions_are_cut_fine_where_a_step_would_take_long(model: type[Slow], cut: bool) -> None:
-    """Of a prompt alone: a full step of the quick one is over in a third of what a step may take."""
+def test_late_positions_are_cut_fine_where_a_step_would_take_long(
+    model: type[Slow], cut: bool
+) -> None:
+    """Of a prompt alone: a full step of the quick one is over in a third of what a step may
+    take."""
     settings = config(
-        num_blocks=9000, max_model_len=4000, prefix_caching=False, max_batched_tokens=512, attention_even=768
+        num_blocks=9000, max_model_len=4000, prefix_caching=False, max_batched_tokens=512,
+        attention_even=768
     )  # fmt: skip
     made = Bench(settings, model=model)
     made.submit(asked("first", 600, max_tokens=1))
@@ -229,8 +259,15 @@ def test_late_positions_are_cut_fine_where_a_step_would_take_long(model: type[Sl
 
 @pytest.mark.parametrize("streams", [1, 8])
 def test_many_that_come_together_beside_a_stream_all_speak_soon(streams: int) -> None:
-    """While they join, every step has a prompt, and no plain one tells how long that of more streams takes."""
-    settings = config(num_blocks=9000, max_model_len=4000, max_num_seqs=256, prefix_caching=False, max_batched_tokens=512)
+    """While they join, every step has a prompt, and no plain one tells how long that of more
+    streams takes."""
+    settings = config(
+        num_blocks=9000,
+        max_model_len=4000,
+        max_num_seqs=256,
+        prefix_caching=False,
+        max_batched_tokens=512,
+    )
     made = Bench(settings, model=Slow)
     made.submit(*(asked(f"s{n}", 20, max_tokens=600) for n in range(streams)))
     for _ in range(20):
@@ -243,4 +280,6 @@ def test_many_that_come_together_beside_a_stream_all_speak_soon(streams: int) ->
         made.answer()
     assert len(made.log[-1].work) == streams + 200
     for plan in made.log[first + 2 :]:
-        assert BASE + TOKEN * sum(work.count for work in plan.work) <= 3 * (BASE + TOKEN * len(plan.work))
+        assert BASE + TOKEN * sum(work.count for work in plan.work) <= 3 * (
+            BASE + TOKEN * len(plan.work)
+        )

@@ -16,7 +16,9 @@ def bench_of(budget: int, blocks: int = 33) -> Bench:
 
 
 def works(bench: Bench) -> list[tuple[int, int]]:
-    return sorted({(work.start, work.start + work.count) for plan in bench.log for work in plan.work})
+    return sorted(
+        {(work.start, work.start + work.count) for plan in bench.log for work in plan.work}
+    )
 
 
 def test_what_must_stay_whole_is_a_piece_of_its_own() -> None:
@@ -27,11 +29,18 @@ def test_what_must_stay_whole_is_a_piece_of_its_own() -> None:
     assert works(bench) == [*PIECES, *((place, place + 1) for place in range(50, 55))]
     assert bench.tokens["a", 0] == oracle(request, 0)
     seq = bench.policy.requests["a"].sequences[0]
-    assert [tokens for tokens in range(56) if Tiles(TILE).may_part(seq, tokens)] == [0, 24, 32, 40, 48]
+    assert [tokens for tokens in range(56) if Tiles(TILE).may_part(seq, tokens)] == [
+        0,
+        24,
+        32,
+        40,
+        48,
+    ]
 
 
 def test_pieces_are_the_same_whenever_items_come_and_whoever_runs() -> None:
-    """A picture that is not there yet, a step with little room, blocks that run out: a piece waits."""
+    """A picture that is not there yet, a step with little room, blocks that run out: a piece
+    waits."""
     bench = bench_of(17, blocks=24)
     bench.submit(prepared("a", [3] * 50, (item("x", 10, 4),), unbroken=WHOLE, ignore_eos=True))
     for other in range(5):

@@ -16,7 +16,9 @@ TOKENS = tuple(range(12))
 
 
 def hashes(planes: list[list[int]] | None) -> list[bytes]:
-    positions = None if planes is None else b"".join(array("i", plane).tobytes() for plane in planes)
+    positions = (
+        None if planes is None else b"".join(array("i", plane).tobytes() for plane in planes)
+    )
     chain = HashChain(msgspec.structs.replace(prepared("r", TOKENS), positions=positions), (), 4)
     chain.extend(TOKENS, [], len(TOKENS))
     return chain.hashes
@@ -34,7 +36,9 @@ def test_every_plane_counts_from_the_block_in_which_it_differs(count: int, plane
 
 
 def of(tenant: str, rope_bound: int | None) -> list[bytes]:
-    chain = HashChain(msgspec.structs.replace(prepared("r", TOKENS), tenant=tenant), (), 4, rope_bound)
+    chain = HashChain(
+        msgspec.structs.replace(prepared("r", TOKENS), tenant=tenant), (), 4, rope_bound
+    )
     chain.extend(TOKENS, [], len(TOKENS))
     return chain.hashes
 
@@ -72,19 +76,26 @@ def test_a_prompt_goes_on_from_no_answer_that_left_other_states(prompt: int) -> 
         return chain.hashes
 
     whole = of(len(TOKENS), True)
-    assert [a == b for a, b in zip(of(prompt, True), whole, strict=True)] == [4 * end <= prompt for end in (1, 2, 3)]
+    assert [a == b for a, b in zip(of(prompt, True), whole, strict=True)] == [
+        4 * end <= prompt for end in (1, 2, 3)
+    ]
     assert of(prompt, False) == whole
 
 
 @given(st.data())
-def test_blocks_are_the_same_whether_they_are_made_at_once_or_as_tokens_come(data: st.DataObject) -> None:
-    """And each differs where an item, a token of the prompt or one of the answer that it holds does."""
+def test_blocks_are_the_same_whether_they_are_made_at_once_or_as_tokens_come(
+    data: st.DataObject,
+) -> None:
+    """And each differs where an item, a token of the prompt or one of the answer that it holds
+    does."""
     length, said = data.draw(st.integers(1, 30)), data.draw(st.integers(0, 12))
     tokens = tuple(range(length + said))
     edges = sorted(data.draw(st.sets(st.integers(0, length), max_size=6)))
     placed = [(first, last, 0, f"item {first}") for first, last in pairwise(edges) if first % 3]
 
-    def of(prompt: tuple[int, ...], placed: list[tuple[int, int, int, str]], steps: list[int]) -> list[bytes]:
+    def of(
+        prompt: tuple[int, ...], placed: list[tuple[int, int, int, str]], steps: list[int]
+    ) -> list[bytes]:
         chain = HashChain(prepared("r", prompt[:length]), tuple(placed), 4)
         for step in (*steps, len(prompt)):
             chain.extend(prompt[:length], list(prompt[length:step]), min(step, len(prompt)))
@@ -96,8 +107,12 @@ def test_blocks_are_the_same_whether_they_are_made_at_once_or_as_tokens_come(dat
     assert of(tokens, placed, steps) == whole
     place = data.draw(st.integers(0, len(tokens) - 1))
     other = of((*tokens[:place], 99, *tokens[place + 1 :]), placed, steps)
-    assert [a == b for a, b in zip(whole, other, strict=True)] == [place >= 4 * end for end in range(1, len(whole) + 1)]
+    assert [a == b for a, b in zip(whole, other, strict=True)] == [
+        place >= 4 * end for end in range(1, len(whole) + 1)
+    ]
     if placed:
         first, last, _, key = placed.pop()
         other = of(tokens, [*placed, (first, last, 1, key)], steps)
-        assert [a == b for a, b in zip(whole, other, strict=True)] == [first >= 4 * end for end in range(1, len(whole) + 1)]
+        assert [a == b for a, b in zip(whole, other, strict=True)] == [
+            first >= 4 * end for end in range(1, len(whole) + 1)
+        ]

@@ -1,4 +1,5 @@
-"""Whatever arrives, whatever dies and however small the pool: everybody gets the oracle's tokens, and nothing leaks."""
+"""Whatever arrives, whatever dies and however small the pool: everybody gets the oracle's tokens,
+and nothing leaks."""
 
 import random
 from dataclasses import dataclass
@@ -36,12 +37,16 @@ KINDS: list[tuple[tuple[int | None, ...], bool]] = [
 """Windows of a model's tables, and whether it has recurrent layers."""
 
 DRAFTS = [
-    Speculation(method="ngram", num_speculative_tokens=count, prompt_lookup_max=2, prompt_lookup_min=1) for count in (1, 3, 9)
+    Speculation(
+        method="ngram", num_speculative_tokens=count, prompt_lookup_max=2, prompt_lookup_min=1
+    )
+    for count in (1, 3, 9)
 ]
 
 
 class Timed(PagedModel):
-    """Its steps take some time or other, so that prompts are bounded by what was learnt of them, and company is waited for."""
+    """Its steps take some time or other, so that prompts are bounded by what was learnt of them,
+    and company is waited for."""
 
     def __init__(self, dice: random.Random, settings: SchedulerConfig) -> None:
         super().__init__(settings)
@@ -62,8 +67,8 @@ class World:
 
 
 def _prompt(dice: random.Random) -> tuple[list[int], tuple[Item, ...], tuple[tuple[int, int], ...]]:
-    """Text and items in turn; the placeholders of all items look alike. Stretches that must stay whole: of each owl, of all
-    items together, or the whole prompt."""
+    """Text and items in turn; the placeholders of all items look alike. Stretches that must stay
+    whole: of each owl, of all items together, or the whole prompt."""
     tokens = list(dice.choice(COMMON))
     items: list[Item] = []
     for _ in range(dice.choice([0, 0, 1, 1, 2])):
@@ -74,14 +79,22 @@ def _prompt(dice: random.Random) -> tuple[list[int], tuple[Item, ...], tuple[tup
         tokens += [dice.randrange(2, 8) for _ in range(dice.randrange(3))]
         cut = dice.choice([0, 2]) if key != "owl" else 0
         first = Span(len(tokens), cut or length)
-        spans: tuple[Span, ...] = (first, Span(first.end + 1, length - cut, cut)) if cut else (first,)
+        spans: tuple[Span, ...] = (
+            (first, Span(first.end + 1, length - cut, cut)) if cut else (first,)
+        )
         items.append(Item(key, "image", length, spans))
-        tokens += [PLACEHOLDER] * spans[0].length + ([4] + [PLACEHOLDER] * spans[1].length if cut else [])
+        tokens += [PLACEHOLDER] * spans[0].length + (
+            [4] + [PLACEHOLDER] * spans[1].length if cut else []
+        )
     tokens += [dice.randrange(2, 5) for _ in range(dice.randrange(1, 8))]
     apart = tuple((one.spans[0].start, one.spans[0].end) for one in items if one.key == "owl")
     joined = ((items[0].spans[0].start, items[-1].spans[-1].end),) if items else ()
     scope = dice.choice(["item", "item", "items", "prompt"])
-    return tokens, tuple(items), {"item": apart, "items": joined, "prompt": ((0, len(tokens)),)}[scope]
+    return (
+        tokens,
+        tuple(items),
+        {"item": apart, "items": joined, "prompt": ((0, len(tokens)),)}[scope],
+    )
 
 
 def _request(dice: random.Random, index: int) -> Prepared:
@@ -102,7 +115,9 @@ def _request(dice: random.Random, index: int) -> Prepared:
         stop_token_ids=dice.choice([(), (), (7,)]),
         n=dice.choice([1, 1, 1, 2, 3]),
         prompt_logprobs=dice.choice([None, None, None, 0]),
-        structured_outputs=dice.choice([None, None, Guide("regex", "", dice.random() / 9, dice.random() / 30)]),
+        structured_outputs=dice.choice(
+            [None, None, Guide("regex", "", dice.random() / 9, dice.random() / 30)]
+        ),
         streamed=dice.random() < 0.7,
     )
 
@@ -112,11 +127,18 @@ def worlds(draw: st.DrawFn) -> World:
     dice = random.Random(draw(st.integers(0, 1 << 32)))
     requests = [_request(dice, index) for index in range(draw(st.integers(1, 9)))]
     size = draw(st.integers(1, 6))
-    largest = max(-(-(len(r.token_ids) + (r.sampling.max_tokens or 0) - 1) // size) for r in requests)
+    largest = max(
+        -(-(len(r.token_ids) + (r.sampling.max_tokens or 0) - 1) // size) for r in requests
+    )
     windows, recurrent = draw(st.sampled_from(KINDS))
-    budget = max([draw(st.integers(4, 24)), *(last - first for r in requests for first, last in r.unbroken)])
+    budget = max(
+        [draw(st.integers(4, 24)), *(last - first for r in requests for first, last in r.unbroken)]
+    )
     more = [draw(st.integers(0, 12)) for _ in windows]
-    least = [largest if window is None else min(largest, -(-(window - 1 + budget) // size) + 1) for window in windows]
+    least = [
+        largest if window is None else min(largest, -(-(window - 1 + budget) // size) + 1)
+        for window in windows
+    ]
     tile = size * draw(st.sampled_from([1, 2]))
     drafting = draw(st.booleans()) and not recurrent
     chosen = config(
@@ -208,7 +230,9 @@ def test_aborts_and_stops_at_any_point_free_everything(world: World, moves: list
     for request in world.requests:
         bench.submit(request)
         alive[request.id] = request
-        for move in dice.choices([*moves, "end", "stop", "client"], weights=[6] * len(moves) + [4, 4, 1], k=8):
+        for move in dice.choices(
+            [*moves, "end", "stop", "client"], weights=[6] * len(moves) + [4, 4, 1], k=8
+        ):
             id = dice.choice(sorted(alive)) if alive else ""
             match move:
                 case "end" if alive:
@@ -230,7 +254,10 @@ def test_aborts_and_stops_at_any_point_free_everything(world: World, moves: list
         assert id in bench.closed, bench.rejected
         for choice in range(request.sampling.n):
             want = oracle(request, choice)
-            assert bench.tokens.get((id, choice), []) == want[: len(bench.tokens.get((id, choice), []))]
+            assert (
+                bench.tokens.get((id, choice), [])
+                == want[: len(bench.tokens.get((id, choice), []))]
+            )
     bench.assert_empty()
 
 
@@ -239,18 +266,30 @@ def _stop(bench: Bench, request: Prepared, dice: random.Random) -> None:
     choice = dice.randrange(request.sampling.n)
     seen = len(bench.tokens.get((request.id, choice), []))
     if seen:
-        bench.policy.stopped(Stopped(request.id, request.attempt, choice, dice.randrange(1, seen + 1)))
+        bench.policy.stopped(
+            Stopped(request.id, request.attempt, choice, dice.randrange(1, seen + 1))
+        )
 
 
 @st.composite
 def tight_worlds(draw: st.DrawFn) -> World:
-    """Just one step's room in a window, and a store of two items: blocks and embeddings wait for each other."""
+    """Just one step's room in a window, and a store of two items: blocks and embeddings wait for
+    each other."""
     dice = random.Random(draw(st.integers(0, 1 << 32)))
     requests = [_request(dice, index) for index in range(draw(st.integers(2, 9)))]
     size = draw(st.integers(1, 6))
-    budget = max([draw(st.integers(4, 8)), *(last - first for r in requests for first, last in r.unbroken)])
+    budget = max(
+        [draw(st.integers(4, 8)), *(last - first for r in requests for first, last in r.unbroken)]
+    )
     room = Room((2 + -(-(4 + budget) // size),), 0)
-    chosen = config(block_size=size, windows=(5,), room=room, max_batched_tokens=budget, max_num_seqs=3, store_bytes=40)
+    chosen = config(
+        block_size=size,
+        windows=(5,),
+        room=room,
+        max_batched_tokens=budget,
+        max_num_seqs=3,
+        store_bytes=40,
+    )
     return World(chosen, requests, dice)
 
 

@@ -1,4 +1,5 @@
-"""A queue of ten thousand costs a plan little: most is not looked at, and nothing long is done beside streams."""
+"""A queue of ten thousand costs a plan little: most is not looked at, and nothing long is done
+beside streams."""
 
 import pytest
 
@@ -14,7 +15,9 @@ def test_texts_and_pictures_come_in_one_order() -> None:
         bench.submit(prepared(name, [5, 0, 0, 5], items, arrival=float(4 - number)))
     waiting = bench.policy.batch.waiting
     assert (
-        [seq.request.id for seq in waiting] == ["four", "three", "two", "one"] == [s.request.id for s in waiting.candidates()]
+        [seq.request.id for seq in waiting]
+        == ["four", "three", "two", "one"]
+        == [s.request.id for s in waiting.candidates()]
     )
     seen = []
     for seq in waiting.candidates():
@@ -29,14 +32,23 @@ def test_a_text_passes_pictures_that_nobody_has_encoded(monkeypatch: pytest.Monk
     monkeypatch.setattr(queue, "LOOK", 3)
     bench = Bench(config(), encoder=False)
     for number in range(9):
-        bench.submit(prepared(f"picture {number}", [0, 0, 5], (item(f"item {number}", 0, 2),), arrival=float(number)))
+        bench.submit(
+            prepared(
+                f"picture {number}",
+                [0, 0, 5],
+                (item(f"item {number}", 0, 2),),
+                arrival=float(number),
+            )
+        )
     bench.submit(prepared("text", [5, 6, 7], arrival=9.0))
     assert len(list(bench.policy.batch.waiting.candidates())) == 4
     bench.plan()
     assert [seq.request.id for seq in bench.policy.batch.running] == ["text"]
 
 
-def test_a_long_prompt_is_hashed_over_several_steps_beside_streams_and_at_once_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_prompt_is_hashed_over_several_steps_beside_streams_and_at_once_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(planner, "HASHES", 2)
     bench = Bench(config(num_blocks=64, max_batched_tokens=64))
     bench.submit(prepared("stream", [5] * 6, max_tokens=8))

@@ -48,14 +48,18 @@ def test_two_plans_are_in_flight_and_never_three() -> None:
 
 def test_a_token_computed_past_an_end_is_dropped_and_not_shared() -> None:
     bench = Bench(config(block_size=1))
-    request = next(r for n in range(200) if EOS in oracle(r := prepared("r", [3, n], max_tokens=20), 0))
+    request = next(
+        r for n in range(200) if EOS in oracle(r := prepared("r", [3, n], max_tokens=20), 0)
+    )
     bench.submit(request)
     bench.run()
     output = bench.tokens["r", 0]
     assert output == oracle(request, 0)
     assert bench.finishes["r", 0].stop_token == EOS
     computed = sum(work.count for plan in bench.log for work in plan.work)
-    assert computed == len(request.token_ids) + len(output)  # one more than the tokens that are needed
+    assert computed == len(request.token_ids) + len(
+        output
+    )  # one more than the tokens that are needed
     longer = [*request.token_ids, *output, 5]
     bench.submit(prepared("again", longer))
     assert bench.policy.tally.prefix_hit_tokens == 0
@@ -85,18 +89,25 @@ def test_a_second_identical_prompt_computes_only_its_last_block() -> None:
 @pytest.mark.parametrize("difference", ["item", "tenant", "place"])
 def test_equal_token_ids_of_different_content_share_nothing(difference: str) -> None:
     tokens = [0] * 8 + [5]
-    other = item("dog", 0, 4) if difference == "item" else item("cat", 1 if difference == "place" else 0, 4)
+    other = (
+        item("dog", 0, 4)
+        if difference == "item"
+        else item("cat", 1 if difference == "place" else 0, 4)
+    )
     bench = Bench()
     bench.submit(prepared("one", tokens, (item("cat", 0, 4),)))
     bench.run()
-    bench.submit(prepared("two", tokens, (other,), tenant="other" if difference == "tenant" else ""))
+    bench.submit(
+        prepared("two", tokens, (other,), tenant="other" if difference == "tenant" else "")
+    )
     bench.run()
     assert bench.policy.tally.prefix_hit_tokens == 0
 
 
 @pytest.mark.parametrize("planes", [3, 4])
 def test_equal_tokens_at_other_rotary_positions_share_nothing_from_there_on(planes: int) -> None:
-    """Positions of as many planes as the model has: the last plane of the last block but one differs."""
+    """Positions of as many planes as the model has: the last plane of the last block but one
+    differs."""
     tokens = LONG[:16]
     positions = np.tile(np.arange(len(tokens), dtype="<i4"), (planes, 1))
     bench = Bench()
@@ -107,8 +118,12 @@ def test_equal_tokens_at_other_rotary_positions_share_nothing_from_there_on(plan
     assert bench.closed["two"].usage.cached_tokens == 8
 
 
-@pytest.mark.parametrize(("lengths", "shared"), [((12, 15), 12), ((12, 17), 0), ((17, 16), 0), ((17, 17), 16)])
-def test_prompts_that_are_turned_by_their_length_share_with_that_length_alone(lengths: tuple[int, int], shared: int) -> None:
+@pytest.mark.parametrize(
+    ("lengths", "shared"), [((12, 15), 12), ((12, 17), 0), ((17, 16), 0), ((17, 17), 16)]
+)
+def test_prompts_that_are_turned_by_their_length_share_with_that_length_alone(
+    lengths: tuple[int, int], shared: int
+) -> None:
     """Sixteen tokens and less are turned alike."""
     bench = Bench(config(rope_bound=16))
     for name, length in zip(("one", "two"), lengths, strict=True):
@@ -166,7 +181,9 @@ def test_prompt_scores_are_told_as_they_come_and_to_a_new_detokenizer_again() ->
 
 def test_prompt_scores_come_even_where_the_last_chunk_has_none() -> None:
     bench = Bench(config(max_batched_tokens=16))
-    bench.submit(prepared("r", LONG, prompt_logprobs=0), prepared("one", [5], prompt_logprobs=0, arrival=1.0))
+    bench.submit(
+        prepared("r", LONG, prompt_logprobs=0), prepared("one", [5], prompt_logprobs=0, arrival=1.0)
+    )
     bench.run()
     assert len(bench.scores["r"]) == 16
     assert bench.scores["one"] == []
@@ -178,7 +195,9 @@ def test_choices_share_the_prompt_of_the_first() -> None:
     bench.submit(request)
     bench.run()
     assert bench.policy.tally.prompt_tokens_computed == len(LONG) + 2
-    assert [bench.tokens["r", choice] for choice in range(3)] == [oracle(request, choice) for choice in range(3)]
+    assert [bench.tokens["r", choice] for choice in range(3)] == [
+        oracle(request, choice) for choice in range(3)
+    ]
 
 
 def test_decoding_comes_before_prompts_and_prompts_come_in_chunks() -> None:
@@ -194,7 +213,11 @@ def test_decoding_comes_before_prompts_and_prompts_come_in_chunks() -> None:
 
 def test_priority_comes_before_arrival() -> None:
     bench = Bench(config(max_num_seqs=1))
-    bench.submit(endless("late", arrival=2.0), endless("early", arrival=1.0), endless("vip", arrival=3.0, priority=-1))
+    bench.submit(
+        endless("late", arrival=2.0),
+        endless("early", arrival=1.0),
+        endless("vip", arrival=3.0, priority=-1),
+    )
     bench.run()
     assert list(bench.closed) == ["vip", "early", "late"]
 
@@ -211,8 +234,11 @@ def test_the_youngest_is_preempted_and_loses_no_token() -> None:
 
 
 def test_who_is_preempted_in_a_step_that_was_to_compute_its_token_is_taken_out_of_it() -> None:
-    """Windows get blocks by and by: a prompt that lacks some takes them of a younger one, which has its token in the step."""
-    settings = config(windows=(6,), block_size=2, room=Room((10,), 0), max_batched_tokens=8, prefix_caching=False)
+    """Windows get blocks by and by: a prompt that lacks some takes them of a younger one, which has
+    its token in the step."""
+    settings = config(
+        windows=(6,), block_size=2, room=Room((10,), 0), max_batched_tokens=8, prefix_caching=False
+    )
     bench = Bench(settings)
     young, old = endless("young", max_tokens=12, priority=1), endless("old", LONG, max_tokens=2)
     bench.submit(young)
@@ -227,7 +253,9 @@ def test_who_is_preempted_in_a_step_that_was_to_compute_its_token_is_taken_out_o
     assert plan is not None
     assert bench.policy.tally.preemptions == 1
     assert number in plan.drop
-    assert [work.count for work in plan.work] == [7], "the prompt alone, which was cut to what the token had left"
+    assert [work.count for work in plan.work] == [7], (
+        "the prompt alone, which was cut to what the token had left"
+    )
     assert (seq.flights, seq.pending, seq.planned) == (0, 0, 0)
     bench.run()
     for request in (young, old):
@@ -249,7 +277,11 @@ def test_a_token_that_is_taken_back_leaves_no_trace_in_the_draft() -> None:
     assert (other.planned, other.flights, other.pending) == before
     assert (one.planned, one.flights, one.pending) == (before[0] + 1, before[1] + 1, before[2] + 1)
     draft.withdraw(other)  # it has none any more
-    assert (draft.budget, [part.seq for part in draft.parts], [work.seq for work in draft.work]) == (7, [one], [one.number])
+    assert (
+        draft.budget,
+        [part.seq for part in draft.parts],
+        [work.seq for work in draft.work],
+    ) == (7, [one], [one.number])
     draft.withdraw(one)
     assert (draft.budget, draft.parts, draft.work) == (alone.budget, alone.parts, alone.work)
 
@@ -266,7 +298,12 @@ def test_a_prompt_is_prefilled_up_to_the_first_item_that_is_not_ready() -> None:
     bench.give_all()
     bench.run()
     assert bench.tokens["r", 0] == oracle(request, 0)
-    assert {timing.stage for timing in bench.closed["r"].timings} == {"queue", "encode wait", "prefill", "decode"}
+    assert {timing.stage for timing in bench.closed["r"].timings} == {
+        "queue",
+        "encode wait",
+        "prefill",
+        "decode",
+    }
 
 
 @pytest.mark.parametrize(("before", "begins"), [(3, False), (4, True)])
@@ -281,13 +318,17 @@ def test_a_few_tokens_before_an_item_wait_for_it(before: int, begins: bool) -> N
         bench.answer()
     bench.give_all()
     bench.run()
-    assert [work.count for plan in bench.log for work in plan.work if work.count > 1] == ([4, 4] if begins else [before + 4])
+    assert [work.count for plan in bench.log for work in plan.work if work.count > 1] == (
+        [4, 4] if begins else [before + 4]
+    )
     assert bench.tokens["r", 0] == oracle(request, 0)
 
 
 def test_text_passes_by_a_request_that_waits_for_its_picture() -> None:
     bench = Bench(encoder=False)
-    bench.submit(prepared("picture", [0, 0, 5], (item("cat", 0, 2),)), prepared("text", TEXT, arrival=1.0))
+    bench.submit(
+        prepared("picture", [0, 0, 5], (item("cat", 0, 2),)), prepared("text", TEXT, arrival=1.0)
+    )
     bench.run()
     assert list(bench.closed) == ["text"]
 
@@ -314,10 +355,14 @@ def test_embeddings_are_given_back_when_their_step_has_been_answered() -> None:
 
 
 @pytest.mark.parametrize(("window", "cached"), [(17, 16), (16, 0)])
-def test_a_prompt_that_sees_itself_both_ways_is_found_again_within_its_windows(window: int, cached: int) -> None:
+def test_a_prompt_that_sees_itself_both_ways_is_found_again_within_its_windows(
+    window: int, cached: int
+) -> None:
     """Of a longer one, the windows have let go of what the rest of it looks at."""
     bench = Bench(config(windows=(None, window), max_batched_tokens=32))
-    first, again = (prepared(id, LONG, unbroken=((0, 17),), max_tokens=2) for id in ("first", "again"))
+    first, again = (
+        prepared(id, LONG, unbroken=((0, 17),), max_tokens=2) for id in ("first", "again")
+    )
     bench.submit(first)
     bench.run()
     bench.submit(again)
@@ -413,7 +458,9 @@ def test_an_ended_request_is_a_tombstone_for_late_work() -> None:
 
 def test_a_higher_attempt_replaces_a_lower_one() -> None:
     bench = Bench()
-    bench.submit(prepared("r", TEXT, attempt=1), prepared("r", TEXT), prepared("r", TEXT, attempt=2))
+    bench.submit(
+        prepared("r", TEXT, attempt=1), prepared("r", TEXT), prepared("r", TEXT, attempt=2)
+    )
     assert [opened.attempt for opened in bench.opened] == [1, 2]
     bench.run()
     assert bench.closed["r"].attempt == 2
@@ -438,7 +485,9 @@ def test_a_fault_of_one_sequence_ends_one_request() -> None:
 @pytest.mark.parametrize("readable", [0, 1])
 def test_a_step_whose_embeddings_died_is_computed_anew(readable: int) -> None:
     bench = Bench(config(max_batched_tokens=4))
-    request = prepared("r", [0, 0, 0, 5, 6, 0, 0, 7], (item("cat", 0, 3), item("dog", 5, 2)), ignore_eos=True)
+    request = prepared(
+        "r", [0, 0, 0, 5, 6, 0, 0, 7], (item("cat", 0, 3), item("dog", 5, 2)), ignore_eos=True
+    )
     bench.submit(request, endless("text", [5], arrival=1.0))
     assert bench.plan() is not None
     assert bench.plan() is not None
@@ -501,14 +550,22 @@ def test_a_resume_brings_the_prompt_scores_that_the_first_choice_still_owed() ->
     bench.run()
     assert [entry.token_id for entry in bench.scores["r"]] == LONG[1:]
     told = Bench()
-    told.policy.submit(request, 0.0, (ChoiceSoFar(tuple(oracle(request, 0)[:1]), 1, False), ChoiceSoFar((), 0, False)))
+    told.policy.submit(
+        request,
+        0.0,
+        (ChoiceSoFar(tuple(oracle(request, 0)[:1]), 1, False), ChoiceSoFar((), 0, False)),
+    )
     told.run()
     assert not told.scores
 
 
 def test_a_new_detokenizer_is_told_everything_that_was_not_acknowledged() -> None:
     bench = Bench()
-    done, acknowledged, running = endless("done"), endless("acknowledged"), endless("running", max_tokens=20)
+    done, acknowledged, running = (
+        endless("done"),
+        endless("acknowledged"),
+        endless("running", max_tokens=20),
+    )
     bench.submit(done, acknowledged)
     bench.run()
     bench.submit(running)
@@ -537,8 +594,12 @@ def test_closed_requests_are_forgotten_when_they_are_acknowledged() -> None:
 
 
 def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() -> None:
-    """`old` has the blocks and waits for room in the store; `new` has the room and waits for blocks."""
-    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False), encoder=False)
+    """`old` has the blocks and waits for room in the store; `new` has the room and waits for
+    blocks."""
+    bench = Bench(
+        config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False),
+        encoder=False,
+    )
     bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
     bench.policy.planner.ask_ahead(0.0, idle=True)
     bench.deliver()
@@ -555,7 +616,10 @@ def test_embeddings_that_wait_for_blocks_give_way_to_those_that_have_blocks() ->
 
 
 def test_who_gave_way_asks_again_when_the_other_has_gone() -> None:
-    bench = Bench(config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False), encoder=False)
+    bench = Bench(
+        config(num_blocks=9, store_bytes=8, max_batched_tokens=8, prefix_caching=False),
+        encoder=False,
+    )
     bench.submit(prepared("new", [5] * 20 + [0, 0, 5], (item("cat", 20, 2),), arrival=2.0))
     bench.policy.planner.ask_ahead(0.0, idle=True)
     bench.deliver()
@@ -574,7 +638,9 @@ def test_who_gave_way_asks_again_when_the_other_has_gone() -> None:
 def test_a_second_item_that_fails_finds_its_request_already_ended() -> None:
     bench = Bench(encoder=False)
     bench.submit(prepared("two", [5, 5, 0, 0], (item("cat", 2, 1), item("dog", 3, 1))))
-    assert bench.plan() is not None  # a step of it is under way when the answers come, so that it cannot leave yet
+    assert (
+        bench.plan() is not None
+    )  # a step of it is under way when the answers come, so that it cannot leave yet
     (holder,) = bench.needs
     for key in ("cat", "dog"):
         bench.policy.encode_failed(EncodeFailed(key, (holder,), Failure("too_large", "no")))
@@ -613,7 +679,9 @@ def test_B14_what_runs_at_a_reset_keeps_its_blocks_and_shares_none_later() -> No
     bench.run()
     answer = bench.tokens["old", 0]
     assert answer == oracle(prepared("old", LONG[:8], max_tokens=20), 0)
-    bench.submit(prepared("new", LONG[:8], max_tokens=1))  # computes the beginning anew, for the next
+    bench.submit(
+        prepared("new", LONG[:8], max_tokens=1)
+    )  # computes the beginning anew, for the next
     bench.run()
     assert _hit_of(bench, prepared("longer", [*LONG[:8], *answer], max_tokens=1)) == 8
     bench.run()

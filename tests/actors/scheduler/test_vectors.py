@@ -1,4 +1,5 @@
-"""What the policy does with requests for vectors: they end with their prompt, and nothing of them is lost."""
+"""What the policy does with requests for vectors: they end with their prompt, and nothing of them
+is lost."""
 
 import msgspec
 import pytest
@@ -13,7 +14,9 @@ from .paged_model import vector
 LONG = [2 + i % 9 for i in range(40)]
 
 
-def wanting(id: str, tokens: list[int], pooling: PoolingParams | None = None, **options: object) -> Prepared:
+def wanting(
+    id: str, tokens: list[int], pooling: PoolingParams | None = None, **options: object
+) -> Prepared:
     made = prepared(id, tokens, **{"max_tokens": 1, **options})  # type: ignore[arg-type]
     return msgspec.structs.replace(made, pooling=pooling or PoolingParams())
 
@@ -52,7 +55,9 @@ def test_a_prompt_that_fills_the_context_is_taken() -> None:
         (Pooler(), PoolingParams(task="token_embed"), 0),
     ],
 )
-def test_a_beginning_is_reused_where_its_states_do_not_count(pooler: Pooler, pooling: PoolingParams, hit: int) -> None:
+def test_a_beginning_is_reused_where_its_states_do_not_count(
+    pooler: Pooler, pooling: PoolingParams, hit: int
+) -> None:
     bench = bench_of(pooler)
     for id in ("first", "second"):
         bench.submit(wanting(id, LONG, pooling))
@@ -63,7 +68,9 @@ def test_a_beginning_is_reused_where_its_states_do_not_count(pooler: Pooler, poo
 
 def test_a_preempted_one_begins_again() -> None:
     bench = bench_of(Pooler(take="mean"), num_blocks=13)
-    bench.submit(prepared("text", [5, 6, 7], max_tokens=20, ignore_eos=True), wanting("v", LONG, arrival=1.0))
+    bench.submit(
+        prepared("text", [5, 6, 7], max_tokens=20, ignore_eos=True), wanting("v", LONG, arrival=1.0)
+    )
     bench.run()
     assert bench.vectors["v"].data == vector(LONG)
     assert len(bench.tokens["text", 0]) == 20

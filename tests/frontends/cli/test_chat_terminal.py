@@ -13,13 +13,18 @@ from ..openai.fake import FakeClient, served
 
 pytestmark = pytest.mark.timeout(60)
 CTRL_C, CTRL_D = b"\x03", b"\x04"
-START = "import os, sys; os.login_tty(0); from thespis.frontends.cli.main import main; main(sys.argv[1:])"
+START = (
+    "import os, sys; os.login_tty(0); from thespis.frontends.cli.main import main; "
+    "main(sys.argv[1:])"
+)
 
 
 class Terminal:
     """A chat on a pty of its own. `shows` waits for a text, and forgets what was shown up to it."""
 
-    def __init__(self, process: "asyncio.subprocess.Process", screen: asyncio.StreamReader, keyboard: int) -> None:
+    def __init__(
+        self, process: "asyncio.subprocess.Process", screen: asyncio.StreamReader, keyboard: int
+    ) -> None:
         self.process, self._screen, self._keyboard = process, screen, keyboard
         self._shown = b""
 
@@ -27,7 +32,8 @@ class Terminal:
         os.write(self._keyboard, keys)
 
     async def interrupted(self) -> None:
-        """Ctrl-C until the next prompt is there: readline hears nothing in the moment between its prompt and its waiting."""
+        """Ctrl-C until the next prompt is there: readline hears nothing in the moment between its
+        prompt and its waiting."""
         while True:
             self.types(CTRL_C)
             with contextlib.suppress(TimeoutError):
@@ -49,11 +55,15 @@ class Terminal:
 async def chatting(url: str) -> AsyncIterator[Terminal]:
     keyboard, screen = pty.openpty()
     command = [sys.executable, "-P", "-c", START, "chat", "--base-url", url]
-    process = await asyncio.create_subprocess_exec(*command, stdin=screen, stdout=screen, stderr=screen)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=screen, stdout=screen, stderr=screen
+    )
     os.close(screen)
     reader = asyncio.StreamReader()
     file = os.fdopen(os.dup(keyboard), "rb", buffering=0)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), file
+    )
     try:
         terminal = Terminal(process, reader, keyboard)
         await terminal.shows(b"> ")

@@ -30,7 +30,9 @@ def media(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_the_demo_streams_answers_and_says_where_the_time_went(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_demo_streams_answers_and_says_where_the_time_went(
+    media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = FakeClient()
     async with served(client) as url:
         assert await demo.ask_all(url, demo.load_examples(media))
@@ -38,11 +40,17 @@ async def test_the_demo_streams_answers_and_says_where_the_time_went(media: Path
     assert out.count(f"{ANSWER}  [right]") == 3
     assert out.count("prefill 500 ms") == 3
     assert "3 of 3 answers are right" in out
-    assert [item.modality for submitted in client.submitted for item in submitted[1]] == ["image", "video", "audio"]
+    assert [item.modality for submitted in client.submitted for item in submitted[1]] == [
+        "image",
+        "video",
+        "audio",
+    ]
     assert list(client.blobs.values()) == [b"image", b"video", b"audio"]
 
 
-async def test_a_wrong_answer_is_said_to_be_wrong(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_wrong_answer_is_said_to_be_wrong(
+    media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = FakeClient()
     client.words = ["a", " blue", " square"]
     async with served(client) as url:
@@ -56,32 +64,59 @@ def test_without_its_examples_the_demo_says_so(tmp_path: Path) -> None:
 
 
 def test_the_two_stages_called_decode_are_told_apart() -> None:
-    stages = [Stage("queue", 0.0, 0.001), Stage("decode", 0.0, 0.004, "image"), Stage("decode", 0.1, 0.15)]
+    stages = [
+        Stage("queue", 0.0, 0.001),
+        Stage("decode", 0.0, 0.004, "image"),
+        Stage("decode", 0.1, 0.15),
+    ]
     assert demo.time_line([*stages, Stage("decode", 0.0, 0.002, "image")], 0.2) == (
-        "queue 1 ms | fetch - | decode media 6 ms | encode - | prefill - | decode tokens 50 ms | in all 200 ms"
+        "queue 1 ms | fetch - | decode media 6 ms | encode - | prefill - | decode tokens 50 ms | "
+        "in all 200 ms"
     )
 
 
 async def talk(client: FakeClient, *lines: str) -> None:
     left: Iterator[str] = iter(lines)
     async with served(client) as url:
-        await chat.talk(url, build_parser("chat").parse_args(["chat", "--system", "be brief"]), lambda: next(left, None))
+        await chat.talk(
+            url,
+            build_parser("chat").parse_args(["chat", "--system", "be brief"]),
+            lambda: next(left, None),
+        )
 
 
-async def test_a_chat_remembers_shows_pictures_and_forgets(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_chat_remembers_shows_pictures_and_forgets(
+    media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = FakeClient()
-    await talk(client, f"/image {media / 'a.png'}", "what is it?", "", "and now?", "/clear", "again", "/quit", "never read")
+    await talk(
+        client,
+        f"/image {media / 'a.png'}",
+        "what is it?",
+        "",
+        "and now?",
+        "/clear",
+        "again",
+        "/quit",
+        "never read",
+    )
     prompts = [submitted[0] for submitted in client.submitted]
     assert all(isinstance(prompt, ChatPrompt) for prompt in prompts)
     roles = [[message.role for message in prompt.messages] for prompt in prompts]  # type: ignore[union-attr]
-    assert roles == [["system", "user"], ["system", "user", "assistant", "user"], ["system", "user"]]
+    assert roles == [
+        ["system", "user"],
+        ["system", "user", "assistant", "user"],
+        ["system", "user"],
+    ]
     assert prompts[0].messages[1].content == (Slot(0), Text("what is it?"))  # type: ignore[union-attr]
     assert isinstance(client.submitted[0][1][0].source, Encoded)
     assert [len(submitted[1]) for submitted in client.submitted] == [1, 1, 0]
     assert capsys.readouterr().out.count(ANSWER) == 3
 
 
-async def test_a_refused_message_is_taken_back_and_the_chat_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_refused_message_is_taken_back_and_the_chat_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     client = FakeClient()
     client.refusal = Failure("invalid_request", "This is too long.")
     conversation = chat.ChatSession()
@@ -100,7 +135,9 @@ async def test_ctrl_c_stops_an_answer_and_not_the_chat(capsys: pytest.CaptureFix
     conversation.say("x")
     async with served(client) as url, Api(url) as api:
         asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)
-        await chat._answer(api, "fake-model", conversation, build_parser("chat").parse_args(["chat"]))
+        await chat._answer(
+            api, "fake-model", conversation, build_parser("chat").parse_args(["chat"])
+        )
         async with asyncio.timeout(2):
             await client.cancel_seen.wait()
     assert "[stopped]" in capsys.readouterr().out

@@ -1,4 +1,5 @@
-"""Flags that there are not: the usage of the command, the nearest flag, and a word on what is not built."""
+"""Flags that there are not: the usage of the command, the nearest flag, and a word on what is not
+built."""
 
 import pytest
 
@@ -19,11 +20,17 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--tensor-parallel-size", "2"], "there is no flag --tensor-parallel-size. One engine runs on one device"),
+        (
+            ["--tensor-parallel-size", "2"],
+            "there is no flag --tensor-parallel-size. One engine runs on one device",
+        ),
         (["folder", "--tensor-parallel-size=2"], "no flag --tensor-parallel-size. One engine"),
         (["--tensor_parallel_size", "2"], "One engine runs on one device"),
         (["-tp", "2"], "One engine runs on one device"),
-        (["--quantization", "awq", "folder"], "argument --quantization: invalid choice: 'awq' (choose from 'int8'). A"),
+        (
+            ["--quantization", "awq", "folder"],
+            "argument --quantization: invalid choice: 'awq' (choose from 'int8'). A",
+        ),
         (["-q", "int8"], "there is no flag -q. Did you mean --quantization?"),
         (["--compilation-config", "3"], "enforce_eager does without"),
         (["--kv-cache-dtype", "fp8"], "Quantised caches"),
@@ -38,7 +45,9 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["one", "two"], "unexpected argument 'two'"),
     ],
 )
-def test_an_unknown_flag_of_serve(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_flag_of_serve(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = refused(["serve", *arguments], capsys)
     assert text.startswith("usage: thespis serve [MODEL] [flags]\n")
     assert words in text
@@ -49,20 +58,35 @@ def test_an_unknown_flag_of_serve(arguments: list[str], words: str, capsys: pyte
     [
         (
             ["chat", "--temprature", "1"],
-            "usage: thespis chat [MODEL] [flags]\nthespis chat: error: there is no flag --temprature. Did",
+            "usage: thespis chat [MODEL] [flags]\nthespis chat: error: there is no flag "
+            "--temprature. Did",
         ),
-        (["bench", "serve", "--strems", "2"], "thespis bench serve: error: there is no flag --strems. Did you mean --streams?"),
+        (
+            ["bench", "serve", "--strems", "2"],
+            "thespis bench serve: error: there is no flag --strems. Did you mean --streams?",
+        ),
         (["server"], "there is no command 'server'. Did you mean 'serve'?"),
         (["--port", "9", "serve"], "flags follow it"),
         (["./folder"], "there is no command './folder'"),
     ],
 )
-def test_other_commands(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_commands(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert words in refused(arguments, capsys)
 
 
 def test_flags_may_have_underscores() -> None:
-    _, given = parse(["serve", "--max_model_len", "64", "--kv_cache_gb=0.5", "--no-enable_prefix_caching", "folder_with_lines"])
+    _, given = parse(
+        [
+            "serve",
+            "--max_model_len",
+            "64",
+            "--kv_cache_gb=0.5",
+            "--no-enable_prefix_caching",
+            "folder_with_lines",
+        ]
+    )
     assert (given.max_model_len, given.kv_cache_gb, given.model) == (64, 0.5, "folder_with_lines")
     assert given.enable_prefix_caching is False
     _, given = parse(["serve", "--chat-template", "a_b_c"])
@@ -77,9 +101,15 @@ def test_nothing_that_is_built_is_said_not_to_be() -> None:
 
 
 def test_python_says_the_same() -> None:
-    with pytest.raises(TypeError, match=r"no option 'tensor_parallel_size'; the options are: .* One engine runs on one device"):
+    with pytest.raises(
+        TypeError,
+        match=r"no option 'tensor_parallel_size'; the options are: "
+        r".* One engine runs on one device",
+    ):
         LLM(tensor_parallel_size=2)
-    with pytest.raises(TypeError, match=r"no option 'batch_invariant'; .* The option here is deterministic\."):
+    with pytest.raises(
+        TypeError, match=r"no option 'batch_invariant'; .* The option here is deterministic\."
+    ):
         LLM(batch_invariant=True)
     with pytest.raises(TypeError, match="did you mean 'max_model_len'"):
         LLM(max_modl_len=2)

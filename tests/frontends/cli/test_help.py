@@ -37,7 +37,9 @@ def test_every_command_has_a_help(command: str, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("schema", [EngineConfig, ServerConfig])
-def test_every_described_field_is_a_flag_of_serve(schema: type[msgspec.Struct], capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_described_field_is_a_flag_of_serve(
+    schema: type[msgspec.Struct], capsys: pytest.CaptureFixture[str]
+) -> None:
     text = " ".join(help_of("serve", capsys).split())
     for name, hint in get_type_hints(schema, include_extras=True).items():
         if get_origin(hint) is Annotated and name != "model":
@@ -50,7 +52,9 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-UNITS = re.compile(r"\b(connections|seconds|hours|MiB|GiB|tokens|requests|sequences|processes|threads|share|port)\b")
+UNITS = re.compile(
+    r"\b(connections|seconds|hours|MiB|GiB|tokens|requests|sequences|processes|threads|share|port)\b"
+)
 
 
 @pytest.mark.parametrize("schema", [EngineConfig, ServerConfig])
@@ -62,11 +66,17 @@ def test_every_number_has_a_unit(schema: type[msgspec.Struct]) -> None:
                 assert UNITS.search(meta.description), f"{name}: {meta.description}"
 
 
-def test_S41_the_doors_bounds_stand_in_the_help_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+def test_S41_the_doors_bounds_stand_in_the_help_with_their_defaults(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     text = " ".join(help_of("serve", capsys).split())
     for flag, words, default in (
         ("--port N", "port to listen on", "8000"),
-        ("--max-requests N", "requests in the engine at once, over all clients;", "twice max_num_seqs, at least 128"),
+        (
+            "--max-requests N",
+            "requests in the engine at once, over all clients;",
+            "twice max_num_seqs, at least 128",
+        ),
         ("--max-inflight-tokens N", "prompt and output tokens of all accepted requests", "4000000"),
         ("--max-media-gb X", "GiB of media of all accepted requests", "1.0"),
         ("--max-body-mb X", "MiB of one request's body", "256.0"),
@@ -77,8 +87,10 @@ def test_S41_the_doors_bounds_stand_in_the_help_with_their_defaults(capsys: pyte
 def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> None:
     given = build_parser("serve").parse_args(
         [
-            "serve", "folder", "--max-num-seqs", "3", "--no-enable-prefix-caching", "--limit-mm-per-prompt", '{"image": 2}',
-            "--allowed-media-domains", "a.org", "b.org", "--port", "0", "--api-key", "k1", "--api-key", "k2",
+            "serve", "folder", "--max-num-seqs", "3", "--no-enable-prefix-caching",
+            "--limit-mm-per-prompt", '{"image": 2}',
+            "--allowed-media-domains", "a.org", "b.org", "--port", "0", "--api-key", "k1",
+            "--api-key", "k2",
             "--kv-cache-gb", "0.5", "--dtype", "bfloat16",
         ]
     )  # fmt: skip
@@ -97,7 +109,9 @@ def test_flags_fill_the_structs_and_what_is_not_given_keeps_its_default() -> Non
 
 def test_the_model_after_a_key_is_the_model() -> None:
     long = "k" * 300  # longer than a file's name may be
-    given = build_parser("serve").parse_args(["serve", "--api-key", "k1", "./Qwen2-VL", "--api-key", long])
+    given = build_parser("serve").parse_args(
+        ["serve", "--api-key", "k1", "./Qwen2-VL", "--api-key", long]
+    )
     assert build(ServerConfig, given).api_key == ("k1", long)
     assert given.model == "./Qwen2-VL"
 
@@ -106,11 +120,18 @@ def test_the_model_after_a_key_is_the_model() -> None:
     ("flags", "words"),
     [
         (["--allowed-media-domains", "a.org"], "MODEL goes before the flags"),
-        (["--api-key"], "expected a value, got the model 'Qwen2-VL'"),  # --api-key $KEY Qwen2-VL, and no KEY
+        (
+            ["--api-key"],
+            "expected a value, got the model 'Qwen2-VL'",
+        ),  # --api-key $KEY Qwen2-VL, and no KEY
     ],
 )
 def test_a_checkpoint_is_no_value_of_a_list(
-    flags: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    flags: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "Qwen2-VL").mkdir()
     (tmp_path / "Qwen2-VL" / "config.json").touch()
@@ -122,16 +143,29 @@ def test_a_checkpoint_is_no_value_of_a_list(
 
 
 def test_chat_takes_the_engines_flags() -> None:
-    given = build_parser("chat").parse_args(["chat", "folder", "--max-model-len", "512", "--dtype", "float32"])
-    assert build(EngineConfig, given) == EngineConfig(model="folder", max_model_len=512, dtype="float32")
+    given = build_parser("chat").parse_args(
+        ["chat", "folder", "--max-model-len", "512", "--dtype", "float32"]
+    )
+    assert build(EngineConfig, given) == EngineConfig(
+        model="folder", max_model_len=512, dtype="float32"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--limit-mm-per-prompt", "image=2"], "expected a JSON object such as '{\"image\": 2}', got 'image=2'"),
-        (["--speculative-config", "ngram"], 'such as \'{"method": "ngram", "num_speculative_tokens": 4}\', got \'ngram\''),
-        (["--deterministic=1"], "--deterministic takes no value: write --deterministic or --no-deterministic alone"),
+        (
+            ["--limit-mm-per-prompt", "image=2"],
+            "expected a JSON object such as '{\"image\": 2}', got 'image=2'",
+        ),
+        (
+            ["--speculative-config", "ngram"],
+            'such as \'{"method": "ngram", "num_speculative_tokens": 4}\', got \'ngram\'',
+        ),
+        (
+            ["--deterministic=1"],
+            "--deterministic takes no value: write --deterministic or --no-deterministic alone",
+        ),
         (["--native_kernels=0"], "--native-kernels takes no value"),
         (["--port", "http"], "invalid int value"),
         (["--no-such-flag"], "there is no flag --no-such-flag"),
@@ -143,7 +177,9 @@ def test_chat_takes_the_engines_flags() -> None:
         (["--allowed-media-domains", "https://a.org"], "a host name has no scheme"),
     ],
 )
-def test_a_wrong_flag_says_what_is_expected(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_says_what_is_expected(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main(["serve", *arguments])
     assert end.value.code == 2
@@ -159,8 +195,10 @@ def test_a_value_out_of_range_ends_with_its_name(capsys: pytest.CaptureFixture[s
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from thespis.frontends.cli.main import build_parser; build_parser().format_help();"
-        "print([m for m in ('torch', 'transformers', 'aiohttp', 'zmq', 'msgspec') if m in sys.modules])"
+        "import sys; from thespis.frontends.cli.main import build_parser; "
+        "build_parser().format_help();"
+        "print([m for m in ('torch', 'transformers', 'aiohttp', 'zmq', 'msgspec') if m in "
+        "sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -1,4 +1,5 @@
-"""API keys on their way from a person to the server: by flag, file or variable, and into nobody else's sight."""
+"""API keys on their way from a person to the server: by flag, file or variable, and into nobody
+else's sight."""
 
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from thespis.protocol.errors import EngineError
 def test_keys_come_from_flags_and_a_file_together(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_bytes(b"\xef\xbb\xbfone\r\n\n  two \nth ree\n")
-    server = with_keys(ServerConfig(api_key=("zero",), api_key_file=str(file)), {"THESPIS_API_KEY": "other"})
+    server = with_keys(
+        ServerConfig(api_key=("zero",), api_key_file=str(file)), {"THESPIS_API_KEY": "other"}
+    )
     assert server.api_key == ("zero", "one", "two", "th ree")
     assert with_keys(server, {}) == server
 
@@ -33,13 +36,17 @@ def test_keys_come_from_flags_and_a_file_together(tmp_path: Path) -> None:
         ({"THESPIS_API_KEY": " "}, ()),
     ],
 )
-def test_S7_without_flags_the_environment_has_the_key(environ: dict[str, str], keys: tuple[str, ...]) -> None:
+def test_S7_without_flags_the_environment_has_the_key(
+    environ: dict[str, str], keys: tuple[str, ...]
+) -> None:
     assert with_keys(ServerConfig(), environ).api_key == keys
     assert with_keys(ServerConfig(api_key=("told",)), environ).api_key == ("told",)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n \n"])
-def test_a_key_file_without_a_key_never_opens_the_server(tmp_path: Path, content: bytes | None) -> None:
+def test_a_key_file_without_a_key_never_opens_the_server(
+    tmp_path: Path, content: bytes | None
+) -> None:
     file = tmp_path / "keys"
     if content is not None:
         file.write_bytes(content)
@@ -66,9 +73,21 @@ def test_a_command_line_is_shown_without_its_keys(words: list[str], shown: list[
 def test_the_title_of_a_command_does_not_hold_its_key() -> None:
     """As another user sees it, who may read the command line of every process."""
     program = (
-        "from thespis.frontends.cli import main as m; m._hide_keys(); print(open('/proc/self/cmdline').read(), flush=True)"
+        "from thespis.frontends.cli import main as m; m._hide_keys(); "
+        "print(open('/proc/self/cmdline').read(), flush=True)"
     )
-    words = [sys.executable, "-P", "-c", program, "serve", "--api-key", "se5ame", "--api-key=se5ame", "--port", "0"]
+    words = [
+        sys.executable,
+        "-P",
+        "-c",
+        program,
+        "serve",
+        "--api-key",
+        "se5ame",
+        "--api-key=se5ame",
+        "--port",
+        "0",
+    ]
     said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
     assert "se5ame" not in said
     assert "--api-key ***" in said

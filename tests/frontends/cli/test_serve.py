@@ -1,4 +1,5 @@
-"""`thespis serve` as a user starts it: a real engine, its end, and what it says when it cannot start."""
+"""`thespis serve` as a user starts it: a real engine, its end, and what it says when it cannot
+start."""
 
 import asyncio
 import base64
@@ -39,7 +40,10 @@ def api(server: ServeCommand) -> openai.AsyncOpenAI:
 
 
 async def post(server: ServeCommand, path: str, body: object) -> tuple[int, dict[str, object]]:
-    async with aiohttp.ClientSession() as session, session.post(server.url + path, json=body) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(server.url + path, json=body) as response,
+    ):
         return response.status, await response.json()
 
 
@@ -47,12 +51,19 @@ async def metrics(server: ServeCommand) -> dict[str, float]:
     """By name with labels, as they are written."""
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/metrics") as response:
         lines = (await response.text()).splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+    return {
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    }
 
 
 async def pids(server: ServeCommand) -> dict[str, int]:
     found = await metrics(server)
-    return {name.split('"')[1]: int(pid) for name, pid in found.items() if name.startswith("thespis_process_pid{")}
+    return {
+        name.split('"')[1]: int(pid)
+        for name, pid in found.items()
+        if name.startswith("thespis_process_pid{")
+    }
 
 
 def picture() -> str:
@@ -77,8 +88,14 @@ CONTENT = [
 
 
 @pytest.mark.process
-async def test_the_official_client_gets_the_same_answer_streamed_and_not(server: ServeCommand) -> None:
-    asked: dict[str, object] = {"model": "demo_model", "messages": [{"role": "user", "content": CONTENT}], "temperature": 0}
+async def test_the_official_client_gets_the_same_answer_streamed_and_not(
+    server: ServeCommand,
+) -> None:
+    asked: dict[str, object] = {
+        "model": "demo_model",
+        "messages": [{"role": "user", "content": CONTENT}],
+        "temperature": 0,
+    }
     async with api(server) as client:
         whole = await client.chat.completions.create(**asked, max_tokens=8)  # type: ignore[call-overload]
         stream = await client.chat.completions.create(**asked, max_tokens=8, stream=True)  # type: ignore[call-overload]
@@ -91,7 +108,9 @@ async def test_the_official_client_gets_the_same_answer_streamed_and_not(server:
 @pytest.mark.process
 async def test_a_picture_by_url_is_the_same_picture(server: ServeCommand) -> None:
     async def give(request: web.Request) -> web.Response:
-        return web.Response(body=base64.b64decode(picture().partition(",")[2]), content_type="image/png")
+        return web.Response(
+            body=base64.b64decode(picture().partition(",")[2]), content_type="image/png"
+        )
 
     site = web.Application()
     site.add_routes([web.get("/a.png", give)])
@@ -101,7 +120,10 @@ async def test_a_picture_by_url_is_the_same_picture(server: ServeCommand) -> Non
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
         answers = []
         for source in (url, picture()):
-            content = [{"type": "image_url", "image_url": {"url": source}}, {"type": "text", "text": "what?"}]
+            content = [
+                {"type": "image_url", "image_url": {"url": source}},
+                {"type": "text", "text": "what?"},
+            ]
             body = {
                 "messages": [{"role": "user", "content": content}],
                 "temperature": 0,
@@ -128,7 +150,9 @@ async def test_S55_a_caller_that_goes_away_frees_its_place(server: ServeCommand)
         assert (await metrics(server))["thespis_requests_in_flight"] == 1
         response.close()
     async with asyncio.timeout(2):
-        while (found := await metrics(server))["thespis_requests_in_flight"] or found["thespis_scheduler_running"]:
+        while (found := await metrics(server))["thespis_requests_in_flight"] or found[
+            "thespis_scheduler_running"
+        ]:
             await asyncio.sleep(0.05)
 
 
@@ -138,7 +162,14 @@ async def test_S55_a_caller_that_goes_away_frees_its_place(server: ServeCommand)
     [
         (
             CHAT,
-            {"messages": [{"role": "user", "content": [{"image_url": "data:image/png;base64,bm90IGEgcGljdHVyZQ=="}]}]},
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"image_url": "data:image/png;base64,bm90IGEgcGljdHVyZQ=="}],
+                    }
+                ]
+            },
             422,
             "messages[0].content[0]",
         ),
@@ -161,7 +192,19 @@ async def test_bad_input_has_its_status_and_costs_no_process(
 
 @pytest.mark.process
 async def test_bench_counts_every_token(server: ServeCommand) -> None:
-    given = ["bench", "serve", "--base-url", server.url, "--streams", "1,4", "--max-tokens", "16", "--requests", "4", "--json"]
+    given = [
+        "bench",
+        "serve",
+        "--base-url",
+        server.url,
+        "--streams",
+        "1,4",
+        "--max-tokens",
+        "16",
+        "--requests",
+        "4",
+        "--json",
+    ]
     levels = await measure(build_parser("bench").parse_args(given))
     assert [level.tokens for level in levels] == [64, 64]
     assert [level.prompt_tokens for level in levels] == [4 * 32, 4 * 32]
@@ -190,20 +233,37 @@ async def test_a_killed_http_frontend_comes_back_on_the_same_port(server: ServeC
 
 
 @pytest.mark.process
-async def test_at_sigterm_an_open_stream_is_finished_and_the_exit_code_is_0(server: ServeCommand) -> None:
-    body = {"prompt": "x", "max_tokens": 400, "ignore_eos": True, "stream": True, "return_token_ids": True}
-    async with aiohttp.ClientSession() as session, session.post(f"{server.url}/v1/completions", json=body) as response:
+async def test_at_sigterm_an_open_stream_is_finished_and_the_exit_code_is_0(
+    server: ServeCommand,
+) -> None:
+    body = {
+        "prompt": "x",
+        "max_tokens": 400,
+        "ignore_eos": True,
+        "stream": True,
+        "return_token_ids": True,
+    }
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{server.url}/v1/completions", json=body) as response,
+    ):
         first = await response.content.readany()
         server.process.send_signal(signal.SIGTERM)
         rest = await response.read()
-    events = [json.loads(event[6:]) for event in (first + rest).split(b"\n\n") if event.startswith(b"data: {")]
+    events = [
+        json.loads(event[6:])
+        for event in (first + rest).split(b"\n\n")
+        if event.startswith(b"data: {")
+    ]
     assert sum(len(choice["token_ids"]) for event in events for choice in event["choices"]) == 400
     assert rest.endswith(b"data: [DONE]\n\n")
     assert await asyncio.to_thread(server.wait) == 0
 
 
 def test_an_unknown_model_path_is_said_at_once(tmp_path: Path) -> None:
-    assert f"No model at '{tmp_path / 'none'}'" in refused_start(str(tmp_path / "none"), "--port", "0")
+    assert f"No model at '{tmp_path / 'none'}'" in refused_start(
+        str(tmp_path / "none"), "--port", "0"
+    )
 
 
 def test_a_folder_that_is_no_checkpoint_is_said_at_once(tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def test_everything_given_back_leaves_an_empty_house(costs: list[tuple[int, int]
 
 @pytest.mark.parametrize("most", [100, 1 << 31])
 def test_no_answer_counts_for_more_than_the_context(most: int) -> None:
-    """`max_tokens` beyond it is cut: such a request took the place of all, and was refused or waited until it was alone."""
+    """`max_tokens` beyond it is cut: such a request took the place of all, and was refused or
+    waited until it was alone."""
     prompt = TokenPrompt((5, 6, 7))
     assert estimate_tokens(prompt, SamplingParams(n=2, max_tokens=most), 100) == 203
     assert estimate_tokens(prompt, SamplingParams(max_tokens=None), 64) == 67

@@ -1,4 +1,5 @@
-"""The client before an engine that does not answer: the caller hears of it in words, and nothing is left of the client."""
+"""The client before an engine that does not answer: the caller hears of it in words, and nothing is
+left of the client."""
 
 import asyncio
 import fcntl
@@ -21,7 +22,18 @@ from thespis.frontends.client.client import Client
 from thespis.frontends.client.connection import NEEDED
 from thespis.frontends.client.stream import MOST_UNREAD
 from thespis.protocol.config.roles import ClientConfig
-from thespis.protocol.edges.control import AskStatus, Hello, Leave, Peer, Peers, Ready, Share, Status, ToDirector, Welcome
+from thespis.protocol.edges.control import (
+    AskStatus,
+    Hello,
+    Leave,
+    Peer,
+    Peers,
+    Ready,
+    Share,
+    Status,
+    ToDirector,
+    Welcome,
+)
 from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import EngineError, RequestError
@@ -93,7 +105,8 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PREPARED = Prepared(
-    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0, token_ids=(1,), items=(), positions=None,
+    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0,
+    token_ids=(1,), items=(), positions=None,
     sampling=SamplingParams(), eos_token_ids=(),
 )  # fmt: skip
 
@@ -104,7 +117,10 @@ def welcome(config: ClientConfig = CONFIG) -> tuple[type[Message], Message]:
 
 def everybody(run_dir: Path) -> tuple[type[Message], Message]:
     """A table of actors whose sockets nobody reads."""
-    peers = {role: Peer(1, 1, f"ipc://{run_dir}/{role}", f"ipc://{run_dir}/{role}.ctl") for role in NEEDED}
+    peers = {
+        role: Peer(1, 1, f"ipc://{run_dir}/{role}", f"ipc://{run_dir}/{role}.ctl")
+        for role in NEEDED
+    }
     return Ready, Peers(peers)
 
 
@@ -113,7 +129,9 @@ async def test_no_director_answers(tmp_path: Path) -> None:
         await Client.connect(tmp_path)
 
 
-async def test_a_server_of_the_engine_is_restarted_where_the_director_is_slow(tmp_path: Path) -> None:
+async def test_a_server_of_the_engine_is_restarted_where_the_director_is_slow(
+    tmp_path: Path,
+) -> None:
     """An EngineError would be the end of the whole engine."""
     with director(tmp_path), pytest.raises(TimeoutError):
         await Client.connect(tmp_path, patience=None)
@@ -162,7 +180,9 @@ async def test_a_question_is_not_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("gave_up", "code"), [(True, "engine_dead"), (False, "shutting_down")])
-async def test_requests_are_told_whether_the_engine_failed_or_was_stopped(tmp_path: Path, gave_up: bool, code: str) -> None:
+async def test_requests_are_told_whether_the_engine_failed_or_was_stopped(
+    tmp_path: Path, gave_up: bool, code: str
+) -> None:
     """The HTTP server drains before either end, so that it takes nothing new."""
     end = Status(False, {}, {}, {}, {}, fatal="It is over.", gave_up=gave_up)
     with director(tmp_path, welcome(), everybody(tmp_path), (AskStatus, end)):
@@ -190,26 +210,38 @@ async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:
             stream = await client.submit(TextPrompt("Hello"), deadline=time.monotonic() + 3600)
             (entry,) = client._ledger.live_ones()
             await client.cancel(stream.id)
-            client._dispatcher.hear(PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1))
+            client._dispatcher.hear(
+                PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1)
+            )
             assert entry.expiry is not None
             assert entry.expiry.cancelled()
             assert client._delivery._submitted == set()
 
 
-async def test_log_probabilities_do_not_wait_without_end_for_a_caller_who_does_not_read(tmp_path: Path) -> None:
+async def test_log_probabilities_do_not_wait_without_end_for_a_caller_who_does_not_read(
+    tmp_path: Path,
+) -> None:
     """Fifty alternatives for each token of 128 choices would be gigabytes of the server's."""
     score = Logprob(5, -0.5, 1, "a", b"a")
     scores = (PositionLogprobs(score, (score,) * 49),) * 1000
     with director(tmp_path, welcome(), everybody(tmp_path)):
         async with await Client.connect(tmp_path) as client:
-            stream = await client.submit(TextPrompt("Hello"), wanted=SamplingParams(max_tokens=None, logprobs=49))
-            client._dispatcher.hear(PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1))
+            stream = await client.submit(
+                TextPrompt("Hello"), wanted=SamplingParams(max_tokens=None, logprobs=49)
+            )
+            client._dispatcher.hear(
+                PreparedCopy(msgspec.structs.replace(PREPARED, id=stream.id), submitted_to=1)
+            )
             for n in range(MOST_UNREAD // 50_000):
-                client._dispatcher.hear(Deltas((Delta(stream.id, 0, 0, 1000 * n, n, (5,) * 1000, "a", scores),)))
+                client._dispatcher.hear(
+                    Deltas((Delta(stream.id, 0, 0, 1000 * n, n, (5,) * 1000, "a", scores),))
+                )
             assert not stream.ended
             assert len((await anext(stream)).choices[0].logprobs) == 1000 * (n + 1)
             for more in range(n + 1, 2 * n + 4):  # from here on nobody reads
-                client._dispatcher.hear(Deltas((Delta(stream.id, 0, 0, 1000 * more, more, (5,) * 1000, "a", scores),)))
+                client._dispatcher.hear(
+                    Deltas((Delta(stream.id, 0, 0, 1000 * more, more, (5,) * 1000, "a", scores),))
+                )
             assert stream.ended
             assert client._ledger.live(stream.id) is None
             assert len((await anext(stream)).choices[0].logprobs) <= MOST_UNREAD // 50 + 1000
@@ -219,9 +251,12 @@ async def test_log_probabilities_do_not_wait_without_end_for_a_caller_who_does_n
 
 
 async def test_vectors_are_not_read_as_they_come(tmp_path: Path) -> None:
-    """Whoever computes them need not hold a step short, nor wait for company, for the sake of a stream."""
+    """Whoever computes them need not hold a step short, nor wait for company, for the sake of a
+    stream."""
     model = msgspec.structs.replace(MODEL, output="vector", pooler=Pooler())
-    with director(tmp_path, welcome(msgspec.structs.replace(CONFIG, model=model)), everybody(tmp_path)):
+    with director(
+        tmp_path, welcome(msgspec.structs.replace(CONFIG, model=model)), everybody(tmp_path)
+    ):
         async with await Client.connect(tmp_path) as client:
             await client.submit(TextPrompt("Hello"), wanted=PoolingParams())
             assert [entry.request.streamed for entry in client._ledger.live_ones()] == [False]

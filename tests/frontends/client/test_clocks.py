@@ -1,4 +1,5 @@
-"""A wall clock that is set forward or back by an hour moves no queue, no deadline and no duration; people still read it."""
+"""A wall clock that is set forward or back by an hour moves no queue, no deadline and no duration;
+people still read it."""
 
 import ast
 import asyncio
@@ -68,13 +69,22 @@ def test_who_asks_the_wall_clock() -> None:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     name = f"{node.value.id}.{node.attr}"
-                    if name in ("time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"):
+                    if name in (
+                        "time.time",
+                        "time.time_ns",
+                        "datetime.now",
+                        "datetime.utcnow",
+                        "datetime.today",
+                        "date.today",
+                    ):
                         asking.add(str(path.relative_to(root)))
     assert asking == set(WALL)
 
 
 @STEPS
-async def test_newcomers_stand_behind_those_who_wait(wall: WallClock, tmp_path: Path, step: float) -> None:
+async def test_newcomers_stand_behind_those_who_wait(
+    wall: WallClock, tmp_path: Path, step: float
+) -> None:
     arrivals: list[float] = []
     with director(tmp_path, welcome(), everybody(tmp_path)):
         async with await Client.connect(tmp_path) as client:
@@ -90,11 +100,15 @@ async def test_newcomers_stand_behind_those_who_wait(wall: WallClock, tmp_path: 
 
 
 @STEPS
-async def test_a_deadline_comes_when_it_was_meant_to(wall: WallClock, tmp_path: Path, step: float) -> None:
+async def test_a_deadline_comes_when_it_was_meant_to(
+    wall: WallClock, tmp_path: Path, step: float
+) -> None:
     with director(tmp_path, welcome(), everybody(tmp_path)):
         async with AsyncLLM(run_dir=tmp_path) as llm:
             params = SamplingParams(max_tokens=4)
-            long = asyncio.create_task(llm.generate("Hello", params, deadline=time.time() + 2 * HOUR))
+            long = asyncio.create_task(
+                llm.generate("Hello", params, deadline=time.time() + 2 * HOUR)
+            )
             began = time.monotonic()
             short = asyncio.create_task(llm.generate("Hello", params, deadline=time.time() + 0.3))
             await asyncio.sleep(0)
@@ -110,7 +124,9 @@ async def test_a_deadline_comes_when_it_was_meant_to(wall: WallClock, tmp_path: 
 
 @STEPS
 @pytest.mark.parametrize("moment", ["before it waits", "while it waits"])
-async def test_a_deadline_holds_while_it_waits_at_the_door(wall: WallClock, step: float, moment: str) -> None:
+async def test_a_deadline_holds_while_it_waits_at_the_door(
+    wall: WallClock, step: float, moment: str
+) -> None:
     due = steady(time.time() + 0.2)
     if moment == "before it waits":
         wall.set(step)
@@ -135,7 +151,9 @@ def test_a_deadline_that_has_passed_has_passed() -> None:
 
 
 @STEPS
-async def test_what_a_caller_reads_is_unix_time_and_as_long_as_it_took(wall: WallClock, step: float) -> None:
+async def test_what_a_caller_reads_is_unix_time_and_as_long_as_it_took(
+    wall: WallClock, step: float
+) -> None:
     arrival = Moment.now()
     stream = Stream("r", cancel)
     reading = asyncio.create_task(collect(stream, "hello", 1, arrival))

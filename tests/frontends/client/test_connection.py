@@ -77,14 +77,16 @@ class ControlSocket:
 
 
 def test_where_no_director_runs_nothing_stays_open(tmp_path: Path) -> None:
-    """It may have ended since somebody looked for it. A context that is left open warns when it is collected."""
+    """It may have ended since somebody looked for it. A context that is left open warns when it is
+    collected."""
     with pytest.raises(EngineError, match="No engine runs"):
         Connection(tmp_path, "a")
     gc.collect()
 
 
 def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder) -> None:
-    """The scheduler, which has not heard of it yet, may give the new detokenizer a request that ended while there was none."""
+    """The scheduler, which has not heard of it yet, may give the new detokenizer a request that
+    ended while there was none."""
     recorder.connection.end(("a",))
     recorder.connection.end(("b", "c"))
     detokenizer = ControlSocket(tmp_path, "detokenizer", 2)
@@ -96,12 +98,17 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
 
 
 def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder) -> None:
-    """A preprocessor answers that the media of an attempt went with the fetcher: that attempt is over, and not its request."""
+    """A preprocessor answers that the media of an attempt went with the fetcher: that attempt is
+    over, and not its request."""
     connection: Any = recorder.connection
     news: list[Gone] = []
     connection._link.receive = lambda: news.pop() if news else None
-    incoming = SimpleNamespace(fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost"))
-    connection._doors = SimpleNamespace(inbox=FakeInbox(2, news, Gone("fetcher", 1)), incoming=incoming)
+    incoming = SimpleNamespace(
+        fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost")
+    )
+    connection._doors = SimpleNamespace(
+        inbox=FakeInbox(2, news, Gone("fetcher", 1)), incoming=incoming
+    )
     connection._drain_inbox()
     assert recorder.heard == ["lost", Gone("fetcher", 1), "lost"]
 

@@ -16,7 +16,8 @@ from thespis.protocol.requests.sampling import SamplingParams
 
 BLOB = BlobRef("segment", 0, "uint8", (3,))
 PREPARED = Prepared(
-    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0, token_ids=(1,), items=(), positions=None,
+    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0,
+    token_ids=(1,), items=(), positions=None,
     sampling=SamplingParams(), eos_token_ids=(),
 )  # fmt: skip
 
@@ -25,13 +26,24 @@ def make(source: Any = None, prepared: bool = False) -> LedgerEntry:
     async def cancel(id: str) -> None: ...
 
     media = () if source is None else (MediaItem("image", source, "here"),)
-    request = Request(id="r", client="c", arrival=0.0, prompt=TextPrompt("p"), media=media, sampling=SamplingParams(n=2))
-    entry = LedgerEntry(request, Stream("r", cancel), Cost(1, 1, 1), blobs_of(request), [Progress(), Progress()])
+    request = Request(
+        id="r",
+        client="c",
+        arrival=0.0,
+        prompt=TextPrompt("p"),
+        media=media,
+        sampling=SamplingParams(n=2),
+    )
+    entry = LedgerEntry(
+        request, Stream("r", cancel), Cost(1, 1, 1), blobs_of(request), [Progress(), Progress()]
+    )
     entry.stream.prepared, entry.awaited = (PREPARED, False) if prepared else (None, True)
     return entry
 
 
-def delta(position: int, offset: int, tokens: tuple[int, ...], text: str, finish: Any = None) -> Delta:
+def delta(
+    position: int, offset: int, tokens: tuple[int, ...], text: str, finish: Any = None
+) -> Delta:
     return Delta("r", 0, 0, position, offset, tokens, text, finish_reason=finish)
 
 
@@ -86,8 +98,11 @@ def test_with_tokens_delivered_the_preprocessor_is_not_needed() -> None:
 
 
 @pytest.mark.parametrize("role", ["fetcher", "preprocessor"])
-def test_an_attempt_that_begins_from_the_start_needs_them_whatever_was_delivered_before(role: str) -> None:
-    """A request whose embedding was lost has tokens and a prompt, and waits for its media to be prepared once more."""
+def test_an_attempt_that_begins_from_the_start_needs_them_whatever_was_delivered_before(
+    role: str,
+) -> None:
+    """A request whose embedding was lost has tokens and a prompt, and waits for its media to be
+    prepared once more."""
     ledger = Ledger()
     entry = make(Url("http://x"), prepared=True)
     ledger.add(entry)

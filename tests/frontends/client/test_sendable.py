@@ -1,4 +1,5 @@
-"""A value that a message cannot hold, or that its reader would refuse, is refused before anything is reserved for it."""
+"""A value that a message cannot hold, or that its reader would refuse, is refused before anything
+is reserved for it."""
 
 from typing import Any
 
@@ -26,7 +27,9 @@ from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, WireError, encode
 
 READER = Decoder[ClientToPreprocessor](ClientToPreprocessor)
-PICTURE = MediaItem("image", Encoded(BlobRef("a", 0, "uint8", (9,))), "messages[0]", options={"max_pixels": 5})
+PICTURE = MediaItem(
+    "image", Encoded(BlobRef("a", 0, "uint8", (9,))), "messages[0]", options={"max_pixels": 5}
+)
 """As one that came with its bytes."""
 
 
@@ -47,13 +50,19 @@ GOOD = {
     "a whole arrival": {"arrival": 3},
     "text beyond ASCII": {"prompt": TextPrompt("\u6f22\U0001f600")},
     "a conversation": {
-        "prompt": ChatPrompt((ChatMessage("user", (Text("a"), Slot(0))),), tools=({"name": "f", "n": 1.5, "none": None},)),
+        "prompt": ChatPrompt(
+            (ChatMessage("user", (Text("a"), Slot(0))),),
+            tools=({"name": "f", "n": 1.5, "none": None},),
+        ),
         "media": (PICTURE,),
     },
     "a fetched picture": {"media": (MediaItem("image", Url("http://a/b"), "x"),)},
     "tokens": {"prompt": TokenPrompt((1, 2, 3)), "deadline": 5.0},
     "a vector": {"pooling": PoolingParams()},
-    "options": {"mm_processor_kwargs": {"a": [1, {"b": 2.0}]}, "media_io_kwargs": {"video": {"fps": 2}}},
+    "options": {
+        "mm_processor_kwargs": {"a": [1, {"b": 2.0}]},
+        "media_io_kwargs": {"video": {"fps": 2}},
+    },
     "biases": {"sampling": SamplingParams(logit_bias={5: 1.0}, stop=("x",), seed=(1 << 63) - 1)},
     "the largest number": {"mm_processor_kwargs": {"a": (1 << 64) - 1}},
     "a list for a tuple": {"prompt": TokenPrompt([1, 2])},  # type: ignore[arg-type]
@@ -102,4 +111,7 @@ def test_a_loop_of_values_is_refused() -> None:
 def test_the_field_is_named() -> None:
     with pytest.raises(RequestError) as refused:
         check_sendable(request(priority="high"))
-    assert (refused.value.failure.part, refused.value.failure.text) == ("priority", "Expected int, got str.")
+    assert (refused.value.failure.part, refused.value.failure.text) == (
+        "priority",
+        "Expected int, got str.",
+    )

@@ -1,4 +1,5 @@
-"""Who goes alone, who is refused: proof before judgement, by a client that knows only its own requests."""
+"""Who goes alone, who is refused: proof before judgement, by a client that knows only its own
+requests."""
 
 from typing import Any
 
@@ -26,7 +27,15 @@ def read(ref: BlobRef) -> bytes:
 def make(text: str = "p", source: Any = None, **fields: Any) -> Request:
     media = () if source is None else (MediaItem("image", source, "here"),)
     sampling = fields.pop("sampling", SamplingParams(seed=1))
-    return Request(id="r", client="c", arrival=0.0, prompt=TextPrompt(text), media=media, sampling=sampling, **fields)
+    return Request(
+        id="r",
+        client="c",
+        arrival=0.0,
+        prompt=TextPrompt(text),
+        media=media,
+        sampling=sampling,
+        **fields,
+    )
 
 
 def blob(offset: int) -> Encoded:
@@ -102,16 +111,25 @@ def test_what_has_passed_the_preprocessor_is_still_suspect_in_the_scheduler() ->
     assert suspects.may_go("b", ["scheduler"], lambda id: id != "a"), "a is over"
 
 
-@given(st.lists(st.sampled_from("abcd"), max_size=4, unique=True), st.lists(st.sampled_from("abcd"), max_size=4, unique=True))
+@given(
+    st.lists(st.sampled_from("abcd"), max_size=4, unique=True),
+    st.lists(st.sampled_from("abcd"), max_size=4, unique=True),
+)
 @settings(deadline=None)
-def test_whose_turn_it_is_may_go_anywhere_so_nobody_waits_for_ever(first: list[str], second: list[str]) -> None:
+def test_whose_turn_it_is_may_go_anywhere_so_nobody_waits_for_ever(
+    first: list[str], second: list[str]
+) -> None:
     suspects = alone()
     for _ in range(2):
         suspects.died("fetcher", 7, first, outside=False)
         suspects.died("preprocessor", 7, [*second, "e"], outside=False)
     waiting = {*first, *second, "e"}
     while waiting:
-        may = [id for id in waiting if suspects.may_go(id, ("fetcher", "preprocessor"), waiting.__contains__)]
+        may = [
+            id
+            for id in waiting
+            if suspects.may_go(id, ("fetcher", "preprocessor"), waiting.__contains__)
+        ]
         assert len(may) == 1 or suspects.quiet
         for id in may:
             waiting.remove(id)
@@ -121,7 +139,9 @@ def test_whose_turn_it_is_may_go_anywhere_so_nobody_waits_for_ever(first: list[s
 def test_the_same_work_is_refused_for_ten_minutes_whoever_sends_it() -> None:
     suspects = alone()
     suspects.ban(make(source=blob(0)), now=0.0)
-    again = msgspec.structs.replace(make(source=blob(0), tenant="t"), id="s", sampling=SamplingParams(seed=2))
+    again = msgspec.structs.replace(
+        make(source=blob(0), tenant="t"), id="s", sampling=SamplingParams(seed=2)
+    )
     refused = suspects.refusal(again, KEPT_SECONDS - 1)
     assert refused is not None
     assert (refused.code, refused.kind) == ("poison", "unprocessable")

@@ -39,7 +39,9 @@ def test_a_model_makes_one_of_the_two() -> None:
 
 
 def test_a_prompt_is_known_by_its_name() -> None:
-    maker = msgspec.structs.replace(DEMO, output="vector", pooler=Pooler(prompts={"query": "find: ", "document": ""}))
+    maker = msgspec.structs.replace(
+        DEMO, output="vector", pooler=Pooler(prompts={"query": "find: ", "document": ""})
+    )
     for name in ("query", "document", "", None):
         check_wanted(maker, "it", PoolingParams(prompt_name=name))
     with pytest.raises(RequestError, match="no prompt of this name; there are: document, query"):

@@ -1,4 +1,5 @@
-"""A hub on loopback, and huggingface_hub as if its environment had named it: that library reads it once, at its import."""
+"""A hub on loopback, and huggingface_hub as if its environment had named it: that library reads it
+once, at its import."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,11 @@ from ...helpers.hub import FakeHub
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     with FakeHub() as served:
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", served.url + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            served.url + "/{repo_id}/resolve/{revision}/{filename}",
+        )
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/nonexistent/token")
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)

@@ -1,4 +1,5 @@
-"""`thespis pull`, `models` and `serve ORG/NAME` as a user starts them, and the two Python faces, with a hub on loopback."""
+"""`thespis pull`, `models` and `serve ORG/NAME` as a user starts them, and the two Python faces,
+with a hub on loopback."""
 
 import asyncio
 import json
@@ -41,7 +42,11 @@ def demo(hub: FakeHub) -> FakeHub:
 
 
 def pull(
-    hub: FakeHub, cache: Path, *arguments: str, fails: bool = False, preexec_fn: Callable[[], None] | None = None
+    hub: FakeHub,
+    cache: Path,
+    *arguments: str,
+    fails: bool = False,
+    preexec_fn: Callable[[], None] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     ended = subprocess.run(
         command("pull", *arguments),
@@ -63,14 +68,18 @@ def test_a_log_gets_a_line_at_the_start_and_one_at_the_end(demo: FakeHub, cache:
     begun, done = ended.stderr.splitlines()
     assert begun == f"fetching org/demo ({folder.name[:12]}): 9 files, 3.6 MB, into {cache / 'hub'}"
     assert done.startswith(f"fetched org/demo ({folder.name[:12]}): 3.6 MB in ")
-    assert pull(demo, cache, f"{NAME}@{folder.name}").stderr == "", "and none where nothing is fetched"
+    assert pull(demo, cache, f"{NAME}@{folder.name}").stderr == "", (
+        "and none where nothing is fetched"
+    )
 
 
 def test_a_terminal_gets_a_bar(demo: FakeHub, cache: Path) -> None:
     keyboard, screen = pty.openpty()
     termios.tcsetwinsize(screen, (24, 120))
     started = [*command("pull", NAME), "--download-dir", str(cache)]
-    with subprocess.Popen(started, env=demo.environment(cache), stdout=subprocess.DEVNULL, stderr=screen) as process:
+    with subprocess.Popen(
+        started, env=demo.environment(cache), stdout=subprocess.DEVNULL, stderr=screen
+    ) as process:
         os.close(screen)
         shown = b"".join(iter(partial(_read, keyboard), b"")).decode()
     os.close(keyboard)
@@ -91,7 +100,9 @@ def _read(terminal: int) -> bytes:
 
 def test_ctrl_c_ends_a_fetch_at_once_and_the_next_goes_on(demo: FakeHub, cache: Path) -> None:
     demo.seconds_per_chunk = 0.1
-    process = subprocess.Popen(command("pull", NAME), env=demo.environment(cache), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("pull", NAME), env=demo.environment(cache), stderr=subprocess.PIPE, text=True
+    )
     while "model.safetensors" not in demo.fetched():
         time.sleep(0.05)
     time.sleep(0.5)
@@ -106,7 +117,9 @@ def test_ctrl_c_ends_a_fetch_at_once_and_the_next_goes_on(demo: FakeHub, cache: 
     folder = Path(pull(demo, cache, NAME).stdout.strip())
     assert demo.fetched() == ["model.safetensors"]
     assert (demo.asked[-1].range or "").startswith("bytes=")
-    assert (folder / "model.safetensors").read_bytes() == (demo_model() / "model.safetensors").read_bytes()
+    assert (folder / "model.safetensors").read_bytes() == (
+        demo_model() / "model.safetensors"
+    ).read_bytes()
 
 
 def test_a_disk_that_fills_up_meanwhile_is_said(demo: FakeHub, cache: Path) -> None:
@@ -116,32 +129,49 @@ def test_a_disk_that_fills_up_meanwhile_is_said(demo: FakeHub, cache: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
     ended = pull(demo, cache, NAME, fails=True, preexec_fn=limit)
-    assert f"thespis pull: No room for 'org/demo' in '{cache / 'hub'}' (File too large): free some, or" in ended.stderr
-    assert "model.safetensors" not in os.listdir(next((cache / "hub").glob("models--*/snapshots/*")))
+    assert (
+        f"thespis pull: No room for 'org/demo' in '{cache / 'hub'}' (File too large): free some, or"
+        in ended.stderr
+    )
+    assert "model.safetensors" not in os.listdir(
+        next((cache / "hub").glob("models--*/snapshots/*"))
+    )
 
 
 def test_offline_takes_the_cache_and_asks_nothing(demo: FakeHub, cache: Path) -> None:
     folder = fetched(HubId(NAME, None), str(cache / "hub"))
     demo.asked.clear()
     offline = demo.environment(cache, HF_HUB_OFFLINE="1")
-    ended = subprocess.run(command("pull", NAME), env=offline, capture_output=True, text=True, timeout=20)
+    ended = subprocess.run(
+        command("pull", NAME), env=offline, capture_output=True, text=True, timeout=20
+    )
     assert ended.stdout == f"{folder}\n"
-    assert f"'org/demo' is taken from the cache as it was at commit {folder.name[:12]}" in ended.stderr
+    assert (
+        f"'org/demo' is taken from the cache as it was at commit {folder.name[:12]}" in ended.stderr
+    )
     assert demo.asked == []
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("gpt2", "No model at 'gpt2'"), (str(demo_model()), "is on this machine already"), ("org/none", "no model 'org/none' at")],
+    [
+        ("gpt2", "No model at 'gpt2'"),
+        (str(demo_model()), "is on this machine already"),
+        ("org/none", "no model 'org/none' at"),
+    ],
 )
-def test_what_cannot_be_pulled(demo: FakeHub, cache: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_pulled(
+    demo: FakeHub, cache: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main(["pull", name, "--download-dir", str(cache)])
     assert end.value.code == 1
     assert words in capsys.readouterr().err
 
 
-def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_models_in_the_cache_and_whether_they_run(
+    demo: FakeHub, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def listed(*flags: str) -> list[str]:
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
@@ -150,7 +180,11 @@ def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path
         return capsys.readouterr().out.splitlines()
 
     assert listed() == [f"no models in {cache}: fetch one with `thespis pull ORG/NAME`"]
-    broken = {"config.json": b'{"model_type": "x"}', "model.safetensors": b"broken", "tokenizer.json": b'{"model": {}}'}
+    broken = {
+        "config.json": b'{"model_type": "x"}',
+        "model.safetensors": b"broken",
+        "tokenizer.json": b'{"model": {}}',
+    }
     demo.add("org/broken", broken)
     strange = {"model.safetensors": (demo_model() / "model.safetensors").read_bytes()}
     demo.add("org/strange", {**broken, **strange})
@@ -174,7 +208,13 @@ def test_the_models_in_the_cache_and_whether_they_run(demo: FakeHub, cache: Path
 def test_LLM_takes_an_id(demo: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The roles of its engine are played by fakes."""
     played = dict.fromkeys(ROLES, "plain")
-    fakes = partial(start_engine, modules=played, python_path=[str(FAKES)], facts=DEMO, **forked_together(played))
+    fakes = partial(
+        start_engine,
+        modules=played,
+        python_path=[str(FAKES)],
+        facts=DEMO,
+        **forked_together(played),
+    )
     monkeypatch.setattr(llm_module, "start_engine", fakes)
     commit = demo.repositories[NAME].branches["main"]
     with LLM(NAME, revision="main", download_dir=cache) as llm:
@@ -214,7 +254,9 @@ def test_serve_by_id_answers_and_a_second_start_asks_once(demo: FakeHub, cache: 
     assert f"{NAME} is served at" in server.announcement
     assert server.log.startswith("fetching org/demo (")
     begun = server.log.index("fetched org/demo (")
-    assert "ready" not in server.log[:begun], "nothing of the engine runs before the files are there"
+    assert "ready" not in server.log[:begun], (
+        "nothing of the engine runs before the files are there"
+    )
     demo.asked.clear()
     fetched(HubId(NAME, None), str(cache / "hub"))
     assert len(demo.asked) == 1
@@ -222,8 +264,12 @@ def test_serve_by_id_answers_and_a_second_start_asks_once(demo: FakeHub, cache: 
 
 def test_a_start_from_a_folder_knows_no_hub(cache: Path) -> None:
     code = (
-        "import sys; from thespis.protocol.config.engine import EngineConfig; from thespis.frontends.hub.locate import located;"
-        "import thespis.frontends.engine; located(EngineConfig()); print('huggingface_hub' in sys.modules)"
+        "import sys; from thespis.protocol.config.engine import EngineConfig; from "
+        "thespis.frontends.hub.locate import located;"
+        "import thespis.frontends.engine; located(EngineConfig()); print('huggingface_hub' in "
+        "sys.modules)"
     )
-    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
     assert ended.stdout == "False\n"

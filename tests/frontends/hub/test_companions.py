@@ -1,4 +1,5 @@
-"""A model that takes parts from another one: both come from the hub, or from where the configuration says."""
+"""A model that takes parts from another one: both come from the hub, or from where the
+configuration says."""
 
 import shutil
 from pathlib import Path
@@ -42,23 +43,34 @@ def test_a_snapshot_takes_its_companion_from_the_same_cache(tmp_path: Path) -> N
         file.write(" ")
     assert model_facts(snapshot).fingerprint != first
     shutil.rmtree(text.parent)
-    with pytest.raises(EngineError, match=r"takes a part of its weights from 'org/words' .* thespis pull org/words\."):
+    with pytest.raises(
+        EngineError,
+        match=r"takes a part of its weights from 'org/words' .* thespis pull org/words\.",
+    ):
         model_facts(snapshot)
 
 
 def test_a_snapshot_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     folder = build("ultravox", tmp_path / "vox")
-    snapshot = cached(tmp_path / "hub", "org/vox", rewritten(folder, "config.json", text_model_id=str(folder / "text")))
+    snapshot = cached(
+        tmp_path / "hub",
+        "org/vox",
+        rewritten(folder, "config.json", text_model_id=str(folder / "text")),
+    )
     with pytest.raises(EngineError, match="which is no id of a model"):
         companions_of(snapshot)
 
 
 def published(folder: Path) -> dict[str, bytes]:
     """As on a hub, with code beside it."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} | {"code.py": b"raise SystemExit"}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} | {
+        "code.py": b"raise SystemExit"
+    }
 
 
-def test_a_model_of_a_hub_is_fetched_with_its_companion_and_no_code(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_model_of_a_hub_is_fetched_with_its_companion_and_no_code(
+    hub: FakeHub, tmp_path: Path
+) -> None:
     folder = rewritten(build("ultravox", tmp_path / "vox"), "config.json", text_model_id=TEXT)
     tokenizer = (folder / "tokenizer.json").read_bytes()
     hub.add("org/vox", published(folder))
@@ -77,7 +89,10 @@ def test_a_folder_that_names_a_model_of_a_hub_has_it_fetched(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     folder = rewritten(build("ultravox", tmp_path / "vox"), "config.json", text_model_id=TEXT)
-    hub.add(TEXT, {**published(folder / "text"), "tokenizer.json": (folder / "tokenizer.json").read_bytes()})
+    hub.add(
+        TEXT,
+        {**published(folder / "text"), "tokenizer.json": (folder / "tokenizer.json").read_bytes()},
+    )
     shutil.rmtree(folder / "text")
     assert located(EngineConfig(model=str(folder))).model == str(folder)
     assert model_facts(folder).layers == 3

@@ -1,4 +1,5 @@
-"""A model by its id, from a hub on loopback: what is asked, what is kept, and what is said where it cannot be had."""
+"""A model by its id, from a hub on loopback: what is asked, what is kept, and what is said where it
+cannot be had."""
 
 import json
 import os
@@ -54,7 +55,9 @@ def model(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Repository:
     return hub.add(NAME, FILES)
 
 
-def test_the_first_start_fetches_and_the_second_asks_once(hub: FakeHub, model: Repository, cache: Path) -> None:
+def test_the_first_start_fetches_and_the_second_asks_once(
+    hub: FakeHub, model: Repository, cache: Path
+) -> None:
     folder = fetched(MAIN, str(cache))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
     assert folder.name == model.branches["main"]
@@ -64,7 +67,9 @@ def test_the_first_start_fetches_and_the_second_asks_once(hub: FakeHub, model: R
     assert [asked.path.partition("?")[0] for asked in hub.asked] == [f"/api/models/{NAME}"]
 
 
-def test_a_full_commit_that_is_here_asks_nothing(hub: FakeHub, model: Repository, cache: Path) -> None:
+def test_a_full_commit_that_is_here_asks_nothing(
+    hub: FakeHub, model: Repository, cache: Path
+) -> None:
     folder = fetched(HubId(NAME, model.branches["main"]), str(cache))
     hub.asked.clear()
     assert fetched(HubId(NAME, folder.name), str(cache)) == folder
@@ -92,9 +97,13 @@ def test_what_came_before_a_start_ended_is_not_fetched_again(
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
-def test_a_hub_that_sends_all_of_it_again_is_understood(hub: FakeHub, model: Repository, cache: Path) -> None:
+def test_a_hub_that_sends_all_of_it_again_is_understood(
+    hub: FakeHub, model: Repository, cache: Path
+) -> None:
     hub.cuts, hub.no_ranges = [100_000], True
-    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES[
+        "model.safetensors"
+    ]
 
 
 def test_a_new_state_fetches_what_is_new(hub: FakeHub, model: Repository, cache: Path) -> None:
@@ -120,7 +129,9 @@ def test_a_hub_that_is_gone_leaves_the_cache(
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 403])
-def test_a_hub_in_trouble_leaves_the_cache(hub: FakeHub, model: Repository, cache: Path, status: int) -> None:
+def test_a_hub_in_trouble_leaves_the_cache(
+    hub: FakeHub, model: Repository, cache: Path, status: int
+) -> None:
     folder = fetched(MAIN, str(cache))
     hub.status = status
     assert fetched(MAIN, str(cache)) == folder
@@ -144,12 +155,18 @@ def test_a_transfer_that_falls_silent_is_taken_up_again(
 ) -> None:
     monkeypatch.setattr(fetch, "SILENT_SECONDS", 0.2)
     hub.stalls = [100_000]
-    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES[
+        "model.safetensors"
+    ]
     assert hub.asked[-1].range == "bytes=100000-"
 
 
 def test_what_answers_and_is_no_hub(hub: FakeHub, model: Repository, cache: Path) -> None:
-    for answer in (b"<html>log in first</html>", b"[]", b'{"id": "org/model", "sha": "main", "siblings": []}'):
+    for answer in (
+        b"<html>log in first</html>",
+        b"[]",
+        b'{"id": "org/model", "sha": "main", "siblings": []}',
+    ):
         hub.answer = answer
         text = told(MAIN, cache)
         assert hub.url in text
@@ -171,7 +188,13 @@ def test_a_bug_of_ours_is_no_trouble_of_the_network(
 
 @pytest.mark.parametrize(
     "lie",
-    [{"blobId": "../../../evil"}, {"blobId": "x" * 40}, {"size": -1}, {"size": "5"}, {"rfilename": "config.json/../../x"}],
+    [
+        {"blobId": "../../../evil"},
+        {"blobId": "x" * 40},
+        {"size": -1},
+        {"size": "5"},
+        {"rfilename": "config.json/../../x"},
+    ],
 )
 def test_a_hub_that_names_impossible_things(hub: FakeHub, cache: Path, lie: dict[str, Any]) -> None:
     said = {"rfilename": "config.json", "size": 5, "blobId": "a" * 40} | lie
@@ -181,7 +204,9 @@ def test_a_hub_that_names_impossible_things(hub: FakeHub, cache: Path, lie: dict
     assert not cache.exists()
 
 
-def test_offline(hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline(
+    hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = fetched(MAIN, str(cache))
     hub.asked.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -204,9 +229,13 @@ def test_a_branch_a_tag_and_a_commit(hub: FakeHub, model: Repository, cache: Pat
     assert fetched(MAIN, str(cache)).name == model.branches["main"]
 
 
-def test_gated(hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gated(
+    hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model.readers = {"good"}
-    assert f"is gated: ask for access at {hub.url}/org/model, then set HF_TOKEN" in told(MAIN, cache)
+    assert f"is gated: ask for access at {hub.url}/org/model, then set HF_TOKEN" in told(
+        MAIN, cache
+    )
     monkeypatch.setenv("HF_TOKEN", "bad")
     assert "the token in use may not read it" in told(MAIN, cache)
     monkeypatch.setenv("HF_TOKEN", "good")
@@ -234,7 +263,10 @@ def test_what_is_no_checkpoint_is_said_before_anything_is_fetched(
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"config.json": b'{"model_type": "x", "quantization_config": {"quant_method": "hqq"}}'}, "quantised (hqq)"),
+        (
+            {"config.json": b'{"model_type": "x", "quantization_config": {"quant_method": "hqq"}}'},
+            "quantised (hqq)",
+        ),
         ({"tokenizer.json": b"[]"}, "tokenizer.json"),
         ({"config.json": b"{}"}, "model_type is missing"),
     ],
@@ -249,20 +281,36 @@ def test_what_no_engine_starts_from_is_said_before_its_weights_are_fetched(
 
 def test_only_what_an_engine_reads_is_fetched(hub: FakeHub, cache: Path) -> None:
     read = {
-        **{f"{name}.json": name.encode() for name in ("preprocessor_config", "processor_config", "tekken", "vocab")},
+        **{
+            f"{name}.json": name.encode()
+            for name in ("preprocessor_config", "processor_config", "tekken", "vocab")
+        },
         "config.json": b'{"model_type": "x"}',
         "generation_config.json": b"{}",
         "tokenizer.json": b'{"model": {}}',
-        **{name: name.encode() for name in ("tokenizer.model", "merges.txt", "chat_template.jinja", "added_tokens.json")},
-        "model.safetensors.index.json": b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}',
+        **{
+            name: name.encode()
+            for name in (
+                "tokenizer.model",
+                "merges.txt",
+                "chat_template.jinja",
+                "added_tokens.json",
+            )
+        },
+        "model.safetensors.index.json": b'{"weight_map": {"a": "model-1.safetensors", '
+        b'"b": "model-2.safetensors"}}',
         "model-1.safetensors": weights(10),
         "model-2.safetensors": weights(20),
     }
     other = [
-        "README.md", ".gitattributes", "LICENSE.txt", "modeling_x.py", "pytorch_model.bin", "pytorch_model.bin.index.json",
-        "consolidated.safetensors", "consolidated.safetensors.index.json", "model.safetensors", "model.fp16.safetensors",
-        "original/model.safetensors", "onnx/config.json", "../../evil.json", "/etc/evil.json", "sub/vocab.json", "a\nb.json",
-        "optimizer.pt", "training_args.bin", "trainer_state.json", "model.gguf", ".hidden.json", "weird\\name.json",
+        "README.md", ".gitattributes", "LICENSE.txt", "modeling_x.py", "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "consolidated.safetensors", "consolidated.safetensors.index.json", "model.safetensors",
+        "model.fp16.safetensors",
+        "original/model.safetensors", "onnx/config.json", "../../evil.json", "/etc/evil.json",
+        "sub/vocab.json", "a\nb.json",
+        "optimizer.pt", "training_args.bin", "trainer_state.json", "model.gguf", ".hidden.json",
+        "weird\\name.json",
     ]  # fmt: skip
     hub.add(NAME, {**read, **dict.fromkeys(other, b"no")})
     assert {path.name for path in fetched(MAIN, str(cache)).iterdir()} == set(read)
@@ -271,16 +319,31 @@ def test_only_what_an_engine_reads_is_fetched(hub: FakeHub, cache: Path) -> None
 
 def test_an_index_that_names_what_is_not_there(hub: FakeHub, cache: Path) -> None:
     index = {"weight_map": {"a": "model-1.safetensors", "b": "../../../etc/passwd"}}
-    hub.add(NAME, {**FILES, "model.safetensors.index.json": json.dumps(index).encode(), "model-1.safetensors": weights(9)})
+    hub.add(
+        NAME,
+        {
+            **FILES,
+            "model.safetensors.index.json": json.dumps(index).encode(),
+            "model-1.safetensors": weights(9),
+        },
+    )
     assert "lacks '../../../etc/passwd', which its index names" in told(MAIN, cache)
 
 
-@pytest.mark.parametrize("sent", [FILES["model.safetensors"][:-1] + b"!", FILES["model.safetensors"] + b"more"])
-def test_what_is_not_what_the_hub_describes_is_not_taken(hub: FakeHub, model: Repository, cache: Path, sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent", [FILES["model.safetensors"][:-1] + b"!", FILES["model.safetensors"] + b"more"]
+)
+def test_what_is_not_what_the_hub_describes_is_not_taken(
+    hub: FakeHub, model: Repository, cache: Path, sent: bytes
+) -> None:
     hub.tampered["model.safetensors"] = sent
-    assert "model.safetensors of 'org/model' did not come as the hub describes it" in told(MAIN, cache)
+    assert "model.safetensors of 'org/model' did not come as the hub describes it" in told(
+        MAIN, cache
+    )
     hub.tampered.clear()
-    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert (fetched(MAIN, str(cache)) / "model.safetensors").read_bytes() == FILES[
+        "model.safetensors"
+    ]
 
 
 def test_a_mirror_that_lists_names_alone(hub: FakeHub, model: Repository, cache: Path) -> None:
@@ -296,7 +359,9 @@ def test_no_room_is_said_before_the_first_byte(
 
     monkeypatch.setattr(os, "statvfs", lambda _: Full)
     assert "it takes 320.1 kB, and" in told(MAIN, cache)
-    assert "has 81.9 kB left; free some, or give another folder with --download-dir" in told(MAIN, cache)
+    assert "has 81.9 kB left; free some, or give another folder with --download-dir" in told(
+        MAIN, cache
+    )
     assert hub.fetched() == []
 
 
@@ -305,7 +370,9 @@ def test_a_cache_that_cannot_be_written_to(hub: FakeHub, model: Repository, cach
     assert "cannot be used (Not a directory)" in told(MAIN, cache)
 
 
-def test_a_file_that_leads_out_of_the_cache_is_refused(hub: FakeHub, model: Repository, cache: Path, tmp_path: Path) -> None:
+def test_a_file_that_leads_out_of_the_cache_is_refused(
+    hub: FakeHub, model: Repository, cache: Path, tmp_path: Path
+) -> None:
     folder = fetched(MAIN, str(cache))
     (tmp_path / "secret.json").write_text("{}")
     (folder / "processor_config.json").symlink_to(tmp_path / "secret.json")
@@ -321,7 +388,9 @@ def test_a_model_that_its_owner_keeps_on_another_disk_is_taken(
     assert fetched(MAIN, str(cache)) == folder
 
 
-def test_what_others_have_fetched_in_part_is_completed(hub: FakeHub, model: Repository, cache: Path) -> None:
+def test_what_others_have_fetched_in_part_is_completed(
+    hub: FakeHub, model: Repository, cache: Path
+) -> None:
     folder = fetched(MAIN, str(cache))
     (folder / "chat_template.jinja").unlink()
     hub.asked.clear()
@@ -333,7 +402,9 @@ def test_what_others_have_fetched_in_part_is_completed(hub: FakeHub, model: Repo
 def test_two_starts_at_once_fetch_it_once(hub: FakeHub, model: Repository, cache: Path) -> None:
     hub.seconds_per_chunk = 0.02
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(fetched(MAIN, str(cache)))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: found.append(fetched(MAIN, str(cache)))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -356,14 +427,18 @@ def test_a_fetch_that_is_stopped_ends_soon_and_is_gone_on_with(
     assert (hub.asked[-1].range or "").startswith("bytes=")
 
 
-def test_the_configuration_names_the_folder_and_keeps_the_id(hub: FakeHub, model: Repository, cache: Path) -> None:
+def test_the_configuration_names_the_folder_and_keeps_the_id(
+    hub: FakeHub, model: Repository, cache: Path
+) -> None:
     config = located(EngineConfig(model=NAME, revision="main", download_dir=str(cache), seed=7))
     assert Path(config.model).name == model.branches["main"]
     assert (config.name, config.seed, config.revision) == (NAME, 7, None)
     assert located(config) is config, "a folder is taken as it is"
 
 
-def test_the_commit_is_part_of_the_fingerprint(hub: FakeHub, model: Repository, cache: Path, tmp_path: Path) -> None:
+def test_the_commit_is_part_of_the_fingerprint(
+    hub: FakeHub, model: Repository, cache: Path, tmp_path: Path
+) -> None:
     first = fetched(MAIN, str(cache))
     model.commit({**FILES, "README.md": b"more"})
     second = fetched(MAIN, str(cache))
@@ -371,7 +446,9 @@ def test_the_commit_is_part_of_the_fingerprint(hub: FakeHub, model: Repository, 
     assert len({fingerprint(first), fingerprint(second), fingerprint(copy)}) == 3
 
 
-def test_HF_TOKEN_is_sent_to_the_hub_and_to_no_other(hub: FakeHub, model: Repository, cache: Path, monkeypatch: Any) -> None:
+def test_HF_TOKEN_is_sent_to_the_hub_and_to_no_other(
+    hub: FakeHub, model: Repository, cache: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
     with FakeHub() as store:
         store.add(NAME, FILES)

@@ -1,4 +1,5 @@
-"""GGUF files in place of a checkpoint: a path, a folder, or a choice among those of a model on a hub."""
+"""GGUF files in place of a checkpoint: a path, a folder, or a choice among those of a model on a
+hub."""
 
 import os
 import shutil
@@ -25,7 +26,13 @@ from ...zoo.catalog import Zoo
 
 pytestmark = pytest.mark.timeout(60)
 NAME = "org/Tiny-GGUF"
-FILES = ("Tiny-Q4_K_M.gguf", "Tiny-Q8_0.gguf", "Tiny-IQ4_XS.gguf", "mmproj-F16.gguf", "Tiny.imatrix.gguf")
+FILES = (
+    "Tiny-Q4_K_M.gguf",
+    "Tiny-Q8_0.gguf",
+    "Tiny-IQ4_XS.gguf",
+    "mmproj-F16.gguf",
+    "Tiny.imatrix.gguf",
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +58,33 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("a.Q4_0.gguf", "a.IQ4_0.gguf"), "Q4_0", "a.Q4_0.gguf"),
     ],
 )
-def test_a_file_is_chosen_by_its_last_word(names: tuple[str, ...], choice: str | None, file: str) -> None:
+def test_a_file_is_chosen_by_its_last_word(
+    names: tuple[str, ...], choice: str | None, file: str
+) -> None:
     assert chosen(names, choice, NAME) == file
 
 
 @pytest.mark.parametrize(
     ("names", "choice", "words"),
     [
-        (FILES, "Q2_K", "no GGUF file 'Q2_K': choose one of Tiny-IQ4_XS.gguf, Tiny-Q4_K_M.gguf, Tiny-Q8_0.gguf"),
+        (
+            FILES,
+            "Q2_K",
+            "no GGUF file 'Q2_K': choose one of Tiny-IQ4_XS.gguf, Tiny-Q4_K_M.gguf, Tiny-Q8_0.gguf",
+        ),
         (("a-Q8_0.gguf", "b-Q8_0.gguf"), None, "several GGUF files: choose one of"),
-        (("a-00001-of-00002.gguf", "a-00002-of-00002.gguf"), None, "in one piece (only parts of some)"),
+        (
+            ("a-00001-of-00002.gguf", "a-00002-of-00002.gguf"),
+            None,
+            "in one piece (only parts of some)",
+        ),
         (("mmproj.gguf",), None, "no GGUF file of a text model"),
         (("Q8_0/a-Q8_0.gguf",), "Q8_0", "no GGUF file of a text model"),
     ],
 )
-def test_what_cannot_be_chosen_is_told_with_what_there_is(names: tuple[str, ...], choice: str | None, words: str) -> None:
+def test_what_cannot_be_chosen_is_told_with_what_there_is(
+    names: tuple[str, ...], choice: str | None, words: str
+) -> None:
     with pytest.raises(EngineError) as refused:
         chosen(names, choice, NAME)
     assert words in str(refused.value)
@@ -83,7 +102,9 @@ def test_a_folder_is_made_around_a_file_once(file: Path, made: Path) -> None:
     assert [path.name for path in made.iterdir()] == [Path(config.model).name], "no drafts are left"
 
 
-def test_a_file_is_known_by_its_content_and_a_folder_by_its_one_file(file: Path, tmp_path: Path) -> None:
+def test_a_file_is_known_by_its_content_and_a_folder_by_its_one_file(
+    file: Path, tmp_path: Path
+) -> None:
     blob = tmp_path / "sha256-abc"
     blob.symlink_to(file)
     assert gguf_of(str(blob)) == (blob, None)
@@ -127,7 +148,10 @@ def test_a_tokenizer_beside_it_is_what_it_is_now(file: Path, zoo: Zoo, tmp_path:
 
 def test_a_refusal_is_one_sentence_and_leaves_nothing(zoo: Zoo, tmp_path: Path, made: Path) -> None:
     path = write_gguf(zoo("olmo2"), tmp_path / "x.gguf", Quant.F16)
-    with pytest.raises(EngineError, match=r"^x\.gguf is of GGUF's architecture 'olmo2', which is not read; .* transformers\.$"):
+    with pytest.raises(
+        EngineError,
+        match=r"^x\.gguf is of GGUF's architecture 'olmo2', which is not read; .* transformers\.$",
+    ):
         folder_around(path, None)
     assert list(made.iterdir()) == []
 
@@ -140,16 +164,26 @@ def test_a_start_that_is_given_up_ends_soon(file: Path, made: Path) -> None:
     assert list(made.iterdir()) == []
 
 
-def test_a_missing_library_is_named_with_its_extra(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named_with_its_extra(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gguf_module, "find_spec", lambda name: None)
     with pytest.raises(EngineError, match=r"a library is missing: pip install 'thespis\[gguf\]'"):
         folder_around(file, None)
 
 
-def test_the_chosen_file_alone_is_fetched_and_found_again(hub: FakeHub, cache: Path, file: Path) -> None:
+def test_the_chosen_file_alone_is_fetched_and_found_again(
+    hub: FakeHub, cache: Path, file: Path
+) -> None:
     data = file.read_bytes()
     hub.add(
-        NAME, {"Tiny-Q8_0.gguf": data, "Tiny-Q4_K_M.gguf": b"GGUF" + bytes(20_000), "config.json": b"{}", "README.md": b"x"}
+        NAME,
+        {
+            "Tiny-Q8_0.gguf": data,
+            "Tiny-Q4_K_M.gguf": b"GGUF" + bytes(20_000),
+            "config.json": b"{}",
+            "README.md": b"x",
+        },
     )
     config = located(EngineConfig(model=f"{NAME}:Q8_0", download_dir=str(cache)))
     assert config.name == f"{NAME}:Q8_0"
@@ -171,7 +205,9 @@ def test_a_file_in_a_cache_runs_as_a_start_from_it_would(file: Path, tmp_path: P
     assert "several GGUF files: choose one of Tiny-Q6_K.gguf, Tiny-Q8_0.gguf" in reason
 
 
-def test_a_choice_that_is_not_there_is_refused_before_anything_is_fetched(hub: FakeHub, cache: Path) -> None:
+def test_a_choice_that_is_not_there_is_refused_before_anything_is_fetched(
+    hub: FakeHub, cache: Path
+) -> None:
     hub.add(NAME, dict.fromkeys(FILES, b"GGUF"))
     with pytest.raises(EngineError, match=r"no GGUF file 'Q2_K': choose one of Tiny-IQ4_XS\.gguf"):
         located(EngineConfig(model=f"{NAME}:Q2_K", download_dir=str(cache)))
@@ -205,16 +241,27 @@ HUGE = text("w") + struct.pack("<I2QIQ", 2, 1 << 20, 1 << 20, 0, 0)
         (header(struct.pack("<Q", 1 << 60), 1), "its header is cut"),
         (header(ARCHITECTURE + HUGE, 1, 1), "it is cut"),
         (header(ARCHITECTURE + text("w") + struct.pack("<I", 9), 1, 1), "9 dimensions"),
-        (header(ARCHITECTURE + text("w") + struct.pack("<IQIQ", 1, 33, 2, 0), 1, 1), r"has the shape \[33\]"),
-        (header(ARCHITECTURE + text("w") + struct.pack("<IQIQ", 1, 32, 99, 0), 1, 1), "of GGUF's type 99, which is not read"),
+        (
+            header(ARCHITECTURE + text("w") + struct.pack("<IQIQ", 1, 33, 2, 0), 1, 1),
+            r"has the shape \[33\]",
+        ),
+        (
+            header(ARCHITECTURE + text("w") + struct.pack("<IQIQ", 1, 32, 99, 0), 1, 1),
+            "of GGUF's type 99, which is not read",
+        ),
         (
             header(ARCHITECTURE + text("split.count") + struct.pack("<IH", 2, 3), 2),
             "one of 3 parts of a GGUF file, which are not read: join them",
         ),
-        (header(ARCHITECTURE + text("split.count") + struct.pack("<I", 8) + text("two"), 2), "its split.count is none"),
+        (
+            header(ARCHITECTURE + text("split.count") + struct.pack("<I", 8) + text("two"), 2),
+            "its split.count is none",
+        ),
     ],
 )
-def test_a_broken_file_is_told_before_anything_is_allocated(data: bytes, words: str, tmp_path: Path) -> None:
+def test_a_broken_file_is_told_before_anything_is_allocated(
+    data: bytes, words: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(data)
     with pytest.raises(EngineError, match=words):

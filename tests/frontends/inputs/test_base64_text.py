@@ -1,4 +1,5 @@
-"""The forgiving base64 decode: what it takes, what it says of the rest, and that it never holds the interpreter for long."""
+"""The forgiving base64 decode: what it takes, what it says of the rest, and that it never holds the
+interpreter for long."""
 
 import base64
 import binascii
@@ -25,7 +26,13 @@ TEXT = base64.b64encode(PNG).decode()
 slices = st.sampled_from([1, 3, 4, 7, 1 << 16])
 
 
-def decoded(text: str | bytes, size: int = 1 << 16, escaped: bool = False, start: int = 0, end: int | None = None) -> bytes:
+def decoded(
+    text: str | bytes,
+    size: int = 1 << 16,
+    escaped: bool = False,
+    start: int = 0,
+    end: int | None = None,
+) -> bytes:
     out = BytesIO()
     with patch.object(base64_text, "SLICE", size), patch.object(base64_text, "ESCAPED_SLICE", size):
         decode_into(out, text, 1 << 30, start, end, escaped)
@@ -33,7 +40,8 @@ def decoded(text: str | bytes, size: int = 1 << 16, escaped: bool = False, start
 
 
 def standard(text: str) -> bytes | None:
-    """The steps of https://infra.spec.whatwg.org/#forgiving-base64-decode one by one; None: failure."""
+    """The steps of https://infra.spec.whatwg.org/#forgiving-base64-decode one by one; None:
+    failure."""
     text = "".join(char for char in text if char not in WHITE)
     if len(text) % 4 == 0:
         text = text.removesuffix("==") if text.endswith("==") else text.removesuffix("=")
@@ -43,7 +51,10 @@ def standard(text: str) -> bytes | None:
     return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits) - 7, 8))
 
 
-@given(text=st.text(st.sampled_from("AZaz09+/=" + WHITE), max_size=24) | st.text(max_size=12), size=slices)
+@given(
+    text=st.text(st.sampled_from("AZaz09+/=" + WHITE), max_size=24) | st.text(max_size=12),
+    size=slices,
+)
 def test_it_is_the_standards(text: str, size: int) -> None:
     expected = standard(text)
     if expected is None:
@@ -53,8 +64,16 @@ def test_it_is_the_standards(text: str, size: int) -> None:
         assert decoded(text, size) == decoded(text.encode(), size) == expected
 
 
-@given(data=st.binary(max_size=40), width=st.integers(1, 9), padded=st.booleans(), size=slices, escape=st.booleans())
-def test_what_encoders_write_comes_back(data: bytes, width: int, padded: bool, size: int, escape: bool) -> None:
+@given(
+    data=st.binary(max_size=40),
+    width=st.integers(1, 9),
+    padded=st.booleans(),
+    size=slices,
+    escape=st.booleans(),
+)
+def test_what_encoders_write_comes_back(
+    data: bytes, width: int, padded: bool, size: int, escape: bool
+) -> None:
     text = base64.b64encode(data).decode()
     text = text if padded else text.rstrip("=")
     text = "\r\n".join(text[at : at + width] for at in range(0, len(text), width))
@@ -96,7 +115,8 @@ def test_the_size_is_looked_at_before_decoding() -> None:
 
 @pytest.mark.parametrize("before", ["", "\n"], ids=["plain", "careful"])
 def test_a_quarter_gigabyte_is_decoded_in_short_steps(before: str) -> None:
-    """Each step is one slice: the work of all others in between is shown by a count of steps, not by a clock."""
+    """Each step is one slice: the work of all others in between is shown by a count of steps, not
+    by a clock."""
     steps: list[int] = []
     careful, plain = binascii.a2b_base64, msgspec.convert
 
@@ -170,7 +190,11 @@ def test_the_frame_that_is_wrong_is_named() -> None:
 
 
 def test_where_base64_is_wanted_a_data_url_will_do() -> None:
-    assert read_encoded(TEXT, "audio", "here") == read_encoded(f" data:audio/wav;base64,{TEXT}", "audio", "here") == PNG
+    assert (
+        read_encoded(TEXT, "audio", "here")
+        == read_encoded(f" data:audio/wav;base64,{TEXT}", "audio", "here")
+        == PNG
+    )
     for url in ("https://host/a.wav", "file:///a.wav"):
         with pytest.raises(RequestError, match="a URL is given in a part of type audio_url"):
             read_encoded(url, "audio", "here")

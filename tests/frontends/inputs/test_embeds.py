@@ -18,7 +18,13 @@ from thespis.frontends.openai.requests.completions import parse_completion
 from thespis.frontends.openai.requests.schema import ChatRequest, CompletionRequest, decode
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.memory.blobs import BlobRef
-from thespis.protocol.requests.request import Embeds, EmbedsPrompt, PackedEmbeds, TextPrompt, TokenPrompt
+from thespis.protocol.requests.request import (
+    Embeds,
+    EmbedsPrompt,
+    PackedEmbeds,
+    TextPrompt,
+    TokenPrompt,
+)
 from thespis.protocol.requests.sampling import SamplingParams
 
 ROWS = np.ones((3, 8), np.float32)
@@ -50,7 +56,9 @@ def source_of(given: Submission) -> Any:
 # Python
 
 
-@pytest.mark.parametrize("rows", [ROWS, ROWS[None], ROWS.astype(np.float16), ROWS.astype(np.float64)])
+@pytest.mark.parametrize(
+    "rows", [ROWS, ROWS[None], ROWS.astype(np.float16), ROWS.astype(np.float64)]
+)
 def test_rows_become_the_only_item(rows: Any) -> None:
     made = read_prompt({"prompt_embeds": rows, "prompt": "abc"})
     assert (made.prompt, made.text) == (EmbedsPrompt(), "abc")
@@ -82,7 +90,9 @@ def test_a_file_of_rows_is_opened_by_nobody_here() -> None:
         ({"prompt_embed": ROWS}, "prompt", None),
     ],
 )
-def test_what_does_not_go_with_rows_is_named(more: dict[str, Any], part: str, code: str | None) -> None:
+def test_what_does_not_go_with_rows_is_named(
+    more: dict[str, Any], part: str, code: str | None
+) -> None:
     failure = refused(read_prompt, {"prompt_embeds": ROWS, **more})
     assert failure.part == part
     assert code is None or failure.code == code
@@ -97,8 +107,16 @@ def test_without_rows_the_other_keys_count() -> None:
 
 def test_prompts_of_embeddings_come_first_each_by_itself() -> None:
     made = completion(prompt_embeds=[npy(ROWS), npy(ROWS)], prompt=["a", "b"], n=2)
-    assert [one.prompt for one in made] == [EmbedsPrompt(), EmbedsPrompt(), TextPrompt("a"), TextPrompt("b")]
-    assert [item.where for one in made for item in one.media] == ["prompt_embeds[0]", "prompt_embeds[1]"]
+    assert [one.prompt for one in made] == [
+        EmbedsPrompt(),
+        EmbedsPrompt(),
+        TextPrompt("a"),
+        TextPrompt("b"),
+    ]
+    assert [item.where for one in made for item in one.media] == [
+        "prompt_embeds[0]",
+        "prompt_embeds[1]",
+    ]
     assert [one.sampling.n for one in made] == [2] * 4
     assert all(isinstance(source_of(one), PackedEmbeds) for one in made[:2])
 
@@ -112,7 +130,9 @@ def test_an_empty_prompt_beside_embeddings_is_none(empty: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("nothing", [None, []])
 def test_no_embeddings_need_no_flag(nothing: Any) -> None:
-    assert [one.prompt for one in completion(False, prompt=[1, 2], prompt_embeds=nothing)] == [TokenPrompt((1, 2))]
+    assert [one.prompt for one in completion(False, prompt=[1, 2], prompt_embeds=nothing)] == [
+        TokenPrompt((1, 2))
+    ]
     assert refused(completion, prompt_embeds=nothing).code == "missing_field"
 
 
@@ -130,7 +150,9 @@ def test_no_embeddings_need_no_flag(nothing: Any) -> None:
         ({"prompt_embeds": npy(ROWS), "prompt": [["a"]]}, "prompt[0][0]", "wrong_type"),
     ],
 )
-def test_a_body_that_cannot_be_is_refused_by_its_field(body: dict[str, Any], part: str, code: str) -> None:
+def test_a_body_that_cannot_be_is_refused_by_its_field(
+    body: dict[str, Any], part: str, code: str
+) -> None:
     failure = refused(completion, **body)
     assert (failure.part, failure.code) == (part, code)
 

@@ -27,7 +27,11 @@ def test_the_size_is_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_bytes_go_into_shared_memory_only_when_all_fit() -> None:
     client = FakeClient()
-    pending = [Pending("image", b"12345", "a"), Pending("image", Url("https://x"), "b"), Pending("audio", b"67890", "c")]
+    pending = [
+        Pending("image", b"12345", "a"),
+        Pending("image", Url("https://x"), "b"),
+        Pending("audio", b"67890", "c"),
+    ]
     items = place(pending, client)
     assert isinstance(items[0].source, Encoded)
     assert isinstance(items[0].source.blob, BlobRef)

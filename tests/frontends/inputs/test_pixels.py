@@ -1,4 +1,5 @@
-"""Pixels and samples as people hold them: every type and layout gives what the same data in a file would give."""
+"""Pixels and samples as people hold them: every type and layout gives what the same data in a file
+would give."""
 
 import io
 from types import SimpleNamespace
@@ -39,7 +40,9 @@ def of_png(image: Image.Image) -> "np.ndarray[Any, Any]":
     return np.asarray(decode_image(file.getvalue(), MediaLimits()))[..., 0]
 
 
-@pytest.mark.parametrize("array", [GREY, GREY.astype(">u2"), GREY[::-1, ::-1], torch.from_numpy(GREY.copy())])
+@pytest.mark.parametrize(
+    "array", [GREY, GREY.astype(">u2"), GREY[::-1, ::-1], torch.from_numpy(GREY.copy())]
+)
 def test_B15_sixteen_bits_are_scaled_as_those_of_a_png(array: Any) -> None:
     whole = array.numpy() if isinstance(array, torch.Tensor) else array
     expected = of_png(Image.fromarray(np.ascontiguousarray(whole.astype(np.uint16))))
@@ -50,8 +53,12 @@ def test_B15_sixteen_bits_in_a_wider_picture_of_pil() -> None:
     deep = Image.fromarray(GREY.astype(np.int32))
     assert deep.mode == "I"
     assert np.array_equal(read("image", deep)[..., 0], (GREY >> 8).astype(np.uint8))
-    assert np.array_equal(read("image", Image.fromarray(COLOUR[..., 0].astype(np.int32)))[..., 0], COLOUR[..., 0])
-    assert np.array_equal(read("image", Image.fromarray(COLOUR[..., 0] / np.float32(255)))[..., 0], COLOUR[..., 0])
+    assert np.array_equal(
+        read("image", Image.fromarray(COLOUR[..., 0].astype(np.int32)))[..., 0], COLOUR[..., 0]
+    )
+    assert np.array_equal(
+        read("image", Image.fromarray(COLOUR[..., 0] / np.float32(255)))[..., 0], COLOUR[..., 0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,9 @@ def test_B15_what_has_fewer_or_more_channels() -> None:
 
 
 def test_B15_floats_that_overshoot_are_still_floats_from_zero_to_one() -> None:
-    assert read("image", np.array([[-0.1, 0.5, 1.1]], np.float32))[..., 0].tolist() == [[0, 128, 255]]
+    assert read("image", np.array([[-0.1, 0.5, 1.1]], np.float32))[..., 0].tolist() == [
+        [0, 128, 255]
+    ]
 
 
 def test_B15_a_dark_frame_does_not_change_the_scale_of_its_clip() -> None:
@@ -122,7 +131,12 @@ WAVE = np.linspace(-0.5, 0.5, 50).astype(np.float32)
     [
         {"array": WAVE, "sampling_rate": 8000},
         {"path": "a.wav", "array": WAVE, "sampling_rate": 8000},
-        {"path": None, "bytes": None, "array": WAVE.astype(np.float64), "sampling_rate": np.int64(8000)},
+        {
+            "path": None,
+            "bytes": None,
+            "array": WAVE.astype(np.float64),
+            "sampling_rate": np.int64(8000),
+        },
         {"raw": WAVE.tolist(), "sampling_rate": 8000.0},
         {"array": torch.from_numpy(WAVE), "sampling_rate": torch.tensor(8000)},
         (WAVE.tolist(), 8000),
@@ -148,7 +162,9 @@ def test_B16_channels_and_types() -> None:
     both = [WAVE.tolist(), WAVE.tolist()]
     assert read("audio", {"array": both, "sampling_rate": 8000}).shape == (2, 50)
     assert read("audio", {"array": [0.0, -0.5], "sampling_rate": 8000}).tolist() == [0.0, -0.5]
-    assert read("audio", {"array": np.array([-32768, 16384], np.int16), "sampling_rate": 8000}).tolist() == [-1.0, 0.5]
+    assert read(
+        "audio", {"array": np.array([-32768, 16384], np.int16), "sampling_rate": 8000}
+    ).tolist() == [-1.0, 0.5]
 
 
 def test_B16_files_of_a_dataset_are_files() -> None:

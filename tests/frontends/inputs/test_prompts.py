@@ -31,7 +31,14 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> Image.Image:
 
 @pytest.mark.parametrize(
     ("mode", "seen", "channels"),
-    [("RGB", "RGB", 3), ("RGBA", "RGBA", 4), ("L", "L", 1), ("CMYK", "RGB", 3), ("LA", "LA", 2), ("PA", "RGBA", 4)],
+    [
+        ("RGB", "RGB", 3),
+        ("RGBA", "RGBA", 4),
+        ("L", "L", 1),
+        ("CMYK", "RGB", 3),
+        ("LA", "LA", 2),
+        ("PA", "RGBA", 4),
+    ],
 )
 def test_pil_pictures_keep_what_a_decoder_needs(mode: str, seen: str, channels: int) -> None:
     (item,) = read_media({"image": picture(mode)}, {})

@@ -1,4 +1,5 @@
-"""A client without an engine: deterministic words, real streams, and a switch for every way a request can go."""
+"""A client without an engine: deterministic words, real streams, and a switch for every way a
+request can go."""
 
 import asyncio
 import tempfile
@@ -50,7 +51,8 @@ def position(token_id: int, text: str, top: int) -> PositionLogprobs:
 
 
 class FakeClient:
-    """Answers every request with `words`, a token a word; what it was asked is kept in `submitted`."""
+    """Answers every request with `words`, a token a word; what it was asked is kept in
+    `submitted`."""
 
     def __init__(self) -> None:
         self.model, self.model_name, self.max_model_len = MODEL, "fake-model", 256
@@ -62,7 +64,9 @@ class FakeClient:
         self.fail_after: int | None = None
         """Tokens after which the request fails; 0: before the first."""
         self.failure = Failure("restarted", "A part was restarted.", code="restarted")
-        self.submitted: list[tuple[Prompt, tuple[MediaItem, ...], SamplingParams, dict[str, Any]]] = []
+        self.submitted: list[
+            tuple[Prompt, tuple[MediaItem, ...], SamplingParams, dict[str, Any]]
+        ] = []
         self.blobs: dict[int, bytes] = {}
         self.room = 1 << 30
         self.media = self
@@ -75,7 +79,9 @@ class FakeClient:
         self._streams: dict[str, Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def put_bytes(self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None) -> BlobRef:
+    def put_bytes(
+        self, data: Bytes, dtype: str = "uint8", shape: tuple[int, ...] | None = None
+    ) -> BlobRef:
         data = bytes(data)
         if sum(map(len, self.blobs.values())) + len(data) > self.room:
             raise RequestError(Failure("overloaded", "No room for media.", code="overloaded"))
@@ -104,13 +110,27 @@ class FakeClient:
     def drop_bytes(self, blob: BlobRef) -> None:
         del self.blobs[blob.offset]
 
-    async def submit(self, prompt: Prompt, media: Sequence[MediaItem], sampling: SamplingParams, **more: Any) -> Stream:
+    async def submit(
+        self, prompt: Prompt, media: Sequence[MediaItem], sampling: SamplingParams, **more: Any
+    ) -> Stream:
         if self.refusal is not None:
             raise RequestError(self.refusal)
         told = {
-            name: value for name, value in more.items() if name in Request.__struct_fields__ and not name.endswith("_kwargs")
+            name: value
+            for name, value in more.items()
+            if name in Request.__struct_fields__ and not name.endswith("_kwargs")
         }
-        check_sendable(Request(id="r", client="c", arrival=0.0, prompt=prompt, media=tuple(media), sampling=sampling, **told))
+        check_sendable(
+            Request(
+                id="r",
+                client="c",
+                arrival=0.0,
+                prompt=prompt,
+                media=tuple(media),
+                sampling=sampling,
+                **told,
+            )
+        )
         self.submitted.append((prompt, tuple(media), sampling, more))
         id = f"r{len(self.submitted)}"
         stream = self._streams[id] = Stream(id, self._cancel)
@@ -127,11 +147,14 @@ class FakeClient:
     async def _play(self, stream: Stream, sampling: SamplingParams) -> None:
         words = self.words[: sampling.max_tokens]
         stream.prepared = Prepared(
-            id=stream.id, attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0, token_ids=PROMPT_IDS,
+            id=stream.id, attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0,
+            token_ids=PROMPT_IDS,
             items=(), positions=None, sampling=sampling, eos_token_ids=(0,),
         )  # fmt: skip
         if sampling.prompt_logprobs is not None:
-            stream.push_prompt(1, tuple(position(id, f"p{id}", sampling.prompt_logprobs) for id in PROMPT_IDS[1:]))
+            stream.push_prompt(
+                1, tuple(position(id, f"p{id}", sampling.prompt_logprobs) for id in PROMPT_IDS[1:])
+            )
         for index, word in enumerate(words):
             await asyncio.sleep(self.pace)
             if stream.ended:
@@ -141,10 +164,15 @@ class FakeClient:
                 return
             for choice in range(sampling.n):
                 last = index == len(words) - 1
-                scores = () if sampling.logprobs is None else (position(index, word, sampling.logprobs),)
+                scores = (
+                    () if sampling.logprobs is None else (position(index, word, sampling.logprobs),)
+                )
                 offset = len("".join(words[:index]))
-                reason = ("length" if sampling.max_tokens == len(words) else "stop") if last else None
-                stream.push(Delta(stream.id, 0, choice, index, offset, (index,), word, scores, reason))  # type: ignore[arg-type]
+                ended: Any = "length" if sampling.max_tokens == len(words) else "stop"
+                reason = ended if last else None
+                stream.push(
+                    Delta(stream.id, 0, choice, index, offset, (index,), word, scores, reason)
+                )
         usage = Usage(len(PROMPT_IDS), 2, {"image": 4}, 0)
         stream.finish(Finished(stream.id, 0, usage, len(words) * sampling.n, (TIMING,)))
 
@@ -158,7 +186,13 @@ class FakeClient:
     async def status(self) -> Status:
         self.asked += 1
         await asyncio.sleep(self.pace)
-        return Status(True, {"scheduler": "ready"}, {"gpu-runner": {"steps": 7.0}}, {"gpu-runner": 1}, {"gpu-runner": 2})
+        return Status(
+            True,
+            {"scheduler": "ready"},
+            {"gpu-runner": {"steps": 7.0}},
+            {"gpu-runner": 1},
+            {"gpu-runner": 2},
+        )
 
 
 def full() -> Admission:
@@ -168,7 +202,9 @@ def full() -> Admission:
     return door
 
 
-def http_config(model: ModelFacts = MODEL, engine: Mapping[str, Any] | None = None, **server: Any) -> HttpConfig:
+def http_config(
+    model: ModelFacts = MODEL, engine: Mapping[str, Any] | None = None, **server: Any
+) -> HttpConfig:
     return HttpConfig(
         model=model,
         name="fake-model",
@@ -196,11 +232,17 @@ async def served(client: FakeClient, config: HttpConfig | None = None) -> AsyncI
 
 async def post(url: str, path: str, body: Any, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
     """Status, JSON body and headers of one POST."""
-    async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json=body, **more) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}{path}", json=body, **more) as response,
+    ):
         return response.status, await response.json(), response.headers
 
 
 async def stream_bytes(url: str, path: str, body: Any) -> bytes:
-    async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json={**body, "stream": True}) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}{path}", json={**body, "stream": True}) as response,
+    ):
         assert response.status == 200
         return await response.read()

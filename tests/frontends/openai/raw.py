@@ -38,9 +38,17 @@ async def exchange(url: str, sent: bytes) -> bytes:
         return await reader.read()
 
 
-async def ask(url: str, head: str, body: bytes = b"", method: str = "POST", path: str = "/v1/chat/completions") -> Answer:
-    """One request on a connection of its own; `head`: its header lines, of any characters below U+0100."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *head.splitlines()]
+async def ask(
+    url: str, head: str, body: bytes = b"", method: str = "POST", path: str = "/v1/chat/completions"
+) -> Answer:
+    """One request on a connection of its own; `head`: its header lines, of any characters below
+    U+0100."""
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Connection: close",
+        *head.splitlines(),
+    ]
     sent = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
     async with connected(url) as (reader, writer):
         writer.write(sent)
@@ -50,7 +58,9 @@ async def ask(url: str, head: str, body: bytes = b"", method: str = "POST", path
 async def answer(reader: asyncio.StreamReader) -> Answer:
     """The next answer, which announces its length."""
     first = read(await reader.readuntil(b"\r\n\r\n"))
-    return first._replace(body=await reader.readexactly(int(first.headers.get("content-length", "0"))))
+    return first._replace(
+        body=await reader.readexactly(int(first.headers.get("content-length", "0")))
+    )
 
 
 def read(received: bytes) -> Answer:

@@ -36,7 +36,9 @@ def test_a_tenant_is_a_digest_that_stays_the_same() -> None:
     assert "sesame" not in tenant_of("sesame")
     keys = Keys(("sesame", "other"))
     assert keys.tenant(["Bearer sesame"]) == tenant_of("sesame")
-    assert [keys.tenant([header]) for header in ("", "sesame", "Basic sesame", "Bearer x")] == [None] * 4
+    assert [keys.tenant([header]) for header in ("", "sesame", "Basic sesame", "Bearer x")] == [
+        None
+    ] * 4
     assert Keys(()).tenant([]) == ""
 
 
@@ -192,10 +194,14 @@ async def test_S56_requests_that_are_cut_at_shutdown_are_told() -> None:
             assert (await response.json())["error"]["code"] == "shutting_down"
 
 
-async def test_S49_ignored_fields_are_named_in_a_header_and_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_S49_ignored_fields_are_named_in_a_header_and_once_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with served(FakeClient()) as url:
         for _ in range(2):
-            status, _, headers = await post(url, CHAT, {**HELLO, "service_tier": "flex", "store": True})
+            status, _, headers = await post(
+                url, CHAT, {**HELLO, "service_tier": "flex", "store": True}
+            )
     assert caplog.text.count("service_tier, store") == 1
     assert (status, headers["X-Thespis-Ignored-Fields"]) == (200, "service_tier, store")
 
@@ -224,8 +230,14 @@ async def test_bodies_that_fill_the_house_together_are_refused() -> None:
         await go_on.wait()
         yield json.dumps(HELLO).encode()
 
-    async with served(FakeClient(), http_config(max_body_mb=0.01)) as url, aiohttp.ClientSession() as session:
-        first, second = (asyncio.create_task(session.post(url + CHAT, data=slow(9_000), headers=JSON)) for _ in range(2))
+    async with (
+        served(FakeClient(), http_config(max_body_mb=0.01)) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        first, second = (
+            asyncio.create_task(session.post(url + CHAT, data=slow(9_000), headers=JSON))
+            for _ in range(2)
+        )
         await arrived.wait()
         await asyncio.sleep(0.1)
         async with session.post(url + CHAT, data=b" " * 9_000, headers=JSON) as third:
@@ -258,7 +270,9 @@ async def test_S55_a_caller_that_goes_away_cancels_its_request(stream: bool) -> 
     client.words = ["x"] * 1000
     async with served(client) as url:
         async with aiohttp.ClientSession() as session:
-            call = asyncio.create_task(session.post(f"{url}{CHAT}", json={**HELLO, "stream": stream}))
+            call = asyncio.create_task(
+                session.post(f"{url}{CHAT}", json={**HELLO, "stream": stream})
+            )
             if stream:
                 response = await call
                 await response.content.readany()
@@ -299,7 +313,8 @@ async def test_an_open_stream_is_finished_while_the_server_drains() -> None:
 
 
 async def test_whoever_asks_for_metrics_at_once_gets_one_answer() -> None:
-    """Three hundred callers at once held the server's loop for two seconds, and asked every process of the engine as often."""
+    """Three hundred callers at once held the server's loop for two seconds, and asked every process
+    of the engine as often."""
     client = FakeClient()
     client.pace = 0.3
     async with served(client) as url:
@@ -333,7 +348,9 @@ async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
 
 
 @pytest.mark.parametrize(("path", "asked"), [(CHAT, HELLO), ("/v1/completions", {"prompt": "x"})])
-async def test_the_engine_is_told_whether_an_answer_is_read_as_it_comes(path: str, asked: dict[str, Any]) -> None:
+async def test_the_engine_is_told_whether_an_answer_is_read_as_it_comes(
+    path: str, asked: dict[str, Any]
+) -> None:
     client = FakeClient()
     async with served(client) as url, aiohttp.ClientSession(url) as session:
         for more in ({}, {"stream": None}, {"stream": False}, {"stream": True}):
@@ -348,14 +365,22 @@ def test_what_actors_count_is_a_counter_and_what_they_hold_a_gauge() -> None:
     assert grows <= COUNTS
     status = Status(True, {}, {"scheduler": {"accepted_tokens": 3.0, "kv_blocks": 7.0}}, {}, {})
     said = Metrics().text(status).decode()
-    assert "# TYPE thespis_scheduler_accepted_tokens_total counter\nthespis_scheduler_accepted_tokens_total 3.0" in said
+    assert (
+        "# TYPE thespis_scheduler_accepted_tokens_total "
+        "counter\nthespis_scheduler_accepted_tokens_total 3.0" in said
+    )
     assert "# TYPE thespis_scheduler_kv_blocks gauge\nthespis_scheduler_kv_blocks 7.0" in said
 
 
 async def test_tokenize_and_detokenize() -> None:
     async with served(FakeClient()) as url:
         status, body, _ = await post(url, "/tokenize", {"prompt": "x"})
-        assert (status, body["tokens"], body["count"], body["max_model_len"]) == (200, [5, 6, 7], 3, 256)
+        assert (status, body["tokens"], body["count"], body["max_model_len"]) == (
+            200,
+            [5, 6, 7],
+            3,
+            256,
+        )
         assert (await post(url, "/tokenize", {}))[0] == 400
         status, body, _ = await post(url, "/detokenize", {"tokens": [5]})
         assert status == 200
@@ -383,5 +408,8 @@ async def test_S43_a_template_in_the_request_needs_the_operators_word(path: str)
 
 
 async def _posted(url: str, path: str, body: dict[str, Any]) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.post(f"{url}{path}", json=body) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}{path}", json=body) as response,
+    ):
         return response.status, await response.text()

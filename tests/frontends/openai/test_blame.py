@@ -109,6 +109,8 @@ def test_the_record_is_bounded() -> None:
     hand = mmap.mmap(-1, 4096)
     record = Record()
     for epoch in range(1, 200):
-        with Blame(hand, epoch, False, record, 1.0, keep=kept.append).in_hand(f"{epoch:032x}", TENANT):
+        with Blame(hand, epoch, False, record, 1.0, keep=kept.append).in_hand(
+            f"{epoch:032x}", TENANT
+        ):
             Blame(hand, epoch + 1, False, record, 1.0, keep=kept.append)
     assert len(kept[-1].deaths) <= 65

@@ -1,4 +1,5 @@
-"""The official `openai` package against the app: it works unchanged, sync and async, streamed and not."""
+"""The official `openai` package against the app: it works unchanged, sync and async, streamed and
+not."""
 
 import asyncio
 
@@ -22,7 +23,11 @@ async def test_a_chat_answer_has_text_finish_reason_and_usage() -> None:
     assert answer.choices[0].message.content == TEXT
     assert answer.choices[0].finish_reason == "stop"
     assert answer.usage is not None
-    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (3, 5, 8)
+    assert (
+        answer.usage.prompt_tokens,
+        answer.usage.completion_tokens,
+        answer.usage.total_tokens,
+    ) == (3, 5, 8)
     assert answer.usage.prompt_tokens_details is not None
     assert answer.usage.prompt_tokens_details.cached_tokens == 2
     assert answer.usage.prompt_tokens_details.model_dump()["image_tokens"] == 4
@@ -49,7 +54,9 @@ async def test_the_sync_client_streams_too() -> None:
 
         def ask() -> str:
             with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as api:
-                stream = api.chat.completions.create(model="fake-model", messages=HELLO, stream=True)
+                stream = api.chat.completions.create(
+                    model="fake-model", messages=HELLO, stream=True
+                )
                 return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
         assert await asyncio.to_thread(ask) == TEXT
@@ -58,7 +65,9 @@ async def test_the_sync_client_streams_too() -> None:
 async def test_n_choices_are_told_apart() -> None:
     async with served(FakeClient()) as url, connect(url) as api:
         answer = await api.chat.completions.create(model="fake-model", messages=HELLO, n=3)
-        stream = await api.chat.completions.create(model="fake-model", messages=HELLO, n=3, stream=True)
+        stream = await api.chat.completions.create(
+            model="fake-model", messages=HELLO, n=3, stream=True
+        )
         texts = ["", "", ""]
         async for chunk in stream:
             texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
@@ -68,7 +77,9 @@ async def test_n_choices_are_told_apart() -> None:
 
 async def test_chat_logprobs_have_tokens_bytes_and_alternatives() -> None:
     async with served(FakeClient()) as url, connect(url) as api:
-        answer = await api.chat.completions.create(model="fake-model", messages=HELLO, logprobs=True, top_logprobs=2)
+        answer = await api.chat.completions.create(
+            model="fake-model", messages=HELLO, logprobs=True, top_logprobs=2
+        )
     found = answer.choices[0].logprobs
     assert found is not None
     assert found.content is not None
@@ -81,7 +92,9 @@ async def test_streamed_logprobs_add_up_to_the_whole() -> None:
     client = FakeClient()
     client.pace = 0.002
     async with served(client) as url, connect(url) as api:
-        stream = await api.chat.completions.create(model="fake-model", messages=HELLO, logprobs=True, stream=True)
+        stream = await api.chat.completions.create(
+            model="fake-model", messages=HELLO, logprobs=True, stream=True
+        )
         tokens = [
             entry.token
             async for chunk in stream
@@ -93,12 +106,18 @@ async def test_streamed_logprobs_add_up_to_the_whole() -> None:
 
 async def test_completions_of_several_prompts_number_their_choices() -> None:
     async with served(FakeClient()) as url, connect(url) as api:
-        answer = await api.completions.create(model="fake-model", prompt=["one", "two"], n=2, max_tokens=2)
-        stream = await api.completions.create(model="fake-model", prompt=["one", "two"], n=2, max_tokens=2, stream=True)
+        answer = await api.completions.create(
+            model="fake-model", prompt=["one", "two"], n=2, max_tokens=2
+        )
+        stream = await api.completions.create(
+            model="fake-model", prompt=["one", "two"], n=2, max_tokens=2, stream=True
+        )
         texts = [""] * 4
         async for chunk in stream:
             texts[chunk.choices[0].index] += chunk.choices[0].text
-    assert [(c.index, c.text, c.finish_reason) for c in answer.choices] == [(i, "a red", "length") for i in range(4)]
+    assert [(c.index, c.text, c.finish_reason) for c in answer.choices] == [
+        (i, "a red", "length") for i in range(4)
+    ]
     assert texts == ["a red"] * 4
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (6, 8)
@@ -106,7 +125,9 @@ async def test_completions_of_several_prompts_number_their_choices() -> None:
 
 async def test_echo_with_logprobs_scores_the_prompt() -> None:
     async with served(FakeClient()) as url, connect(url) as api:
-        answer = await api.completions.create(model="fake-model", prompt="say", echo=True, logprobs=1, max_tokens=1)
+        answer = await api.completions.create(
+            model="fake-model", prompt="say", echo=True, logprobs=1, max_tokens=1
+        )
     choice = answer.choices[0]
     assert choice.text == "saya"
     assert choice.logprobs is not None
@@ -121,8 +142,12 @@ async def test_echo_with_logprobs_scores_the_prompt() -> None:
 async def test_return_token_ids_and_timings_on_request() -> None:
     async with served(FakeClient()) as url, connect(url) as api:
         extra = {"return_token_ids": True, "return_timings": True}
-        answer = await api.chat.completions.create(model="fake-model", messages=HELLO, extra_body=extra)
-        stream = await api.chat.completions.create(model="fake-model", messages=HELLO, extra_body=extra, stream=True)
+        answer = await api.chat.completions.create(
+            model="fake-model", messages=HELLO, extra_body=extra
+        )
+        stream = await api.chat.completions.create(
+            model="fake-model", messages=HELLO, extra_body=extra, stream=True
+        )
         chunks = [chunk async for chunk in stream]
     assert answer.model_extra is not None
     assert answer.model_extra["prompt_token_ids"] == [5, 6, 7]
@@ -133,7 +158,12 @@ async def test_return_token_ids_and_timings_on_request() -> None:
     assert timing["end"] - timing["start"] == pytest.approx(0.5)
     assert chunks[0].model_extra is not None
     assert chunks[0].model_extra["prompt_token_ids"] == [5, 6, 7]
-    ids = [id for c in chunks for choice in c.choices for id in (choice.model_extra or {}).get("token_ids", [])]
+    ids = [
+        id
+        for c in chunks
+        for choice in c.choices
+        for id in (choice.model_extra or {}).get("token_ids", [])
+    ]
     assert ids == [0, 1, 2, 3, 4]
     assert chunks[-1].model_extra is not None
     assert chunks[-1].model_extra["timings"][0]["stage"] == "prefill"
@@ -154,7 +184,9 @@ async def test_errors_become_the_clients_own_exceptions() -> None:
             with pytest.raises(openai.NotFoundError):
                 await api.chat.completions.create(model="another", messages=HELLO)
             with pytest.raises(openai.BadRequestError) as bad:
-                await api.chat.completions.create(model="fake-model", messages=HELLO, temperature=-1)
+                await api.chat.completions.create(
+                    model="fake-model", messages=HELLO, temperature=-1
+                )
             assert bad.value.param == "temperature"
         async with connect(url, "wrong") as api:
             with pytest.raises(openai.AuthenticationError):

@@ -12,11 +12,16 @@ from thespis.protocol.errors import Failure
 
 from .fake import FakeClient, full, served
 
-HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+HEAD = (
+    "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+    "{length}\r\n\r\n"
+)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
-@pytest.mark.parametrize(("taken", "length"), [(Cost(2, 1, 0), 100), (Cost(1, 1, 1 << 20), 8 << 20)])
+@pytest.mark.parametrize(
+    ("taken", "length"), [(Cost(2, 1, 0), 100), (Cost(1, 1, 1 << 20), 8 << 20)]
+)
 async def test_a_full_engine_answers_the_headers(path: str, taken: Cost, length: int) -> None:
     client = FakeClient()
     client.admission = Admission(Share(2, 1000, 4 << 20))
@@ -45,7 +50,10 @@ async def answer_to(url: str, head: str, seconds: float = 5.0) -> str:
 
 
 async def test_who_asks_before_he_sends_is_not_told_to_go_on_where_he_would_be_refused() -> None:
-    asking = HEAD.format(path="/v1/completions", length=100).removesuffix("\r\n") + "Expect: 100-continue\r\n\r\n"
+    asking = (
+        HEAD.format(path="/v1/completions", length=100).removesuffix("\r\n")
+        + "Expect: 100-continue\r\n\r\n"
+    )
     client = FakeClient()
     async with served(client) as url:
         assert (await answer_to(url, asking)).startswith("HTTP/1.1 100 ")
@@ -53,13 +61,17 @@ async def test_who_asks_before_he_sends_is_not_told_to_go_on_where_he_would_be_r
         assert (await answer_to(url, asking)).startswith("HTTP/1.1 429 ")
 
 
-async def test_a_refused_body_that_comes_all_the_same_is_thrown_away_and_the_connection_lives() -> None:
+async def test_a_refused_body_that_comes_all_the_same_is_thrown_away_and_the_connection_lives() -> (
+    None
+):
     client = FakeClient()
     client.admission = full()
     async with served(client) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         for _ in range(2):
-            writer.write(HEAD.format(path="/v1/completions", length=1 << 20).encode() + bytes(1 << 20))
+            writer.write(
+                HEAD.format(path="/v1/completions", length=1 << 20).encode() + bytes(1 << 20)
+            )
             async with asyncio.timeout(5):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0])
@@ -82,7 +94,9 @@ async def test_refusals_are_timed_and_what_was_read_first_is_none() -> None:
 
 
 async def test_a_body_that_never_comes_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thespis.frontends.openai.bodies.receiving.Bodies.__init__.__defaults__", (0.2,))
+    monkeypatch.setattr(
+        "thespis.frontends.openai.bodies.receiving.Bodies.__init__.__defaults__", (0.2,)
+    )
     client = FakeClient()
     client.admission = Admission(Share(1, 1000, 4 << 20))
     async with served(client) as url:

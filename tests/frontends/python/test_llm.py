@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,10 @@ async def test_a_prompt_that_cannot_be_read_ends_those_before_it() -> None:
     client.room = room  # type: ignore[assignment]
     client.pace = 10.0
     readers = [partial(read_prompt, "one"), partial(read_prompt, "two"), refuse]
+    asked: list[Any] = [client, readers, [SamplingParams()] * 3, [0] * 3, False]
+    run_all: Any = _run_all
     with pytest.raises(RequestError, match="No"):
-        await _run_all(client, readers, [SamplingParams()] * 3, [0] * 3, False, _collect, _tokens_in)  # type: ignore[arg-type]
+        await run_all(*asked, _collect, _tokens_in)
     assert sorted(client.cancelled) == ["r1", "r2"]
     for task in client._tasks:
         task.cancel()

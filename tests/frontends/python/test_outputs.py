@@ -29,8 +29,18 @@ async def test_every_choice_is_gathered_from_all_updates() -> None:
     stream.finish(Finished("r", 0, USAGE, 3, (TIMING,)))
     output = await reading
     first, second = output.outputs
-    assert (first.text, first.token_ids, first.finish_reason, first.stop_reason) == ("ab", [5, 6], "stop", "b")
-    assert (second.text, second.token_ids, second.finish_reason, second.logprobs) == ("c", [7], "length", None)
+    assert (first.text, first.token_ids, first.finish_reason, first.stop_reason) == (
+        "ab",
+        [5, 6],
+        "stop",
+        "b",
+    )
+    assert (second.text, second.token_ids, second.finish_reason, second.logprobs) == (
+        "c",
+        [7],
+        "length",
+        None,
+    )
     assert first.cumulative_logprob == -1.0
     assert second.cumulative_logprob is None
     assert first.logprobs is not None
@@ -58,7 +68,8 @@ async def test_a_prompt_of_one_token_has_no_logprob() -> None:
 
 
 async def test_a_prompts_scores_come_in_pieces_and_again_from_the_start_after_a_replay() -> None:
-    """Pieces: fifty alternatives for each token of a long prompt in one message held every process on the way to its client."""
+    """Pieces: fifty alternatives for each token of a long prompt in one message held every process
+    on the way to its client."""
     stream = Stream("r", cancel)
     reading = asyncio.create_task(collect(stream, None, 1, Moment(0.0, 0.0)))
     scores = [position(id, "p", 0) for id in range(5)]
@@ -68,4 +79,11 @@ async def test_a_prompts_scores_come_in_pieces_and_again_from_the_start_after_a_
     stream.finish(Finished("r", 0, USAGE, 0, ()))
     output = await reading
     assert output.prompt_logprobs is not None
-    assert [set(entry or ()) for entry in output.prompt_logprobs] == [set(), {0}, {1}, {2}, {3}, {4}]
+    assert [set(entry or ()) for entry in output.prompt_logprobs] == [
+        set(),
+        {0},
+        {1},
+        {2},
+        {3},
+        {4},
+    ]

@@ -1,4 +1,5 @@
-"""Attention of towers in pieces: what SDPA gives of the whole, and somebody is asked before each."""
+"""Attention of towers in pieces: what SDPA gives of the whole, and somebody is asked before
+each."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -46,12 +47,20 @@ def attended(
     return made, len(asked)
 
 
-@pytest.mark.parametrize(("items", "heads", "kv_heads", "count", "seen"), [(1, 4, 4, 200, 200), (3, 4, 2, 130, 333)])
+@pytest.mark.parametrize(
+    ("items", "heads", "kv_heads", "count", "seen"), [(1, 4, 4, 200, 200), (3, 4, 2, 130, 333)]
+)
 def test_pieces_are_the_whole(
     items: int, heads: int, kv_heads: int, count: int, seen: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query, key, value = drawn(items, heads, count, 24), drawn(items, kv_heads, seen, 24), drawn(items, kv_heads, seen, 24)
-    whole = F.scaled_dot_product_attention(query, key, value, scale=0.3, enable_gqa=True).transpose(1, 2)
+    query, key, value = (
+        drawn(items, heads, count, 24),
+        drawn(items, kv_heads, seen, 24),
+        drawn(items, kv_heads, seen, 24),
+    )
+    whole = F.scaled_dot_product_attention(query, key, value, scale=0.3, enable_gqa=True).transpose(
+        1, 2
+    )
     made, asked = attended(Tower(heads // kv_heads), (query, key, value), scaling=0.3)
     assert asked == 0, "it is over soon enough"
     torch.testing.assert_close(made, whole, atol=1e-5, rtol=1e-5)
@@ -89,7 +98,10 @@ def test_a_part_that_has_its_own_attention_keeps_it() -> None:
     tower.config._attn_implementation = "sdpa"
     tower.config.audio_config._attn_implementation = "eager"
     attend_in_pieces(tower, lambda: None)
-    assert (tower.config._attn_implementation, tower.config.audio_config._attn_implementation) == (NAME, "eager")
+    assert (tower.config._attn_implementation, tower.config.audio_config._attn_implementation) == (
+        NAME,
+        "eager",
+    )
 
 
 def test_what_is_masked_causal_or_biased_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,5 +117,8 @@ def test_what_is_masked_causal_or_biased_stays_whole(monkeypatch: pytest.MonkeyP
     made, asked = attended(Tower(1), given, position_bias=mask)
     assert asked == 0
     torch.testing.assert_close(
-        made, F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2), atol=1e-5, rtol=1e-5
+        made,
+        F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2),
+        atol=1e-5,
+        rtol=1e-5,
     )

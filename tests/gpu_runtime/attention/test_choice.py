@@ -1,4 +1,5 @@
-"""On which kernels attention runs: those made for a device, tried there; otherwise torch's own operations, and one line."""
+"""On which kernels attention runs: those made for a device, tried there; otherwise torch's own
+operations, and one line."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,8 @@ class Silent:
 
 
 def kernels(kernel: Any) -> TritonKernels:
-    return TritonKernels(SimpleNamespace(decode_kernel=kernel, merge_kernel=kernel, prefill_kernel=kernel))  # type: ignore[arg-type]
+    module: Any = SimpleNamespace(decode_kernel=kernel, merge_kernel=kernel, prefill_kernel=kernel)
+    return TritonKernels(module)
 
 
 def raising(error: Exception) -> Any:
@@ -43,7 +45,9 @@ def test_a_cpu_has_those_of_its_compiler(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
-def test_where_none_are_allowed_none_are_looked_for(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_none_are_allowed_none_are_looked_for(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[Any, ...]] = []
     for module in (tried, tried_on_device):
         monkeypatch.setattr(module, "usable_kernels", lambda *given: asked.append(given))
@@ -78,7 +82,10 @@ def test_old_processors_and_float32_keep_torch(
     ("load", "said"),
     [
         (raising(ModuleNotFoundError("No module named 'triton'")), "it is not installed"),
-        (raising(Unavailable("there is no folder to keep them in")), "there is no folder to keep them in"),
+        (
+            raising(Unavailable("there is no folder to keep them in")),
+            "there is no folder to keep them in",
+        ),
         (raising(RuntimeError("0 active drivers")), "they cannot be run"),
         (lambda: kernels(Silent()), "here they give other numbers"),
     ],

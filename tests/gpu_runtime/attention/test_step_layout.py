@@ -8,7 +8,9 @@ from thespis.gpu_runtime.attention.step import CHEAP, WASTE, group_rows
 
 
 @given(st.lists(st.integers(1, 400), max_size=40), st.none() | st.integers(1, 2000))
-def test_groups_cover_all_rows_in_order_and_waste_little(blocks: list[int], most: int | None) -> None:
+def test_groups_cover_all_rows_in_order_and_waste_little(
+    blocks: list[int], most: int | None
+) -> None:
     falling = np.array(sorted(blocks, reverse=True), dtype=np.int64)
     runs = group_rows(falling, most)
     assert [row for first, last in runs for row in range(first, last)] == list(range(len(falling)))

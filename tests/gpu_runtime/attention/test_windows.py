@@ -1,4 +1,5 @@
-"""Attention over block tables with windows: equal to attention over everything with a mask, and no block behind is read."""
+"""Attention over block tables with windows: equal to attention over everything with a mask, and no
+block behind is read."""
 
 from itertools import pairwise
 
@@ -17,8 +18,11 @@ CPU = torch.device("cpu")
 HEADS, WIDTH = 2, 4
 
 
-def _expected(query: torch.Tensor, kv: torch.Tensor, start: int, window: int | None) -> torch.Tensor:
-    """`query` [tokens, HEADS, WIDTH] at positions from `start`, `kv` [positions, 2, 1, WIDTH]: by a mask over everything."""
+def _expected(
+    query: torch.Tensor, kv: torch.Tensor, start: int, window: int | None
+) -> torch.Tensor:
+    """`query` [tokens, HEADS, WIDTH] at positions from `start`, `kv` [positions, 2, 1, WIDTH]: by a
+    mask over everything."""
     rows, columns = torch.arange(start, start + len(query))[:, None], torch.arange(len(kv))
     seen = (columns <= rows) & (columns > rows - (window or 1 << 30))
     scores = torch.einsum("thd,pd->htp", query, kv[:, 0, 0]) * 0.5
@@ -28,7 +32,9 @@ def _expected(query: torch.Tensor, kv: torch.Tensor, start: int, window: int | N
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 40), st.sampled_from([1, 1, 1, 2, 7, 20])), min_size=1, max_size=7),
+    st.lists(
+        st.tuples(st.integers(0, 40), st.sampled_from([1, 1, 1, 2, 7, 20])), min_size=1, max_size=7
+    ),
     st.integers(1, 30),
     st.sampled_from([2, 3, 16]),
     st.none() | st.integers(1, 20),
@@ -44,7 +50,12 @@ def test_a_window_is_a_mask_and_reads_its_own_blocks(
     whole = [torch.randn(start + count, 2, 1, WIDTH) for start, count in works]
     needed = [-(-(start + count) // size) for start, count in works]
     tables = [KvTable(None, (KvGroup(layers=(0,), kv_heads=1, key_dim=WIDTH, value_dim=WIDTH),))]
-    tables += [KvTable(window, (KvGroup(layers=(1,), kv_heads=1, key_dim=WIDTH, value_dim=WIDTH, window=window),))]
+    tables += [
+        KvTable(
+            window,
+            (KvGroup(layers=(1,), kv_heads=1, key_dim=WIDTH, value_dim=WIDTH, window=window),),
+        )
+    ]
     pool = KvPool(tables, [1 + sum(needed)] * 2, size, torch.float32, CPU)
     attention = PagedAttention(pool)
     layouts = []
@@ -54,7 +65,9 @@ def test_a_window_is_a_mask_and_reads_its_own_blocks(
         for row, (start, _) in enumerate(works):
             blocks[row, : needed[row]] = [next(free) for _ in range(needed[row])]
             for position in range(start):
-                pool.slots[number][blocks[row, position // size] * size + position % size] = whole[row][position]
+                pool.slots[number][blocks[row, position // size] * size + position % size] = whole[
+                    row
+                ][position]
             if table.window is not None:  # behind it other sequences' numbers lie by now
                 blocks[row, : max(0, start - window + 1) // size] = PADDING
         index = np.concatenate([np.arange(start, start + count) for start, count in works])

@@ -1,4 +1,5 @@
-"""A tokenizer that transformers' class builds otherwise than its file says is the class's everywhere: cut, joined, guided."""
+"""A tokenizer that transformers' class builds otherwise than its file says is the class's
+everywhere: cut, joined, guided."""
 
 import json
 from pathlib import Path
@@ -22,7 +23,9 @@ from ...zoo.catalog import Zoo
 TEXT = "the cat  sees a picture"
 
 
-def test_an_answer_is_joined_as_by_the_class_and_not_as_the_file_says(zoo: Zoo, tmp_path: Path) -> None:
+def test_an_answer_is_joined_as_by_the_class_and_not_as_the_file_says(
+    zoo: Zoo, tmp_path: Path
+) -> None:
     """Qwen2's class knows by itself how pieces become text: a file without a decoder serves it."""
     folder = tmp_path / "model"
     folder.mkdir()
@@ -37,7 +40,14 @@ def test_an_answer_is_joined_as_by_the_class_and_not_as_the_file_says(zoo: Zoo, 
     assert load(str(folder), parts).decode(ids, True) == truth.decode(ids) == TEXT
     facts = msgspec.structs.replace(DEMO, path=str(folder), tokenizer_parts=parts, placeholders={})
     assert read_tokenizer(facts).encode(TEXT, False) == ids
-    config = HttpConfig(model=facts, name="m", dtype="float32", max_model_len=64, server=ServerConfig(), engine=EngineConfig())
+    config = HttpConfig(
+        model=facts,
+        name="m",
+        dtype="float32",
+        max_model_len=64,
+        server=ServerConfig(),
+        engine=EngineConfig(),
+    )
     assert detokenize(ids, terms_of(config)) == TEXT
     assert json.loads(tokenizer_text(str(folder), parts))["decoder"] == json.loads(parts)["decoder"]
 
@@ -46,4 +56,6 @@ def test_a_file_that_says_the_same_is_taken_as_it_is(zoo: Zoo) -> None:
     folder = zoo("llava")
     truth = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     assert tokenizer_parts(folder, truth) == ""
-    assert tokenizer_text(str(folder), "") == (folder / "tokenizer.json").read_text(encoding="utf-8")
+    assert tokenizer_text(str(folder), "") == (folder / "tokenizer.json").read_text(
+        encoding="utf-8"
+    )

@@ -1,4 +1,5 @@
-"""Numbers that only a tower's own code looks at: what would fail at every item is the sentence of the start."""
+"""Numbers that only a tower's own code looks at: what would fail at every item is the sentence of
+the start."""
 
 import json
 from pathlib import Path
@@ -28,6 +29,7 @@ def test_a_layer_that_the_tower_does_not_have(name: str, tmp_path: Path) -> None
 
 
 def test_as_many_rows_as_the_processor_writes(tmp_path: Path) -> None:
-    """All of the tower's rows go into the prompt, or all but the first: files may differ in that."""
+    """All of the tower's rows go into the prompt, or all but the first: files may differ in
+    that."""
     text = refusal(build("llava", tmp_path), "processor_config.json", num_additional_image_tokens=5)
     assert "are needed" in text

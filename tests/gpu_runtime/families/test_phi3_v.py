@@ -1,4 +1,5 @@
-"""Phi-3.5-vision: the published sizes, and pictures of any shape against a processor in a straight line."""
+"""Phi-3.5-vision: the published sizes, and pictures of any shape against a processor in a straight
+line."""
 
 import json
 from pathlib import Path
@@ -20,8 +21,12 @@ from .rewriting import rewritten
 
 
 @pytest.mark.parametrize(("tile_rows", "count"), [(4, 40), (144, 3)])
-def test_pictures_of_any_shape_become_the_same_tiles(tile_rows: int, count: int, tmp_path: Path) -> None:
-    folder = rewritten(build("phi3_v", tmp_path), "preprocessor_config.json", num_img_tokens=tile_rows, num_crops=7)
+def test_pictures_of_any_shape_become_the_same_tiles(
+    tile_rows: int, count: int, tmp_path: Path
+) -> None:
+    folder = rewritten(
+        build("phi3_v", tmp_path), "preprocessor_config.json", num_img_tokens=tile_rows, num_crops=7
+    )
     ours, theirs, random = load(folder), Processor(folder), Random(tile_rows)
     for _ in range(count):
         image = picture(random.randint(40, 400), random.randint(40, 400))
@@ -37,7 +42,11 @@ def test_pictures_of_any_shape_become_the_same_tiles(tile_rows: int, count: int,
 
 def test_a_caller_says_how_many_tiles(zoo: Zoo) -> None:
     ours, image = load(zoo("phi3_v")), picture(300, 300)
-    assert [ours.item("image", image, {"num_crops": most}).rows for most in (1, 4, 9)] == [13, 27, 49]
+    assert [ours.item("image", image, {"num_crops": most}).rows for most in (1, 4, 9)] == [
+        13,
+        27,
+        49,
+    ]
     with pytest.raises(RequestError, match="num_crops must be at most 64"):
         ours.item("image", image, {"num_crops": 65})
     with pytest.raises(RequestError, match="does not take this image"):
@@ -51,7 +60,9 @@ def test_a_picture_of_which_nothing_would_be_left_is_refused(zoo: Zoo) -> None:
 
 def test_published_files_do_not_describe_the_tower(tmp_path: Path) -> None:
     """ViT-L/14 at 336 pixels, of whose layers the last is not run."""
-    model: Any = build_on_meta(rewritten(build("phi3_v", tmp_path), "config.json", vision_config=None))
+    model: Any = build_on_meta(
+        rewritten(build("phi3_v", tmp_path), "config.json", vision_config=None)
+    )
     tower = model.model.vision_embed_tokens
     assert len(tower.img_processor.encoder.layers) == 23
     assert tower.img_processor.embeddings.position_embedding.weight.shape == (577, 1024)
@@ -61,7 +72,8 @@ def test_published_files_do_not_describe_the_tower(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"hd_transform_order": "glb_sub"}, {"use_hd_transform": False}, {"projection_cls": "linear"}]
+    "changes",
+    [{"hd_transform_order": "glb_sub"}, {"use_hd_transform": False}, {"projection_cls": "linear"}],
 )
 def test_another_kind_of_rows_is_refused_by_name(changes: dict[str, Any], tmp_path: Path) -> None:
     folder = build("phi3_v", tmp_path)

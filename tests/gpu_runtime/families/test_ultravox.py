@@ -1,4 +1,5 @@
-"""Ultravox: sounds of any length against a processor in a straight line, and where the parts of its weights come from."""
+"""Ultravox: sounds of any length against a processor in a straight line, and where the parts of its
+weights come from."""
 
 import json
 from pathlib import Path
@@ -43,7 +44,11 @@ def test_pieces_of_a_long_sound_are_heard_each_by_itself(zoo: Zoo) -> None:
     folder = zoo("ultravox_whole")
     (part,) = load(folder).item("audio", sound(600_000), {}).parts
     encoder = load_encoder(model_facts(folder), "float32", "cpu", 1)
-    (rows,) = encoder.encode("audio", [{name: torch.from_numpy(value) for name, value in part.tensors.items()}], [part.rows])
+    (rows,) = encoder.encode(
+        "audio",
+        [{name: torch.from_numpy(value) for name, value in part.tensors.items()}],
+        [part.rows],
+    )
     reference = reference_for("ultravox_whole", folder)
     with torch.inference_mode():
         pieces = reference.inputs("<|audio|>", Media(audio=(sound(600_000),)))["pieces"]
@@ -53,11 +58,22 @@ def test_pieces_of_a_long_sound_are_heard_each_by_itself(zoo: Zoo) -> None:
 
 def test_the_text_model_of_a_second_folder_is_the_same_model(zoo: Zoo) -> None:
     whole, parted = model_facts(zoo("ultravox_whole")), model_facts(zoo("ultravox"))
-    assert (parted.layers, parted.vocab, parted.tied, parted.eos_token_ids) == (3, whole.vocab, True, whole.eos_token_ids)
+    assert (parted.layers, parted.vocab, parted.tied, parted.eos_token_ids) == (
+        3,
+        whole.vocab,
+        True,
+        whole.eos_token_ids,
+    )
     assert parted.placeholders["audio"].embed_token_id == whole.vocab  # behind the table
-    found, wanted = (Checkpoint(str(folder), build_on_meta(folder)) for folder in (zoo("ultravox"), zoo("ultravox_whole")))
+    found, wanted = (
+        Checkpoint(str(folder), build_on_meta(folder))
+        for folder in (zoo("ultravox"), zoo("ultravox_whole"))
+    )
     for name, weight in build_on_meta(zoo("ultravox")).state_dict().items():
-        one, other = (each.read(name, weight.shape, torch.float32, torch.device("cpu")) for each in (found, wanted))
+        one, other = (
+            each.read(name, weight.shape, torch.float32, torch.device("cpu"))
+            for each in (found, wanted)
+        )
         assert torch.equal(one, other)
 
 
@@ -66,16 +82,30 @@ def test_an_encoder_of_another_model_is_read_too(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = build("ultravox_whole", tmp_path / "vox")
-    before = Checkpoint(str(folder), build_on_meta(folder)).read("model.audio_tower.conv1.bias", torch.Size([32]), *PLAIN)
-    weights, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
-    theirs = {f"model.encoder.{name[12:]}": weights.pop(name) for name in list(weights) if name.startswith("audio_tower.")}
+    before = Checkpoint(str(folder), build_on_meta(folder)).read(
+        "model.audio_tower.conv1.bias", torch.Size([32]), *PLAIN
+    )
+    weights, config = (
+        load_file(folder / "model.safetensors"),
+        json.loads((folder / "config.json").read_text()),
+    )
+    theirs = {
+        f"model.encoder.{name[12:]}": weights.pop(name)
+        for name in list(weights)
+        if name.startswith("audio_tower.")
+    }
     save_file(weights, folder / "model.safetensors")
     (tmp_path / "whisper").mkdir()
-    save_file({**theirs, "model.decoder.embed_tokens.weight": torch.zeros(3, 3)}, tmp_path / "whisper" / "model.safetensors")
+    save_file(
+        {**theirs, "model.decoder.embed_tokens.weight": torch.zeros(3, 3)},
+        tmp_path / "whisper" / "model.safetensors",
+    )
     (tmp_path / "whisper" / "config.json").write_text(json.dumps(config["audio_config"]))
     rewritten(folder, "config.json", audio_config=None, audio_model_id=str(tmp_path / "whisper"))
     assert model_facts(folder).placeholders["audio"].token == "<|audio|>"
-    after = Checkpoint(str(folder), build_on_meta(folder)).read("model.audio_tower.conv1.bias", torch.Size([32]), *PLAIN)
+    after = Checkpoint(str(folder), build_on_meta(folder)).read(
+        "model.audio_tower.conv1.bias", torch.Size([32]), *PLAIN
+    )
     assert torch.equal(before, after)
 
 
@@ -93,7 +123,10 @@ def test_older_projectors_norm_their_rows(tmp_path: Path) -> None:
         ({"audio_latency_block_size": 100}, "audio_latency_block_size"),
         ({"num_projector_layers": 2}, "num_projector_layers"),
         ({"text_model_id": 5}, "text_model_id=5 names no model"),
-        ({"text_model_id": "org/none"}, "thespis pull org/none, or write the path of its folder there"),
+        (
+            {"text_model_id": "org/none"},
+            "thespis pull org/none, or write the path of its folder there",
+        ),
         ({"text_model_id": "no model"}, "which is no id of a model"),
     ],
 )

@@ -1,4 +1,5 @@
-"""Weights in eight bits: the same numbers by every way of computing, a row alone as in company, close to the model."""
+"""Weights in eight bits: the same numbers by every way of computing, a row alone as in company,
+close to the model."""
 
 import gc
 from functools import cache
@@ -13,8 +14,22 @@ from torch import nn
 from thespis.gpu_runtime.adapter.file_embedding import FileEmbedding
 from thespis.gpu_runtime.inspection.hf import build_on_meta
 from thespis.gpu_runtime.layers import linear, product
-from thespis.gpu_runtime.layers.int8 import LARGEST, NARROW, Int8, Int8Linear, Int8Weights, quantised, served
-from thespis.gpu_runtime.layers.product import MOST_SUM, Product, are_right, largest_step, usable_product
+from thespis.gpu_runtime.layers.int8 import (
+    LARGEST,
+    NARROW,
+    Int8,
+    Int8Linear,
+    Int8Weights,
+    quantised,
+    served,
+)
+from thespis.gpu_runtime.layers.product import (
+    MOST_SUM,
+    Product,
+    are_right,
+    largest_step,
+    usable_product,
+)
 from thespis.gpu_runtime.layers.serving import join
 from thespis.gpu_runtime.layers.stand_in import StandIn
 from thespis.gpu_runtime.native.build import best_level, library_path
@@ -31,30 +46,47 @@ from ..driving import Driver, Prompt, runner_config
 
 pytestmark = asks_the_compiler
 CLOSE = {torch.float32: 3e-5, torch.bfloat16: 8e-3, torch.float16: 1e-3}
-"""Of the greatest error in the greatest sum: what rows lose as whole numbers, and the type of the result."""
+"""Of the greatest error in the greatest sum: what rows lose as whole numbers, and the type of the
+result."""
 
 
 @cache
 def _product(wide: bool = False) -> Product:
-    """`wide`: the body for vectors of 16 numbers, in the instructions of a processor that may have only those of 8."""
+    """`wide`: the body for vectors of 16 numbers, in the instructions of a processor that may have
+    only those of 8."""
     return Product(kernels(wide))
 
 
-def _layer(outputs: int, inputs: int, dtype: torch.dtype, seed: int, bias: bool = True) -> Int8Weights:
+def _layer(
+    outputs: int, inputs: int, dtype: torch.dtype, seed: int, bias: bool = True
+) -> Int8Weights:
     dice = torch.Generator().manual_seed(seed)
-    weight, added = torch.randn(outputs, inputs, generator=dice), torch.randn(outputs, generator=dice)
+    weight, added = (
+        torch.randn(outputs, inputs, generator=dice),
+        torch.randn(outputs, generator=dice),
+    )
     return Int8(None)(weight.to(dtype), added.to(dtype) if bias else None)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(1, 70), st.integers(1, 130), st.integers(1, 15), st.sampled_from(list(CLOSE)), st.booleans(), st.booleans(),
+    st.integers(1, 70), st.integers(1, 130), st.integers(1, 15), st.sampled_from(list(CLOSE)),
+    st.booleans(), st.booleans(),
     st.sampled_from([1, 2]), st.integers(0, 1 << 20),
 )  # fmt: skip
-@example(66, 66, 1, torch.bfloat16, True, False, 1, 66).via("a bias above all that the row sums up to")
+@example(66, 66, 1, torch.bfloat16, True, False, 1, 66).via(
+    "a bias above all that the row sums up to"
+)
 @needs_kernels
 def test_the_native_product_is_torchs_and_a_row_is_the_same_to_the_bit_alone_and_in_company(
-    outputs: int, inputs: int, rows: int, dtype: torch.dtype, bias: bool, wide: bool, threads: int, seed: int
+    outputs: int,
+    inputs: int,
+    rows: int,
+    dtype: torch.dtype,
+    bias: bool,
+    wide: bool,
+    threads: int,
+    seed: int,
 ) -> None:
     plain = _layer(outputs, inputs, dtype, seed, bias)
     layer = Int8Linear(plain, _product(wide))
@@ -72,16 +104,22 @@ def test_the_native_product_is_torchs_and_a_row_is_the_same_to_the_bit_alone_and
     top = (x.double().abs() @ weight.abs().T + added.abs() + 1).amax(dim=1, keepdim=True)
     assert found.dtype == dtype
     for made in (found, plain(x)):
-        assert bool(((made.double() - right).abs() <= CLOSE[dtype] * top).all()), "each row by its own measure"
+        assert bool(((made.double() - right).abs() <= CLOSE[dtype] * top).all()), (
+            "each row by its own measure"
+        )
     for row in range(rows):
-        assert torch.equal(layer(x[row : row + 1])[0], found[row]), "it depends on the rows beside it"
+        assert torch.equal(layer(x[row : row + 1])[0], found[row]), (
+            "it depends on the rows beside it"
+        )
     if not bias:
         assert torch.equal(Int8Linear(plain, _product(not wide))(x), found), "and on the body"
 
 
 @needs_kernels
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), [(150, 2304, 640), (3, 640, 4100)])
-def test_large_products_cut_into_blocks_for_the_cache_and_tasks_for_threads(rows: int, inputs: int, outputs: int) -> None:
+def test_large_products_cut_into_blocks_for_the_cache_and_tasks_for_threads(
+    rows: int, inputs: int, outputs: int
+) -> None:
     plain = _layer(outputs, inputs, torch.float32, 3, bias=False)
     layer, x = Int8Linear(plain, _product()), torch.randn(rows, inputs)
     found = layer(x)
@@ -94,7 +132,9 @@ def test_large_products_cut_into_blocks_for_the_cache_and_tasks_for_threads(rows
     right = plain(x)
     assert float((found - right).abs().max() / right.abs().max()) < 2e-4
     assert torch.equal(layer(x[-1:])[0], found[-1])
-    apart = x.repeat(1, 2)[:, inputs // 2 : inputs // 2 + inputs]  # a view: its rows do not follow each other
+    apart = x.repeat(1, 2)[
+        :, inputs // 2 : inputs // 2 + inputs
+    ]  # a view: its rows do not follow each other
     assert torch.equal(layer(apart), layer(apart.contiguous()))
     assert torch.equal(layer(x.T.contiguous().T), found)
     assert torch.equal(layer(x.view(1, rows, inputs)), found[None])
@@ -167,7 +207,8 @@ def test_products_are_tried_before_they_are_used(
     monkeypatch.setattr(product, "load_kernels", lambda: wrong)
     assert usable_product() is None
     assert caplog.messages == [
-        "torch's own products of int8 weights are used in place of native kernels: here these give other numbers"
+        "torch's own products of int8 weights are used in place of native kernels: here these "
+        "give other numbers"
     ]
     monkeypatch.setattr(product, "load_kernels", lambda: None)
     assert usable_product() is None
@@ -195,7 +236,9 @@ def test_a_model_says_what_it_says_of_the_rounded_weights_in_float32(
     monkeypatch.setattr(runner_module, "Int8", Rounded)
     wanted = _scores(Runner(config))
     kind = Int8Linear if native_kernels and usable_product() is not None else Int8Weights
-    assert any(isinstance(module, kind) for module in _modules(held)), "nothing is held in eight bits"
+    assert any(isinstance(module, kind) for module in _modules(held)), (
+        "nothing is held in eight bits"
+    )
     assert float((_scores(held) - wanted).abs().mean() / wanted.std()) < 5e-3
 
 
@@ -210,12 +253,16 @@ def _scores(runner: Runner) -> torch.Tensor:
     """Log-probabilities of a prompt in two pieces."""
     driver = Driver(runner)
     one = driver.start(Prompt([(7 * i * i + 3) % 250 for i in range(30)]))
-    parts = [driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs for count in (17, 13)]
+    parts = [
+        driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs
+        for count in (17, 13)
+    ]
     return torch.tensor([entry.logprob for part in parts for entry in part[0].entries])
 
 
 def test_weights_are_held_one_by_one_as_they_are_read(zoo: Zoo) -> None:
-    """At no time is more of them there as floating numbers than the table of tokens and the one that was just read."""
+    """At no time is more of them there as floating numbers than the table of tokens and the one
+    that was just read."""
     folder = zoo("qwen2")
     model: Any = build_on_meta(folder)
     others = {id(tensor) for tensor in _matrices()}
@@ -229,18 +276,41 @@ def test_weights_are_held_one_by_one_as_they_are_read(zoo: Zoo) -> None:
             return super().__call__(weight, bias)
 
     held = {*model.model.modules(), model.lm_head}
-    fill(model, [""], Checkpoint(str(folder), model), torch.float32, torch.device("cpu"), held=held, hold=Watching(None))
+    fill(
+        model,
+        [""],
+        Checkpoint(str(folder), model),
+        torch.float32,
+        torch.device("cpu"),
+        held=held,
+        hold=Watching(None),
+    )
     assert most == 2
-    kept = {type(module) for name, module in model.named_modules() if name.endswith("_proj") or name == "lm_head"}
+    kept = {
+        type(module)
+        for name, module in model.named_modules()
+        if name.endswith("_proj") or name == "lm_head"
+    }
     assert kept == {Int8Weights}
-    assert {name for name, weight in model.named_parameters() if weight.ndim > 1} == {"model.embed_tokens.weight"}
+    assert {name for name, weight in model.named_parameters() if weight.ndim > 1} == {
+        "model.embed_tokens.weight"
+    }
 
 
 def _matrices() -> list[torch.Tensor]:
     """Those in memory; who is asked for its type alone may be a proxy of what is gone."""
-    found = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor) and type(one) is not StandIn]
+    found = [
+        one
+        for one in gc.get_objects()
+        if issubclass(type(one), torch.Tensor) and type(one) is not StandIn
+    ]
     return [
-        one for one in found if one.ndim == 2 and one.is_floating_point() and one.device.type == "cpu" and min(one.shape) > 1
+        one
+        for one in found
+        if one.ndim == 2
+        and one.is_floating_point()
+        and one.device.type == "cpu"
+        and min(one.shape) > 1
     ]
 
 

@@ -25,7 +25,9 @@ BOUNDS = {torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", BOUNDS)
-def test_it_is_the_product_in_every_precision_and_packed_wherever_that_can_be(dtype: torch.dtype, bias: bool) -> None:
+def test_it_is_the_product_in_every_precision_and_packed_wherever_that_can_be(
+    dtype: torch.dtype, bias: bool
+) -> None:
     torch.manual_seed(1)
     weight = torch.randn(SHAPE).to(dtype)
     added = torch.randn(SHAPE[0]).to(dtype) if bias else None
@@ -83,7 +85,9 @@ def test_and_of_one_in_eight_bits_the_rounded_ones(dtype: torch.dtype) -> None:
         assert torch.equal(layer.weight @ right.T, right @ right.T)
 
 
-@pytest.mark.parametrize("settings", [{}, {"quantization": "int8"}, {"quantization": "int8", "native_kernels": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"quantization": "int8"}, {"quantization": "int8", "native_kernels": False}]
+)
 @pytest.mark.parametrize("name", ["mamba", "falcon_mamba"])
 def test_models_that_compute_with_the_weight_of_a_layer_run(
     name: str, settings: dict[str, Any], zoo: Zoo, monkeypatch: pytest.MonkeyPatch
@@ -112,7 +116,9 @@ def test_weights_of_no_numbers_are_left_plain(shape: tuple[int, int]) -> None:
 
 def test_small_weights_are_left_plain() -> None:
     small = torch.ones(8, 8)
-    assert Linear(small, None).weight.data_ptr() == small.data_ptr(), "a packed one's call would cost more than it saves"
+    assert Linear(small, None).weight.data_ptr() == small.data_ptr(), (
+        "a packed one's call would cost more than it saves"
+    )
 
 
 def test_what_the_library_refuses_is_left_plain(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-"""A convolution that takes every patch once, as a product: the same numbers, and every other one stays."""
+"""A convolution that takes every patch once, as a product: the same numbers, and every other one
+stays."""
 
 from typing import Any
 
@@ -32,7 +33,8 @@ def test_it_is_the_convolution(number: int, least: int, monkeypatch: pytest.Monk
 
 def test_only_those_are_replaced_that_take_each_patch_once() -> None:
     kept: list[nn.Module] = [
-        nn.Conv2d(3, 8, 3, 1), nn.Conv2d(3, 8, 4, 4, padding=1), nn.Conv2d(4, 8, 4, 4, groups=2), nn.Conv1d(3, 8, 2, 2),
+        nn.Conv2d(3, 8, 3, 1), nn.Conv2d(3, 8, 4, 4, padding=1), nn.Conv2d(4, 8, 4, 4, groups=2),
+        nn.Conv1d(3, 8, 2, 2),
         nn.Conv2d(3, 8, 4, 4, dilation=2), nn.Conv2d(3, 8, 1, 1),
     ]  # fmt: skip
     whole = nn.Sequential(*kept, nn.Sequential(nn.Conv2d(3, 8, 4, 4)))

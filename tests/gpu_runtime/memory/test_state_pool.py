@@ -1,4 +1,5 @@
-"""States by slot: shapes and types as the layers keep them; copied and cleared in all layers at once."""
+"""States by slot: shapes and types as the layers keep them; copied and cleared in all layers at
+once."""
 
 import torch
 

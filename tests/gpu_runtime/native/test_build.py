@@ -38,7 +38,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_several_at_once_build_one_file_that_only_its_owner_reaches(cache_home: Path) -> None:
     found: list[Path] = []
-    threads = [Thread(target=lambda: found.append(library_path(LEVELS[-1], QUICK))) for _ in range(2)]
+    threads = [
+        Thread(target=lambda: found.append(library_path(LEVELS[-1], QUICK))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -104,7 +106,9 @@ def test_without_a_compiler_one_line_says_so(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_compiler_that_fails_or_hangs_leaves_nothing_behind(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_fails_or_hangs_leaves_nothing_behind(
+    cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Unavailable, match="g\\+\\+ fails: "):
         library_path(LEVELS[-1], ("--nonsense",))
     fake = cache_home.parent.parent / "bin"

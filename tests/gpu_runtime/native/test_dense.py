@@ -1,4 +1,5 @@
-"""Native attention of towers: that of float64, whatever its strides, and each query's the same to the bit in every company."""
+"""Native attention of towers: that of float64, whatever its strides, and each query's the same to
+the bit in every company."""
 
 import pytest
 import torch
@@ -26,11 +27,20 @@ pytestmark = [needs_kernels, asks_the_compiler]
     st.integers(0, 1 << 20),
 )
 def test_it_is_that_of_float64_and_of_each_query_alone(
-    items: int, heads: tuple[int, int], queries: int, keys: int, width: int, wide: bool, threads: int, seed: int
+    items: int,
+    heads: tuple[int, int],
+    queries: int,
+    keys: int,
+    width: int,
+    wide: bool,
+    threads: int,
+    seed: int,
 ) -> None:
     torch.manual_seed(seed)
     query = 2 * torch.randn(items, queries, heads[0], width).transpose(1, 2)
-    both = 2 * torch.randn(items, keys, 2, heads[1], width).permute(2, 0, 3, 1, 4)  # as one product gives them
+    both = 2 * torch.randn(items, keys, 2, heads[1], width).permute(
+        2, 0, 3, 1, 4
+    )  # as one product gives them
     attend, scale = Dense(kernels(wide)), width**-0.5
     assert attend.takes(query, both[0], both[1])
     before = torch.get_num_threads()
@@ -40,7 +50,9 @@ def test_it_is_that_of_float64_and_of_each_query_alone(
     finally:
         torch.set_num_threads(before)
     asked, seen, valued = query.double(), both[0].double(), both[1].double()
-    right = F.scaled_dot_product_attention(asked, seen, valued, scale=scale, enable_gqa=True).transpose(1, 2)
+    right = F.scaled_dot_product_attention(
+        asked, seen, valued, scale=scale, enable_gqa=True
+    ).transpose(1, 2)
     torch.testing.assert_close(found.double(), right, rtol=1e-5, atol=2e-5)
     last = attend(query[:, :, -1:], both[0], both[1], scale)
     assert torch.equal(last[:, 0], found[:, -1]), "it depends on the queries beside it"
@@ -51,7 +63,9 @@ def test_scores_may_be_of_any_size_and_what_is_no_number_shows() -> None:
     query, key, value = torch.randn(3, 1, 2, 300, 16, generator=torch.Generator().manual_seed(0))
     for factor in (1e-20, 1e4, 1e15):
         found = attend(query * factor, key, value, 1.0).transpose(1, 2)
-        right = F.scaled_dot_product_attention((query * factor).double(), key.double(), value.double(), scale=1.0)
+        right = F.scaled_dot_product_attention(
+            (query * factor).double(), key.double(), value.double(), scale=1.0
+        )
         assert (found - right).abs().mean() < 1e-3, factor
     key[0, 1, 200] = torch.nan
     found = attend(query, key, value, 1.0)

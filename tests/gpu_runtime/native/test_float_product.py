@@ -1,4 +1,5 @@
-"""Native products of float32: those of float64, from weights in whatever type holds them; in company the same to the bit."""
+"""Native products of float32: those of float64, from weights in whatever type holds them; in
+company the same to the bit."""
 
 import pytest
 import torch
@@ -6,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.gpu_runtime.layers import float_product
-from thespis.gpu_runtime.layers.float_product import TYPES, FloatMatrix, are_right, narrowest, usable_float_kernels
+from thespis.gpu_runtime.layers.float_product import (
+    TYPES,
+    FloatMatrix,
+    are_right,
+    narrowest,
+    usable_float_kernels,
+)
 from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels, allow_kernels
 
@@ -27,7 +34,14 @@ pytestmark = [needs_kernels, asks_the_compiler]
     st.integers(0, 1 << 20),
 )
 def test_products_are_those_of_float64_and_of_each_row_alone(
-    rows: int, inputs: int, outputs: int, stored: torch.dtype, has_bias: bool, wide: bool, threads: int, seed: int
+    rows: int,
+    inputs: int,
+    outputs: int,
+    stored: torch.dtype,
+    has_bias: bool,
+    wide: bool,
+    threads: int,
+    seed: int,
 ) -> None:
     torch.manual_seed(seed)
     weight = torch.randn(outputs, inputs).to(stored).float()
@@ -44,7 +58,9 @@ def test_products_are_those_of_float64_and_of_each_row_alone(
     right = x.double() @ weight.double().T + (0 if bias is None else bias.double())
     torch.testing.assert_close(found.double(), right, rtol=1e-5, atol=1e-5 * inputs**0.5)
     for row in range(rows):
-        assert torch.equal(matrix(x[row : row + 1])[0], found[row]), "it depends on the rows beside it"
+        assert torch.equal(matrix(x[row : row + 1])[0], found[row]), (
+            "it depends on the rows beside it"
+        )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +74,9 @@ def test_products_are_those_of_float64_and_of_each_row_alone(
         ([torch.nan], torch.float32),
     ],
 )
-def test_a_matrix_is_held_in_the_narrowest_type_that_keeps_its_numbers(numbers: list[float], kept: torch.dtype) -> None:
+def test_a_matrix_is_held_in_the_narrowest_type_that_keeps_its_numbers(
+    numbers: list[float], kept: torch.dtype
+) -> None:
     weight = torch.tensor([numbers]).to(kept).float()
     assert narrowest(weight) == kept
     matrix = FloatMatrix(kernels(), weight, None)
@@ -80,7 +98,9 @@ def test_rows_may_lie_apart_and_have_any_shape_in_front() -> None:
         torch.testing.assert_close(found, laid @ weight.T, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("x", [torch.zeros(2, 32), torch.zeros(2, 33, dtype=torch.bfloat16)], ids=["width", "type"])
+@pytest.mark.parametrize(
+    "x", [torch.zeros(2, 32), torch.zeros(2, 33, dtype=torch.bfloat16)], ids=["width", "type"]
+)
 def test_what_it_is_not_made_for_is_refused_before_memory_is_read(x: torch.Tensor) -> None:
     with pytest.raises(RuntimeError, match="is multiplied"):
         FloatMatrix(kernels(), torch.randn(40, 33), None)(x)
@@ -98,7 +118,9 @@ def test_kernels_that_give_other_numbers_are_left_out(
     monkeypatch.setattr(wrong, "multiply_floats", lambda call: None)
     monkeypatch.setattr(float_product, "load_kernels", lambda: wrong)
     assert usable_float_kernels() is None
-    assert caplog.messages == ["torch's own products are used in place of native kernels: here these give other numbers"]
+    assert caplog.messages == [
+        "torch's own products are used in place of native kernels: here these give other numbers"
+    ]
 
 
 def test_an_engine_without_native_kernels_has_none_of_these() -> None:

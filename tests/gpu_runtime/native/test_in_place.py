@@ -1,4 +1,5 @@
-"""Decode rows read in place: equal to attention over everything in float64, whatever the shape, and alone as in company."""
+"""Decode rows read in place: equal to attention over everything in float64, whatever the shape, and
+alone as in company."""
 
 from typing import Any
 
@@ -25,7 +26,13 @@ CPU = torch.device("cpu")
 
 
 def _world(
-    lengths: list[int], heads: tuple[int, int], width: int, size: int, window: int | None, dtype: torch.dtype, seed: int
+    lengths: list[int],
+    heads: tuple[int, int],
+    width: int,
+    size: int,
+    window: int | None,
+    dtype: torch.dtype,
+    seed: int,
 ) -> tuple[KvPool, np.ndarray[Any, Any], torch.Tensor]:
     """A pool in which everything that nobody may read is NaN, tables, and queries."""
     torch.manual_seed(seed)
@@ -40,7 +47,9 @@ def _world(
         first = 0 if window is None else max(0, length - window)
         held = slice(first // size, -(-length // size))
         tables[row, held] = [next(free) for _ in range(held.stop - held.start)]
-        pool.slots[0][_slots(tables[row], size, first, length)] = torch.randn(length - first, 2, kv_heads, width).to(dtype)
+        pool.slots[0][_slots(tables[row], size, first, length)] = torch.randn(
+            length - first, 2, kv_heads, width
+        ).to(dtype)
     return pool, tables, torch.randn(len(lengths), heads[0] * kv_heads, width).to(dtype)
 
 
@@ -107,15 +116,24 @@ def test_rows_are_those_of_float64(
     torch.set_num_threads(threads)
     try:
         found = _attended(native, query, InPlaceRows(tables, np.array(lengths), window), how)
-        aside = query.transpose(0, 1).contiguous().transpose(0, 1)  # as transformers' modules hand them over
-        assert torch.equal(_attended(native, aside, InPlaceRows(tables, np.array(lengths), window), how), found)
+        aside = (
+            query.transpose(0, 1).contiguous().transpose(0, 1)
+        )  # as transformers' modules hand them over
+        assert torch.equal(
+            _attended(native, aside, InPlaceRows(tables, np.array(lengths), window), how), found
+        )
     finally:
         torch.set_num_threads(before)
     rtol, atol = (8e-3, 2e-2) if half else (1e-5, 1e-5)
     for row, length in enumerate(lengths):
         wanted = _expected(pool, tables[row], query[row], length, how)
         torch.testing.assert_close(found[row].double(), wanted, rtol=rtol, atol=atol)
-        alone = _attended(native, query[row : row + 1], InPlaceRows(tables[row : row + 1], np.array([length]), window), how)
+        alone = _attended(
+            native,
+            query[row : row + 1],
+            InPlaceRows(tables[row : row + 1], np.array([length]), window),
+            how,
+        )
         assert torch.equal(alone[0], found[row]), "it depends on the rows beside it"
 
 
@@ -123,7 +141,12 @@ def test_rows_are_those_of_float64(
 def test_what_is_not_finite_stays_so_in_its_own_row(bad: float) -> None:
     pool, tables, query = _world([40, PIECE + 3], (2, 2), 32, 16, None, torch.float32, 1)
     query[0, 1, 5] = bad
-    found = _attended(InPlace(kernels(), pool), query, InPlaceRows(tables, np.array([40, PIECE + 3]), None), How(0.2))
+    found = _attended(
+        InPlace(kernels(), pool),
+        query,
+        InPlaceRows(tables, np.array([40, PIECE + 3]), None),
+        How(0.2),
+    )
     assert not found[0].isfinite().all()
     assert found[1].isfinite().all()
 
@@ -132,8 +155,12 @@ def test_scores_that_rise_and_fall_far_stay_exact() -> None:
     pool, tables, query = _world([700], (4, 1), 64, 16, None, torch.float32, 2)
     pool.slots[0][1:, 0] *= torch.linspace(0.1, 60, len(pool.slots[0]) - 1)[:, None, None]
     how = How(0.125)
-    found = _attended(InPlace(kernels(), pool), query, InPlaceRows(tables, np.array([700]), None), how)
-    torch.testing.assert_close(found[0].double(), _expected(pool, tables[0], query[0], 700, how), rtol=1e-4, atol=1e-4)
+    found = _attended(
+        InPlace(kernels(), pool), query, InPlaceRows(tables, np.array([700]), None), how
+    )
+    torch.testing.assert_close(
+        found[0].double(), _expected(pool, tables[0], query[0], 700, how), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_widths_that_do_not_fill_vectors_are_not_covered() -> None:
@@ -164,5 +191,7 @@ def test_kernels_that_give_other_numbers_are_left_out(
     monkeypatch.setattr(wrong, kernel, lambda call: None)
     monkeypatch.setattr(tried, "load_kernels", lambda: wrong)
     assert usable_kernels(torch.float32) is None
-    assert caplog.messages == ["torch's own operations are used in place of native kernels: here these give other numbers"]
+    assert caplog.messages == [
+        "torch's own operations are used in place of native kernels: here these give other numbers"
+    ]
     assert usable_kernels(torch.float16) is wrong, "which are not asked for anything then"

@@ -1,4 +1,5 @@
-"""Norms, gates and rotary turns in one pass: torch's numbers, row by row, whatever is computed beside them."""
+"""Norms, gates and rotary turns in one pass: torch's numbers, row by row, whatever is computed
+beside them."""
 
 from functools import cache
 
@@ -22,7 +23,13 @@ def _native(wide: bool = False) -> NativeRowwise:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.sampled_from([16, 48, 128, 2048]), st.booleans(), st.booleans(), st.integers(0, 1 << 20))
+@given(
+    st.integers(1, 40),
+    st.sampled_from([16, 48, 128, 2048]),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 1 << 20),
+)
 def test_rows_are_those_of_torch(rows: int, width: int, half: bool, wide: bool, seed: int) -> None:
     dice = torch.Generator().manual_seed(seed)
     dtype = torch.bfloat16 if half else torch.float32
@@ -30,14 +37,19 @@ def test_rows_are_those_of_torch(rows: int, width: int, half: bool, wide: bool, 
         (3 * torch.randn(shape, generator=dice)).to(dtype)
         for shape in ((rows, width), (rows, width), (width,), (rows, 2 * width), (rows, 3, width))
     )
-    turn = torch.polar(torch.rand(rows, 1, width // 2, generator=dice), torch.randn(rows, 1, width // 2, generator=dice))
+    turn = torch.polar(
+        torch.rand(rows, 1, width // 2, generator=dice),
+        torch.randn(rows, 1, width // 2, generator=dice),
+    )
     near = 2e-2 if half else 1e-5
     found: list[list[torch.Tensor]] = []
     for way in (Rowwise(), _native(wide)):
         turned = heads.clone()
         way.turn(turned, 2, turn)
         summed, normed = way.norm(way.begin(x), more, weight, 1e-6)
-        found.append([summed, normed, way.norm(summed, None, weight, 1e-6)[1], way.gated(both), turned])
+        found.append(
+            [summed, normed, way.norm(summed, None, weight, 1e-6)[1], way.gated(both), turned]
+        )
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(other, one, rtol=near, atol=near)
     assert torch.equal(found[1][0], x + more), "a sum is rounded once"
@@ -49,7 +61,9 @@ def test_rows_are_those_of_torch(rows: int, width: int, half: bool, wide: bool, 
 def test_gates_far_from_zero_stay_themselves_or_vanish_and_what_is_not_finite_stays_so() -> None:
     gate = torch.tensor([[-1e30, -200.0, -88.0, 0.0, 88.0, 1e30, torch.nan, torch.inf] * 2])
     found = _native().gated(torch.cat((gate, torch.ones_like(gate)), 1))[0, :8]
-    torch.testing.assert_close(found[:6], torch.tensor([0.0, 0.0, 0.0, 0.0, 88.0, 1e30]), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        found[:6], torch.tensor([0.0, 0.0, 0.0, 0.0, 88.0, 1e30]), rtol=1e-6, atol=1e-6
+    )
     assert found[6].isnan()
     assert found[7] == torch.inf
 
@@ -61,7 +75,9 @@ def test_what_was_given_is_not_changed() -> None:
     assert torch.equal(given, torch.ones(2, 16))
 
 
-def test_they_are_used_where_they_fit_and_are_right(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_they_are_used_where_they_fit_and_are_right(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     kernels = Kernels(str(library_path(best_level())))
     like = torch.zeros(1)
     assert type(rowwise_for(kernels, like, (64, 32))) is NativeRowwise
@@ -72,5 +88,8 @@ def test_they_are_used_where_they_fit_and_are_right(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(wrong, "turn", lambda *_: None)
     for _ in range(2):
         assert type(rowwise_for(wrong, like, (64,))) is Rowwise
-    said = "torch's own norms, gates and turns are used in place of native kernels: here these give other numbers"
+    said = (
+        "torch's own norms, gates and turns are used in place of native kernels: here these give "
+        "other numbers"
+    )
     assert caplog.messages == [said], "once"

@@ -1,4 +1,5 @@
-"""What a checkpoint makes, and how its vectors are made, as its files say: those of sentence-transformers, and its weights."""
+"""What a checkpoint makes, and how its vectors are made, as its files say: those of
+sentence-transformers, and its weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,20 +22,37 @@ from ...zoo.writing import write
 PLAIN = ("Transformer", "Pooling", "Normalize")
 WITH_DENSE = ("Transformer", "Pooling", "Dense", "Normalize")
 PROMPTS = {"query": "Instruct: Find it\nQuery:", "document": ""}
-DENSE = {"in_features": 64, "out_features": 32, "bias": True, "activation_function": "torch.nn.modules.linear.Identity"}
+DENSE = {
+    "in_features": 64,
+    "out_features": 32,
+    "bias": True,
+    "activation_function": "torch.nn.modules.linear.Identity",
+}
 
 
-def dense(folder: Path, stated: dict[str, Any] = DENSE, weights: dict[str, torch.Tensor] | None = None) -> Path:
+def dense(
+    folder: Path, stated: dict[str, Any] = DENSE, weights: dict[str, torch.Tensor] | None = None
+) -> Path:
     """A checkpoint with a linear layer behind its pooling."""
-    made = write(described(steps=WITH_DENSE, files={"2_Dense/config.json": stated}), folder / "embedder")
-    linear = {"linear.weight": torch.ones(32, 64), "linear.bias": torch.ones(32)} if weights is None else weights
+    made = write(
+        described(steps=WITH_DENSE, files={"2_Dense/config.json": stated}), folder / "embedder"
+    )
+    linear = (
+        {"linear.weight": torch.ones(32, 64), "linear.bias": torch.ones(32)}
+        if weights is None
+        else weights
+    )
     save_file(linear, made / "2_Dense" / "model.safetensors")
     return made
 
 
-def described(config: dict[str, Any] | None = None, files: dict[str, Any] | None = None, **how: Any) -> Animal:
+def described(
+    config: dict[str, Any] | None = None, files: dict[str, Any] | None = None, **how: Any
+) -> Animal:
     made = qwen3_embedding(**how)
-    return replace(made, config={**made.config, **(config or {})}, files={**made.files, **(files or {})})
+    return replace(
+        made, config={**made.config, **(config or {})}, files={**made.files, **(files or {})}
+    )
 
 
 def found(folder: Path, animal: Animal) -> ModelFacts:
@@ -50,9 +68,15 @@ def found(folder: Path, animal: Animal) -> ModelFacts:
         (described(files={"1_Pooling/config.json": {"pooling_mode": "mean"}}), Pooler(take="mean")),
         (described(mode="max_tokens"), Pooler(take="max")),
         (described(mode="mean_sqrt_len_tokens"), Pooler(take="mean_sqrt")),
-        (described(files={"1_Pooling/config.json": {"pooling_mode": "weightedmean"}}), Pooler(take="weighted_mean")),
+        (
+            described(files={"1_Pooling/config.json": {"pooling_mode": "weightedmean"}}),
+            Pooler(take="weighted_mean"),
+        ),
         (described({"is_matryoshka": True}), Pooler(matryoshka=True)),
-        (described({"matryoshka_dimensions": [32, 16]}), Pooler(matryoshka=True, dimensions=(32, 16))),
+        (
+            described({"matryoshka_dimensions": [32, 16]}),
+            Pooler(matryoshka=True, dimensions=(32, 16)),
+        ),
     ],
     ids=[
         "published",
@@ -76,24 +100,43 @@ def test_files_say_how_vectors_are_made(tmp_path: Path, animal: Animal, pooler: 
     ("animal", "words"),
     [
         (described(mode="none at all"), "is none, which is not built"),
-        (described(files={"1_Pooling/config.json": {"pooling_mode": "median"}}), "is median, which is not built"),
+        (
+            described(files={"1_Pooling/config.json": {"pooling_mode": "median"}}),
+            "is median, which is not built",
+        ),
         (described(steps=(*PLAIN, "Dense")), "has a Dense where none is built"),
         (described(steps=("Transformer", "Dense", "Pooling")), "has a Dense where none is built"),
         (described(steps=(*PLAIN, "LSTM")), "names a LSTM, which is not built"),
         (described(files={"sentence_bert_config.json": {"do_lower_case": True}}), "in lower case"),
         (
-            described(files={"1_Pooling/config.json": {"pooling_mode": "mean", "include_prompt": False}}),
+            described(
+                files={"1_Pooling/config.json": {"pooling_mode": "mean", "include_prompt": False}}
+            ),
             "leaves out the tokens",
         ),
-        (described(files={"config_sentence_transformers.json": {"prompts": {"a": 1}}}), "prompts are texts by name"),
-        (described(files={"config_sentence_transformers.json": {"default_prompt_name": "a"}}), "default_prompt_name is one"),
+        (
+            described(files={"config_sentence_transformers.json": {"prompts": {"a": 1}}}),
+            "prompts are texts by name",
+        ),
+        (
+            described(files={"config_sentence_transformers.json": {"default_prompt_name": "a"}}),
+            "default_prompt_name is one",
+        ),
         (described(files={"modules.json": "{}"}), "is no list of modules"),
-        (described(files={"modules.json": modules(*PLAIN).replace("1_Pooling", "../other")}), "names a folder outside"),
-        (described({"architectures": ["Qwen3ForSequenceClassification"]}), "classifying and scoring are not built"),
+        (
+            described(files={"modules.json": modules(*PLAIN).replace("1_Pooling", "../other")}),
+            "names a folder outside",
+        ),
+        (
+            described({"architectures": ["Qwen3ForSequenceClassification"]}),
+            "classifying and scoring are not built",
+        ),
         (described({"matryoshka_dimensions": ["a"]}), "are no lengths"),
     ],
 )
-def test_what_would_make_other_vectors_is_refused_by_name(tmp_path: Path, animal: Animal, words: str) -> None:
+def test_what_would_make_other_vectors_is_refused_by_name(
+    tmp_path: Path, animal: Animal, words: str
+) -> None:
     with pytest.raises(EngineError, match=words) as caught:
         found(tmp_path, animal)
     assert str(tmp_path) not in str(caught.value)
@@ -112,7 +155,11 @@ def test_a_linear_layer_behind_the_pooling(tmp_path: Path) -> None:
         ({"in_features": 32}, None, "takes vectors of 32 numbers and would get 64"),
         ({"out_features": 1 << 40}, None, "a Dense has in_features"),
         ({"out_features": True}, None, "a Dense has in_features"),
-        ({"activation_function": "torch.nn.modules.activation.Softmax"}, None, "the activation Softmax, which is not built"),
+        (
+            {"activation_function": "torch.nn.modules.activation.Softmax"},
+            None,
+            "the activation Softmax, which is not built",
+        ),
         ({"module_input_name": "token_embeddings"}, None, "a Dense takes pooled states"),
         ({"out_features": 16}, None, r"is \[32, 64\]; its config.json asks for \[16, 64\]"),
         ({}, {"linear.weight": torch.ones(32, 64)}, r"lacks linear.bias in 2_Dense"),
@@ -127,7 +174,8 @@ def test_a_linear_layer_that_is_not_built_or_broken(
 
 
 def test_what_a_model_is_run_for(tmp_path: Path) -> None:
-    """A folder of a base class is of vectors; one with a head is of text; who starts it may say otherwise where it can."""
+    """A folder of a base class is of vectors; one with a head is of text; who starts it may say
+    otherwise where it can."""
     folder = write(described(), tmp_path / "embedder")
     assert decoder_facts(folder, "generate").output == "token"  # its head is tied
     headless = write(ANIMALS["qwen3_vl_embedding"](), tmp_path / "headless")

@@ -1,4 +1,5 @@
-"""Vectors are transformers' own hidden states: of the last token, of all in the mean, of the first, or of each."""
+"""Vectors are transformers' own hidden states: of the last token, of all in the mean, of the first,
+or of each."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,9 @@ def states(model: Any, text: list[int]) -> torch.Tensor:
     return hidden
 
 
-def vectors(runner: Runner, texts: list[list[int]], piece: int, params: PoolingParams | None = None) -> list[torch.Tensor]:
+def vectors(
+    runner: Runner, texts: list[list[int]], piece: int, params: PoolingParams | None = None
+) -> list[torch.Tensor]:
     """[rows, width] of each, all in one flat batch at every step; nothing is sampled."""
     driver, found = Driver(runner), dict[int, torch.Tensor]()
     running = [driver.start(Prompt(text, pooling=params or PoolingParams())) for text in texts]
@@ -54,7 +57,9 @@ def vectors(runner: Runner, texts: list[list[int]], piece: int, params: PoolingP
         assert not result.faults
         assert not result.sampled
         for made in result.pooled:
-            found[made.seq] = torch.frombuffer(bytearray(made.data), dtype=torch.float32).view(made.rows, -1)
+            found[made.seq] = torch.frombuffer(bytearray(made.data), dtype=torch.float32).view(
+                made.rows, -1
+            )
     return [found[one.seq] for one in running]
 
 
@@ -71,7 +76,9 @@ PICKED: dict[str, Any] = {
     "cls": lambda s: s[:1],
     "max": lambda s: s.max(0, keepdim=True).values,
     "mean_sqrt": lambda s: s.sum(0, keepdim=True) / len(s) ** 0.5,
-    "weighted_mean": lambda s: torch.stack([state for n, state in enumerate(s, 1) for _ in range(n)]).mean(0, keepdim=True),
+    "weighted_mean": lambda s: torch.stack(
+        [state for n, state in enumerate(s, 1) for _ in range(n)]
+    ).mean(0, keepdim=True),
 }
 
 
@@ -92,7 +99,10 @@ def test_a_batch_of_mixed_lengths_is_what_each_is_alone(model: Any) -> None:
 @pytest.mark.parametrize("piece", [512, 5])
 def test_a_vector_of_each_token(model: Any, piece: int) -> None:
     params = PoolingParams(task="token_embed", use_activation=False)
-    assert_same(vectors(runner_of(model.folder, Pooler()), TEXTS, piece, params), [states(model, text) for text in TEXTS])
+    assert_same(
+        vectors(runner_of(model.folder, Pooler()), TEXTS, piece, params),
+        [states(model, text) for text in TEXTS],
+    )
 
 
 def test_the_beginning_of_a_vector_gets_its_length_again(model: Any) -> None:
@@ -115,7 +125,9 @@ def test_linear_layers_stand_behind_the_pooling_and_not_behind_each_state(model:
     runner = runner_of(model.folder, Pooler(take="mean", dense=dense, matryoshka=True))
     with torch.inference_mode():
         means = [states(model, text).mean(0, keepdim=True) for text in TEXTS]
-        wanted = [normalize(layers[1](torch.tanh(layers[0](mean)))[:, :40], dim=-1) for mean in means]
+        wanted = [
+            normalize(layers[1](torch.tanh(layers[0](mean)))[:, :40], dim=-1) for mean in means
+        ]
     assert_same(vectors(runner, TEXTS, 5, PoolingParams(dimensions=40)), wanted)
     each = vectors(runner, TEXTS, 5, PoolingParams(task="token_embed", use_activation=False))
     assert_same(each, [states(model, text) for text in TEXTS])
@@ -125,7 +137,9 @@ def test_nothing_is_normalized_that_the_files_do_not_say(model: Any) -> None:
     runner = runner_of(model.folder, Pooler(normalize=False))
     assert_same(vectors(runner, TEXTS, 512), [states(model, text)[-1:] for text in TEXTS])
     means = runner_of(model.folder, Pooler(take="mean", normalize=False))
-    assert_same(vectors(means, TEXTS, 5), [states(model, text).mean(0, keepdim=True) for text in TEXTS])
+    assert_same(
+        vectors(means, TEXTS, 5), [states(model, text).mean(0, keepdim=True) for text in TEXTS]
+    )
 
 
 def test_a_sequence_that_begins_again_forgets_its_sum(model: Any) -> None:
@@ -147,19 +161,33 @@ def test_a_model_of_text_faults_what_wants_vectors(model: Any) -> None:
 
 
 def test_embedding_gemma_as_it_is_published(tmp_path: Path) -> None:
-    """Texts shorter and longer than its windows, in one step each; every token sees those behind it, too."""
+    """Texts shorter and longer than its windows, in one step each; every token sees those behind
+    it, too."""
     folder = write(ANIMALS["embedding_gemma"](), tmp_path / "embedder")
     facts = model_facts(folder)
     assert (facts.span_scope, facts.span_windows) == ("text", "both")
-    assert {group.window for group in facts.kv_groups} == {None, 7}, "12 // 2 + 1: a token sees as far on both sides"
+    assert {group.window for group in facts.kv_groups} == {None, 7}, (
+        "12 // 2 + 1: a token sees as far on both sides"
+    )
     tokenizer = read_tokenizer(facts)
-    texts = [tokenizer.encode(f"task: search result | query: {text}", True) for text in ("A cat.", "and on " * 20)]
+    texts = [
+        tokenizer.encode(f"task: search result | query: {text}", True)
+        for text in ("A cat.", "and on " * 20)
+    ]
     texts += [[5], [7, 9]]
     body: Any = transformers.Gemma3TextModel.from_pretrained(folder, dtype=torch.float32)
-    layers = [load_file(folder / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)]
+    layers = [
+        load_file(folder / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)
+    ]
     with torch.inference_mode():
-        means = [body(input_ids=torch.tensor([text])).last_hidden_state[0].mean(0, keepdim=True) for text in texts]
-    assert_same(vectors(runner_for(facts), texts, 512), [normalize(mean @ layers[0].T @ layers[1].T, dim=-1) for mean in means])
+        means = [
+            body(input_ids=torch.tensor([text])).last_hidden_state[0].mean(0, keepdim=True)
+            for text in texts
+        ]
+    assert_same(
+        vectors(runner_for(facts), texts, 512),
+        [normalize(mean @ layers[0].T @ layers[1].T, dim=-1) for mean in means],
+    )
 
 
 def test_a_family_whose_configuration_says_that_its_text_has_no_direction(tmp_path: Path) -> None:
@@ -170,26 +198,46 @@ def test_a_family_whose_configuration_says_that_its_text_has_no_direction(tmp_pa
     body: Any = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         wanted = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
-        causal = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32, is_causal=True)
-        assert float(cosine_similarity(causal(input_ids=torch.tensor([texts[2]])).last_hidden_state[0, -1:], wanted[2])) < 0.999
-    assert_same(vectors(runner_for(model_facts(folder)), texts, 512), [normalize(state, dim=-1) for state in wanted])
+        causal = transformers.Qwen3Model.from_pretrained(
+            folder, dtype=torch.float32, is_causal=True
+        )
+        assert (
+            float(
+                cosine_similarity(
+                    causal(input_ids=torch.tensor([texts[2]])).last_hidden_state[0, -1:], wanted[2]
+                )
+            )
+            < 0.999
+        )
+    assert_same(
+        vectors(runner_for(model_facts(folder)), texts, 512),
+        [normalize(state, dim=-1) for state in wanted],
+    )
 
 
 def test_qwen3_embedding_as_it_is_published(tmp_path: Path) -> None:
-    """Its weights have the names of the body alone, no head among them, and its tokenizer ends every text."""
+    """Its weights have the names of the body alone, no head among them, and its tokenizer ends
+    every text."""
     folder = write(ANIMALS["qwen3_embedding"](), tmp_path / "embedder")
     facts = model_facts(folder)
     tokenizer, theirs = read_tokenizer(facts), transformers.AutoTokenizer.from_pretrained(folder)
-    texts = [tokenizer.encode(text, True) for text in ("A cat.", "Instruct: Find it\nQuery:the cat that sat on the mat")]
+    texts = [
+        tokenizer.encode(text, True)
+        for text in ("A cat.", "Instruct: Find it\nQuery:the cat that sat on the mat")
+    ]
     assert texts[0] == theirs("A cat.")["input_ids"]
     assert texts[0][-1] == theirs.convert_tokens_to_ids("<|endoftext|>")
     body: Any = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         hidden = [body(input_ids=torch.tensor([text])).last_hidden_state[0, -1:] for text in texts]
-    assert_same(vectors(runner_for(facts), texts, 5), [normalize(state, dim=-1) for state in hidden])
+    assert_same(
+        vectors(runner_for(facts), texts, 5), [normalize(state, dim=-1) for state in hidden]
+    )
 
 
-def test_of_a_model_held_in_eight_bits_they_are_those_of_the_rounded_weights(tmp_path: Path) -> None:
+def test_of_a_model_held_in_eight_bits_they_are_those_of_the_rounded_weights(
+    tmp_path: Path,
+) -> None:
     folder = write(ANIMALS["qwen3_embedding"](), tmp_path / "embedder")
     texts = [[token % 256 for token in text] for text in TEXTS]
     body: Any = transformers.Qwen3Model.from_pretrained(folder, dtype=torch.float32)
@@ -204,4 +252,6 @@ def test_of_a_model_held_in_eight_bits_they_are_those_of_the_rounded_weights(tmp
     assert rounded
     found = vectors(runner_for(model_facts(folder), quantization="int8"), texts, 5)
     for one, right, other in zip(found, wanted, before, strict=True):
-        assert 1 - 1e-5 <= float(cosine_similarity(one, right)) > float(cosine_similarity(one, other))
+        assert (
+            1 - 1e-5 <= float(cosine_similarity(one, right)) > float(cosine_similarity(one, other))
+        )

@@ -1,6 +1,8 @@
-"""A conversation with two items of a modality, and what stands around them, as the checkpoint's own processor sees it whole.
+"""A conversation with two items of a modality, and what stands around them, as the checkpoint's own
+processor sees it whole.
 
-The oracle is transformers: its processor is given the whole conversation with its media, and its model the whole prompt.
+The oracle is transformers: its processor is given the whole conversation with its media, and its
+model the whole prompt.
 """
 
 from collections.abc import Sequence
@@ -29,13 +31,17 @@ COUNTED = {"image_token_pooling": "pixel_values"}
 
 
 def picture(height: int, width: int) -> Image.Image:
-    noise = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    noise = np.random.default_rng(height * width).integers(
+        0, 256, (height, width, 3), dtype=np.uint8
+    )
     return Image.fromarray(noise)
 
 
 def clip(frames: int, height: int, width: int) -> Clip:
     """Every tenth frame of a source with twenty a second."""
-    noise = np.random.default_rng(frames * height).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+    noise = np.random.default_rng(frames * height).integers(
+        0, 256, (frames, height, width, 3), dtype=np.uint8
+    )
     return Clip(noise, 20.0, tuple(range(0, frames * 10, 10)), frames * 10)
 
 
@@ -44,7 +50,8 @@ def sound(length: int) -> NDArray[np.float32]:
 
 
 def media_of(modality: str) -> list[Any]:
-    """Of different sizes; two neighbours stand in one prompt. The last clip is longer than the others."""
+    """Of different sizes; two neighbours stand in one prompt. The last clip is longer than the
+    others."""
     match modality:
         case "image":
             return [picture(*size) for size in SIZES]
@@ -78,10 +85,13 @@ class Oracle:
         self.processor: Any = load_processor(folder, config)
         self.tokenizer: Any = self.processor.tokenizer
         model = hf.build_on_meta(config)
-        self._rope: Any = next((module for module in model.modules() if hasattr(module, "get_rope_index")), None)
+        self._rope: Any = next(
+            (module for module in model.modules() if hasattr(module, "get_rope_index")), None
+        )
 
     def prompt(self, modality: str, count: int = 2) -> str:
-        """The rendered conversation: text, an item, text, an item, text, and an answer that begins."""
+        """The rendered conversation: text, an item, text, an item, text, and an answer that
+        begins."""
         content: list[dict[str, str]] = [{"type": "text", "text": "Look:\n"}]
         for nth in range(count):
             content += [{"type": modality}, {"type": "text", "text": f"\nand {nth} "}]
@@ -92,7 +102,8 @@ class Oracle:
         return text
 
     def whole(self, modality: str, prompt: str, media: Sequence[Any]) -> Whole:
-        """The processor's answer to all at once, media nested as `apply_chat_template` hands them over."""
+        """The processor's answer to all at once, media nested as `apply_chat_template` hands them
+        over."""
         given: dict[str, Any]
         match modality:
             case "image":
@@ -107,9 +118,15 @@ class Oracle:
                 given = {"audio": list(media), "audio_kwargs": {"sampling_rate": RATE}}
         return self._made(prompt, given, False)
 
-    def heard(self, prompt: str, clips: Sequence[Clip], sounds: Sequence[NDArray[np.float32]]) -> Whole:
+    def heard(
+        self, prompt: str, clips: Sequence[Clip], sounds: Sequence[NDArray[np.float32]]
+    ) -> Whole:
         """`whole` of clips at one frame a second, each with its own sound."""
-        seen = {"video_metadata": [metadata_of(one) for one in clips], "do_sample_frames": False, "fps": 1.0}
+        seen = {
+            "video_metadata": [metadata_of(one) for one in clips],
+            "do_sample_frames": False,
+            "fps": 1.0,
+        }
         given = {
             "videos": [one.frames for one in clips],
             "audio": list(sounds),
@@ -121,7 +138,9 @@ class Oracle:
         return self._made(prompt, given, True)
 
     def _made(self, prompt: str, given: dict[str, Any], heard: bool) -> Whole:
-        frame = {"add_special_tokens": False} if begins(prompt, self.tokenizer) else {}  # as `apply_chat_template` does
+        frame = (
+            {"add_special_tokens": False} if begins(prompt, self.tokenizer) else {}
+        )  # as `apply_chat_template` does
         made = self.processor(text=[prompt], return_tensors="pt", **frame, **given)
         return Whole(made["input_ids"][0].tolist(), dict(made), self._positions(made, heard))
 
@@ -149,7 +168,8 @@ def begins(text: str, tokenizer: Any) -> bool:
 def splice(
     prompt: str, place: PlaceholderFacts, items: Sequence[ProcessedItem], tokenizer: Any
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """(token ids, run of each item) of a prompt with each placeholder replaced by its item's text."""
+    """(token ids, run of each item) of a prompt with each placeholder replaced by its item's
+    text."""
     if place.apart:
         return _spliced_apart(prompt, place, items, tokenizer)
     pieces = prompt.split(place.token)
@@ -169,7 +189,9 @@ def splice(
         ids += [number] * length
         at += [start] * length
     assert next(counts, None) is None
-    inside = [[index for index, start in enumerate(at) if low <= start < high] for low, high in bounds]
+    inside = [
+        [index for index, start in enumerate(at) if low <= start < high] for low, high in bounds
+    ]
     return ids, [(run[0], run[-1] + 1) for run in inside]
 
 
@@ -188,7 +210,9 @@ def _spliced_apart(
     return ids + tokenizer(prompt)["input_ids"], runs
 
 
-def compose(length: int, runs: Sequence[tuple[int, int]], items: Sequence[ProcessedItem], planes: int) -> NDArray[np.int64]:
+def compose(
+    length: int, runs: Sequence[tuple[int, int]], items: Sequence[ProcessedItem], planes: int
+) -> NDArray[np.int64]:
     """Positions of a whole prompt: text one by one, each item's planes from where it begins."""
     out = np.zeros((planes, length), np.int64)
     at = base = 0
@@ -206,23 +230,36 @@ def compose(length: int, runs: Sequence[tuple[int, int]], items: Sequence[Proces
 
 def check_features(items: Sequence[ProcessedItem], whole: Whole) -> None:
     """What a batch holds of each item, less the padding to its longest, is what the item has."""
-    for name in set[str]().union(*(item.parts[0].tensors for item in items)) - {"marks", "siblings"}:  # none of the processor's
+    for name in set[str]().union(*(item.parts[0].tensors for item in items)) - {
+        "marks",
+        "siblings",
+    }:  # none of the processor's
         each = [tensors[name] for item in items if name in (tensors := item.parts[0].tensors)]
         together = np.asarray(
-            whole.features[name].float() if whole.features[name].is_floating_point() else whole.features[name]
+            whole.features[name].float()
+            if whole.features[name].is_floating_point()
+            else whole.features[name]
         )
         if name == "batch_num_images":
             assert all(alone.tolist() == together.tolist() for alone in each)
             continue
         axis = next(
-            axis for axis in (0, 1, together.ndim - 1) if sum(alone.shape[axis] for alone in each) == together.shape[axis]
+            axis
+            for axis in (0, 1, together.ndim - 1)
+            if sum(alone.shape[axis] for alone in each) == together.shape[axis]
         )
         ends = np.cumsum([alone.shape[axis] for alone in each])
-        for nth, (alone, shared) in enumerate(zip(each, np.split(together, ends[:-1], axis), strict=True)):
+        for nth, (alone, shared) in enumerate(
+            zip(each, np.split(together, ends[:-1], axis), strict=True)
+        ):
             if name in COUNTED:  # in a batch, from the first item's patches on
-                before = sum(item.parts[0].tensors[COUNTED[name]][..., 0].size for item in items[:nth])
+                before = sum(
+                    item.parts[0].tensors[COUNTED[name]][..., 0].size for item in items[:nth]
+                )
                 shared = np.where(shared < 0, shared, shared - before)
-            assert _same(name, shared[tuple(slice(0, length) for length in alone.shape)], alone), name
+            assert _same(name, shared[tuple(slice(0, length) for length in alone.shape)], alone), (
+                name
+            )
 
 
 def _same(name: str, shared: NDArray[Any], alone: NDArray[Any]) -> bool:
@@ -234,8 +271,11 @@ def _same(name: str, shared: NDArray[Any], alone: NDArray[Any]) -> bool:
     )
 
 
-def check_conversation(ours: Processor, oracle: Oracle, modality: Modality, media: Sequence[Any]) -> None:
-    """Items one by one, spliced into a conversation, against the conversation whole: token ids, features, positions."""
+def check_conversation(
+    ours: Processor, oracle: Oracle, modality: Modality, media: Sequence[Any]
+) -> None:
+    """Items one by one, spliced into a conversation, against the conversation whole: token ids,
+    features, positions."""
     placeholder = ours.placeholders()[modality]
     prompt = oracle.prompt(modality, len(media))
     assert prompt.count(placeholder.text) == len(media)

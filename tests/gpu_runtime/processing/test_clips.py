@@ -1,4 +1,5 @@
-"""transformers' video processors over our kernels make, bit by bit, what they made over the real torchvision."""
+"""transformers' video processors over our kernels make, bit by bit, what they made over the real
+torchvision."""
 
 import json
 from importlib.util import find_spec

@@ -1,4 +1,5 @@
-"""Which frames of a clip are looked at: those that transformers' own processor takes when it samples by itself."""
+"""Which frames of a clip are looked at: those that transformers' own processor takes when it
+samples by itself."""
 
 from typing import Any
 
@@ -30,8 +31,13 @@ def made(name: str, **more: Any) -> Any:
 
 def taken(processor: Any, total: int, fps: float, asked: dict[str, Any] | None = None) -> list[int]:
     """What the processor itself takes of a clip whose frames are numbered in their pixels."""
-    frames = np.broadcast_to(np.arange(total, dtype=np.uint16).astype(">u2").view(np.uint8).reshape(total, 2), (3, total, 2))
-    clip = np.ascontiguousarray(np.moveaxis(np.pad(frames, ((0, 0), (0, 0), (0, 6))), 0, -1)[:, None].repeat(8, axis=1))
+    frames = np.broadcast_to(
+        np.arange(total, dtype=np.uint16).astype(">u2").view(np.uint8).reshape(total, 2),
+        (3, total, 2),
+    )
+    clip = np.ascontiguousarray(
+        np.moveaxis(np.pad(frames, ((0, 0), (0, 0), (0, 6))), 0, -1)[:, None].repeat(8, axis=1)
+    )
     metadata = {"total_num_frames": total, "fps": fps, "duration": total / fps}
     kept: list[Any] = []
 
@@ -52,17 +58,25 @@ def test_the_frames_are_those_that_the_class_takes(name: str, total: int, fps: f
     assert choose_frames(made(name), total, fps, {}) == taken(made(name), total, fps)
 
 
-@pytest.mark.parametrize("asked", [{"max_frames": 3}, {"min_frames": 30}, {"max_frames": 10**12, "min_frames": 10**12}])
+@pytest.mark.parametrize(
+    "asked", [{"max_frames": 3}, {"min_frames": 30}, {"max_frames": 10**12, "min_frames": 10**12}]
+)
 @pytest.mark.parametrize("name", ["Qwen2VLVideoProcessor", "Qwen3VLVideoProcessor"])
-def test_bounds_that_a_caller_asks_are_as_if_the_checkpoint_said_them(name: str, asked: dict[str, Any]) -> None:
+def test_bounds_that_a_caller_asks_are_as_if_the_checkpoint_said_them(
+    name: str, asked: dict[str, Any]
+) -> None:
     processor = made(name)
     assert choose_frames(processor, 100, 24.0, asked) == taken(made(name, **asked), 100, 24.0)
-    assert choose_frames(processor, 100, 24.0, {}) == taken(made(name), 100, 24.0), "nothing of it stays"
+    assert choose_frames(processor, 100, 24.0, {}) == taken(made(name), 100, 24.0), (
+        "nothing of it stays"
+    )
 
 
 @pytest.mark.parametrize("asked", [{"fps": 1.0}, {"fps": 4}, {"num_frames": 6}])
 @pytest.mark.parametrize("name", ["Qwen3VLVideoProcessor", "InternVLVideoProcessor"])
-def test_what_a_caller_asks_goes_before_what_the_checkpoint_says(name: str, asked: dict[str, Any]) -> None:
+def test_what_a_caller_asks_goes_before_what_the_checkpoint_says(
+    name: str, asked: dict[str, Any]
+) -> None:
     try:
         wanted = taken(made(name), 100, 24.0, asked)
     except ValueError:  # transformers takes one of the two, and the checkpoint says the other
@@ -73,8 +87,20 @@ def test_what_a_caller_asks_goes_before_what_the_checkpoint_says(name: str, aske
 
 
 def test_all_frames_may_be_asked_for_and_more_than_all_are_all() -> None:
-    assert choose_frames(made("InternVLVideoProcessor"), 5, 10.0, {"num_frames": -1}) == [0, 1, 2, 3, 4]
-    assert choose_frames(made("InternVLVideoProcessor"), 5, 10.0, {"num_frames": 64}) == [0, 1, 2, 3, 4]
+    assert choose_frames(made("InternVLVideoProcessor"), 5, 10.0, {"num_frames": -1}) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert choose_frames(made("InternVLVideoProcessor"), 5, 10.0, {"num_frames": 64}) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_a_class_that_does_not_choose_or_cannot_leaves_it_to_the_engine() -> None:
@@ -86,4 +112,6 @@ def test_a_class_that_does_not_choose_or_cannot_leaves_it_to_the_engine() -> Non
 
 
 def test_a_rate_beyond_all_measure_costs_no_more_than_every_frame() -> None:
-    assert choose_frames(made("Glm4vVideoProcessor"), 48, 24.0, {"fps": 999_999.0}) == list(range(48))
+    assert choose_frames(made("Glm4vVideoProcessor"), 48, 24.0, {"fps": 999_999.0}) == list(
+        range(48)
+    )

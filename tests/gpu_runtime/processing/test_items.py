@@ -1,4 +1,5 @@
-"""One item by itself against the same item in a whole conversation, which transformers' own processor takes at once."""
+"""One item by itself against the same item in a whole conversation, which transformers' own
+processor takes at once."""
 
 import re
 from itertools import pairwise
@@ -18,8 +19,18 @@ from .conversations import RATE, Oracle, check_conversation, clip, compose, medi
 from .families import FAMILIES, write
 
 _hf: Any = transformers
-SLOW = {"gemma3", "idefics3", "smolvlm", "granite_docling", "internvl", "aya_vision", "llava_next", "llava_onevision"}
-"""Of pictures as large as published: run by `scripts/dev processors`, with all the others at more sizes."""
+SLOW = {
+    "gemma3",
+    "idefics3",
+    "smolvlm",
+    "granite_docling",
+    "internvl",
+    "aya_vision",
+    "llava_next",
+    "llava_onevision",
+}
+"""Of pictures as large as published: run by `scripts/dev processors`, with all the others at more
+sizes."""
 ONE_ONLY = {("molmo2", "video"), ("qwen3_asr", "audio"), ("qwen3_asr_thinker", "audio")}
 """What transformers takes one of in a prompt."""
 APART = {
@@ -29,10 +40,14 @@ APART = {
     "paligemma": "without a chat template, and written around, as Molmo2",
     "paligemma2": "as PaliGemma",
 }
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in APART and not animal(name).own])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in APART and not animal(name).own]
+)
 def test_an_item_of_a_published_form_is_what_it_is_in_a_conversation(name: str, zoo: Zoo) -> None:
     ours = load(zoo(name))
     oracle = Oracle(zoo(name)) if ours.placeholders() else None
@@ -40,7 +55,9 @@ def test_an_item_of_a_published_form_is_what_it_is_in_a_conversation(name: str, 
         assert oracle is not None
         for media in pairwise(media_of(modality)):
             if not stacked(ours, modality, media):
-                check_conversation(ours, oracle, modality, media[:1] if (name, modality) in ONE_ONLY else media)
+                check_conversation(
+                    ours, oracle, modality, media[:1] if (name, modality) in ONE_ONLY else media
+                )
 
 
 @pytest.mark.parametrize(("seconds", "pieces"), [(1, 1), (30, 1), (33, 2)])
@@ -55,7 +72,9 @@ def test_voxtrals_sounds_are_pieces_of_thirty_seconds(seconds: int, pieces: int,
     mel = _hf.WhisperFeatureExtractor(feature_size=encoder.num_mel_bins)(
         whole, sampling_rate=RATE, truncation=False, padding="do_not_pad", return_tensors="np"
     )["input_features"][0]
-    assert np.array_equal(item.parts[0].tensors["input_features"], np.stack(np.split(mel, pieces, axis=1)))
+    assert np.array_equal(
+        item.parts[0].tensors["input_features"], np.stack(np.split(mel, pieces, axis=1))
+    )
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES.keys() - SLOW - set(NAMES)))
@@ -65,7 +84,9 @@ def test_an_item_of_a_family_is_what_it_is_in_a_conversation(name: str, tmp_path
     assert ours.placeholders()
     for modality in ours.placeholders():
         media = media_of(modality)[:2]
-        check_conversation(ours, oracle, modality, media[:1] if (name, modality) in ONE_ONLY else media)
+        check_conversation(
+            ours, oracle, modality, media[:1] if (name, modality) in ONE_ONLY else media
+        )
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_omni", "qwen3_omni_moe"])
@@ -76,7 +97,9 @@ def test_a_sound_is_exactly_what_it_is_for_transformers_alone(name: str, zoo: Zo
         whole = oracle.whole("audio", oracle.prompt("audio", 1), [one]).features
         frames = int(whole["feature_attention_mask"].sum())
         assert part.tensors["feature_attention_mask"].tolist() == [[1] * frames]
-        assert np.array_equal(part.tensors["input_features"], whole["input_features"][..., :frames].numpy())
+        assert np.array_equal(
+            part.tensors["input_features"], whole["input_features"][..., :frames].numpy()
+        )
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_omni", "qwen3_omni_moe"])
@@ -86,7 +109,10 @@ def test_a_clip_with_its_sound_is_what_it_is_in_a_conversation(name: str, zoo: Z
     clips, sounds = [clip(8, 60, 56), clip(12, 64, 97)], [sound(70000), sound(41234)]
     prompt = oracle.prompt("video")
     whole = oracle.heard(prompt, clips, sounds)
-    items = [ours.item("video", one, {"fps": 1.0}, sound=heard) for one, heard in zip(clips, sounds, strict=True)]
+    items = [
+        ours.item("video", one, {"fps": 1.0}, sound=heard)
+        for one, heard in zip(clips, sounds, strict=True)
+    ]
     ids, runs = splice(prompt, ours.placeholders()["video"], items, oracle.tokenizer)
     assert ids == whole.token_ids
     assert whole.positions is not None
@@ -98,7 +124,11 @@ def test_a_clip_with_its_sound_is_what_it_is_in_a_conversation(name: str, zoo: Z
             ["feature_attention_mask", "input_features"],
         ]
         assert [part.rows for part in item.parts] == [
-            sum(count for count, kind in zip(item.counts, kinds(item.text, ours), strict=True) if kind == part.kind)
+            sum(
+                count
+                for count, kind in zip(item.counts, kinds(item.text, ours), strict=True)
+                if kind == part.kind
+            )
             for part in item.parts
         ]
     seen = np.concatenate([item.parts[0].tensors["pixel_values_videos"] for item in items])

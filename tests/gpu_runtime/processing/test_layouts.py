@@ -14,9 +14,23 @@ from thespis.tests.zoo.catalog import Zoo
 
 from .conversations import picture
 
-FAMILIES = ("gemma3", "glm4v", "internvl", "llava_next", "lfm2_vl", "molmo2", "phi3_v", "pixtral", "qwen2_vl", "qwen3_vl")
-"""Patches, tiles, pictures as they are; with and without pixels as bytes, and classes that make their text themselves."""
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+FAMILIES = (
+    "gemma3",
+    "glm4v",
+    "internvl",
+    "llava_next",
+    "lfm2_vl",
+    "molmo2",
+    "phi3_v",
+    "pixtral",
+    "qwen2_vl",
+    "qwen3_vl",
+)
+"""Patches, tiles, pictures as they are; with and without pixels as bytes, and classes that make
+their text themselves."""
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 
 def other(shown: Image.Image) -> Image.Image:
@@ -24,10 +38,19 @@ def other(shown: Image.Image) -> Image.Image:
 
 
 def check_same(ours: ProcessedItem, theirs: ProcessedItem) -> None:
-    assert (ours.text, ours.counts, ours.advance, ours.number) == (theirs.text, theirs.counts, theirs.advance, theirs.number)
+    assert (ours.text, ours.counts, ours.advance, ours.number) == (
+        theirs.text,
+        theirs.counts,
+        theirs.advance,
+        theirs.number,
+    )
     np.testing.assert_equal((ours.planes, ours.anchors), (theirs.planes, theirs.anchors))
     for one, another in zip(ours.parts, theirs.parts, strict=True):
-        assert (one.kind, one.rows, one.embed_token_id) == (another.kind, another.rows, another.embed_token_id)
+        assert (one.kind, one.rows, one.embed_token_id) == (
+            another.kind,
+            another.rows,
+            another.embed_token_id,
+        )
         assert list(one.tensors) == list(another.tensors)
         for name, values in another.tensors.items():
             assert one.tensors[name].dtype == values.dtype
@@ -60,7 +83,9 @@ def test_pictures_that_are_only_resized_and_cut_go_past_the_processor(
         check_same(seen.item("image", other(shown), options), whole)
 
 
-def test_one_that_does_more_is_called_for_every_picture(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_does_more_is_called_for_every_picture(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = load(zoo("qwen2_vl"), load(zoo("qwen2_vl")).pixels())
     part = seen._processor.image_processor
     resize = part.resize
@@ -74,16 +99,23 @@ def test_one_that_does_more_is_called_for_every_picture(zoo: Zoo, monkeypatch: p
 def test_it_is_known_from_its_size_and_options_together(zoo: Zoo) -> None:
     seen = load(zoo("qwen2_vl"))
     few: dict[str, Any] = {"max_pixels": 56 * 56}
-    whole, small = seen.item("image", picture(112, 84), {}), seen.item("image", picture(112, 84), few)
+    whole, small = (
+        seen.item("image", picture(112, 84), {}),
+        seen.item("image", picture(112, 84), few),
+    )
     assert small.rows < whole.rows
     assert seen.item("image", other(picture(112, 84)), few).rows == small.rows
     assert seen.item("image", other(picture(112, 84)), {}).rows == whole.rows
 
 
-def test_a_processor_that_changes_its_mind_is_asked_everything(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_that_changes_its_mind_is_asked_everything(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen, shown = load(zoo("qwen2_vl")), picture(112, 84)
     before = seen.item("image", shown, {})
-    monkeypatch.setattr(seen._processor.image_processor, "size", {"shortest_edge": 56 * 56, "longest_edge": 56 * 56})
+    monkeypatch.setattr(
+        seen._processor.image_processor, "size", {"shortest_edge": 56 * 56, "longest_edge": 56 * 56}
+    )
     layout = next(iter(seen._layouts._known.values()))
     layout.options["size"] = seen._processor.image_processor.size
     assert seen.item("image", other(shown), {}).rows < before.rows
@@ -95,7 +127,10 @@ def test_few_sizes_are_kept_and_none_of_their_pixels(zoo: Zoo) -> None:
         seen.item("image", Image.new("RGB", (width, 40)), {})
     layouts = seen._layouts._known
     assert len(layouts) == MOST
-    assert all(layout.item.parts[0].tensors["pixel_values"].strides == (0, 0, 0, 0) for layout in layouts.values())
+    assert all(
+        layout.item.parts[0].tensors["pixel_values"].strides == (0, 0, 0, 0)
+        for layout in layouts.values()
+    )
 
 
 def test_patches_are_cut_of_bytes_where_transformers_class_cuts_alike(zoo: Zoo) -> None:
@@ -108,14 +143,18 @@ def test_patches_are_cut_of_bytes_where_transformers_class_cuts_alike(zoo: Zoo) 
     assert np.array_equal(ours[0], theirs[0])
     assert ours[1:] == theirs[1:]
     scaled = image / np.float32(255)
-    assert np.array_equal(part.patchify(scaled, 14, 2, 2)[0], own(scaled, 14, 2, 2)[0]), "floats are cut as ever"
+    assert np.array_equal(part.patchify(scaled, 14, 2, 2)[0], own(scaled, 14, 2, 2)[0]), (
+        "floats are cut as ever"
+    )
 
 
 def test_a_class_that_cuts_otherwise_goes_on_doing_so() -> None:
     class Other:
         patch_size, merge_size, temporal_patch_size = 14, 2, 2
 
-        def patchify(self, image: Any, patch_size: int, merge_size: int, temporal_patch_size: int) -> Any:
+        def patchify(
+            self, image: Any, patch_size: int, merge_size: int, temporal_patch_size: int
+        ) -> Any:
             made, down, across = cut(image, patch_size, 1)
             return np.repeat(made, temporal_patch_size, axis=1), down, across
 

@@ -1,4 +1,5 @@
-"""Embeddings that a caller made: their run is that of an item which its own encoder would have given as many rows."""
+"""Embeddings that a caller made: their run is that of an item which its own encoder would have
+given as many rows."""
 
 from typing import Any
 
@@ -23,7 +24,12 @@ def test_a_grid_gives_the_run_of_a_picture_that_is_seen_so(qwen: Processor) -> N
     seen = qwen.item("image", Image.new("RGB", (168, 112)), {})
     assert seen.parts[0].tensors["image_grid_thw"].tolist() == [[1, 8, 12]]
     ready = qwen.ready("image", 24, (1, 8, 12), {})
-    assert (ready.text, ready.counts, ready.rows, ready.advance) == (seen.text, seen.counts, seen.rows, seen.advance)
+    assert (ready.text, ready.counts, ready.rows, ready.advance) == (
+        seen.text,
+        seen.counts,
+        seen.rows,
+        seen.advance,
+    )
     assert ready.planes is not None
     assert seen.planes is not None
     assert np.array_equal(ready.planes, seen.planes)
@@ -58,9 +64,12 @@ def test_pictures_of_many_lengths_have_as_many_rows_as_they_are_given(zoo: Zoo) 
 
 
 @pytest.mark.parametrize(
-    ("name", "modality"), [("idefics3", "image"), ("mistral3", "image"), ("pixtral", "image"), ("internvl", "video")]
+    ("name", "modality"),
+    [("idefics3", "image"), ("mistral3", "image"), ("pixtral", "image"), ("internvl", "video")],
 )
-def test_rows_that_do_not_tell_how_an_item_was_divided_are_refused(zoo: Zoo, name: str, modality: Modality) -> None:
+def test_rows_that_do_not_tell_how_an_item_was_divided_are_refused(
+    zoo: Zoo, name: str, modality: Modality
+) -> None:
     """A layout that is guessed gave answers other than transformers'."""
     with pytest.raises(RequestError, match=f"divides {modality} items by their size"):
         load(zoo(name)).ready(modality, 12, None, {})
@@ -75,7 +84,9 @@ def test_rows_that_do_not_tell_how_an_item_was_divided_are_refused(zoo: Zoo, nam
         ((1, 8000, 12000), 24, "must have 24000000 rows, got 24"),
     ],
 )
-def test_a_grid_that_means_nothing_is_refused(qwen: Processor, grid: Any, rows: int, told: str) -> None:
+def test_a_grid_that_means_nothing_is_refused(
+    qwen: Processor, grid: Any, rows: int, told: str
+) -> None:
     with pytest.raises(RequestError, match=told):
         qwen.ready("image", rows, grid, {})
 
@@ -93,7 +104,9 @@ def test_bounds_change_what_an_item_costs_and_what_it_is(qwen: Processor) -> Non
 
 
 @pytest.mark.parametrize("name", ["qwen3_vl", "glm4v", "glm46v"])
-def test_pixels_of_a_frame_are_bounded_where_a_class_bounds_those_of_all_frames(name: str, zoo: Zoo) -> None:
+def test_pixels_of_a_frame_are_bounded_where_a_class_bounds_those_of_all_frames(
+    name: str, zoo: Zoo
+) -> None:
     """The operator's ceiling is of a frame in every family."""
     ours = load(zoo(name))
     frames = np.random.default_rng(3).integers(0, 256, (8, 160, 224, 3), dtype=np.uint8)
@@ -101,7 +114,10 @@ def test_pixels_of_a_frame_are_bounded_where_a_class_bounds_those_of_all_frames(
     edge = 2 * 16 * 2
     own = load_processor(zoo(name), hf.load_config(zoo(name))).video_processor
     made = ours.item("video", clip, {"max_pixels": edge * edge})
-    bounds = {"shortest_edge": min(own.size["shortest_edge"], 8 * edge * edge), "longest_edge": 8 * edge * edge}
+    bounds = {
+        "shortest_edge": min(own.size["shortest_edge"], 8 * edge * edge),
+        "longest_edge": 8 * edge * edge,
+    }
     truth = own(videos=[frames], size=bounds, do_sample_frames=False, return_tensors="pt")
     (part,) = made.parts
     assert np.array_equal(part.tensors["pixel_values_videos"], truth["pixel_values_videos"].numpy())
@@ -117,7 +133,9 @@ def test_bounds_that_contradict_each_other_are_refused(qwen: Processor) -> None:
         qwen.item("image", Image.new("RGB", (64, 64)), {"min_pixels": 9000, "max_pixels": 4000})
 
 
-def test_a_picture_that_the_processor_cannot_take_is_refused_in_words_of_ours(qwen: Processor) -> None:
+def test_a_picture_that_the_processor_cannot_take_is_refused_in_words_of_ours(
+    qwen: Processor,
+) -> None:
     with pytest.raises(RequestError) as refused:
         qwen.item("image", Image.new("RGB", (2000, 2)), {})
     assert refused.value.failure.text == "The model's processor does not take this image."
@@ -128,7 +146,9 @@ def test_a_modality_that_the_model_has_not_is_refused(qwen: Processor) -> None:
         qwen.item("audio", np.zeros(16000, np.float32), {})
 
 
-@pytest.mark.parametrize(("name", "option"), [("internvl", "max_patches"), ("ovis2", "max_patches")])
+@pytest.mark.parametrize(
+    ("name", "option"), [("internvl", "max_patches"), ("ovis2", "max_patches")]
+)
 def test_a_number_of_pieces_beyond_all_measure_is_refused(name: str, option: str, zoo: Zoo) -> None:
     ours, picture = load(zoo(name)), Image.new("RGB", (100, 60))
     assert ours.item("image", picture, {option: 2}).rows

@@ -1,5 +1,6 @@
-"""An engine that is told to be deterministic: an answer has the same bits alone and in any company, however it was cut, shared,
-preempted, lost and resumed, in every precision; also of experts and of recurrent layers, whose arithmetic goes by rows."""
+"""An engine that is told to be deterministic: an answer has the same bits alone and in any company,
+however it was cut, shared, preempted, lost and resumed, in every precision; also of experts and of
+recurrent layers, whose arithmetic goes by rows."""
 
 import random
 from collections.abc import Callable
@@ -23,7 +24,10 @@ from ...zoo.catalog import Zoo
 from ..driving import BLOCK, runner_config
 from ..in_process import Heard, InProcess, Listening
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"),
+]
 TOKENS = 8
 TILE = 8
 LONGEST = 256
@@ -31,17 +35,30 @@ SLOTS = 12
 
 
 class Ground:
-    """One model: its runner, some prompts that begin alike, and what each says alone to an empty cache."""
+    """One model: its runner, some prompts that begin alike, and what each says alone to an empty
+    cache."""
 
     def __init__(self, folder: Path, dtype: str, **more: Any) -> None:
         self.facts = model_facts(folder)
-        settings = runner_config(folder, deterministic=True, dtype=dtype, max_model_len=LONGEST, **more)
+        settings = runner_config(
+            folder, deterministic=True, dtype=dtype, max_model_len=LONGEST, **more
+        )
         room = Room((4000,) * len(self.facts.tables), SLOTS if self.facts.recurrent else 0)
         self.runner = Runner(msgspec.structs.replace(settings, room=room, max_num_seqs=SLOTS))
         dice = torch.Generator().manual_seed(3)
-        self.rows = {"picture": torch.randn(11, self.facts.embed_width, generator=dice).numpy().tobytes()}
+        self.rows = {
+            "picture": torch.randn(11, self.facts.embed_width, generator=dice).numpy().tobytes()
+        }
         text = torch.randint(10, min(400, self.facts.vocab), (90,), generator=dice).tolist()
-        self.prompts = [text[:1], text[:8], text[:21], text[:40], text[:40] + text[70:77], text[:90], text[30:75]]
+        self.prompts = [
+            text[:1],
+            text[:8],
+            text[:21],
+            text[:40],
+            text[:40] + text[70:77],
+            text[:90],
+            text[30:75],
+        ]
         self.alone: Heard = {}
         for index in range(len(self.prompts)):
             bench = self.bench(512)
@@ -65,11 +82,18 @@ class Ground:
         return bench
 
     def request(self, index: int, mark: str = "") -> Prepared:
-        """Each sees a picture where it is long enough; half of them are sampled, with two choices."""
+        """Each sees a picture where it is long enough; half of them are sampled, with two
+        choices."""
         ids = self.prompts[index]
         items = (item("picture", 5, 11),) if len(ids) > 30 and self.facts.placeholders else ()
-        how: dict[str, Any] = {"temperature": 0.0} if index % 2 else {"temperature": 0.9, "seed": index, "n": 2, "top_p": 0.9}
-        return prepared(f"{mark}{index}", ids, items, max_tokens=TOKENS, ignore_eos=True, logprobs=5, **how)
+        how: dict[str, Any] = (
+            {"temperature": 0.0}
+            if index % 2
+            else {"temperature": 0.9, "seed": index, "n": 2, "top_p": 0.9}
+        )
+        return prepared(
+            f"{mark}{index}", ids, items, max_tokens=TOKENS, ignore_eos=True, logprobs=5, **how
+        )
 
     def check(self, bench: Listening, request: Prepared) -> None:
         """To the last bit, of all its choices."""

@@ -1,4 +1,5 @@
-"""However a request is cut, mixed, moved and recomputed: its greedy tokens are transformers' own."""
+"""However a request is cut, mixed, moved and recomputed: its greedy tokens are transformers'
+own."""
 
 from pathlib import Path
 from random import Random
@@ -18,14 +19,20 @@ OUTPUT = 10
 
 
 def ask(*parts: str) -> list[dict[str, Any]]:
-    content = [{"type": part} if part in ("image", "video", "audio") else {"type": "text", "text": part} for part in parts]
+    content = [
+        {"type": part} if part in ("image", "video", "audio") else {"type": "text", "text": part}
+        for part in parts
+    ]
     return [{"role": "user", "content": content}]
 
 
 def requests(family: Family) -> list[tuple[list[dict[str, Any]], Media]]:
     made: list[tuple[list[dict[str, Any]], Media]] = [
         (ask("hi"), NO_MEDIA),
-        (ask("a longer question than the others, so that it is prefilled in many pieces"), NO_MEDIA),
+        (
+            ask("a longer question than the others, so that it is prefilled in many pieces"),
+            NO_MEDIA,
+        ),
         (ask("image", "what is it?"), Media(images=(picture(1),))),
         (ask("first", "image", "then", "image", "which?"), Media(images=(picture(2), picture(3)))),
         (ask("image", "and this?"), Media(images=(picture(4),))),
@@ -39,7 +46,8 @@ def requests(family: Family) -> list[tuple[list[dict[str, Any]], Media]]:
 
 
 def prompts_and_answers(family: Family, folder: Path) -> list[tuple[Prompt, list[int]]]:
-    """Only requests whose every choice is clear: at a near tie another order of the same sums may decide otherwise."""
+    """Only requests whose every choice is clear: at a near tie another order of the same sums may
+    decide otherwise."""
     reference, encoder = reference_for(folder), encoder_for(folder)
     found = []
     for messages, media in requests(family):
@@ -55,8 +63,11 @@ def prompts_and_answers(family: Family, folder: Path) -> list[tuple[Prompt, list
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "transformers"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_staggered_chunked_preempted_requests_equal_generate(family: Family, fused: bool, checkpoints: Checkpoints) -> None:
-    """Every step takes some of the sequences, in pieces of 1 to 7 tokens; now and then one is preempted."""
+def test_staggered_chunked_preempted_requests_equal_generate(
+    family: Family, fused: bool, checkpoints: Checkpoints
+) -> None:
+    """Every step takes some of the sequences, in pieces of 1 to 7 tokens; now and then one is
+    preempted."""
     folder = checkpoints(family)
     wanted = prompts_and_answers(family, folder)
     driver, random = Driver(Runner(runner_config(folder), fused)), Random(family)

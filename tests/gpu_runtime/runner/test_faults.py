@@ -34,7 +34,8 @@ def faulty_embeds(driver: Driver, rows: torch.Tensor, length: int = 8) -> Runnin
 
 
 def test_a_non_finite_embedding_faults_and_poisons_nobody(runner: Runner) -> None:
-    """Neither in its own step nor through the blocks that it leaves behind, although others mask unwritten places only."""
+    """Neither in its own step nor through the blocks that it leaves behind, although others mask
+    unwritten places only."""
     wanted = alone(runner)
     driver = Driver(runner)
     good, bad = innocent(driver), faulty_embeds(driver, torch.full((3, 64), torch.nan), length=16)
@@ -43,7 +44,9 @@ def test_a_non_finite_embedding_faults_and_poisons_nobody(runner: Runner) -> Non
     assert "not finite" in result.faults[0].text
     assert [one.seq for one in result.sampled] == [good.seq]
     driver.drop(bad)
-    driver.free.extend(driver.free[: len(bad.blocks)])  # the next blocks handed out are the ones it wrote
+    driver.free.extend(
+        driver.free[: len(bad.blocks)]
+    )  # the next blocks handed out are the ones it wrote
     other = innocent(driver)
     while len(other.output) < 6:
         driver.step([(good, 1), (other, len(other.tokens) - other.computed)])
@@ -62,7 +65,9 @@ def test_an_unreadable_blob_faults(runner: Runner) -> None:
 
     driver.read = gone  # type: ignore[method-assign]
     result = driver.step([(good, 7), (bad, 8)])
-    assert [(fault.seq, fault.text) for fault in result.faults] == [(bad.seq, "An embedding of the request could not be read.")]
+    assert [(fault.seq, fault.text) for fault in result.faults] == [
+        (bad.seq, "An embedding of the request could not be read.")
+    ]
     assert [one.seq for one in result.sampled] == [good.seq]
 
 
@@ -71,7 +76,9 @@ def test_an_embedding_of_another_shape_faults(runner: Runner, shape: tuple[int, 
     runner.reset()
     new = NewSequence(1, (1, 2, 3, 4), 4, None, 0, GREEDY, 0, (), ((1,),))
     embed = Embed(1, 0, 3, 0, BlobRef("x", 0, "float32", shape))
-    result = runner.execute(StepPlan(0, (new,), (Work(1, 0, 4, True),), (embed,), ()), lambda _: memoryview(bytes(768)))
+    result = runner.execute(
+        StepPlan(0, (new,), (Work(1, 0, 4, True),), (embed,), ()), lambda _: memoryview(bytes(768))
+    )
     assert [fault.seq for fault in result.faults] == [1]
 
 
@@ -98,7 +105,9 @@ def plan_for(
     positions: bytes | None = None,
     sampling: SamplingParams = GREEDY,
 ) -> StepPlan:
-    new = NewSequence(99, token_ids, max(1, len(token_ids)), positions, 0, sampling, 0, (), (blocks,))
+    new = NewSequence(
+        99, token_ids, max(1, len(token_ids)), positions, 0, sampling, 0, (), (blocks,)
+    )
     return StepPlan(1, (new,), (work,), (), ())
 
 
@@ -129,7 +138,9 @@ def test_a_faulted_sequence_stays_faulted_until_dropped(runner: Runner) -> None:
     first = driver.step([(bad, 8)])
     ahead = runner.execute(StepPlan(2, (), (Work(bad.seq, 8, 1, True),), (), ()), driver.read)
     assert first.faults == ahead.faults
-    after = runner.execute(StepPlan(3, (), (Work(bad.seq, 8, 1, True),), (), (bad.seq,)), driver.read)
+    after = runner.execute(
+        StepPlan(3, (), (Work(bad.seq, 8, 1, True),), (), (bad.seq,)), driver.read
+    )
     assert after.faults[0].text == "The runner does not know the sequence."
 
 

@@ -1,7 +1,8 @@
-"""The scheduler's policy over a real runner, in one process: whatever tables and states a model has, tokens are transformers'.
+"""The scheduler's policy over a real runner, in one process: whatever tables and states a model
+has, tokens are transformers'.
 
-Alone, in chunks of five, in company, put back for want of blocks, after the runner's death, and going on from what others
-began with.
+Alone, in chunks of five, in company, put back for want of blocks, after the runner's death, and
+going on from what others began with.
 """
 
 from functools import partial
@@ -24,7 +25,10 @@ from ..in_process import InProcess
 from ..tiny import OUTPUT, TEXT, facts_of, generated, make, prompt_of, runner_for
 
 tf: Any = transformers
-GEMMA = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"], "sliding_window": 9}
+GEMMA = {
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    "sliding_window": 9,
+}
 KINDS: dict[str, dict[str, Any]] = {
     "Gemma3": {**GEMMA, "tie_word_embeddings": False},
     "Qwen3_5": FAMILIES["Qwen3_5"],
@@ -40,11 +44,17 @@ class World:
 
     def __init__(self, family: str, folder: Path) -> None:
         kind = getattr(tf, f"{family}TextConfig", None) or getattr(tf, f"{family}Config")
-        self.model = make(getattr(tf, f"{family}ForCausalLM"), kind(**{**TEXT, "n_groups": 2, **KINDS[family]}), folder)
+        self.model = make(
+            getattr(tf, f"{family}ForCausalLM"),
+            kind(**{**TEXT, "n_groups": 2, **KINDS[family]}),
+            folder,
+        )
         self.facts: ModelFacts = facts_of(folder)
         self.runner = runner_for(self.facts)
         common = prompt_of(21, 9)
-        self.prompts = [common + prompt_of(length, length) for length in (3, 8, 14, 25)] + [prompt_of(6, 1)]
+        self.prompts = [common + prompt_of(length, length) for length in (3, 8, 14, 25)] + [
+            prompt_of(6, 1)
+        ]
         self.wanted = [generated(self.model, prompt) for prompt in self.prompts]
         assert all(len(set(answer)) > 1 for answer in self.wanted)
 
@@ -52,13 +62,22 @@ class World:
         """`spare`: blocks of every table, less than the runner has."""
         room = Room((spare,) * len(self.facts.tables), states if self.facts.recurrent else 0)
         windows = tuple(table.window for table in self.facts.tables)
-        settings = config(block_size=BLOCK, windows=windows, room=room, max_model_len=512, **changes)
+        settings = config(
+            block_size=BLOCK, windows=windows, room=room, max_model_len=512, **changes
+        )
         return Bench(settings, model=partial(InProcess, self.runner, {}))
 
     def ask(self, bench: Bench, which: list[int], mark: str = "", **sampling: Any) -> None:
         for index in which:
             bench.submit(
-                prepared(f"{mark}{index}", self.prompts[index], max_tokens=OUTPUT, temperature=0.0, ignore_eos=True, **sampling)
+                prepared(
+                    f"{mark}{index}",
+                    self.prompts[index],
+                    max_tokens=OUTPUT,
+                    temperature=0.0,
+                    ignore_eos=True,
+                    **sampling,
+                )
             )
 
     def check(self, bench: Bench, which: list[int], mark: str = "") -> None:
@@ -84,7 +103,8 @@ def test_in_company(world: World, budget: int) -> None:
 
 
 def test_blocks_and_states_are_one_sum(world: World) -> None:
-    """What the runner keeps is counted to the byte, and of a given number of bytes never more is taken."""
+    """What the runner keeps is counted to the byte, and of a given number of bytes never more is
+    taken."""
     facts, shape = world.facts, Shape(BLOCK, context=512, sequences=6, step=64)
     given = bytes_for(facts, 4, shape) * 3 // 2
     room = divide_room(given, facts, 4, shape)
@@ -142,6 +162,8 @@ def test_going_on_from_what_was_computed(world: World) -> None:
     for index in (0, 1, 2):
         assert bench.tokens[f"again {index}", 1] == world.wanted[index]
     hit = tally.prefix_hit_tokens - before
-    assert hit >= sum((len(world.prompts[index]) - 1) // BLOCK * BLOCK for index in (0, 1)), "both, to their last blocks"
+    assert hit >= sum((len(world.prompts[index]) - 1) // BLOCK * BLOCK for index in (0, 1)), (
+        "both, to their last blocks"
+    )
     assert tally.snapshot_hits >= (4 if world.facts.recurrent else 0)
     bench.assert_empty()

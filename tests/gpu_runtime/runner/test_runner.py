@@ -1,4 +1,5 @@
-"""The runner's other promises: one decoder like the other, logprobs, replay, memory that costs nothing until it is used."""
+"""The runner's other promises: one decoder like the other, logprobs, replay, memory that costs
+nothing until it is used."""
 
 import copy
 import json
@@ -42,15 +43,23 @@ def test_the_fused_decoder_equals_transformers(family: Family, checkpoints: Chec
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "transformers"])
-def test_sliding_windows_cut_prefill_and_decode_alike(fused: bool, tmp_path: Path, checkpoints: Checkpoints) -> None:
+def test_sliding_windows_cut_prefill_and_decode_alike(
+    fused: bool, tmp_path: Path, checkpoints: Checkpoints
+) -> None:
     """A Mistral has the weights of a Llama and a window."""
     folder = tmp_path / "windowed"
     shutil.copytree(checkpoints("llava"), folder)
     config = json.loads((folder / "config.json").read_text())
-    config["text_config"].update(model_type="mistral", sliding_window=6, architectures=["MistralModel"])
+    config["text_config"].update(
+        model_type="mistral", sliding_window=6, architectures=["MistralModel"]
+    )
     (folder / "config.json").write_text(json.dumps(config))
-    answer = Reference(folder).model.generate(torch.tensor([TOKENS]), max_new_tokens=8, do_sample=False)[0, len(TOKENS) :]
-    plain = reference_for(checkpoints("llava")).model.generate(torch.tensor([TOKENS]), max_new_tokens=8, do_sample=False)
+    answer = Reference(folder).model.generate(
+        torch.tensor([TOKENS]), max_new_tokens=8, do_sample=False
+    )[0, len(TOKENS) :]
+    plain = reference_for(checkpoints("llava")).model.generate(
+        torch.tensor([TOKENS]), max_new_tokens=8, do_sample=False
+    )
     assert answer.tolist() != plain[0, len(TOKENS) :].tolist()
     driver = Driver(Runner(runner_config(folder), fused))
     one, other = driver.start(Prompt(TOKENS)), driver.start(Prompt(TOKENS))
@@ -63,13 +72,18 @@ def test_sliding_windows_cut_prefill_and_decode_alike(fused: bool, tmp_path: Pat
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "transformers"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_runs_near_float32(dtype: str, fused: bool, checkpoints: Checkpoints) -> None:
+def test_half_precision_runs_near_float32(
+    dtype: str, fused: bool, checkpoints: Checkpoints
+) -> None:
     config = runner_config(checkpoints("qwen_vl"))
     found = []
     for kind in ("float32", dtype):
         driver = Driver(Runner(msgspec.structs.replace(config, dtype=kind), fused))
         one = driver.start(Prompt(TOKENS))
-        parts = [driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs for count in (20, 25)]
+        parts = [
+            driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs
+            for count in (20, 25)
+        ]
         assert len(driver.finish(one, 3)) == 3
         found.append(torch.tensor([entry.logprob for part in parts for entry in part[0].entries]))
     error = (found[0] - found[1]).abs().mean()
@@ -77,25 +91,36 @@ def test_half_precision_runs_near_float32(dtype: str, fused: bool, checkpoints: 
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "transformers"])
-def test_bfloat16_is_as_near_to_the_truth_as_transformers_in_bfloat16(fused: bool, checkpoints: Checkpoints) -> None:
-    """Of a whole prompt's log-probabilities: a mean error of at most 1.5 times its, and nine of ten best tokens its own."""
+def test_bfloat16_is_as_near_to_the_truth_as_transformers_in_bfloat16(
+    fused: bool, checkpoints: Checkpoints
+) -> None:
+    """Of a whole prompt's log-probabilities: a mean error of at most 1.5 times its, and nine of ten
+    best tokens its own."""
     folder = checkpoints("qwen_vl")
     model = copy.deepcopy(reference_for(folder).model)
     with torch.inference_mode():
         truth = model(torch.tensor([TOKENS])).logits[0].log_softmax(-1)[:-1]
-        theirs = model.to(torch.bfloat16)(torch.tensor([TOKENS])).logits[0].float().log_softmax(-1)[:-1]
+        theirs = (
+            model.to(torch.bfloat16)(torch.tensor([TOKENS])).logits[0].float().log_softmax(-1)[:-1]
+        )
     driver = Driver(Runner(runner_config(folder, dtype="bfloat16"), fused))
     one = driver.start(Prompt(TOKENS))
     params = SamplingParams(prompt_logprobs=1)
-    parts = [part for count in (20, 25) for part in driver.step([(one, count)], params).prompt_logprobs]
+    parts = [
+        part for count in (20, 25) for part in driver.step([(one, count)], params).prompt_logprobs
+    ]
     entries = [entry for part in parts for entry in part.entries]
     asked = torch.tensor(TOKENS[1:])[:, None]
     ours = torch.tensor([entry.logprob for entry in entries])
     error, their_error = (
-        (found - truth.gather(1, asked)[:, 0]).abs().mean() for found in (ours, theirs.gather(1, asked)[:, 0])
+        (found - truth.gather(1, asked)[:, 0]).abs().mean()
+        for found in (ours, theirs.gather(1, asked)[:, 0])
     )
     assert 0 < error <= 1.5 * their_error
-    agree = [entry.top[0][0] == best for entry, best in zip(entries, theirs.argmax(-1).tolist(), strict=True)]
+    agree = [
+        entry.top[0][0] == best
+        for entry, best in zip(entries, theirs.argmax(-1).tolist(), strict=True)
+    ]
     assert sum(agree) >= 0.9 * len(agree)
 
 
@@ -106,7 +131,9 @@ def test_prompt_logprobs_are_transformers(checkpoints: Checkpoints) -> None:
     driver = Driver(Runner(runner_config(folder)))
     one = driver.start(Prompt(TOKENS))
     params = SamplingParams(prompt_logprobs=2, logprobs=1, temperature=0.0)
-    parts = [part for count in (17, 28) for part in driver.step([(one, count)], params).prompt_logprobs]
+    parts = [
+        part for count in (17, 28) for part in driver.step([(one, count)], params).prompt_logprobs
+    ]
     assert [part.start for part in parts] == [1, 18]
     entries = [entry for part in parts for entry in part.entries]
     for place, entry in enumerate(entries, 1):
@@ -117,7 +144,9 @@ def test_prompt_logprobs_are_transformers(checkpoints: Checkpoints) -> None:
         assert [token for token, _ in entry.top] == row.topk(2).indices.tolist()
 
 
-def test_the_last_layer_computes_what_is_asked_for(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_layer_computes_what_is_asked_for(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a chunk its last token; of a prompt whose scores are wanted, every token."""
     rows: list[int] = []
     gated = Rowwise.gated
@@ -133,18 +162,32 @@ def test_the_last_layer_computes_what_is_asked_for(checkpoints: Checkpoints, mon
         driver = Driver(runner)
         one, other = driver.start(Prompt(TOKENS)), driver.start(Prompt(TOKENS[::-1]))
         rows.clear()
-        driver.step([(one, 20), (other, 1)], SamplingParams(temperature=0.0, logprobs=0, prompt_logprobs=scores))
+        driver.step(
+            [(one, 20), (other, 1)],
+            SamplingParams(temperature=0.0, logprobs=0, prompt_logprobs=scores),
+        )
         assert rows == [21] * (len(rows) - 1) + [2 if scores is None else 21]
         result = driver.step([(one, 25), (other, 44)])
-        found.append([(entry.token_id, entry.logprobs and entry.logprobs.logprob) for entry in result.sampled])
+        found.append(
+            [
+                (entry.token_id, entry.logprobs and entry.logprobs.logprob)
+                for entry in result.sampled
+            ]
+        )
     assert [token for token, _ in found[0]] == [token for token, _ in found[1]]
-    assert [score for _, score in found[0]] == pytest.approx([score for _, score in found[1]], abs=1e-5)
+    assert [score for _, score in found[0]] == pytest.approx(
+        [score for _, score in found[1]], abs=1e-5
+    )
 
 
-def test_a_sampled_request_goes_on_after_preemption_as_if_nothing_had_been(checkpoints: Checkpoints) -> None:
+def test_a_sampled_request_goes_on_after_preemption_as_if_nothing_had_been(
+    checkpoints: Checkpoints,
+) -> None:
     """Random numbers, penalties and min_tokens are replayed from the output."""
     driver = Driver(Runner(runner_config(checkpoints("llava"))))
-    params = SamplingParams(temperature=1.2, seed=5, top_p=0.9, frequency_penalty=0.5, repetition_penalty=1.3)
+    params = SamplingParams(
+        temperature=1.2, seed=5, top_p=0.9, frequency_penalty=0.5, repetition_penalty=1.3
+    )
     wanted = driver.finish(driver.start(Prompt(TOKENS)), 16, sampling=params)
     one = driver.start(Prompt(TOKENS))
     driver.finish(one, 7, sampling=params)
@@ -155,7 +198,10 @@ def test_a_sampled_request_goes_on_after_preemption_as_if_nothing_had_been(check
 def test_choices_of_one_request_differ(checkpoints: Checkpoints) -> None:
     driver = Driver(Runner(runner_config(checkpoints("llava"))))
     params = SamplingParams(temperature=1.0, seed=5)
-    outputs = {tuple(driver.finish(driver.start(Prompt(TOKENS)), 6, sampling=params, choice=choice)) for choice in range(4)}
+    outputs = {
+        tuple(driver.finish(driver.start(Prompt(TOKENS)), 6, sampling=params, choice=choice))
+        for choice in range(4)
+    }
     assert len(outputs) == 4
 
 
@@ -184,10 +230,21 @@ def test_unused_cache_costs_no_memory() -> None:
     assert resident() - before < 16 << 20
 
 
-@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="needs a system with large pages")
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(),
+    reason="needs a system with large pages",
+)
 def test_the_cache_asks_for_large_pages() -> None:
     group = KvGroup(layers=(0,), kv_heads=2, key_dim=64, value_dim=64)
     pool = KvPool([KvTable(None, (group,))], [1025], 16, torch.float32, torch.device("cpu"))
-    mappings = re.findall(r"^(\w+)-(\w+) .*?^VmFlags: (.*?)$", Path("/proc/self/smaps").read_text(), re.MULTILINE | re.DOTALL)
+    mappings = re.findall(
+        r"^(\w+)-(\w+) .*?^VmFlags: (.*?)$",
+        Path("/proc/self/smaps").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     at = pool.blocks[0].data_ptr()
-    assert ["hg" in flags.split() for first, end, flags in mappings if int(first, 16) <= at < int(end, 16)] == [True]
+    assert [
+        "hg" in flags.split()
+        for first, end, flags in mappings
+        if int(first, 16) <= at < int(end, 16)
+    ] == [True]

@@ -1,5 +1,6 @@
-"""Tokens that are guessed change no answer: greedy and sampled, under penalties, constraints and grammars, with several
-choices, in company, preempted and after the runner's death, what is said is what is said without."""
+"""Tokens that are guessed change no answer: greedy and sampled, under penalties, constraints and
+grammars, with several choices, in company, preempted and after the runner's death, what is said is
+what is said without."""
 
 import random
 from functools import cache, partial
@@ -23,16 +24,32 @@ from ..in_process import InProcess, Listening
 
 pytestmark = pytest.mark.timeout(120)
 LONGEST = 256
-HOW = Speculation(method="ngram", num_speculative_tokens=4, prompt_lookup_max=3, prompt_lookup_min=1)
+HOW = Speculation(
+    method="ngram", num_speculative_tokens=4, prompt_lookup_max=3, prompt_lookup_min=1
+)
 KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
     "greedy with log-probabilities": {"temperature": 0.0, "logprobs": 3},
     "sampled": {"temperature": 0.7},
     "sampled twice": {"temperature": 0.5, "n": 2, "top_p": 0.8, "logprobs": 0},
-    "penalties": {"temperature": 0.6, "repetition_penalty": 1.1, "presence_penalty": 0.3, "frequency_penalty": 0.2},
-    "an end that may not come": {"temperature": 0.8, "min_tokens": 9, "ignore_eos": False, "top_k": 40},
+    "penalties": {
+        "temperature": 0.6,
+        "repetition_penalty": 1.1,
+        "presence_penalty": 0.3,
+        "frequency_penalty": 0.2,
+    },
+    "an end that may not come": {
+        "temperature": 0.8,
+        "min_tokens": 9,
+        "ignore_eos": False,
+        "top_k": 40,
+    },
     "bad words": {"temperature": 0.0, "bad_words_ids": ((30, 31), (40,), (50, 51, 52))},
-    "few tokens": {"temperature": 0.9, "allowed_token_ids": tuple(range(30, 36)), "logit_bias": {33: 2.0}},
+    "few tokens": {
+        "temperature": 0.9,
+        "allowed_token_ids": tuple(range(30, 36)),
+        "logit_bias": {33: 2.0},
+    },
     "one token": {"temperature": 0.0, "allowed_token_ids": (77,)},
     "a grammar": {
         "temperature": 0.8,
@@ -46,12 +63,15 @@ KINDS: dict[str, dict[str, Any]] = {
 def _runner() -> Runner:
     facts = model_facts(demo_model())
     settings = runner_config(demo_model(), max_model_len=LONGEST)
-    return Runner(msgspec.structs.replace(settings, room=Room((4000,) * len(facts.tables)), max_num_seqs=32))
+    return Runner(
+        msgspec.structs.replace(settings, room=Room((4000,) * len(facts.tables)), max_num_seqs=32)
+    )
 
 
 def bench_of(speculation: Speculation | None, blocks: int = 3000) -> Listening:
     settings = config(
-        block_size=BLOCK, room=Room((blocks,)), max_model_len=LONGEST, max_batched_tokens=256, max_num_seqs=16,
+        block_size=BLOCK, room=Room((blocks,)), max_model_len=LONGEST, max_batched_tokens=256,
+        max_num_seqs=16,
         speculation=speculation,
     )  # fmt: skip
     return Listening(settings, model=partial(InProcess, _runner(), {}))
@@ -81,7 +101,9 @@ def test_answers_are_the_same(kind: str) -> None:
     tally = guessing.policy.tally
     assert tally.accepted_tokens >= (0 if kind == "bad words" else 1)
     wrong = tally.drafted_tokens - tally.accepted_tokens
-    assert wrong >= (0 if kind == "one token" else 1), "one that may say a single token is guessed right"
+    assert wrong >= (0 if kind == "one token" else 1), (
+        "one that may say a single token is guessed right"
+    )
     for name, said in plain.heard.items():
         for (_, one), (_, other) in zip(said, guessing.heard[name], strict=True):
             assert one.token_id == other.token_id

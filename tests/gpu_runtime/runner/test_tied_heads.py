@@ -1,4 +1,5 @@
-"""A head that is the embedding table is packed, and the table's rows are read from their file: in memory it is once."""
+"""A head that is the embedding table is packed, and the table's rows are read from their file: in
+memory it is once."""
 
 import os
 import shutil
@@ -25,7 +26,10 @@ def scores(runner: Runner) -> torch.Tensor:
     """Log-probabilities of a prompt in two pieces."""
     driver = Driver(runner)
     one = driver.start(Prompt(TOKENS))
-    parts = [driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs for count in (17, 13)]
+    parts = [
+        driver.step([(one, count)], SamplingParams(prompt_logprobs=0)).prompt_logprobs
+        for count in (17, 13)
+    ]
     return torch.tensor([entry.logprob for part in parts for entry in part[0].entries])
 
 
@@ -45,7 +49,9 @@ def test_it_says_what_it_said_with_the_table_in_memory(
     embedding = packed._model._embedding
     assert isinstance(embedding, FileEmbedding)
     assert embedding._module.weight is None
-    torch.testing.assert_close(scores(packed), scores(plain), atol=1e-4 if dtype == "float32" else 5e-2, rtol=0)
+    torch.testing.assert_close(
+        scores(packed), scores(plain), atol=1e-4 if dtype == "float32" else 5e-2, rtol=0
+    )
 
 
 def stored(folder: Path) -> tuple[Path, torch.Tensor]:
@@ -67,7 +73,9 @@ def test_rows_are_those_of_the_file(tmp_path: Path) -> None:
     assert source.rows("whole") is None, "no floating numbers"
 
 
-def test_a_file_in_its_place_changes_nothing_and_one_written_over_it_is_said(tmp_path: Path) -> None:
+def test_a_file_in_its_place_changes_nothing_and_one_written_over_it_is_said(
+    tmp_path: Path,
+) -> None:
     path, table = stored(tmp_path)
     rows = StoredTensors(str(tmp_path)).rows("table")
     assert rows is not None
@@ -78,15 +86,23 @@ def test_a_file_in_its_place_changes_nothing_and_one_written_over_it_is_said(tmp
     assert again is not None
     with path.open("r+b") as file:
         file.truncate(100)
-    with pytest.raises(EngineError, match=r"model\.safetensors has been written over while the model is served"):
+    with pytest.raises(
+        EngineError, match=r"model\.safetensors has been written over while the model is served"
+    ):
         again.read([3])
 
 
-def test_what_is_stored_otherwise_stays_in_memory_for_both(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_stored_otherwise_stays_in_memory_for_both(
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "integers"
     shutil.copytree(zoo("qwen2"), folder)
     for path in folder.glob("*.safetensors"):
-        save_file({name: weight.double() for name, weight in load_file(path).items()}, path, {"format": "pt"})
+        save_file(
+            {name: weight.double() for name, weight in load_file(path).items()},
+            path,
+            {"format": "pt"},
+        )
     monkeypatch.setattr(linear, "WORTH_PACKING", 1)
     runner = Runner(runner_config(folder))
     assert not isinstance(runner._model._embedding, FileEmbedding)

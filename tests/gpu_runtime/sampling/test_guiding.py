@@ -21,7 +21,10 @@ EOS = INFO.eos_token_ids
 CPU = torch.device("cpu")
 PERSON = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0, "maximum": 150}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 8},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+    },
     "required": ["name", "age"],
     "additionalProperties": False,
 }
@@ -35,11 +38,15 @@ def guides() -> Guides:
 def text_of(tokens: Sequence[int]) -> str:
     from tokenizers import Tokenizer
 
-    decoded: str = Tokenizer.from_file(f"{INFO.path}/tokenizer.json").decode(list(tokens), skip_special_tokens=True)
+    decoded: str = Tokenizer.from_file(f"{INFO.path}/tokenizer.json").decode(
+        list(tokens), skip_special_tokens=True
+    )
     return decoded
 
 
-def start(guides: Guides, guide: Guide | None, output: Sequence[int] = (), **params: object) -> SamplerState:
+def start(
+    guides: Guides, guide: Guide | None, output: Sequence[int] = (), **params: object
+) -> SamplerState:
     sampling = SamplingParams(**{"seed": 1, "structured_outputs": guide, **params})  # type: ignore[arg-type]
     matcher = None if guide is None else guides.start(guide, output, EOS)
     return SamplerState(sampling, 0, (1,), output, EOS, INFO.vocab, CPU, 0, matcher)
@@ -64,19 +71,28 @@ def run(state: SamplerState, seed: int, limit: int = 500) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_random_scores_give_json_that_fits_the_schema(guides: Guides, seed: int, temperature: float) -> None:
-    text = text_of(run(start(guides, StructuredOutputsParams(json=PERSON), temperature=temperature), seed))
+def test_random_scores_give_json_that_fits_the_schema(
+    guides: Guides, seed: int, temperature: float
+) -> None:
+    text = text_of(
+        run(start(guides, StructuredOutputsParams(json=PERSON), temperature=temperature), seed)
+    )
     jsonschema.validate(json.loads(text), PERSON)
 
 
 @pytest.mark.parametrize("pattern", ["(red|blue) [0-9]{3}", r"\d+/\d+", "a\nb", r"[a-c]{2,4}\.\/"])
 def test_random_scores_match_the_pattern_as_a_whole(guides: Guides, pattern: str) -> None:
-    assert re.fullmatch(pattern, text_of(run(start(guides, StructuredOutputsParams(regex=pattern)), 1)))
+    assert re.fullmatch(
+        pattern, text_of(run(start(guides, StructuredOutputsParams(regex=pattern)), 1))
+    )
 
 
 def test_random_scores_give_one_of_the_choices(guides: Guides) -> None:
     choices = ["yes", "no", 'say "\\n"\n/', "maybe not"]
-    found = {text_of(run(start(guides, StructuredOutputsParams(choice=choices)), seed)) for seed in range(12)}
+    found = {
+        text_of(run(start(guides, StructuredOutputsParams(choice=choices)), seed))
+        for seed in range(12)
+    }
     assert found <= set(choices)
     assert len(found) > 1
 
@@ -103,7 +119,11 @@ def test_after_the_end_only_end_tokens_come_also_below_min_tokens(guides: Guides
 
 
 def test_rows_without_a_guide_are_as_they_were_among_guided_ones(guides: Guides) -> None:
-    mixed = [start(guides, None), start(guides, StructuredOutputsParams(json=PERSON)), start(guides, None, temperature=0.0)]
+    mixed = [
+        start(guides, None),
+        start(guides, StructuredOutputsParams(json=PERSON)),
+        start(guides, None, temperature=0.0),
+    ]
     logits = scores(3, 3)
     tokens = choose(logits, mixed).tokens
     alone = [choose(logits[row : row + 1], [mixed[row]]).tokens[0] for row in (0, 2)]
@@ -161,7 +181,13 @@ def test_the_grammar_engine_is_loaded_by_the_first_guide_only() -> None:
     import subprocess
 
     code = (
-        "import sys, thespis.gpu_runtime.sampling.guiding as g; from thespis.tests.helpers.facts import DEMO;"
+        "import sys, thespis.gpu_runtime.sampling.guiding as g; from thespis.tests.helpers.facts "
+        "import DEMO;"
         "g.Guides(DEMO); print('llguidance' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+    assert (
+        subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True
+        ).stdout.strip()
+        == "False"
+    )

@@ -18,15 +18,23 @@ KNOWN = [
 
 
 @pytest.mark.parametrize(("counter", "key", "words"), KNOWN)
-def test_known_answers(counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]) -> None:
-    out = philox(np.array(counter, dtype=np.uint64)[:, None], np.array(key, dtype=np.uint64)[:, None])
+def test_known_answers(
+    counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
+) -> None:
+    out = philox(
+        np.array(counter, dtype=np.uint64)[:, None], np.array(key, dtype=np.uint64)[:, None]
+    )
     assert tuple(out[:, 0].tolist()) == words
 
 
 def test_draws_are_uniform_along_every_part_of_the_counter() -> None:
     n = 20_000
     along, still = np.arange(n, dtype=np.int64), np.full(n, 7, dtype=np.int64)
-    for draws in (uniform(along, still, still), uniform(still, along, still), uniform(still, still, along)):
+    for draws in (
+        uniform(along, still, still),
+        uniform(still, along, still),
+        uniform(still, still, along),
+    ):
         counts, _ = np.histogram(draws, bins=20, range=(0, 1))
         chi2 = ((counts - n / 20) ** 2 / (n / 20)).sum()
         assert chi2 < 50  # 19 degrees of freedom: 1 in 10,000 is above 50

@@ -1,4 +1,5 @@
-"""Sampling against naive references, against transformers' processors, and against its own batch."""
+"""Sampling against naive references, against transformers' processors, and against its own
+batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +22,15 @@ def logits(rows: int, seed: int = 0, vocab: int = VOCAB) -> torch.Tensor:
 
 
 def state(
-    prompt: Sequence[int] = (1,), output: Sequence[int] = (), eos: Sequence[int] = (), choice: int = 0, **params: Any
+    prompt: Sequence[int] = (1,),
+    output: Sequence[int] = (),
+    eos: Sequence[int] = (),
+    choice: int = 0,
+    **params: Any,
 ) -> SamplerState:
-    return SamplerState(SamplingParams(**{"seed": 1, **params}), choice, prompt, output, eos, VOCAB, CPU)
+    return SamplerState(
+        SamplingParams(**{"seed": 1, **params}), choice, prompt, output, eos, VOCAB, CPU
+    )
 
 
 def test_greedy_takes_the_likeliest() -> None:
@@ -87,9 +94,16 @@ def naive_top(row: list[float], top_k: int, top_p: float) -> set[int]:
 
 
 @pytest.mark.parametrize("vocab", [VOCAB, 3000])
-@pytest.mark.parametrize(("top_k", "top_p"), [(0, 0.3), (0, 0.95), (7, 1.0), (7, 0.6), (1, 1.0), (0, 1e-9), (2000, 0.999)])
-def test_top_k_and_top_p_keep_what_the_naive_way_keeps(vocab: int, top_k: int, top_p: float) -> None:
-    scores = logits(5, seed=3, vocab=vocab) * (0.01 if vocab > VOCAB else 1)  # flat: the first candidates do not suffice
+@pytest.mark.parametrize(
+    ("top_k", "top_p"),
+    [(0, 0.3), (0, 0.95), (7, 1.0), (7, 0.6), (1, 1.0), (0, 1e-9), (2000, 0.999)],
+)
+def test_top_k_and_top_p_keep_what_the_naive_way_keeps(
+    vocab: int, top_k: int, top_p: float
+) -> None:
+    scores = logits(5, seed=3, vocab=vocab) * (
+        0.01 if vocab > VOCAB else 1
+    )  # flat: the first candidates do not suffice
     k = torch.full((5, 1), top_k if 0 < top_k < vocab else vocab)
     kept = apply_top(scores, k, torch.full((5, 1), top_p))
     for row in range(5):
@@ -117,7 +131,14 @@ def test_repetition_penalty_is_transformers() -> None:
     scores = logits(1)
     wanted = RepetitionPenaltyLogitsProcessor(1.7)(torch.tensor([prompt + output]), scores.clone())
     one = state(prompt, output, temperature=0.0, repetition_penalty=1.7)
-    have = penalise(scores, one.seen[None], one.counts[None], torch.tensor([[1.7]]), torch.zeros(1, 1), torch.zeros(1, 1))
+    have = penalise(
+        scores,
+        one.seen[None],
+        one.counts[None],
+        torch.tensor([[1.7]]),
+        torch.zeros(1, 1),
+        torch.zeros(1, 1),
+    )
     torch.testing.assert_close(have, wanted)
 
 
@@ -145,7 +166,11 @@ def test_bias_and_allowed_tokens_bind_greedy_rows_too() -> None:
     scores = logits(2)
     worst = int(scores[0].argmin())
     tokens = choose(
-        scores, [state(temperature=0.0, logit_bias={worst: 100.0}), state(temperature=0.0, allowed_token_ids=(4, 8))]
+        scores,
+        [
+            state(temperature=0.0, logit_bias={worst: 100.0}),
+            state(temperature=0.0, allowed_token_ids=(4, 8)),
+        ],
     )
     assert tokens.tokens[0] == worst
     assert tokens.tokens[1] == (4 if scores[1, 4] > scores[1, 8] else 8)
@@ -154,7 +179,12 @@ def test_bias_and_allowed_tokens_bind_greedy_rows_too() -> None:
 def test_no_end_before_min_tokens() -> None:
     scores = torch.zeros(1, VOCAB)
     scores[0, 2], scores[0, 3], scores[0, 4] = 9.0, 8.0, 7.0
-    early: dict[str, Any] = {"eos": (2,), "stop_token_ids": (3,), "temperature": 0.0, "min_tokens": 2}
+    early: dict[str, Any] = {
+        "eos": (2,),
+        "stop_token_ids": (3,),
+        "temperature": 0.0,
+        "min_tokens": 2,
+    }
     assert choose(scores, [state(**early)]).tokens == [4]
     assert choose(scores, [state(output=(4,), **early)]).tokens == [4]
     assert choose(scores, [state(output=(4, 4), **early)]).tokens == [2]
@@ -174,7 +204,9 @@ def test_rows_that_leave_no_token_fail_alone() -> None:
 
 
 def test_token_ids_outside_the_vocabulary_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"logit_bias names the token 50; the model has tokens 0 to 49\."):
+    with pytest.raises(
+        ValueError, match=r"logit_bias names the token 50; the model has tokens 0 to 49\."
+    ):
         state(logit_bias={50: 1.0})
     with pytest.raises(ValueError, match="allowed_token_ids"):
         state(allowed_token_ids=(-1,))
@@ -182,7 +214,11 @@ def test_token_ids_outside_the_vocabulary_are_refused_by_name() -> None:
 
 def test_logprobs_are_of_the_raw_logits() -> None:
     scores = logits(3)
-    states = [state(logprobs=3, temperature=0.2, logit_bias={1: 50.0}), state(), state(logprobs=0, temperature=0.0)]
+    states = [
+        state(logprobs=3, temperature=0.2, logit_bias={1: 50.0}),
+        state(),
+        state(logprobs=0, temperature=0.0),
+    ]
     tokens = choose(scores, states).tokens
     found = chosen_logprobs(scores, tokens, states)
     table = scores.log_softmax(-1)

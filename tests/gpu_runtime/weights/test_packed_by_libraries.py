@@ -1,4 +1,5 @@
-"""Matrices that AutoAWQ and AutoGPTQ packed (`scripts/record_packed.py`) are here what they are there, number for number."""
+"""Matrices that AutoAWQ and AutoGPTQ packed (`scripts/record_packed.py`) are here what they are
+there, number for number."""
 
 from pathlib import Path
 
@@ -11,14 +12,21 @@ from thespis.gpu_runtime.weights.packed.form import BrokenParts, Form
 from thespis.gpu_runtime.weights.packed.gptq import Gptq
 
 GROUP = 32
-FORMS: dict[str, Form] = {"awq": Awq(GROUP), **{f"gptq{bits}": Gptq(bits, GROUP, 1) for bits in (2, 4, 8)}}
+FORMS: dict[str, Form] = {
+    "awq": Awq(GROUP),
+    **{f"gptq{bits}": Gptq(bits, GROUP, 1) for bits in (2, 4, 8)},
+}
 """The four bits of GPTQ in the order of activations."""
 
 
 def parts_of(name: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """(what is stored, the weight that the library makes of it)."""
     stored = load_file(Path(__file__).with_name("packed_by_libraries.safetensors"))
-    parts = {key.partition(".")[2]: tensor for key, tensor in stored.items() if key.startswith(f"{name}.")}
+    parts = {
+        key.partition(".")[2]: tensor
+        for key, tensor in stored.items()
+        if key.startswith(f"{name}.")
+    }
     return parts, parts.pop("weight")
 
 
@@ -26,7 +34,9 @@ def parts_of(name: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
 def test_the_numbers_are_the_librarys(name: str) -> None:
     parts, wanted = parts_of(name)
     found = FORMS[name].unpack("w", parts, torch.float16)
-    assert FORMS[name].shape("w", {part: list(tensor.shape) for part, tensor in parts.items()}) == list(found.shape)
+    assert FORMS[name].shape(
+        "w", {part: list(tensor.shape) for part, tensor in parts.items()}
+    ) == list(found.shape)
     assert torch.equal(found, wanted)
     assert len(torch.unique(wanted)) > 4
 
@@ -54,4 +64,6 @@ def test_many_words_are_taken_apart_piece_by_piece(monkeypatch: pytest.MonkeyPat
 def test_a_group_that_there_is_not_is_told(owner: int) -> None:
     parts, _ = parts_of("gptq4")
     with pytest.raises(BrokenParts, match="g_idx name a group"):
-        FORMS["gptq4"].unpack("w", parts | {"g_idx": torch.full_like(parts["g_idx"], owner)}, torch.float16)
+        FORMS["gptq4"].unpack(
+            "w", parts | {"g_idx": torch.full_like(parts["g_idx"], owner)}, torch.float16
+        )

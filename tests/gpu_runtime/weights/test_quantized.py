@@ -1,4 +1,5 @@
-"""Checkpoints in few bits are the models that their own libraries unpack, number for number and token for token."""
+"""Checkpoints in few bits are the models that their own libraries unpack, number for number and
+token for token."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,14 +17,27 @@ from thespis.gpu_runtime.weights.packed.awq import Awq
 from thespis.gpu_runtime.weights.packed.compressed import CompressedTensors
 from thespis.protocol.errors import EngineError
 
-from ...helpers.quantizing import BLOCK, Packed, Packing, awq, compressed, fp8_blocks, fp8_whole, gptq, mxfp4, pack
+from ...helpers.quantizing import (
+    BLOCK,
+    Packed,
+    Packing,
+    awq,
+    compressed,
+    fp8_blocks,
+    fp8_whole,
+    gptq,
+    mxfp4,
+    pack,
+)
 from ...zoo.catalog import Zoo, animal
 from ...zoo.composing import ask_all, run_all
 from ...zoo.reference import Reference
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+    ),
 ]
 TOKENS = 8
 GROUP = 32
@@ -37,7 +51,12 @@ class Case(NamedTuple):
 
 
 def of_compressed(base: str, form: str, **weights: Any) -> Case:
-    group = {"targets": ["Linear"], "weights": weights, "input_activations": None, "output_activations": None}
+    group = {
+        "targets": ["Linear"],
+        "weights": weights,
+        "input_activations": None,
+        "output_activations": None,
+    }
     stated = {
         "config_groups": {"group_0": group},
         "format": form,
@@ -53,7 +72,12 @@ def of_compressed(base: str, form: str, **weights: Any) -> Case:
     return Case(base, compressed(weights, form), stated)
 
 
-FP8 = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK]}
+FP8 = {
+    "activation_scheme": "dynamic",
+    "fmt": "e4m3",
+    "quant_method": "fp8",
+    "weight_block_size": [BLOCK, BLOCK],
+}
 AWQ = {
     "bits": 4,
     "group_size": GROUP,
@@ -67,20 +91,39 @@ INT = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": GROUP, "
 CASES = {
     "fp8-experts": Case("qwen3_moe", fp8_blocks, FP8),
     "fp8-fused-experts": Case("qwen3_vl_moe", fp8_blocks, FP8),
-    "fp8-powers": Case("qwen3", partial(fp8_blocks, scale_fmt="ue8m0"), {**FP8, "scale_fmt": "ue8m0"}),
-    "fp8-whole": Case("llama", fp8_whole, {**FP8, "weight_block_size": None, "activation_scheme": "static"}),
+    "fp8-powers": Case(
+        "qwen3", partial(fp8_blocks, scale_fmt="ue8m0"), {**FP8, "scale_fmt": "ue8m0"}
+    ),
+    "fp8-whole": Case(
+        "llama", fp8_whole, {**FP8, "weight_block_size": None, "activation_scheme": "static"}
+    ),
     "awq": Case("qwen2_5_vl", awq(GROUP), AWQ),
     "gptq": Case(
-        "qwen2", gptq(GROUP), {"bits": 4, "desc_act": True, "group_size": GROUP, "quant_method": "gptq", "sym": False}
+        "qwen2",
+        gptq(GROUP),
+        {"bits": 4, "desc_act": True, "group_size": GROUP, "quant_method": "gptq", "sym": False},
     ),
     "mxfp4": Case(
-        "gpt_oss", mxfp4, {"modules_to_not_convert": ["lm_head", "model.layers.*.mlp.router"], "quant_method": "mxfp4"}
+        "gpt_oss",
+        mxfp4,
+        {
+            "modules_to_not_convert": ["lm_head", "model.layers.*.mlp.router"],
+            "quant_method": "mxfp4",
+        },
     ),
     "fp8-dynamic": of_compressed("qwen3", "float-quantized", **FLOAT, strategy="channel"),
     "fp8-tensor": of_compressed("llama", "float-quantized", **FLOAT, strategy="tensor"),
     "w4a16": of_compressed("qwen3", "pack-quantized", **INT, symmetric=True),
     "w4a16-zeros": of_compressed("llama", "pack-quantized", **INT, symmetric=False),
-    "w8a8": of_compressed("llama", "int-quantized", num_bits=8, type="int", symmetric=True, strategy="channel", dynamic=False),
+    "w8a8": of_compressed(
+        "llama",
+        "int-quantized",
+        num_bits=8,
+        type="int",
+        symmetric=True,
+        strategy="channel",
+        dynamic=False,
+    ),
 }
 
 
@@ -91,7 +134,9 @@ def packed(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def of(name: str) -> Packed:
         case = CASES[name]
         if name not in made:
-            made[name] = pack(zoo(case.base), tmp_path_factory.mktemp(name), case.packing, case.stated)
+            made[name] = pack(
+                zoo(case.base), tmp_path_factory.mktemp(name), case.packing, case.stated
+            )
         return made[name]
 
     return of
@@ -105,13 +150,20 @@ def test_the_weights_are_those_that_the_library_unpacks(name: str, packed: Any) 
     assert not found.missing()
     found.check_shapes()
     for key, weight in model.state_dict().items():
-        read = [one.read(key, weight.shape, torch.float32, torch.device("cpu")) for one in (found, wanted)]
+        read = [
+            one.read(key, weight.shape, torch.float32, torch.device("cpu"))
+            for one in (found, wanted)
+        ]
         assert torch.equal(*read), key
 
 
-@pytest.mark.parametrize("name", ["fp8-experts", "fp8-fused-experts", "awq", "gptq", "mxfp4", "fp8-dynamic", "w4a16-zeros"])
+@pytest.mark.parametrize(
+    "name",
+    ["fp8-experts", "fp8-fused-experts", "awq", "gptq", "mxfp4", "fp8-dynamic", "w4a16-zeros"],
+)
 def test_greedy_tokens_are_transformers_from_the_unpacked_weights(name: str, packed: Any) -> None:
-    """A text, and pictures and clips through towers that are not quantised, in one batch and in pieces."""
+    """A text, and pictures and clips through towers that are not quantised, in one batch and in
+    pieces."""
     both = packed(name)
     reference = Reference(animal(CASES[name].base), both.plain)
     asked = ask_all(both.folder, reference, TOKENS)
@@ -121,7 +173,9 @@ def test_greedy_tokens_are_transformers_from_the_unpacked_weights(name: str, pac
 
 
 @pytest.mark.parametrize("name", ["gptq", "awq", "fp8-experts", "w4a16-zeros", "mxfp4"])
-def test_held_in_eight_bits_they_are_what_the_unpacked_weights_are_so(name: str, packed: Any) -> None:
+def test_held_in_eight_bits_they_are_what_the_unpacked_weights_are_so(
+    name: str, packed: Any
+) -> None:
     both = packed(name)
     reference = Reference(animal(CASES[name].base), both.plain)
     [text, *_] = ask_all(both.folder, reference, TOKENS)
@@ -130,15 +184,20 @@ def test_held_in_eight_bits_they_are_what_the_unpacked_weights_are_so(name: str,
 
 
 def test_experts_that_a_tool_took_apart_are_joined(zoo: Zoo, tmp_path: Path) -> None:
-    """The published form of this family has them all in one; tools that quantise store them one by one."""
+    """The published form of this family has them all in one; tools that quantise store them one by
+    one."""
 
     def apart(weights: dict[str, torch.Tensor]) -> Any:
         split = {name: tensor for name, tensor in weights.items() if ".mlp.experts." not in name}
         for name in weights.keys() - split.keys():
             layer, _, kind = name.rpartition(".experts.")
-            for number, expert in enumerate(weights[name].mT):  # the family's inputs come first, a linear layer's last
+            for number, expert in enumerate(
+                weights[name].mT
+            ):  # the family's inputs come first, a linear layer's last
                 halves = expert.chunk(2) if kind == "gate_up_proj" else (expert,)
-                for part, half in zip(("gate", "up") if len(halves) == 2 else ("down",), halves, strict=True):
+                for part, half in zip(
+                    ("gate", "up") if len(halves) == 2 else ("down",), halves, strict=True
+                ):
                     split[f"{layer}.experts.{number}.{part}_proj.weight"] = half.contiguous()
         return case.packing(split)
 
@@ -150,7 +209,9 @@ def test_experts_that_a_tool_took_apart_are_joined(zoo: Zoo, tmp_path: Path) -> 
     shape = model.state_dict()[name].shape
     read = found.read(name, shape, torch.float32, torch.device("cpu"))
     assert torch.equal(read, wanted.read(name, shape, torch.float32, torch.device("cpu")))
-    whole = Checkpoint(str(zoo("qwen3_vl_moe")), model).read(name, shape, torch.float32, torch.device("cpu"))
+    whole = Checkpoint(str(zoo("qwen3_vl_moe")), model).read(
+        name, shape, torch.float32, torch.device("cpu")
+    )
     torch.testing.assert_close(read, whole, atol=0.05, rtol=0.1)
 
 
@@ -162,11 +223,26 @@ def test_awq_is_unpacked_as_compressed_tensors_converts_it(packed: Any) -> None:
     converter = AutoAWQConverter.from_autoawq_config(AWQ)
     [scheme] = converter._build_quant_config().config_groups.values()
     converted = converter.process(dict(stored))
-    [module, *_] = sorted(name.removesuffix(".qweight") for name in stored if name.endswith("layers.0.mlp.up_proj.qweight"))
-    parts = {name.removeprefix(f"{module}."): tensor for name, tensor in converted.items() if name.startswith(f"{module}.")}
-    wanted: Any = BaseCompressor.get_value_from_registry("pack-quantized").decompress(parts, scheme)["weight"]
+    [module, *_] = sorted(
+        name.removesuffix(".qweight")
+        for name in stored
+        if name.endswith("layers.0.mlp.up_proj.qweight")
+    )
+    parts = {
+        name.removeprefix(f"{module}."): tensor
+        for name, tensor in converted.items()
+        if name.startswith(f"{module}.")
+    }
+    wanted: Any = BaseCompressor.get_value_from_registry("pack-quantized").decompress(
+        parts, scheme
+    )["weight"]
     checkpoint = Checkpoint(str(packed("awq").folder), build_on_meta(packed("awq").folder))
-    read = checkpoint.read("model.language_model.layers.0.mlp.up_proj.weight", wanted.shape, torch.float16, torch.device("cpu"))
+    read = checkpoint.read(
+        "model.language_model.layers.0.mlp.up_proj.weight",
+        wanted.shape,
+        torch.float16,
+        torch.device("cpu"),
+    )
     assert torch.equal(read, wanted)
 
 
@@ -177,7 +253,11 @@ def test_awq_without_zeros_counts_from_the_middle() -> None:
     parts = {"qweight": words, "scales": torch.rand(2, 8)}
     form = Awq(4)
     made = form.unpack("w", parts, torch.float32)
-    assert list(made.shape) == form.shape("w", {name: list(part.shape) for name, part in parts.items()}) == [8, 8]
+    assert (
+        list(made.shape)
+        == form.shape("w", {name: list(part.shape) for name, part in parts.items()})
+        == [8, 8]
+    )
     assert torch.equal(made, form.unpack("w", {**parts, "qzeros": eights}, torch.float32))
 
 
@@ -192,7 +272,11 @@ def test_the_facts_say_so_and_count_numbers_in_memory(packed: Any) -> None:
     both = packed("awq")
     facts, plain = model_facts(both.folder), model_facts(both.plain)
     assert (facts.quantization, plain.quantization) == ("awq", None)
-    assert facts.parameters == plain.parameters > (both.folder / "model.safetensors").stat().st_size // 4
+    assert (
+        facts.parameters
+        == plain.parameters
+        > (both.folder / "model.safetensors").stat().st_size // 4
+    )
     assert facts.dtype == "bfloat16"
 
 
@@ -223,14 +307,34 @@ Q = "model.layers.0.self_attn.q_proj"
     [
         ("fp8-whole", f"{Q}.weight_scale_inv", None, "is quantised and has no scale beside it"),
         ("fp8-whole", f"{Q}.weight_scale_inv", torch.ones(3), r"its scales are \[3\]"),
-        ("fp8-experts", f"{Q}.weight_scale_inv", torch.ones(1, 1), r"its scales are \[1, 1\] and should be"),
+        (
+            "fp8-experts",
+            f"{Q}.weight_scale_inv",
+            torch.ones(1, 1),
+            r"its scales are \[1, 1\] and should be",
+        ),
         ("fp8-tensor", f"{Q}.weight_scale", torch.ones(5), "its scales are"),
         ("w4a16", f"{Q}.weight_scale", torch.ones(64, 7), "asks for|should be"),
         ("w4a16", f"{Q}.weight_scale", None, "do not fit together"),
         ("w4a16-zeros", f"{Q}.weight_zero_point", None, "do not fit together"),
-        ("mxfp4", "model.layers.0.mlp.experts.down_proj_scales", torch.ones(4, 64, 1, dtype=torch.uint8), "its scales are"),
-        ("awq", "model.layers.0.self_attn.q_proj.qzeros", torch.ones(1, 1, dtype=torch.int32), "its qzeros are"),
-        ("gptq", "model.layers.0.self_attn.q_proj.g_idx", torch.ones(3, dtype=torch.int32), "its g_idx are"),
+        (
+            "mxfp4",
+            "model.layers.0.mlp.experts.down_proj_scales",
+            torch.ones(4, 64, 1, dtype=torch.uint8),
+            "its scales are",
+        ),
+        (
+            "awq",
+            "model.layers.0.self_attn.q_proj.qzeros",
+            torch.ones(1, 1, dtype=torch.int32),
+            "its qzeros are",
+        ),
+        (
+            "gptq",
+            "model.layers.0.self_attn.q_proj.g_idx",
+            torch.ones(3, dtype=torch.int32),
+            "its g_idx are",
+        ),
         ("gptq", "model.layers.0.self_attn.q_proj.scales", torch.ones(3, 64), "its scales are"),
     ],
 )
@@ -239,7 +343,9 @@ def test_parts_that_do_not_fit_are_named(
 ) -> None:
     folder = _edit(packed(case).folder, tmp_path / "broken", name, tensor)
     model = build_on_meta(folder)
-    key = next(key for key in model.state_dict() if key.endswith("layers.0.self_attn.q_proj.weight"))
+    key = next(
+        key for key in model.state_dict() if key.endswith("layers.0.self_attn.q_proj.weight")
+    )
     with pytest.raises(EngineError, match=words) as caught:
         _read(folder, model, key)
     assert str(tmp_path) not in str(caught.value)

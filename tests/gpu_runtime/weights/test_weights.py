@@ -1,4 +1,5 @@
-"""Broken checkpoints are told in words that help, without paths; whole ones are read whatever their names' age."""
+"""Broken checkpoints are told in words that help, without paths; whole ones are read whatever their
+names' age."""
 
 import json
 import shutil
@@ -66,10 +67,21 @@ def add(weights: Weights) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lose, r"'some-model' lacks the weight model\.language_model\.layers\.1\.mlp\.up_proj\.weight"),
+        (
+            lose,
+            r"'some-model' lacks the weight model\.language_model\.layers\.1\.mlp\.up_proj\.weight",
+        ),
         (lose_tower, r"'some-model' lacks the weight model\.visual\.blocks\.0\.attn\.proj\.bias"),
-        (widen, r"model\.norm\.weight of the checkpoint 'some-model' is \[65\]; its config\.json asks for \[64\]"),
-        (add, r"'some-model' holds the weight model\.language_model\.layers\.0\.self_attn\.q_proj\.lora_a, which"),
+        (
+            widen,
+            r"model\.norm\.weight of the checkpoint 'some-model' is \[65\]; its config\.json "
+            r"asks for \[64\]",
+        ),
+        (
+            add,
+            r"'some-model' holds the weight "
+            r"model\.language_model\.layers\.0\.self_attn\.q_proj\.lora_a, which",
+        ),
     ],
 )
 def test_broken_checkpoints_are_named(
@@ -82,7 +94,9 @@ def test_broken_checkpoints_are_named(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_new_names_are_read_like_old_ones(family: Family, tmp_path: Path, checkpoints: Checkpoints) -> None:
+def test_new_names_are_read_like_old_ones(
+    family: Family, tmp_path: Path, checkpoints: Checkpoints
+) -> None:
     """transformers writes the old names; a checkpoint with the names of its modules is as good."""
     current = reference_for(checkpoints(family)).model.state_dict()
 
@@ -93,7 +107,9 @@ def test_new_names_are_read_like_old_ones(family: Family, tmp_path: Path, checkp
     load_both(copied(checkpoints(family), tmp_path, rename))
 
 
-def test_the_thinker_is_found_in_a_whole_omni_checkpoint(tmp_path: Path, checkpoints: Checkpoints) -> None:
+def test_the_thinker_is_found_in_a_whole_omni_checkpoint(
+    tmp_path: Path, checkpoints: Checkpoints
+) -> None:
     def nest(weights: Weights) -> None:
         for name in list(weights):
             weights[f"thinker.{name}"] = weights.pop(name)
@@ -101,7 +117,9 @@ def test_the_thinker_is_found_in_a_whole_omni_checkpoint(tmp_path: Path, checkpo
 
     made = copied(checkpoints("qwen_omni"), tmp_path, nest)
     thinker = json.loads((made / "config.json").read_text())
-    (made / "config.json").write_text(json.dumps({"model_type": "qwen2_5_omni", "thinker_config": thinker}))
+    (made / "config.json").write_text(
+        json.dumps({"model_type": "qwen2_5_omni", "thinker_config": thinker})
+    )
     assert facts_of(made).model_type == "qwen2_5_omni"
     load_both(made)
 
@@ -116,7 +134,10 @@ def test_a_computed_table_beyond_all_measure_is_refused_before_memory_is_taken(
     config["audio_config"]["max_source_positions"] = 10**12
     (made / "config.json").write_text(json.dumps(config))
     facts = msgspec.structs.replace(facts_of(folder), path=str(made))
-    with pytest.raises(EngineError, match=r"positional_embedding of \[1000000000000, \d+\], which is computed and not stored"):
+    with pytest.raises(
+        EngineError,
+        match=r"positional_embedding of \[1000000000000, \d+\], which is computed and not stored",
+    ):
         load_encoder(facts, "float32", "cpu", 1)
 
 
@@ -128,7 +149,9 @@ def test_a_tied_head_is_the_embedding(tmp_path: Path, checkpoints: Checkpoints) 
     model = load_language_model(facts_of(made), torch.float32, torch.device("cpu"))
     with torch.inference_mode():
         hidden = torch.randn(2, 64)
-        torch.testing.assert_close(model.logits(hidden), hidden @ model.embed(torch.arange(facts_of(made).vocab)).T)
+        torch.testing.assert_close(
+            model.logits(hidden), hidden @ model.embed(torch.arange(facts_of(made).vocab)).T
+        )
 
 
 PUBLISHED = (
@@ -143,11 +166,14 @@ PUBLISHED = (
     "mixtral",
     "phi4_multimodal",
 )
-"""Old prefixes, shards, a thinker, experts one by one and all in one, a layer too many, towers whose last norm nobody needs."""
+"""Old prefixes, shards, a thinker, experts one by one and all in one, a layer too many, towers
+whose last norm nobody needs."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_weight_of_a_published_form_is_the_one_that_transformers_reads(name: str, zoo: Zoo) -> None:
+def test_every_weight_of_a_published_form_is_the_one_that_transformers_reads(
+    name: str, zoo: Zoo
+) -> None:
     folder, described = zoo(name), animal(name)
     whole = build_on_meta(folder)
     checkpoint = Checkpoint(str(folder), whole)
@@ -155,7 +181,9 @@ def test_every_weight_of_a_published_form_is_the_one_that_transformers_reads(nam
     if not described.native:  # transformers itself does not know these names
         return
     config = true_config(described, folder)
-    model: Any = getattr(transformers, described.model).from_pretrained(folder, config=config, dtype=torch.float32)
+    model: Any = getattr(transformers, described.model).from_pretrained(
+        folder, config=config, dtype=torch.float32
+    )
     for key, wanted in model.state_dict().items():
         found = checkpoint.read(key, wanted.shape, torch.float32, torch.device("cpu"))
         assert torch.equal(found, wanted), key
@@ -178,7 +206,10 @@ def test_a_stored_head_is_the_head_and_else_one_flag_ties_it(
     (made / "config.json").write_text(json.dumps(config))
     facts = msgspec.structs.replace(model_facts(checkpoints("qwen_vl")), path=str(made))
     if not (stored or top or text):
-        with pytest.raises(EngineError, match=r"lacks the weight lm_head\.weight, and its config\.json ties it to no other"):
+        with pytest.raises(
+            EngineError,
+            match=r"lacks the weight lm_head\.weight, and its config\.json ties it to no other",
+        ):
             load_language_model(facts, torch.float32, torch.device("cpu"))
         return
     model = load_language_model(facts, torch.float32, torch.device("cpu"))

@@ -8,7 +8,12 @@ import msgspec
 import pytest
 from transformers import ProcessorMixin
 
-from thespis.protocol.chat_templates.source import built_in_names, chat_template_of, no_template, operator_template
+from thespis.protocol.chat_templates.source import (
+    built_in_names,
+    chat_template_of,
+    no_template,
+    operator_template,
+)
 from thespis.protocol.errors import EngineError
 from thespis.protocol.requests.request import Prompt
 
@@ -16,7 +21,12 @@ from ...actors.preprocessor.parts import chat, item, load
 from ...helpers.checkpoints import Checkpoints, Family
 from ...helpers.facts import facts_of
 
-FILES = ("processor_config.json", "chat_template.json", "chat_template.jinja", "tokenizer_config.json")
+FILES = (
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "tokenizer_config.json",
+)
 
 
 def write(folder: Path, name: str, template: object) -> None:
@@ -44,30 +54,48 @@ def test_S42_the_files_of_a_checkpoint_in_their_order_then_the_built_in_one(bare
     for name in reversed(FILES):
         write(bare, name, f"{{{{ '{name}' }}}}")
         assert chat_template_of(info, None) == f"{{{{ '{name}' }}}}"
-        if name != "tokenizer_config.json":  # the order in which transformers looks for the processor's
-            assert ProcessorMixin.get_processor_dict(bare)[0]["chat_template"] == f"{{{{ '{name}' }}}}"
+        if (
+            name != "tokenizer_config.json"
+        ):  # the order in which transformers looks for the processor's
+            assert (
+                ProcessorMixin.get_processor_dict(bare)[0]["chat_template"] == f"{{{{ '{name}' }}}}"
+            )
     assert chat_template_of(info, "{{ 'the operator' }}") == "{{ 'the operator' }}"
 
 
 def test_S42_of_several_named_templates_the_default_one(bare: Path) -> None:
-    named = [{"name": "tool_use", "template": "{{ 1 }}"}, {"name": "default", "template": "{{ 2 }}"}]
+    named = [
+        {"name": "tool_use", "template": "{{ 1 }}"},
+        {"name": "default", "template": "{{ 2 }}"},
+    ]
     write(bare, "tokenizer_config.json", named)
     assert chat_template_of(facts_of(bare), None) == "{{ 2 }}"
 
 
-def test_S42_the_operators_word_is_a_file_jinja_or_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_S42_the_operators_word_is_a_file_jinja_or_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.jinja").write_text("{{ 'from a file' }}")
     Path("llava").mkdir()  # a folder of that name, such as the model's, is no template
-    assert operator_template("mine.jinja") == operator_template(str(tmp_path / "mine.jinja")) == "{{ 'from a file' }}"
+    assert (
+        operator_template("mine.jinja")
+        == operator_template(str(tmp_path / "mine.jinja"))
+        == "{{ 'from a file' }}"
+    )
     assert operator_template("{{ messages }}") == "{{ messages }}"
     assert "ASSISTANT:" in operator_template("llava")
     Path("chatml").write_text("{{ 'a file goes before a name' }}")
     assert operator_template("chatml") == "{{ 'a file goes before a name' }}"
 
 
-@pytest.mark.parametrize("value", ["no/such.jinja", "./chatml", "chatml.jinja", "ChatML", "", "words", "x" * 5000, "a\0b"])
-def test_S42_what_is_none_of_them_is_refused(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "value",
+    ["no/such.jinja", "./chatml", "chatml.jinja", "ChatML", "", "words", "x" * 5000, "a\0b"],
+)
+def test_S42_what_is_none_of_them_is_refused(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineError, match="The chat template"):
         operator_template(value)
@@ -114,7 +142,9 @@ QUESTION = chat(0, "What?", add_generation_prompt=True)
         ),
     ],
 )
-def test_S42_what_the_built_in_templates_write(checkpoints: Checkpoints, family: Family, name: str, text: str) -> None:
+def test_S42_what_the_built_in_templates_write(
+    checkpoints: Checkpoints, family: Family, name: str, text: str
+) -> None:
     question: Prompt = QUESTION
     assert load(checkpoints(family)).renderer(name).render(question, (item(),)).text == text
 
@@ -126,4 +156,6 @@ VECTORS = ["vlm2vec_phi3v", "vlm2vec_qwen2vl"]
 
 
 def test_S42_every_built_in_template_is_tried() -> None:
-    assert built_in_names() == sorted(["chatml", "llava", "qwen2_audio", "qwen_omni", "qwen_vl", *ELSEWHERE, *VECTORS])
+    assert built_in_names() == sorted(
+        ["chatml", "llava", "qwen2_audio", "qwen_omni", "qwen_vl", *ELSEWHERE, *VECTORS]
+    )

@@ -31,7 +31,11 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("missing", "words"),
-    [("config.json", "no config.json"), ("tokenizer.json", "no tokenizer.json"), ("model.safetensors", "no .*weights")],
+    [
+        ("config.json", "no config.json"),
+        ("tokenizer.json", "no tokenizer.json"),
+        ("model.safetensors", "no .*weights"),
+    ],
 )
 def test_a_file_that_is_missing_is_named(folder: Path, missing: str, words: str) -> None:
     (folder / missing).unlink()
@@ -51,8 +55,12 @@ def test_a_config_without_a_type_is_broken(folder: Path) -> None:
         inspect(folder)
 
 
-@pytest.mark.parametrize("where", [(), ("thinker_config",), ("text_config",), ("thinker_config", "text_config")])
-def test_quantised_weights_are_refused_whichever_part_says_so(folder: Path, where: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "where", [(), ("thinker_config",), ("text_config",), ("thinker_config", "text_config")]
+)
+def test_quantised_weights_are_refused_whichever_part_says_so(
+    folder: Path, where: tuple[str, ...]
+) -> None:
     said: dict[str, object] = {"quantization_config": {"quant_method": "hqq", "bits": 4}}
     for part in reversed(where):
         said = {part: said}
@@ -72,7 +80,9 @@ def test_small_files_can_be_judged_before_the_weights_are_there(folder: Path) ->
 def test_a_tokenizer_in_mistrals_own_form_is_named_with_what_to_do(folder: Path) -> None:
     """Voxtral's is published so."""
     (folder / "tokenizer.json").rename(folder / "tekken.json")
-    with pytest.raises(EngineError, match=r"as tekken\.json alone.* convert_tekken_tokenizer\('tekken\.json'\)"):
+    with pytest.raises(
+        EngineError, match=r"as tekken\.json alone.* convert_tekken_tokenizer\('tekken\.json'\)"
+    ):
         inspect(folder)
 
 

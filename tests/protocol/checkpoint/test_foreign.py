@@ -1,4 +1,5 @@
-"""What is said to somebody who gives something else than a checkpoint folder: what it is, and what to give."""
+"""What is said to somebody who gives something else than a checkpoint folder: what it is, and what
+to give."""
 
 import json
 import shutil
@@ -122,13 +123,19 @@ def test_a_model_on_a_hub_that_is_no_checkpoint(files: tuple[str, ...], words: s
 
 def test_a_model_on_a_hub_that_may_be_one() -> None:
     assert (
-        foreign_listing({"config.json", "model-00001-of-00002.safetensors", "pytorch_model.bin", "params.json"}, "x/y") is None
+        foreign_listing(
+            {"config.json", "model-00001-of-00002.safetensors", "pytorch_model.bin", "params.json"},
+            "x/y",
+        )
+        is None
     )
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(demo_model(), tmp_path / "model", ignore=shutil.ignore_patterns("media")))
+    return Path(
+        shutil.copytree(demo_model(), tmp_path / "model", ignore=shutil.ignore_patterns("media"))
+    )
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -160,14 +167,19 @@ def test_weights_that_were_cut_are_found_by_their_header(folder: Path, kept: flo
     assert "its header promises" in told(folder)
 
 
-@pytest.mark.parametrize("header", [b"[]", b"{", b'{"a":7}', b'{"a":{"data_offsets":"x"}}', b'{"a":{"data_offsets":[0,1e99]}}'])
+@pytest.mark.parametrize(
+    "header",
+    [b"[]", b"{", b'{"a":7}', b'{"a":{"data_offsets":"x"}}', b'{"a":{"data_offsets":[0,1e99]}}'],
+)
 def test_a_header_that_is_none(folder: Path, header: bytes) -> None:
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     assert "broken" in told(folder)
 
 
 def test_a_pointer_of_git_lfs_is_said_to_be_one(folder: Path) -> None:
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (folder / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    )
     assert "git lfs pull" in told(folder)
 
 

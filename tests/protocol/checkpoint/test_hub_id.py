@@ -35,8 +35,10 @@ def test_an_id(text: str, expected: HubId) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "gpt2", "/", "a/", "/a", "a/b/c", "/org/name", "./name", "../name", "~/name", "org/..", "org/.name", "org/name.",
-        "org/na--me", "org/na..me", "-org/name", "org/name@", "https://host/name", "org/name\n", "org/na me", "a\0/b",
+        "", "gpt2", "/", "a/", "/a", "a/b/c", "/org/name", "./name", "../name", "~/name", "org/..",
+        "org/.name", "org/name.",
+        "org/na--me", "org/na..me", "-org/name", "org/name@", "https://host/name", "org/name\n",
+        "org/na me", "a\0/b",
         "org/name:", "org/name:a/b",
     ],
 )  # fmt: skip
@@ -51,7 +53,9 @@ def test_what_is_on_this_machine_is_no_id(elsewhere: Path) -> None:
     assert hub_id("org/name") is None
 
 
-@pytest.mark.parametrize("text", ["", "..", "a/../b", "/main", "main/", "a//b", ".hidden", "a\nb", "a b", "-x", "a:b"])
+@pytest.mark.parametrize(
+    "text", ["", "..", "a/../b", "/main", "main/", "a//b", ".hidden", "a\nb", "a b", "-x", "a:b"]
+)
 def test_no_revision_leads_out_of_the_cache(text: str) -> None:
     assert not is_revision(text)
     with pytest.raises(ValueError, match="revision"):

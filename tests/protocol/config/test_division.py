@@ -76,7 +76,11 @@ def test_a_cpu_with_units_for_bfloat16_computes_in_it_what_is_stored_so(
     ],
 )
 def test_threads_are_as_many_as_the_model_keeps_busy_and_shared_while_both_compute(
-    parameters: int, cores: int, runner: tuple[int, int, int], encoder: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    parameters: int,
+    cores: int,
+    runner: tuple[int, int, int],
+    encoder: tuple[int, int, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
     model = msgspec.structs.replace(MODEL, parameters=parameters)
@@ -121,7 +125,11 @@ def test_a_context_beyond_the_model_is_refused() -> None:
         (100 << 20, {}, 102_400),  # half of the memory
         (100 << 20, {"block_size": 60}, 102_360),  # whole blocks
         (100 << 20, {"dtype": "bfloat16"}, 204_800),
-        (100 << 20, {"max_model_len": 200_000}, 200_000),  # the operator knows better, or is told by what fails
+        (
+            100 << 20,
+            {"max_model_len": 200_000},
+            200_000,
+        ),  # the operator knows better, or is told by what fails
         (100 << 20, {"kv_cache_gb": 0.25}, 262_144),
         (1 << 20, {}, 1024),
         ((1 << 20) - 16 * 1024, {}, 262_144),  # not even the least
@@ -137,12 +145,17 @@ def test_Q23_a_long_context_that_nobody_has_asked_for_fits_the_memory(
 def test_a_model_that_states_no_context_may_be_told_one() -> None:
     """As one that has nothing but states, which has no positions."""
     states = RecurrentGroup(layers=(0, 1), conv=(64, 4), state=(64, 16))
-    model = msgspec.structs.replace(MODEL, kv_groups=(), recurrent=(states,), context=2048, context_stated=False)
+    model = msgspec.structs.replace(
+        MODEL, kv_groups=(), recurrent=(states,), context=2048, context_stated=False
+    )
     assert divide(EngineConfig(), model).max_model_len == 2048
     assert divide(EngineConfig(max_model_len=100_000), model).max_model_len == 100_000
     with pytest.raises(EngineError, match="more than the model's context of 1073741824 tokens"):
         divide(EngineConfig(max_model_len=1 << 31), model)
-    with pytest.raises(EngineError, match=r"kv_cache_gb=1e-06 is too little: a sequence of one token takes \d+ bytes"):
+    with pytest.raises(
+        EngineError,
+        match=r"kv_cache_gb=1e-06 is too little: a sequence of one token takes \d+ bytes",
+    ):
         divide(EngineConfig(kv_cache_gb=1e-6), model)
 
 
@@ -155,7 +168,9 @@ def test_http_is_a_role_only_where_it_is_served() -> None:
 
 def test_there_is_a_role_per_decode_worker() -> None:
     roles = divide(EngineConfig(decode_workers=3), MODEL).roles
-    assert [role for role in roles if role.startswith("decode-worker")] == [f"decode-worker-{n}" for n in range(3)]
+    assert [role for role in roles if role.startswith("decode-worker")] == [
+        f"decode-worker-{n}" for n in range(3)
+    ]
     assert part("preprocessor", decode_workers=3).workers == 3
 
 
@@ -185,7 +200,9 @@ def test_every_part_travels_as_json() -> None:
         ({"image": {"width": 8, "height": 8}}, ("image", "video", "audio")),
     ],
 )
-def test_B12_what_the_encoder_will_have_to_take(limits: dict[str, Any], encoded: tuple[str, ...]) -> None:
+def test_B12_what_the_encoder_will_have_to_take(
+    limits: dict[str, Any], encoded: tuple[str, ...]
+) -> None:
     assert part("encoder-cache", limit_mm_per_prompt=limits).modalities == encoded
 
 
@@ -202,7 +219,9 @@ def test_what_the_operator_says_of_vectors_goes_before_the_files() -> None:
         divide(EngineConfig(pooler_config=given), MODEL, False)
 
 
-@pytest.mark.parametrize("given", [{"pooling_type": "MAX"}, {"pooling": "MEAN"}, {"matryoshka_dimensions": [0]}])
+@pytest.mark.parametrize(
+    "given", [{"pooling_type": "MAX"}, {"pooling": "MEAN"}, {"matryoshka_dimensions": [0]}]
+)
 def test_what_is_no_way_to_make_vectors_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="pooler_config"):
         EngineConfig(pooler_config=given)
@@ -210,7 +229,8 @@ def test_what_is_no_way_to_make_vectors_is_refused(given: dict[str, Any]) -> Non
 
 def test_a_deterministic_engine_computes_alone_in_fixed_pieces_on_fixed_threads() -> None:
     scheduler, runner, encoder = (
-        part(role, deterministic=True, block_size=24) for role in ("scheduler", "gpu-runner", "encoder-cache")
+        part(role, deterministic=True, block_size=24)
+        for role in ("scheduler", "gpu-runner", "encoder-cache")
     )
     assert scheduler.tile == 72
     assert runner.deterministic
@@ -222,7 +242,8 @@ def test_a_deterministic_engine_computes_alone_in_fixed_pieces_on_fixed_threads(
     long = part("scheduler", deterministic=True, block_size=1024)
     assert long.tile == long.max_batched_tokens == 1024
     with pytest.raises(  # before a model is fetched for it
-        ValueError, match="deterministic computes 64 tokens of a prompt at once, and max_num_batched_tokens=32"
+        ValueError,
+        match="deterministic computes 64 tokens of a prompt at once, and max_num_batched_tokens=32",
     ):
         EngineConfig(deterministic=True, max_num_batched_tokens=32)
 
@@ -233,10 +254,14 @@ def test_guesses_are_refused_where_they_cannot_be_taken_back() -> None:
     assert found is not None
     assert found.num_speculative_tokens == 4
     assert part("scheduler").speculation is None
-    states = msgspec.structs.replace(MODEL, recurrent=(RecurrentGroup(layers=(0,), conv=(8, 3), state=(4, 4)),))
+    states = msgspec.structs.replace(
+        MODEL, recurrent=(RecurrentGroup(layers=(0,), conv=(8, 3), state=(4, 4)),)
+    )
     with pytest.raises(EngineError, match="Models of type 'llava' keep states of their tokens"):
         divide(EngineConfig(speculative_config=how), states)
-    with pytest.raises(ValueError, match="choose one of the two"):  # before a model is fetched for it
+    with pytest.raises(
+        ValueError, match="choose one of the two"
+    ):  # before a model is fetched for it
         EngineConfig(speculative_config=how, deterministic=True)
     with pytest.raises(ValueError, match="speculative_config: "):
         EngineConfig(speculative_config={"method": "eagle"})

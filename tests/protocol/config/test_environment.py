@@ -54,21 +54,32 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", TWINS)
 def test_S7_a_twin_counts_when_its_own_is_unset(name: str) -> None:
     field = name.lower()
-    assert getattr(read({f"VLLM_{name}": "1"}), field) == getattr(read({f"THESPIS_{name}": "1"}), field)
-    assert getattr(read({f"VLLM_{name}": "1", f"THESPIS_{name}": "0.5" if "TIMEOUT" in name else "1"}), field) == getattr(
-        read({f"THESPIS_{name}": "0.5" if "TIMEOUT" in name else "1"}), field
+    assert getattr(read({f"VLLM_{name}": "1"}), field) == getattr(
+        read({f"THESPIS_{name}": "1"}), field
     )
+    assert getattr(
+        read({f"VLLM_{name}": "1", f"THESPIS_{name}": "0.5" if "TIMEOUT" in name else "1"}), field
+    ) == getattr(read({f"THESPIS_{name}": "0.5" if "TIMEOUT" in name else "1"}), field)
 
 
 def test_S7_an_empty_variable_is_unset() -> None:
-    assert read({"THESPIS_IMAGE_FETCH_TIMEOUT": "", "VLLM_IMAGE_FETCH_TIMEOUT": "7"}).image_fetch_timeout == 7
+    assert (
+        read(
+            {"THESPIS_IMAGE_FETCH_TIMEOUT": "", "VLLM_IMAGE_FETCH_TIMEOUT": "7"}
+        ).image_fetch_timeout
+        == 7
+    )
 
 
 def test_S6_S8_the_defaults() -> None:
     fetcher, limits = parts()
     assert fetcher.timeouts == {"image": 5, "video": 30, "audio": 10}
     assert (fetcher.retries, fetcher.redirects, fetcher.max_bytes) == (3, 3, 256 << 20)
-    assert (limits.pixels, limits.audio_seconds, limits.audio_bytes) == (178_956_970, 600, 256 << 20)
+    assert (limits.pixels, limits.audio_seconds, limits.audio_bytes) == (
+        178_956_970,
+        600,
+        256 << 20,
+    )
     assert (limits.embeds_bytes, limits.video_seconds) == (2 << 30, 300)
     assert fetcher.cache_path is None
     assert limits == MediaLimits()
@@ -85,7 +96,14 @@ def test_every_variable_reaches_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
     for field, default in msgspec.structs.asdict(Environment()).items():
         name = names_of(field)[0]
         with monkeypatch.context() as here:
-            here.setenv(name, "/elsewhere" if field == "media_cache" else "0" if isinstance(default, bool) else "7")
+            here.setenv(
+                name,
+                "/elsewhere"
+                if field == "media_cache"
+                else "0"
+                if isinstance(default, bool)
+                else "7",
+            )
             assert told() != before, name
 
 
@@ -93,7 +111,13 @@ def test_S8_zero_switches_a_cap_off(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in TWINS[5:10]:
         monkeypatch.setenv(f"VLLM_{name}", "0")
     fetcher, limits = parts()
-    assert {fetcher.max_bytes, limits.pixels, limits.audio_seconds, limits.audio_bytes, limits.embeds_bytes} == {NO_LIMIT}
+    assert {
+        fetcher.max_bytes,
+        limits.pixels,
+        limits.audio_seconds,
+        limits.audio_bytes,
+        limits.embeds_bytes,
+    } == {NO_LIMIT}
 
 
 @pytest.mark.parametrize(
@@ -118,9 +142,19 @@ def test_S9_a_flag_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("VLLM_MEDIA_CACHE", "/from/variable")
     monkeypatch.setenv("VLLM_MEDIA_CACHE_MAX_SIZE_MB", "1")
     fetcher, _ = parts()
-    assert (fetcher.cache_path, fetcher.cache_bytes, fetcher.cache_seconds) == ("/from/variable", 1 << 20, 24 * 3600)
-    fetcher, _ = parts(media_cache="/from/flag", media_cache_max_size_mb=2, media_cache_ttl_hours=0.5)
-    assert (fetcher.cache_path, fetcher.cache_bytes, fetcher.cache_seconds) == ("/from/flag", 2 << 20, 1800)
+    assert (fetcher.cache_path, fetcher.cache_bytes, fetcher.cache_seconds) == (
+        "/from/variable",
+        1 << 20,
+        24 * 3600,
+    )
+    fetcher, _ = parts(
+        media_cache="/from/flag", media_cache_max_size_mb=2, media_cache_ttl_hours=0.5
+    )
+    assert (fetcher.cache_path, fetcher.cache_bytes, fetcher.cache_seconds) == (
+        "/from/flag",
+        2 << 20,
+        1800,
+    )
 
 
 @pytest.mark.parametrize("option", ["media_cache_max_size_mb", "media_cache_ttl_hours"])
@@ -140,6 +174,10 @@ def test_the_environment_is_read_in_one_place() -> None:
     for floor in ("protocol", "gpu_runtime", "actors", "frontends"):
         for file in (ROOT / floor).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
-                texts = [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+                texts = (
+                    [node.value]
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                    else []
+                )
                 named += [str(file) for text in texts if text.startswith(("THESPIS_", "VLLM_"))]
     assert {Path(file).name for file in named} == {"environment.py"}

@@ -1,4 +1,5 @@
-"""An engine that cannot live within its limit on open files says so in one sentence, before it starts."""
+"""An engine that cannot live within its limit on open files says so in one sentence, before it
+starts."""
 
 import os
 import resource
@@ -13,14 +14,17 @@ from thespis.protocol.errors import EngineError
 
 TRY = (
     "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2); "
-    "from thespis.__main__ import main; sys.argv = ['thespis', 'serve', sys.argv[2], '--port', '0']; main()"
+    "from thespis.__main__ import main; sys.argv = ['thespis', 'serve', sys.argv[2], '--port', "
+    "'0']; main()"
 )
 
 
 @pytest.mark.parametrize("limit", [0, 20, 64, 96, 127])
 def test_a_server_that_could_answer_nobody_is_refused(limit: int) -> None:
     with pytest.raises(
-        EngineError, match=rf"limit on open files is {limit}, .* needs at least 128: raise it, .* `ulimit -n 4096`"
+        EngineError,
+        match=rf"limit on open files is {limit}, .* needs at least 128: raise it, .* `ulimit -n "
+        rf"4096`",
     ):
         check_file_limit(1, True, 128, limit)
 
@@ -54,7 +58,9 @@ def test_workers_need_files_too() -> None:
 def test_the_limit_of_a_child_is_raised_as_far_as_it_may_be() -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
-        resource.prlimit(child.pid, resource.RLIMIT_NOFILE, (50, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        resource.prlimit(
+            child.pid, resource.RLIMIT_NOFILE, (50, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        )
         raise_file_limit(child.pid)
         soft, hard = resource.prlimit(child.pid, resource.RLIMIT_NOFILE)
         assert soft == min(hard if hard != resource.RLIM_INFINITY else MOST, MOST)
@@ -67,7 +73,13 @@ def test_the_limit_of_a_child_is_raised_as_far_as_it_may_be() -> None:
 @pytest.mark.parametrize("limit", [64, 96])
 def test_serve_says_so_in_one_sentence_and_starts_nothing(limit: int) -> None:
     command = [sys.executable, "-P", "-c", TRY, str(limit), str(demo_model())]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
     assert ended.returncode != 0
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()

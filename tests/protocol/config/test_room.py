@@ -1,4 +1,5 @@
-"""One sum of memory: nothing beyond it is taken, one sequence always fits, and windows are not what runs out first."""
+"""One sum of memory: nothing beyond it is taken, one sequence always fits, and windows are not what
+runs out first."""
 
 import msgspec
 import pytest
@@ -20,7 +21,13 @@ def model(*groups: KvGroup, recurrent: tuple[RecurrentGroup, ...] = ()) -> Model
     return msgspec.structs.replace(MODEL, kv_groups=groups, recurrent=recurrent)
 
 
-MODELS = [model(FULL), model(FULL, WINDOW), model(WINDOW), model(FULL, recurrent=(STATE,)), model(recurrent=(STATE,))]
+MODELS = [
+    model(FULL),
+    model(FULL, WINDOW),
+    model(WINDOW),
+    model(FULL, recurrent=(STATE,)),
+    model(recurrent=(STATE,)),
+]
 
 
 @given(
@@ -31,7 +38,9 @@ MODELS = [model(FULL), model(FULL, WINDOW), model(WINDOW), model(FULL, recurrent
     st.integers(1, 70),
     st.integers(1, 2048),
 )
-def test_the_sum_holds(facts: ModelFacts, times: int, size: int, context: int, sequences: int, step: int) -> None:
+def test_the_sum_holds(
+    facts: ModelFacts, times: int, size: int, context: int, sequences: int, step: int
+) -> None:
     shape = Shape(size, context, sequences, step)
     one = bytes_for(facts, 2, shape)
     nbytes = one * times // 40
@@ -40,14 +49,19 @@ def test_the_sum_holds(facts: ModelFacts, times: int, size: int, context: int, s
     if nbytes >= one:
         assert room.nbytes(facts, 2, size) <= nbytes
         for table, blocks in zip(facts.tables, room.blocks, strict=True):
-            least = whole if table.window is None else min(whole, -(-(table.window - 1 + step) // size) + 1)
+            least = (
+                whole
+                if table.window is None
+                else min(whole, -(-(table.window - 1 + step) // size) + 1)
+            )
             assert blocks > least, "one sequence of the whole context fits"
         assert room.states >= (1 + STATES if facts.recurrent else 0)
     assert context_in(one, facts, 2, shape) == context
 
 
 def test_windows_and_states_are_there_for_all_who_may_run() -> None:
-    """Many short sequences are bounded by what grows, not by the windows and states, which half of the memory holds."""
+    """Many short sequences are bounded by what grows, not by the windows and states, which half of
+    the memory holds."""
     facts = model(FULL, WINDOW, recurrent=(STATE,))
     room = divide_room(bytes_for(facts, 2, SHAPE, 8) * 4 // 5, facts, 2, SHAPE)
     full, window = (blocks - 1 for blocks in room.blocks)

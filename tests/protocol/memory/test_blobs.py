@@ -122,21 +122,27 @@ def test_a_full_shared_memory_falls_back_to_the_run_directory(
         {"segment": "/dev/shm/../../etc/passwd"},
     ],
 )
-def test_a_reference_is_checked_before_it_is_mapped(arena: Arena, reader: BlobReader, change: dict[str, object]) -> None:
+def test_a_reference_is_checked_before_it_is_mapped(
+    arena: Arena, reader: BlobReader, change: dict[str, object]
+) -> None:
     ref = arena.put(b"x")
     fields = {"segment": ref.segment, "offset": 0, "dtype": "uint8", "shape": (1,)} | change
     with pytest.raises(BlobError):
         reader.view(BlobRef(**fields))  # type: ignore[arg-type]
 
 
-def test_a_link_in_the_place_of_a_segment_is_not_followed(run_dir: Path, reader: BlobReader) -> None:
+def test_a_link_in_the_place_of_a_segment_is_not_followed(
+    run_dir: Path, reader: BlobReader
+) -> None:
     link = f"/dev/shm/{segment_prefix(run_dir)}fetcher.1-9"
     os.symlink("/etc/hostname", link)
     with pytest.raises(BlobError):
         reader.view(BlobRef(link, 0, "uint8", (1,)))
 
 
-def test_a_dead_writers_segments_go_but_what_is_mapped_stays(run_dir: Path, arena: Arena, reader: BlobReader) -> None:
+def test_a_dead_writers_segments_go_but_what_is_mapped_stays(
+    run_dir: Path, arena: Arena, reader: BlobReader
+) -> None:
     other = Arena(run_dir, "fetcher.11", ARENA_BYTES)
     kept, lost = arena.put(b"kept"), arena.put(b"lost")
     theirs = other.put(b"theirs")
@@ -163,7 +169,9 @@ def test_blocks_never_overlap_and_books_balance(steps: list[int]) -> None:
                 held.append((arena.put(bytes([mark % 251]) * size), mark % 251))
             elif held:
                 arena.free(held.pop(0)[0])
-            spans = sorted((ref.segment, ref.offset, ref.offset + max(1, ref.nbytes)) for ref, _ in held)
+            spans = sorted(
+                (ref.segment, ref.offset, ref.offset + max(1, ref.nbytes)) for ref, _ in held
+            )
             assert all(a[0] != b[0] or a[2] <= b[1] for a, b in itertools.pairwise(spans))
         reader = BlobReader(run_dir)
         for ref, mark in held:
@@ -199,7 +207,9 @@ def test_a_map_costs_no_descriptor(arena: Arena, reader: BlobReader) -> None:
 
 
 @pytest.mark.parametrize("extra", [1, 64, ARENA_BYTES])
-def test_a_large_block_that_was_read_is_the_systems_again(arena: Arena, reader: BlobReader, extra: int) -> None:
+def test_a_large_block_that_was_read_is_the_systems_again(
+    arena: Arena, reader: BlobReader, extra: int
+) -> None:
     large = arena.put(bytes(ARENA_BYTES + extra))
     view = reader.view(large)
     arena.free(large)
@@ -209,7 +219,9 @@ def test_a_large_block_that_was_read_is_the_systems_again(arena: Arena, reader: 
     assert not mapped(large.segment)
 
 
-def test_a_regular_segment_stays_mapped_for_its_next_block(arena: Arena, reader: BlobReader) -> None:
+def test_a_regular_segment_stays_mapped_for_its_next_block(
+    arena: Arena, reader: BlobReader
+) -> None:
     first = arena.put(b"first")
     assert bytes(reader.view(first)) == b"first"
     arena.free(first)
@@ -219,7 +231,9 @@ def test_a_regular_segment_stays_mapped_for_its_next_block(arena: Arena, reader:
     assert not mapped(first.segment)
 
 
-def test_what_cannot_be_mapped_is_an_error_and_leaves_no_descriptor(run_dir: Path, reader: BlobReader) -> None:
+def test_what_cannot_be_mapped_is_an_error_and_leaves_no_descriptor(
+    run_dir: Path, reader: BlobReader
+) -> None:
     path = Path(f"/dev/shm/{segment_prefix(run_dir)}w.1-1")
     path.touch()
     before = descriptors()
@@ -228,7 +242,9 @@ def test_what_cannot_be_mapped_is_an_error_and_leaves_no_descriptor(run_dir: Pat
     assert descriptors() == before
 
 
-def test_a_view_of_a_writer_that_was_forgotten_can_still_be_read(arena: Arena, reader: BlobReader) -> None:
+def test_a_view_of_a_writer_that_was_forgotten_can_still_be_read(
+    arena: Arena, reader: BlobReader
+) -> None:
     view = reader.view(arena.put(b"picture"))
     reader.forget("fetcher.1")
     arena.close()
@@ -250,13 +266,17 @@ def drafted(arena: Arena, *items: bytes) -> list[BlobRef]:
     return draft.refs
 
 
-def test_a_draft_that_was_filled_elsewhere_becomes_a_segment_without_a_copy(arena: Arena, reader: BlobReader) -> None:
+def test_a_draft_that_was_filled_elsewhere_becomes_a_segment_without_a_copy(
+    arena: Arena, reader: BlobReader
+) -> None:
     refs = drafted(arena, b"one", b"two" * 100)
     assert arena.used == 0
     arena.adopt(refs)
     assert arena.used == sum(block_bytes(ref.nbytes) for ref in refs)
     assert [bytes(reader.view(ref)) for ref in refs] == [b"one", b"two" * 100]
-    assert arena.put(b"three").segment != refs[0].segment  # nothing is put beside what was written elsewhere
+    assert (
+        arena.put(b"three").segment != refs[0].segment
+    )  # nothing is put beside what was written elsewhere
     arena.free(refs[0])
     assert Path(refs[0].segment).exists()
     arena.free(refs[1])

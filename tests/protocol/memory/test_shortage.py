@@ -29,7 +29,12 @@ def caused(outer: Exception, inner: Exception) -> Exception:
         (caused(ValueError("x"), OSError(errno.EMFILE, "x")), NO_FILES),
         (MemoryError(), NO_MEMORY),
         (OSError(errno.ENOMEM, "x"), NO_MEMORY),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), NO_MEMORY),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+            ),
+            NO_MEMORY,
+        ),
         (OSError(errno.ECONNREFUSED, "x"), None),
         (ValueError("x"), None),
     ],

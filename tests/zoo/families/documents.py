@@ -1,22 +1,26 @@
-"""Readers of documents (`paddleocr_vl`, `hunyuan_vl`, `deepseek_ocr2`) and Phi-4 multimodal (`phi4_multimodal`).
+"""Readers of documents (`paddleocr_vl`, `hunyuan_vl`, `deepseek_ocr2`) and Phi-4 multimodal
+(`phi4_multimodal`).
 
-The form: PaddleOCR-VL and HunyuanOCR are flat; the one has an `auto_map` beside a native class, a tower under `visual` whose
-published weights have a pooling head that nobody wants, and a projector called `mlp_AR`; the other names its rope "xdrope",
-with four sections, and its head width twice, and makes rows of the marks inside a picture. DeepSeek-OCR 2
-sees every picture at 1024 pixels and larger ones in tiles of 768 too, and answers by experts beside a shared one; its first
-layer is dense. Phi-4 is flat, has two sets of rotary frequencies, and adapters in its projections.
+The form: PaddleOCR-VL and HunyuanOCR are flat; the one has an `auto_map` beside a native class, a
+tower under `visual` whose published weights have a pooling head that nobody wants, and a projector
+called `mlp_AR`; the other names its rope "xdrope", with four sections, and its head width twice,
+and makes rows of the marks inside a picture. DeepSeek-OCR 2 sees every picture at 1024 pixels and
+larger ones in tiles of 768 too, and answers by experts beside a shared one; its first layer is
+dense. Phi-4 is flat, has two sets of rotary frequencies, and adapters in its projections.
 """
 
 from ..forms import llama_tokenizer
 from ..kinds import CLIP_MEAN, CLIP_STD, HALF, Animal, Json
 from ..tokens import Tokens
 
-PADDLE = ["<|begin_of_sentence|>", "<|end_of_sentence|>", "<|IMAGE_PLACEHOLDER|>", "<|IMAGE_START|>", "<|IMAGE_END|>",
+PADDLE = ["<|begin_of_sentence|>", "<|end_of_sentence|>", "<|IMAGE_PLACEHOLDER|>",
+    "<|IMAGE_START|>", "<|IMAGE_END|>",
           "<|video_pad|>"]  # fmt: skip
 
 
 def paddleocr_vl() -> Animal:
-    """PaddleOCR-VL 1.5: stores a head, says so by an untied top, and its own class ties all the same."""
+    """PaddleOCR-VL 1.5: stores a head, says so by an untied top, and its own class ties all the
+    same."""
     tokens = Tokens(PADDLE, pieces=True)
     tower = "visual.vision_model"
     text: Json = {
@@ -105,14 +109,20 @@ def paddleocr_vl() -> Animal:
                 "temporal_patch_size": 1,
             },
             "processor_config.json": {"processor_class": "PaddleOCRVLProcessor"},
-            "generation_config.json": {"_from_model_config": True, "eos_token_id": tokens["</s>"], "use_cache": False},
+            "generation_config.json": {
+                "_from_model_config": True,
+                "eos_token_id": tokens["</s>"],
+                "use_cache": False,
+            },
             "chat_template.jinja": (
-                "<|begin_of_sentence|>{% for message in messages %}{% if message['role'] == 'user' %}User: "
+                "<|begin_of_sentence|>{% for message in messages %}{% if message['role'] == "
+                "'user' %}User: "
                 "{% elif message['role'] == 'assistant' %}Assistant: {% endif %}"
                 "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
                 "{% for part in message['content'] if part['type'] == 'image' %}"
                 "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>{% endfor %}"
-                "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{% endif %}\n"
+                "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] "
+                "}}{% endfor %}{% endif %}\n"
                 "{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
             ),
         },
@@ -127,7 +137,8 @@ def paddleocr_vl() -> Animal:
 
 def hunyuan_vl() -> Animal:
     """HunyuanOCR 1B: four position planes, of which one counts the pictures of a prompt."""
-    special = ["<|startoftext|>", "<|endoftext|>", "<|eos|>", "<|pad|>", "<|User|>", "<|Assistant|>", "<img_s>", "<img_e>",
+    special = ["<|startoftext|>", "<|endoftext|>", "<|eos|>", "<|pad|>", "<|User|>",
+        "<|Assistant|>", "<img_s>", "<img_e>",
                "<img>", "<img_n>"]  # fmt: skip
     tokens = Tokens(special)
     return Animal(
@@ -195,7 +206,11 @@ def hunyuan_vl() -> Animal:
         tokenizer={
             "bos_token": "<|startoftext|>",
             "eos_token": "<|eos|>",
-            "extra_special_tokens": {"image_end_token": "<img_e>", "image_start_token": "<img_s>", "image_token": "<img>"},
+            "extra_special_tokens": {
+                "image_end_token": "<img_e>",
+                "image_start_token": "<img_s>",
+                "image_token": "<img>",
+            },
             "model_max_length": 32768,
             "pad_token": "<|pad|>",
             "processor_class": "HunYuanVLProcessor",
@@ -227,10 +242,14 @@ def hunyuan_vl() -> Animal:
                 "repetition_penalty": 1.03,
             },
             "chat_template.jinja": (
-                "<|startoftext|>{% for message in messages %}{% if message['role'] == 'assistant' %}<|Assistant|>{% endif %}"
-                "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-                "{% if part['type'] == 'image' %}<img_s><img><img_e>{% elif part['type'] == 'text' %}{{ part['text'] }}"
-                "{% endif %}{% endfor %}{% endif %}{% if message['role'] == 'user' %}<|User|>{% endif %}{% endfor %}"
+                "<|startoftext|>{% for message in messages %}{% if message['role'] == "
+                "'assistant' %}<|Assistant|>{% endif %}"
+                "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for "
+                "part in message['content'] %}"
+                "{% if part['type'] == 'image' %}<img_s><img><img_e>{% elif part['type'] == "
+                "'text' %}{{ part['text'] }}"
+                "{% endif %}{% endfor %}{% endif %}{% if message['role'] == 'user' %}<|User|>{% "
+                "endif %}{% endfor %}"
             ),
         },
         takes=("image",),
@@ -239,7 +258,14 @@ def hunyuan_vl() -> Animal:
 
 def deepseek_ocr2() -> Animal:
     """DeepSeek-OCR 2 in the form that its native class reads."""
-    special = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<|User|>", "<|Assistant|>", "<image>"]
+    special = [
+        "<｜begin▁of▁sentence｜>",
+        "<｜end▁of▁sentence｜>",
+        "<｜▁pad▁｜>",
+        "<|User|>",
+        "<|Assistant|>",
+        "<image>",
+    ]
     tokens = Tokens(special)
     begin, end = tokens[special[0]], tokens[special[1]]
     return Animal(
@@ -330,9 +356,12 @@ def deepseek_ocr2() -> Animal:
             },
             "generation_config.json": {"bos_token_id": begin, "eos_token_id": end},
             "chat_template.jinja": (
-                "{{ bos_token }}{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}"
-                "{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n"
-                "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+                "{{ bos_token }}{% for message in messages %}{% if message['content'] is string "
+                "%}{{ message['content'] }}"
+                "{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' "
+                "%}<image>\n"
+                "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% "
+                "endif %}{% endfor %}"
             ),
         },
         takes=("image",),
@@ -340,8 +369,17 @@ def deepseek_ocr2() -> Animal:
 
 
 def phi4_multimodal() -> Animal:
-    """Phi-4 multimodal in the form that its native class reads; a tile of 448 pixels is wired in, so every picture is large."""
-    special = ["<|endoftext|>", "<|image|>", "<|audio|>", "<|assistant|>", "<|end|>", "<|user|>", "<|system|>"]
+    """Phi-4 multimodal in the form that its native class reads; a tile of 448 pixels is wired in,
+    so every picture is large."""
+    special = [
+        "<|endoftext|>",
+        "<|image|>",
+        "<|audio|>",
+        "<|assistant|>",
+        "<|end|>",
+        "<|user|>",
+        "<|system|>",
+    ]
     tokens = Tokens(special)
     end = tokens["<|endoftext|>"]
     return Animal(
@@ -406,7 +444,10 @@ def phi4_multimodal() -> Animal:
         },
         files={
             "processor_config.json": {
-                "audio_processor": {"feature_extractor_type": "Phi4MultimodalFeatureExtractor", "sampling_rate": 16000},
+                "audio_processor": {
+                    "feature_extractor_type": "Phi4MultimodalFeatureExtractor",
+                    "sampling_rate": 16000,
+                },
                 "image_processor": {
                     "dynamic_hd": 4,
                     "image_processor_type": "Phi4MultimodalImageProcessorFast",
@@ -415,17 +456,25 @@ def phi4_multimodal() -> Animal:
                 },
                 "processor_class": "Phi4MultimodalProcessor",
             },
-            "generation_config.json": {"bos_token_id": end, "eos_token_id": [end, tokens["<|end|>"]]},
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": [end, tokens["<|end|>"]],
+            },
             "chat_template.jinja": (
-                "{% for message in messages %}<|{{ message['role'] }}|>{% if message['content'] is string %}"
-                "{{ message['content'] }}{% else %}{% for part in message['content'] %}{% if part['type'] == 'image' %}"
-                "<|image|>{% elif part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'text' %}{{ part['text'] }}"
+                "{% for message in messages %}<|{{ message['role'] }}|>{% if message['content'] "
+                "is string %}"
+                "{{ message['content'] }}{% else %}{% for part in message['content'] %}{% if "
+                "part['type'] == 'image' %}"
+                "<|image|>{% elif part['type'] == 'audio' %}<|audio|>{% elif part['type'] == "
+                "'text' %}{{ part['text'] }}"
                 "{% endif %}"
-                "{% endfor %}{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+                "{% endfor %}{% endif %}<|end|>{% endfor %}{% if add_generation_prompt "
+                "%}<|assistant|>{% endif %}"
             ),
         },
         takes=("image", "audio"),
-        attention="eager",  # SDPA makes the picture tower causal where no picture of the prompt is padded
+        # SDPA makes the picture tower causal where no picture of the prompt is padded
+        attention="eager",
     )
 
 

@@ -1,8 +1,9 @@
 """Sparse text models (`qwen3_moe`, `mixtral`, `olmoe`, `granitemoe`, `gpt_oss`).
 
-The form: as their dense siblings, and one by one stored experts under the names of their time (`block_sparse_moe.experts.N.w1`,
-`mlp.experts.N.gate_proj`); Granite's are stored fused under `input_linear` and `output_linear`. gpt-oss has sinks, a column
-of each head that takes a part of every row's weights, and a window in every other layer.
+The form: as their dense siblings, and one by one stored experts under the names of their time
+(`block_sparse_moe.experts.N.w1`, `mlp.experts.N.gate_proj`); Granite's are stored fused under
+`input_linear` and `output_linear`. gpt-oss has sinks, a column of each head that takes a part of
+every row's weights, and a window in every other layer.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer, llama_tokenizer
@@ -19,7 +20,16 @@ from .llama import (
     olmo_tokenizer,
 )
 
-HARMONY = ["<|startoftext|>", "<|endoftext|>", "<|return|>", "<|channel|>", "<|start|>", "<|end|>", "<|message|>", "<|call|>"]
+HARMONY = [
+    "<|startoftext|>",
+    "<|endoftext|>",
+    "<|return|>",
+    "<|channel|>",
+    "<|start|>",
+    "<|end|>",
+    "<|message|>",
+    "<|call|>",
+]
 
 
 def qwen3_moe() -> Animal:
@@ -52,8 +62,15 @@ def qwen3_moe() -> Animal:
         },
         model="Qwen3MoeForCausalLM",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(131072, add_bos_token=False, chat_template=chatml_template({}, "")),
-        files={"generation_config.json": {"eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]], "do_sample": True}},
+        tokenizer=chatml_tokenizer(
+            131072, add_bos_token=False, chat_template=chatml_template({}, "")
+        ),
+        files={
+            "generation_config.json": {
+                "eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]],
+                "do_sample": True,
+            }
+        },
         shards=3,
     )
 
@@ -83,7 +100,13 @@ def mixtral() -> Animal:
         model="MixtralForCausalLM",
         tokens=tokens,
         tokenizer=llama_tokenizer(chat_template=INST_TEMPLATE),
-        files={"generation_config.json": {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2}},
+        files={
+            "generation_config.json": {
+                "_from_model_config": True,
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+            }
+        },
         shards=3,
     )
 
@@ -134,7 +157,13 @@ def granitemoe() -> Animal:
         model="GraniteMoeForCausalLM",
         tokens=tokens,
         tokenizer=granite_tokenizer(chat_template=GRANITE_TEMPLATE),
-        files={"generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}},
+        files={
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": end,
+                "pad_token_id": end,
+            }
+        },
         spread=0.5,
     )
 
@@ -197,7 +226,8 @@ def gpt_oss() -> Animal:
                 "pad_token_id": tokens["<|endoftext|>"],
             },
             "chat_template.jinja": (
-                "<|start|>system<|message|>You help.<|end|>{% for message in messages %}<|start|>{{ message['role'] }}"
+                "<|start|>system<|message|>You help.<|end|>{% for message in messages "
+                "%}<|start|>{{ message['role'] }}"
                 "<|message|>{{ message['content'] }}<|end|>{% endfor %}"
                 "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
             ),
@@ -206,4 +236,10 @@ def gpt_oss() -> Animal:
     )
 
 
-ANIMALS = {"qwen3_moe": qwen3_moe, "mixtral": mixtral, "olmoe": olmoe, "granitemoe": granitemoe, "gpt_oss": gpt_oss}
+ANIMALS = {
+    "qwen3_moe": qwen3_moe,
+    "mixtral": mixtral,
+    "olmoe": olmoe,
+    "granitemoe": granitemoe,
+    "gpt_oss": gpt_oss,
+}

@@ -1,9 +1,10 @@
 """Gemma (`gemma`, `gemma2`, `gemma3_text`, `gemma3n_text`, `gemma3`).
 
-The form: no prefix space, a BOS before every text, control tokens before all letters. The table is scaled, and tied by the
-class's default alone. 2 caps scores and logits; 3 turns its windowed layers by another base than its full ones, and was
-published with almost nothing in its text part; the tokens of its pictures see each other both ways in every layer, and what
-stands for one in a prompt is not what stands for its rows. 3n gives each layer inputs of its own, and the last layers read the
+The form: no prefix space, a BOS before every text, control tokens before all letters. The table is
+scaled, and tied by the class's default alone. 2 caps scores and logits; 3 turns its windowed layers
+by another base than its full ones, and was published with almost nothing in its text part; the
+tokens of its pictures see each other both ways in every layer, and what stands for one in a prompt
+is not what stands for its rows. 3n gives each layer inputs of its own, and the last layers read the
 keys of earlier ones; its pictures and sounds need a library of towers that is not here.
 """
 
@@ -26,7 +27,10 @@ MARKS = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_
 
 
 def template(marks: dict[str, str] | None = None) -> str:
-    turn = "{{ bos_token if loop.first }}<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
+    turn = (
+        "{{ bos_token if loop.first }}<start_of_turn>{{ 'model' if message['role'] == "
+        "'assistant' else message['role'] }}\n"
+    )
     return listed_template(turn, marks or {}, "<end_of_turn>\n", "<start_of_turn>model\n")
 
 
@@ -35,7 +39,8 @@ def said_template(turns: tuple[str, str]) -> str:
     first, last = turns
     return (
         "{{ bos_token }}{% for message in messages %}" + first
-        + "{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n{{ message['content'] | trim }}" + last
+        + "{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n{{ "
+        "message['content'] | trim }}" + last
         + "\n{% endfor %}{% if add_generation_prompt %}" + first + "model\n{% endif %}"
     )  # fmt: skip
 
@@ -55,10 +60,15 @@ def tokenizer(**more: object) -> Json:
 
 
 def named(tokens: Tokens) -> Json:
-    return {name: tokens[MARKS[f"{name.removesuffix('_id')}"]] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    return {
+        name: tokens[MARKS[f"{name.removesuffix('_id')}"]]
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+    }
 
 
-def _text(kind: str, model: str, more: Json, generation: Json | None = None, **how: object) -> Animal:
+def _text(
+    kind: str, model: str, more: Json, generation: Json | None = None, **how: object
+) -> Animal:
     tokens = Tokens([*CONTROL, *TURNS], pieces=True, leading=True, bos="<bos>")
     config: Json = {
         **SIZES,
@@ -80,7 +90,9 @@ def _text(kind: str, model: str, more: Json, generation: Json | None = None, **h
         model=model,
         tokens=tokens,
         tokenizer=tokenizer(chat_template=said_template(("<start_of_turn>", "<end_of_turn>"))),
-        files={"generation_config.json": {**named(tokens), "eos_token_id": both, **(generation or {})}},
+        files={
+            "generation_config.json": {**named(tokens), "eos_token_id": both, **(generation or {})}
+        },
         tied_spread=0.02,
         **how,  # type: ignore[arg-type]
     )
@@ -88,7 +100,12 @@ def _text(kind: str, model: str, more: Json, generation: Json | None = None, **h
 
 def gemma() -> Animal:
     """2B: one key head, and an activation that its class calls by another name."""
-    more = {"hidden_act": "gelu", "hidden_activation": None, "max_position_embeddings": 8192, "num_key_value_heads": 1}
+    more = {
+        "hidden_act": "gelu",
+        "hidden_activation": None,
+        "max_position_embeddings": 8192,
+        "num_key_value_heads": 1,
+    }
     return _text("gemma", "GemmaForCausalLM", {**more, "rope_scaling": None, "rope_theta": 10000.0})
 
 
@@ -150,14 +167,23 @@ def gemma3n() -> Animal:
         "rope_scaling": None,
         "rope_theta": 1000000.0,
         "sliding_window": 16,
-        "vocab_size_per_layer_input": Tokens([*CONTROL, *TURNS], pieces=True, leading=True).padded(),
+        "vocab_size_per_layer_input": Tokens(
+            [*CONTROL, *TURNS], pieces=True, leading=True
+        ).padded(),
     }
     return _text("gemma3n_text", "Gemma3nForCausalLM", more)
 
 
 def gemma3() -> Animal:
-    """4B: its text part leaves out heads, widths and vocabulary at their defaults; here it cannot."""
-    tokens = Tokens([*CONTROL, *TURNS, *PICTURES], ["<image_soft_token>"], pieces=True, leading=True, bos="<bos>")
+    """4B: its text part leaves out heads, widths and vocabulary at their defaults; here it
+    cannot."""
+    tokens = Tokens(
+        [*CONTROL, *TURNS, *PICTURES],
+        ["<image_soft_token>"],
+        pieces=True,
+        leading=True,
+        bos="<bos>",
+    )
     both = ends(tokens, "<eos>", "<end_of_turn>")
     return Animal(
         config={
@@ -248,4 +274,10 @@ def gemma3() -> Animal:
     )
 
 
-ANIMALS = {"gemma": gemma, "gemma2": gemma2, "gemma3_text": gemma3_text, "gemma3n": gemma3n, "gemma3": gemma3}
+ANIMALS = {
+    "gemma": gemma,
+    "gemma2": gemma2,
+    "gemma3_text": gemma3_text,
+    "gemma3n": gemma3n,
+    "gemma3": gemma3,
+}

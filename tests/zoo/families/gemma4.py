@@ -1,10 +1,11 @@
 """Gemma 4 (`gemma4`, `gemma4_unified`).
 
-The form: everything of every part is stated, special tokens by name in tokenizer_config.json, one processor_config.json for
-pictures, clips and sounds. Full layers have wider heads than windowed ones, and other rotary positions. The small ones (E2B)
-give each layer inputs of its own, and let the last layers read the keys of earlier ones; in the large ones (31B, 26B-A4B) the
-tokens of pictures and clips see each other both ways in windowed layers only, and full layers may use keys as values. The 12B
-has no towers: patches and samples are projected as they are.
+The form: everything of every part is stated, special tokens by name in tokenizer_config.json, one
+processor_config.json for pictures, clips and sounds. Full layers have wider heads than windowed
+ones, and other rotary positions. The small ones (E2B) give each layer inputs of its own, and let
+the last layers read the keys of earlier ones; in the large ones (31B, 26B-A4B) the tokens of
+pictures and clips see each other both ways in windowed layers only, and full layers may use keys as
+values. The 12B has no towers: patches and samples are projected as they are.
 """
 
 from typing import Any
@@ -15,14 +16,29 @@ from ..tokens import Tokens
 from .gemma import CONTROL
 
 SPECIAL = [
-    *(*CONTROL, "<|turn>", "<turn|>", "<|image>", "<image|>", "<|image|>", "<|audio>", "<audio|>", "<|audio|>", "<|video|>"),
+    *(
+        *CONTROL,
+        "<|turn>",
+        "<turn|>",
+        "<|image>",
+        "<image|>",
+        "<|image|>",
+        "<|audio>",
+        "<audio|>",
+        "<|audio|>",
+        "<|video|>",
+    ),
     *("<|channel>", "<channel|>", "<|think|>"),
 ]
 TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] | trim }}{% elif part['type'] == 'image' %}\n\n<|image|>\n\n"
-    "{% elif part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'video' %}\n\n<|video|>\n\n{% endif %}{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}<|turn>{{ 'model' if message['role'] == "
+    "'assistant' else message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}{% for part "
+    "in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] | trim }}{% elif part['type'] == 'image' "
+    "%}\n\n<|image|>\n\n"
+    "{% elif part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'video' "
+    "%}\n\n<|video|>\n\n{% endif %}{% endfor %}"
     "{% endif %}<turn|>\n{% endfor %}{% if add_generation_prompt %}<|turn>model\n{% endif %}"
 )
 KINDS = ["sliding_attention", "full_attention"] * 3
@@ -58,7 +74,11 @@ def _text(kind: str, tokens: Tokens, **more: object) -> Json:
         "pad_token_id": tokens["<pad>"],
         "rms_norm_eps": 1e-06,
         "rope_parameters": {
-            "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1000000.0, "rope_type": "proportional"},
+            "full_attention": {
+                "partial_rotary_factor": 0.25,
+                "rope_theta": 1000000.0,
+                "rope_type": "proportional",
+            },
             "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
         },
         "sliding_window": 24,
@@ -73,7 +93,9 @@ def _text(kind: str, tokens: Tokens, **more: object) -> Json:
     }
 
 
-def _config(kind: str, tokens: Tokens, model: str, text: Json, vision: Json, audio: Json | None) -> Json:
+def _config(
+    kind: str, tokens: Tokens, model: str, text: Json, vision: Json, audio: Json | None
+) -> Json:
     return {
         "architectures": [model],
         "audio_config": audio,
@@ -150,10 +172,30 @@ def _audio() -> Json:
 
 
 def _processor(family: str, audio: Json | None) -> Json:
-    pixels = {"do_convert_rgb": True, "do_rescale": True, "do_resize": True, "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
-    pixels |= {"patch_size": 16, "pooling_kernel_size": 3, "resample": 3, "rescale_factor": 0.00392156862745098}
-    image = {"do_normalize": False, "image_processor_type": f"{family}ImageProcessor", "image_seq_length": 70}
-    video = {"do_normalize": True, "do_sample_frames": True, "num_frames": 32, "return_metadata": False}
+    pixels = {
+        "do_convert_rgb": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.0] * 3,
+        "image_std": [1.0] * 3,
+    }
+    pixels |= {
+        "patch_size": 16,
+        "pooling_kernel_size": 3,
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+    }
+    image = {
+        "do_normalize": False,
+        "image_processor_type": f"{family}ImageProcessor",
+        "image_seq_length": 70,
+    }
+    video = {
+        "do_normalize": True,
+        "do_sample_frames": True,
+        "num_frames": 32,
+        "return_metadata": False,
+    }
     return {
         "audio_ms_per_token": 40,
         "audio_seq_length": 750,
@@ -161,7 +203,12 @@ def _processor(family: str, audio: Json | None) -> Json:
         "image_processor": {**pixels, **image, "max_soft_tokens": 70},
         "image_seq_length": 70,
         "processor_class": f"{family}Processor",
-        "video_processor": {**pixels, **video, "max_soft_tokens": 70, "video_processor_type": f"{family}VideoProcessor"},
+        "video_processor": {
+            **pixels,
+            **video,
+            "max_soft_tokens": 70,
+            "video_processor_type": f"{family}VideoProcessor",
+        },
     }
 
 
@@ -239,44 +286,82 @@ def _gemma4(text: Json, audio: bool, **how: Any) -> Animal:
     tokens = Tokens(SPECIAL, pieces=True, leading=True, bos="<bos>")
     model = "Gemma4ForConditionalGeneration"
     whole = _text("gemma4", tokens, **text)
-    config = _config("gemma4", tokens, model, whole, _vision(use_clipped_linears=audio), _audio() if audio else None)
+    config = _config(
+        "gemma4",
+        tokens,
+        model,
+        whole,
+        _vision(use_clipped_linears=audio),
+        _audio() if audio else None,
+    )
     kinds = ("image", "video", "audio") if audio else ("image", "video")
     return _animal("Gemma4", config, tokens, MELS, takes=kinds, **how)
 
 
 def gemma4_e() -> Animal:
     """E2B: 2 of 6 layers read the keys of others."""
-    more = {"hidden_size_per_layer_input": 16, "num_key_value_heads": 1, "num_kv_shared_layers": 2, "use_double_wide_mlp": True}
+    more = {
+        "hidden_size_per_layer_input": 16,
+        "num_key_value_heads": 1,
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+    }
     return _gemma4(more, audio=True)
 
 
 def gemma4() -> Animal:
     """31B: full layers have one key head, whose keys are the values."""
-    more = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "use_bidirectional_attention": "vision"}
+    more = {
+        "attention_k_eq_v": True,
+        "num_global_key_value_heads": 1,
+        "use_bidirectional_attention": "vision",
+    }
     return _gemma4(more, audio=False, shards=2)
 
 
 def gemma4_moe() -> Animal:
     """26B-A4B: experts beside a feed-forward in every layer."""
-    more = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "use_bidirectional_attention": "vision"}
-    experts = {"enable_moe_block": True, "moe_intermediate_size": 24, "num_experts": 4, "top_k_experts": 2}
+    more = {
+        "attention_k_eq_v": True,
+        "num_global_key_value_heads": 1,
+        "use_bidirectional_attention": "vision",
+    }
+    experts = {
+        "enable_moe_block": True,
+        "moe_intermediate_size": 24,
+        "num_experts": 4,
+        "top_k_experts": 2,
+    }
     return _gemma4({**more, **experts}, audio=False, shards=2)
 
 
 TOWERED = frozenset(
-    {"enable_moe_block", "hidden_size_per_layer_input", "moe_intermediate_size", "num_experts", "top_k_experts"}
+    {
+        "enable_moe_block",
+        "hidden_size_per_layer_input",
+        "moe_intermediate_size",
+        "num_experts",
+        "top_k_experts",
+    }
     | {"vocab_size_per_layer_input"}
 )
 """Numbers of the text that the 12B's class does not know."""
 
 
 def gemma4_unified() -> Animal:
-    """12B. What `generate` does by default counts: its forward lets a picture's tokens see each other in every layer, beyond
-    windows; the masks that its class makes for caches of fixed size are those of the 31B."""
+    """12B. What `generate` does by default counts: its forward lets a picture's tokens see each
+    other in every layer, beyond windows; the masks that its class makes for caches of fixed size
+    are those of the 31B."""
     kind, family = "gemma4_unified", "Gemma4Unified"
     tokens = Tokens(SPECIAL, pieces=True, leading=True, bos="<bos>")
-    shared = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "use_bidirectional_attention": "vision"}
-    text = {name: value for name, value in _text(kind, tokens, **shared).items() if name not in TOWERED}
+    shared = {
+        "attention_k_eq_v": True,
+        "num_global_key_value_heads": 1,
+        "use_bidirectional_attention": "vision",
+    }
+    text = {
+        name: value for name, value in _text(kind, tokens, **shared).items() if name not in TOWERED
+    }
     projected = {"dtype": "bfloat16", "initializer_range": 0.02, "rms_norm_eps": 1e-06}
     vision: Json = {
         **projected,
@@ -298,7 +383,14 @@ def gemma4_unified() -> Animal:
         "sampling_rate": 16000,
     }
     config = _config(kind, tokens, f"{family}ForConditionalGeneration", text, vision, audio)
-    return _animal(family, config, tokens, heard, takes=("image", "video", "audio"), tied_spread=0.04)
+    return _animal(
+        family, config, tokens, heard, takes=("image", "video", "audio"), tied_spread=0.04
+    )
 
 
-ANIMALS = {"gemma4_e": gemma4_e, "gemma4": gemma4, "gemma4_moe": gemma4_moe, "gemma4_unified": gemma4_unified}
+ANIMALS = {
+    "gemma4_e": gemma4_e,
+    "gemma4": gemma4,
+    "gemma4_moe": gemma4_moe,
+    "gemma4_unified": gemma4_unified,
+}

@@ -1,25 +1,46 @@
 """GLM-4.1V, GLM-4.6V and GLM-OCR (`glm4v`, `glm46v`, `glm_ocr`).
 
-The form: 4.1V is flat, its rotary facts lie beside each other at the top (`partial_rotary_factor`, `rope_scaling.type` default
-with sections), and its four ends stand in config.json alone. GLM-OCR is nested and stores one layer more than it has, with a
-head of that layer's own. The template begins with two marks and no BOS is written. A clip's run is made of picture tokens.
+The form: 4.1V is flat, its rotary facts lie beside each other at the top (`partial_rotary_factor`,
+`rope_scaling.type` default with sections), and its four ends stand in config.json alone. GLM-OCR is
+nested and stores one layer more than it has, with a head of that layer's own. The template begins
+with two marks and no BOS is written. A clip's run is made of picture tokens.
 """
 
 from ..kinds import CLIP_MEAN, CLIP_STD, Animal, Json
 from ..tokens import Tokens
 
 SPECIAL = [
-    *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>"),
-    *("<|observation|>", "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|image|>"),
+    *(
+        "<|endoftext|>",
+        "[MASK]",
+        "[gMASK]",
+        "[sMASK]",
+        "<sop>",
+        "<eop>",
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+    ),
+    *(
+        "<|observation|>",
+        "<|begin_of_image|>",
+        "<|end_of_image|>",
+        "<|begin_of_video|>",
+        "<|end_of_video|>",
+        "<|image|>",
+    ),
     "<|video|>",
 ]
 PLAIN = ["<think>", "</think>", "<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>"]
 TEMPLATE = (
     "[gMASK]<sop>{% for message in messages %}<|{{ message['role'] }}|>\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in "
+    "message['content'] %}"
     "{% if part['type'] == 'video' or 'video' in part %}<|begin_of_video|><|video|><|end_of_video|>"
-    "{% elif part['type'] == 'image' or 'image' in part %}<|begin_of_image|><|image|><|end_of_image|>"
-    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% elif part['type'] == 'image' or 'image' in part "
+    "%}<|begin_of_image|><|image|><|end_of_image|>"
+    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{% "
+    "endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 
@@ -88,7 +109,8 @@ def _ends(tokens: Tokens) -> list[int]:
 
 
 def glm4v() -> Animal:
-    """4.1V 9B: flat, of which transformers' own class reads nothing but the tower; half of each head turns."""
+    """4.1V 9B: flat, of which transformers' own class reads nothing but the tower; half of each
+    head turns."""
     tokens = Tokens(SPECIAL, PLAIN)
     text: Json = {
         "attention_bias": True,
@@ -105,8 +127,17 @@ def glm4v() -> Animal:
         "use_cache": True,
         "vocab_size": tokens.padded(),
     }
-    rope: Json = {"mrope_section": [1, 1, 2], "rope_theta": 10000.0, "partial_rotary_factor": 0.5, "rope_type": "default"}
-    model = {"architectures": ["Glm4vForConditionalGeneration"], "model_type": "glm4v", "tie_word_embeddings": False}
+    rope: Json = {
+        "mrope_section": [1, 1, 2],
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.5,
+        "rope_type": "default",
+    }
+    model = {
+        "architectures": ["Glm4vForConditionalGeneration"],
+        "model_type": "glm4v",
+        "tie_word_embeddings": False,
+    }
     ends: Json = {"eos_token_id": _ends(tokens), "pad_token_id": tokens["<|endoftext|>"]}
     return Animal(
         config={
@@ -121,13 +152,22 @@ def glm4v() -> Animal:
             "transformers_version": "4.53.0dev",
             "vision_config": _vision(),
         },
-        truth={**model, **_marks(tokens), "text_config": {**text, **ends, "rope_parameters": rope}, "vision_config": _vision()},
+        truth={
+            **model,
+            **_marks(tokens),
+            "text_config": {**text, **ends, "rope_parameters": rope},
+            "vision_config": _vision(),
+        },
         model="Glm4vForConditionalGeneration",
         tokens=tokens,
         tokenizer=_tokenizer(),
         files={
-            "preprocessor_config.json": _pixels("image", "Glm4vImageProcessor", 9633792, "Glm4vProcessor"),
-            "video_preprocessor_config.json": _pixels("video", "Glm4vVideoProcessor", 47040000, "Glm4vProcessor"),
+            "preprocessor_config.json": _pixels(
+                "image", "Glm4vImageProcessor", 9633792, "Glm4vProcessor"
+            ),
+            "video_preprocessor_config.json": _pixels(
+                "video", "Glm4vVideoProcessor", 47040000, "Glm4vProcessor"
+            ),
             "chat_template.jinja": TEMPLATE,
         },
         takes=("image", "video"),
@@ -174,9 +214,17 @@ def glm46v() -> Animal:
         tokens=tokens,
         tokenizer=_tokenizer(),
         files={
-            "preprocessor_config.json": _pixels("image", "Glm46VImageProcessor", 9633792, "Glm46VProcessor"),
-            "video_preprocessor_config.json": _pixels("video", "Glm46VVideoProcessor", 100352000, "Glm46VProcessor"),
-            "generation_config.json": {"eos_token_id": _ends(tokens)[:3], "do_sample": True, "temperature": 0.8},
+            "preprocessor_config.json": _pixels(
+                "image", "Glm46VImageProcessor", 9633792, "Glm46VProcessor"
+            ),
+            "video_preprocessor_config.json": _pixels(
+                "video", "Glm46VVideoProcessor", 100352000, "Glm46VProcessor"
+            ),
+            "generation_config.json": {
+                "eos_token_id": _ends(tokens)[:3],
+                "do_sample": True,
+                "temperature": 0.8,
+            },
             "chat_template.jinja": TEMPLATE,
         },
         takes=("image", "video"),
@@ -226,8 +274,13 @@ def glm_ocr() -> Animal:
         tokens=tokens,
         tokenizer=_tokenizer(),
         files={
-            "preprocessor_config.json": _pixels("image", "Glm46VImageProcessor", 9633792, "Glm46VProcessor"),
-            "generation_config.json": {"eos_token_id": _ends(tokens)[:2], "pad_token_id": tokens["<|endoftext|>"]},
+            "preprocessor_config.json": _pixels(
+                "image", "Glm46VImageProcessor", 9633792, "Glm46VProcessor"
+            ),
+            "generation_config.json": {
+                "eos_token_id": _ends(tokens)[:2],
+                "pad_token_id": tokens["<|endoftext|>"],
+            },
             "chat_template.jinja": TEMPLATE,
         },
         takes=("image", "video"),

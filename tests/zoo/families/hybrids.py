@@ -1,9 +1,10 @@
-"""Texts with a state in place of keys and values, in all layers or most (`lfm2`, `lfm2_moe`, `qwen3_next`, `bamba`,
-`granitemoehybrid`, `nemotron_h`, `zamba2`).
+"""Texts with a state in place of keys and values, in all layers or most (`lfm2`, `lfm2_moe`,
+`qwen3_next`, `bamba`, `granitemoehybrid`, `nemotron_h`, `zamba2`).
 
-The form: LFM2 names its layers' kinds, or once the numbers of those that attend, and its feed-forward's width is rounded when
-it is built. Mamba's descendants each name the same things in their own way: a pattern of letters, indices, lists of kinds.
-Zamba 2 shares one attention among its layers.
+The form: LFM2 names its layers' kinds, or once the numbers of those that attend, and its
+feed-forward's width is rounded when it is built. Mamba's descendants each name the same things in
+their own way: a pattern of letters, indices, lists of kinds. Zamba 2 shares one attention among its
+layers.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
@@ -14,7 +15,8 @@ from .llama import GRANITE, GRANITE_SCALES, GRANITE_TEMPLATE, SIZES, granite_tok
 LFM = ["<|pad|>", "<|startoftext|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 STARTED = "{{ bos_token }}" + chatml_template({}, "")
 PLAIN_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}{{ message['role'] }}: {{ message['content'] "
+    "}}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 MAMBA: Json = {
@@ -89,7 +91,12 @@ def lfm2() -> Animal:
         model="Lfm2ForCausalLM",
         tokens=tokens,
         tokenizer=lfm_tokenizer(chat_template=STARTED),
-        files={"generation_config.json": {"eos_token_id": tokens["<|im_end|>"], "pad_token_id": tokens["<|pad|>"]}},
+        files={
+            "generation_config.json": {
+                "eos_token_id": tokens["<|im_end|>"],
+                "pad_token_id": tokens["<|pad|>"],
+            }
+        },
     )
 
 
@@ -126,7 +133,12 @@ def lfm2_moe() -> Animal:
         model="Lfm2MoeForCausalLM",
         tokens=tokens,
         tokenizer=lfm_tokenizer(chat_template=STARTED),
-        files={"generation_config.json": {"eos_token_id": tokens["<|im_end|>"], "pad_token_id": tokens["<|pad|>"]}},
+        files={
+            "generation_config.json": {
+                "eos_token_id": tokens["<|im_end|>"],
+                "pad_token_id": tokens["<|pad|>"],
+            }
+        },
         shards=2,
     )
 
@@ -173,8 +185,15 @@ def qwen3_next() -> Animal:
         },
         model="Qwen3NextForCausalLM",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(1010000, add_bos_token=False, chat_template=chatml_template({}, "")),
-        files={"generation_config.json": {"eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]], "do_sample": True}},
+        tokenizer=chatml_tokenizer(
+            1010000, add_bos_token=False, chat_template=chatml_template({}, "")
+        ),
+        files={
+            "generation_config.json": {
+                "eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]],
+                "do_sample": True,
+            }
+        },
         shards=3,
     )
 
@@ -261,7 +280,13 @@ def granitemoehybrid() -> Animal:
         model="GraniteMoeHybridForCausalLM",
         tokens=tokens,
         tokenizer=granite_tokenizer(chat_template=GRANITE_TEMPLATE),
-        files={"generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}},
+        files={
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": end,
+                "pad_token_id": end,
+            }
+        },
         spread=0.5,
     )
 

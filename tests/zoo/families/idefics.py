@@ -1,8 +1,9 @@
 """Idefics3, SmolVLM2 and granite-docling's two forms (`idefics3`, `smolvlm`, `granite_docling`).
 
-The form: a picture becomes tiles with rows and columns named by tokens of their own, and one tile of the whole. SmolVLM2 says
-float32 at the top and bfloat16 in its text, and a padding token outside of its vocabulary; its folder's settings for clips
-stand in the file for pictures. The published docling model is an `idefics3` that ties its table in both places.
+The form: a picture becomes tiles with rows and columns named by tokens of their own, and one tile
+of the whole. SmolVLM2 says float32 at the top and bfloat16 in its text, and a padding token outside
+of its vocabulary; its folder's settings for clips stand in the file for pictures. The published
+docling model is an `idefics3` that ties its table in both places.
 """
 
 from ..forms import special_map
@@ -10,7 +11,8 @@ from ..kinds import HALF, Animal, Json
 from ..tokens import Tokens
 
 GRID = [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
-SMOL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>",
+SMOL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>",
+    "<end_of_utterance>",
         "<global-img>", *GRID]  # fmt: skip
 
 
@@ -36,14 +38,18 @@ def _pixels(kind: str, owner: str, **more: object) -> Json:
 
 def _template(start: str, end: str, after: str, prompt: str) -> str:
     return (
-        "{% for message in messages %}" + start + "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+        "{% for message in messages %}" + start + "{% if message['content'] is string %}{{ "
+        "message['content'] }}{% else %}"
         "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
-        "{% elif part['type'] == 'image' %}<image>{% elif part['type'] == 'video' %}<video>{% endif %}{% endfor %}{% endif %}"
+        "{% elif part['type'] == 'image' %}<image>{% elif part['type'] == 'video' %}<video>{% "
+        "endif %}{% endfor %}{% endif %}"
         + end + after + "{% endfor %}{% if add_generation_prompt %}" + prompt + "{% endif %}"
     )  # fmt: skip
 
 
-SMOL_TEMPLATE = "<|im_start|>" + _template("{{ message['role'] | capitalize }}: ", "<end_of_utterance>", "\n", "Assistant:")
+SMOL_TEMPLATE = "<|im_start|>" + _template(
+    "{{ message['role'] | capitalize }}: ", "<end_of_utterance>", "\n", "Assistant:"
+)
 
 
 def _smol_names(**more: str) -> Json:
@@ -115,14 +121,21 @@ def smolvlm() -> Animal:
             "use_cache": False,
             "use_reentrant_checkpointing": False,
             "vision_config": _vision(
-                "smolvlm_vision", size={"longest_edge": 128}, tie_word_embeddings=False, use_base_siglip=False
+                "smolvlm_vision",
+                size={"longest_edge": 128},
+                tie_word_embeddings=False,
+                use_base_siglip=False,
             ),
             "vocab_size": tokens.padded(),
         },
         model="SmolVLMForConditionalGeneration",
         tokens=tokens,
         tokenizer={
-            "additional_special_tokens": ["<fake_token_around_image>", "<image>", "<end_of_utterance>"],
+            "additional_special_tokens": [
+                "<fake_token_around_image>",
+                "<image>",
+                "<end_of_utterance>",
+            ],
             "bos_token": "<|im_start|>",
             "eos_token": "<end_of_utterance>",
             **_smol_names(),
@@ -154,7 +167,8 @@ def smolvlm() -> Animal:
 
 def idefics3() -> Animal:
     """Idefics3 8B on Llama 3."""
-    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<fake_token_around_image>", "<image>",
+    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<fake_token_around_image>",
+        "<image>",
                "<end_of_utterance>", "<global-img>", *GRID]  # fmt: skip
     tokens = Tokens(special, bos="<|begin_of_text|>")
     return Animal(
@@ -202,7 +216,8 @@ def idefics3() -> Animal:
             },
             "chat_template.json": {
                 "chat_template": _template(
-                    "{% if loop.first %}<|begin_of_text|>{% endif %}{{ message['role'] | capitalize }}: ",
+                    "{% if loop.first %}<|begin_of_text|>{% endif %}{{ message['role'] | "
+                    "capitalize }}: ",
                     "<end_of_utterance>", "\n", "Assistant:",
                 )
             },
@@ -212,7 +227,8 @@ def idefics3() -> Animal:
     )  # fmt: skip
 
 
-DOCLING = ["<|pad|>", "<|end_of_text|>", *GRID[:3], "<|start_of_role|>", "<|end_of_role|>", "<image>", "<|unk|>",
+DOCLING = ["<|pad|>", "<|end_of_text|>", *GRID[:3], "<|start_of_role|>", "<|end_of_role|>",
+    "<image>", "<|unk|>",
            "<fake_token_around_image>", "<global-img>", *GRID[3:]]  # fmt: skip
 DOCLING_TEMPLATE = _template(
     "<|start_of_role|>{{ message['role'] }}<|end_of_role|>",
@@ -223,7 +239,8 @@ DOCLING_TEMPLATE = _template(
 
 
 def docling() -> Animal:
-    """granite-docling 258M as it is published: an `idefics3` on a small Llama, tied in both places."""
+    """granite-docling 258M as it is published: an `idefics3` on a small Llama, tied in both
+    places."""
     tokens = Tokens(DOCLING)
     end, begin = tokens["<|end_of_text|>"], tokens["<|start_of_role|>"]
     return Animal(
@@ -256,7 +273,10 @@ def docling() -> Animal:
             "transformers_version": "4.56.1",
             "use_cache": True,
             "vision_config": _vision(
-                "idefics3_vision", hidden_act="gelu_pytorch_tanh", num_channels=3, size={"longest_edge": 64}
+                "idefics3_vision",
+                hidden_act="gelu_pytorch_tanh",
+                num_channels=3,
+                size={"longest_edge": 64},
             ),
             "vocab_size": tokens.padded(),
         },
@@ -287,7 +307,9 @@ def docling() -> Animal:
                 "pad_token_id": end,
                 "use_cache": False,
             },
-            "special_tokens_map.json": special_map(bos_token="<|start_of_role|>", eos_token="<|end_of_text|>"),
+            "special_tokens_map.json": special_map(
+                bos_token="<|start_of_role|>", eos_token="<|end_of_text|>"
+            ),
             "added_tokens.json": {"<fake_token_around_image>": tokens["<fake_token_around_image>"]},
             "chat_template.jinja": DOCLING_TEMPLATE,
         },
@@ -296,7 +318,8 @@ def docling() -> Animal:
 
 
 def granite_docling() -> Animal:
-    """Its successor under a type of its own: further rows of a picture go into deeper layers, and Granite's scales."""
+    """Its successor under a type of its own: further rows of a picture go into deeper layers, and
+    Granite's scales."""
     tokens = Tokens(DOCLING)
     end = tokens["<|end_of_text|>"]
     return Animal(
@@ -355,8 +378,15 @@ def granite_docling() -> Animal:
                 "processor_class": "GraniteDoclingProcessor",
                 "size": {"height": 64, "width": 64},
             },
-            "processor_config.json": {"image_seq_len": 4, "processor_class": "GraniteDoclingProcessor"},
-            "generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end},
+            "processor_config.json": {
+                "image_seq_len": 4,
+                "processor_class": "GraniteDoclingProcessor",
+            },
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": end,
+                "pad_token_id": end,
+            },
             "chat_template.jinja": DOCLING_TEMPLATE,
         },
         takes=("image",),
@@ -365,4 +395,9 @@ def granite_docling() -> Animal:
     )
 
 
-ANIMALS = {"smolvlm": smolvlm, "idefics3": idefics3, "docling": docling, "granite_docling": granite_docling}
+ANIMALS = {
+    "smolvlm": smolvlm,
+    "idefics3": idefics3,
+    "docling": docling,
+    "granite_docling": granite_docling,
+}

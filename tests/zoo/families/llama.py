@@ -1,12 +1,21 @@
 """Dense text models (`llama`, `mistral`, `qwen2`, `qwen3`, `phi3`, `granite`, `olmo`, `olmo2`).
 
-The form: flat. Llama 3.2 stretches its rotary positions and has three ends; Llama 2 stores the rotary frequencies of every
-layer; Phi-3 fuses its projections and has two sets of frequencies, for prompts shorter and longer than it was first trained on
-(`rope_scaling.type` was "su" before it was "longrope"); Granite scales embeddings, residuals, attention and logits; OLMo's
-norms have no weights. What is tied stores no head.
+The form: flat. Llama 3.2 stretches its rotary positions and has three ends; Llama 2 stores the
+rotary frequencies of every layer; Phi-3 fuses its projections and has two sets of frequencies, for
+prompts shorter and longer than it was first trained on (`rope_scaling.type` was "su" before it was
+"longrope"); Granite scales embeddings, residuals, attention and logits; OLMo's norms have no
+weights. What is tied stores no head.
 """
 
-from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer, llama_tokenizer, special_map
+from ..forms import (
+    CHATML,
+    THINKING,
+    TOOLS,
+    chatml_template,
+    chatml_tokenizer,
+    llama_tokenizer,
+    special_map,
+)
 from ..kinds import Animal, Json
 from ..tokens import Tokens
 
@@ -17,14 +26,23 @@ SIZES: Json = {
     "num_hidden_layers": 3,
     "num_key_value_heads": 2,
 }
-LLAMA3 = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|eot_id|>"]
+LLAMA3 = [
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eom_id|>",
+    "<|eot_id|>",
+]
 LLAMA3_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
+    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] "
+    "}}<|end_header_id|>\n\n"
     "{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 INST_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}[INST] {{ message['content'] }} [/INST]"
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}[INST] {{ "
+    "message['content'] }} [/INST]"
     "{% else %}{{ message['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
 )
 
@@ -81,7 +99,9 @@ def llama() -> Animal:
                 "temperature": 0.6,
                 "top_p": 0.9,
             },
-            "special_tokens_map.json": special_map(bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"),
+            "special_tokens_map.json": special_map(
+                bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
+            ),
         },
     )
 
@@ -109,7 +129,11 @@ def llama_2() -> Animal:
         tokens=tokens,
         tokenizer=llama_tokenizer(chat_template=INST_TEMPLATE),
         files={
-            "generation_config.json": {"bos_token_id": tokens["<s>"], "eos_token_id": tokens["</s>"], "temperature": 0.6},
+            "generation_config.json": {
+                "bos_token_id": tokens["<s>"],
+                "eos_token_id": tokens["</s>"],
+                "temperature": 0.6,
+            },
         },
         dtype="float16",
         extra={f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": (8,) for layer in range(3)},
@@ -140,7 +164,13 @@ def mistral() -> Animal:
         model="MistralForCausalLM",
         tokens=tokens,
         tokenizer=llama_tokenizer(chat_template=INST_TEMPLATE),
-        files={"generation_config.json": {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2}},
+        files={
+            "generation_config.json": {
+                "_from_model_config": True,
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+            }
+        },
         shards=2,
     )
 
@@ -168,7 +198,12 @@ def qwen2() -> Animal:
         model="Qwen2ForCausalLM",
         tokens=tokens,
         tokenizer=chatml_tokenizer(131072, CHATML[1:3], chat_template=chatml_template({})),
-        files={"generation_config.json": {"eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]], "do_sample": True}},
+        files={
+            "generation_config.json": {
+                "eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]],
+                "do_sample": True,
+            }
+        },
     )
 
 
@@ -202,7 +237,9 @@ def qwen3() -> Animal:
         },
         model="Qwen3ForCausalLM",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(131072, add_bos_token=False, chat_template=chatml_template({}, "")),
+        tokenizer=chatml_tokenizer(
+            131072, add_bos_token=False, chat_template=chatml_template({}, "")
+        ),
         files={
             "generation_config.json": {
                 "bos_token_id": tokens["<|endoftext|>"],
@@ -216,8 +253,16 @@ def qwen3() -> Animal:
 
 
 def phi3() -> Animal:
-    """3.5 mini: frequencies for short and for long prompts; `auto_map` beside a native class; ends in the generation's file."""
-    special = ["<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|system|>", "<|end|>", "<|user|>"]
+    """3.5 mini: frequencies for short and for long prompts; `auto_map` beside a native class; ends
+    in the generation's file."""
+    special = [
+        "<|endoftext|>",
+        "<|assistant|>",
+        "<|placeholder1|>",
+        "<|system|>",
+        "<|end|>",
+        "<|user|>",
+    ]
     tokens = Tokens(special, pieces=True)
     return Animal(
         config={
@@ -254,8 +299,11 @@ def phi3() -> Animal:
         tokens=tokens,
         tokenizer=llama_tokenizer(
             add_bos_token=False,
-            chat_template="{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n"
-            "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}",
+            chat_template="{% for message in messages %}<|{{ "
+            "message['role'] }}|>\n{{ message['content'] "
+            "}}<|end|>\n"
+            "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token "
+            "}}{% endif %}",
             eos_token="<|endoftext|>",
             model_max_length=1024,
             pad_token="<|endoftext|>",
@@ -263,7 +311,11 @@ def phi3() -> Animal:
         files={
             "generation_config.json": {
                 "bos_token_id": 1,
-                "eos_token_id": [tokens["<|end|>"], tokens["<|assistant|>"], tokens["<|endoftext|>"]],
+                "eos_token_id": [
+                    tokens["<|end|>"],
+                    tokens["<|assistant|>"],
+                    tokens["<|endoftext|>"],
+                ],
                 "pad_token_id": tokens["<|endoftext|>"],
             }
         },
@@ -273,8 +325,10 @@ def phi3() -> Animal:
 
 GRANITE = ["<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|tool_call|>"]
 GRANITE_TEMPLATE = (
-    "{% for message in messages %}<|start_of_role|>{{ message['role'] }}<|end_of_role|>{{ message['content'] }}<|end_of_text|>"
-    "\n{% endfor %}{% if add_generation_prompt %}<|start_of_role|>assistant<|end_of_role|>{% endif %}"
+    "{% for message in messages %}<|start_of_role|>{{ message['role'] }}<|end_of_role|>{{ "
+    "message['content'] }}<|end_of_text|>"
+    "\n{% endfor %}{% if add_generation_prompt %}<|start_of_role|>assistant<|end_of_role|>{% "
+    "endif %}"
 )
 GRANITE_SCALES: Json = {
     "attention_multiplier": 0.125,
@@ -323,13 +377,20 @@ def granite() -> Animal:
         model="GraniteForCausalLM",
         tokens=tokens,
         tokenizer=granite_tokenizer(chat_template=GRANITE_TEMPLATE),
-        files={"generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}},
+        files={
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": end,
+                "pad_token_id": end,
+            }
+        },
         spread=0.5,
     )
 
 
 OLMO_TEMPLATE = (
-    "{{ eos_token }}{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}\n{% endfor %}"
+    "{{ eos_token }}{% for message in messages %}<|{{ message['role'] }}|>\n{{ "
+    "message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 
@@ -374,7 +435,9 @@ def olmo() -> Animal:
         model="OlmoForCausalLM",
         tokens=tokens,
         tokenizer=olmo_tokenizer(),
-        files={"generation_config.json": {"eos_token_id": end, "pad_token_id": tokens["<|padding|>"]}},
+        files={
+            "generation_config.json": {"eos_token_id": end, "pad_token_id": tokens["<|padding|>"]}
+        },
         dtype="float32",
     )
 
@@ -388,7 +451,9 @@ def olmo2() -> Animal:
         model="Olmo2ForCausalLM",
         tokens=tokens,
         tokenizer=olmo_tokenizer(),
-        files={"generation_config.json": {"eos_token_id": end, "pad_token_id": tokens["<|padding|>"]}},
+        files={
+            "generation_config.json": {"eos_token_id": end, "pad_token_id": tokens["<|padding|>"]}
+        },
         dtype="float32",
         shards=2,
     )

@@ -1,9 +1,11 @@
 """LLaVA 1.5 and its kin (`llava`).
 
-The form: `text_config` names a model type and states little else, so hidden size, layers and heads are the class's own; the
-sizes below are therefore stated although 1.5 leaves them out, except those that its class's defaults allow. Weights carry the
-oldest prefixes (`language_model.model`, `vision_tower.vision_model`, `multi_modal_projector`). Two files of settings for
-pictures. Templates take lists only. A BOS before every text. The embedding table has more rows than the tokenizer names.
+The form: `text_config` names a model type and states little else, so hidden size, layers and heads
+are the class's own; the sizes below are therefore stated although 1.5 leaves them out, except those
+that its class's defaults allow. Weights carry the oldest prefixes (`language_model.model`,
+`vision_tower.vision_model`, `multi_modal_projector`). Two files of settings for pictures. Templates
+take lists only. A BOS before every text. The embedding table has more rows than the tokenizer
+names.
 """
 
 from ..forms import chatml_template, chatml_tokenizer, listed_template, llama_tokenizer, special_map
@@ -31,8 +33,14 @@ SIGLIP: Json = {
     "patch_size": 14,
     "vision_use_head": False,
 }
-TEXT: Json = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_hidden_layers": 3}
-"""As few as there can be: `num_key_value_heads`, `head_dim`, `rope_theta`, `hidden_act` are the classes' own."""
+TEXT: Json = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+}
+"""As few as there can be: `num_key_value_heads`, `head_dim`, `rope_theta`, `hidden_act` are the
+classes' own."""
 
 
 def old_tower(name: str) -> str:
@@ -84,13 +92,18 @@ def settings(strategy: str, more: int) -> Json:
     }
 
 
-VICUNA = listed_template("{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}",
-                         {"image": "{{ '<image>\n' }}"}, "{{ ' ' }}", "{{ 'ASSISTANT:' }}")  # fmt: skip
+VICUNA = listed_template("{% if message['role'] != 'system' %}{{ "
+"message['role'].upper() + ': ' }}{% endif %}",
+                         {"image": "{{ '<image>\n' }}"}, "{{ ' ' }}",
+                         "{{ 'ASSISTANT:' }}")  # fmt: skip
 INST = (
-    "{% for message in messages %}{% if message['role'] == 'user' %}[INST] {% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>\n{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% for message in messages %}{% if message['role'] == 'user' %}[INST] {% for part in "
+    "message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>\n{% elif part['type'] == 'text' %}{{ part['text'] "
+    "}}{% endif %}{% endfor %}"
     " [/INST]"
-    "{% else %}{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% else %}{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ "
+    "part['text'] }}{% endif %}{% endfor %}"
     "{% endif %}{% endfor %}"
 )
 
@@ -107,7 +120,8 @@ def _pieces() -> tuple[Tokens, Json]:
 
 
 def llava() -> Animal:
-    """1.5 on Vicuna: float16 with `torch_dtype` top and nested, three shards, ends in generation_config.json only."""
+    """1.5 on Vicuna: float16 with `torch_dtype` top and nested, three shards, ends in
+    generation_config.json only."""
     tokens, tokenizer = _pieces()
     return Animal(
         config={
@@ -148,7 +162,9 @@ def llava() -> Animal:
                 "pad_token_id": tokens["<pad>"],
                 "transformers_version": "4.36.0.dev0",
             },
-            "special_tokens_map.json": special_map(bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"),
+            "special_tokens_map.json": special_map(
+                bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+            ),
             "added_tokens.json": {"<image>": tokens["<image>"], "<pad>": tokens["<pad>"]},
             "chat_template.json": {"chat_template": VICUNA},
             "chat_template.jinja": VICUNA,
@@ -168,7 +184,8 @@ def llava_siglip() -> Animal:
             "architectures": ["LlavaForConditionalGeneration"],
             "image_token_index": tokens["<image>"],
             "model_type": "llava",
-            "text_config": {**TEXT, "model_type": "mistral", "num_key_value_heads": 2, "rope_theta": 1000000.0,
+            "text_config": {**TEXT, "model_type": "mistral", "num_key_value_heads": 2,
+                "rope_theta": 1000000.0,
                             "sliding_window": None, "vocab_size": tokens.padded()},
             "torch_dtype": "bfloat16",
             "vision_config": SIGLIP,
@@ -181,7 +198,8 @@ def llava_siglip() -> Animal:
         files={
             "preprocessor_config.json": siglip_pixels("LlavaProcessor"),
             "processor_config.json": settings("full", 0),
-            "generation_config.json": {"bos_token_id": tokens["<s>"], "eos_token_id": tokens["</s>"]},
+            "generation_config.json": {"bos_token_id": tokens["<s>"],
+                "eos_token_id": tokens["</s>"]},
             "chat_template.json": {"chat_template": INST},
         },
         takes=("image",),
@@ -190,8 +208,8 @@ def llava_siglip() -> Animal:
 
 
 def llava_interleave() -> Animal:
-    """SigLIP and Qwen 1.5: tied by the text's word alone, ends in the text's configuration, `<image>` outside the tokens of
-    the text model that came before it."""
+    """SigLIP and Qwen 1.5: tied by the text's word alone, ends in the text's configuration,
+    `<image>` outside the tokens of the text model that came before it."""
     tokens = Tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"])
     return Animal(
         config={
@@ -223,11 +241,16 @@ def llava_interleave() -> Animal:
         },
         model="LlavaForConditionalGeneration",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(special=["<|im_start|>", "<|im_end|>", "<image>"], processor_class="LlavaProcessor"),
+        tokenizer=chatml_tokenizer(
+            special=["<|im_start|>", "<|im_end|>", "<image>"], processor_class="LlavaProcessor"
+        ),
         files={
             "preprocessor_config.json": siglip_pixels("LlavaProcessor"),
             "processor_config.json": settings("full", 0),
-            "generation_config.json": {"_from_model_config": True, "pad_token_id": tokens["<|endoftext|>"]},
+            "generation_config.json": {
+                "_from_model_config": True,
+                "pad_token_id": tokens["<|endoftext|>"],
+            },
             "chat_template.json": {"chat_template": chatml_template({"image": "<image>\n"}, "")},
         },
         takes=("image",),
@@ -237,8 +260,13 @@ def llava_interleave() -> Animal:
 
 
 def llava_gemma() -> Animal:
-    """A Gemma text: its embedding module scales by the root of the width, and the table is tied by the class's default."""
-    tokens = Tokens(["<pad>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<image>"], pieces=True, bos="<bos>")
+    """A Gemma text: its embedding module scales by the root of the width, and the table is tied by
+    the class's default."""
+    tokens = Tokens(
+        ["<pad>", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", "<image>"],
+        pieces=True,
+        bos="<bos>",
+    )
     return Animal(
         config={
             "architectures": ["LlavaForConditionalGeneration"],
@@ -261,14 +289,16 @@ def llava_gemma() -> Animal:
         model="LlavaForConditionalGeneration",
         tokens=tokens,
         tokenizer=llama_tokenizer(
-            bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", tokenizer_class="GemmaTokenizer", image_token="<image>"
+            bos_token="<bos>", eos_token="<eos>", pad_token="<pad>",
+            tokenizer_class="GemmaTokenizer", image_token="<image>"
         ),
         files={
             "preprocessor_config.json": clip_pixels("LlavaProcessor"),
             "processor_config.json": settings("default", 1),
             "generation_config.json": {"eos_token_id": [tokens["<eos>"], tokens["<end_of_turn>"]]},
             "chat_template.jinja": listed_template(
-                "{{ bos_token if loop.first }}<start_of_turn>{{ message['role'] }}\n", {"image": "<image>"},
+                "{{ bos_token if loop.first }}<start_of_turn>{{ message['role'] }}\n",
+                {"image": "<image>"},
                 "<end_of_turn>\n", "<start_of_turn>model\n",
             ),
         },
@@ -279,8 +309,11 @@ def llava_gemma() -> Animal:
 
 
 def pixtral() -> Animal:
-    """Pixtral 12B: `llava` by its type, with a tower that takes pictures of any size, one row of tokens after the other."""
-    tokens = Tokens(["[INST]", "[/INST]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]"], pieces=True, bos="<s>")
+    """Pixtral 12B: `llava` by its type, with a tower that takes pictures of any size, one row of
+    tokens after the other."""
+    tokens = Tokens(
+        ["[INST]", "[/INST]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]"], pieces=True, bos="<s>"
+    )
     return Animal(
         config={
             "architectures": ["LlavaForConditionalGeneration"],
@@ -322,7 +355,9 @@ def pixtral() -> Animal:
         model="LlavaForConditionalGeneration",
         tokens=tokens,
         tokenizer=llama_tokenizer(
-            tokenizer_class="PreTrainedTokenizerFast", pad_token="<pad>", processor_class="PixtralProcessor"
+            tokenizer_class="PreTrainedTokenizerFast",
+            pad_token="<pad>",
+            processor_class="PixtralProcessor",
         ),
         files={
             "preprocessor_config.json": {
@@ -346,8 +381,13 @@ def pixtral() -> Animal:
                 "patch_size": 16,
                 "processor_class": "PixtralProcessor",
             },
-            "generation_config.json": {"bos_token_id": tokens["<s>"], "eos_token_id": tokens["</s>"]},
-            "chat_template.json": {"chat_template": INST.replace("<image>\\n", "[IMG]").replace("<image>\n", "[IMG]")},
+            "generation_config.json": {
+                "bos_token_id": tokens["<s>"],
+                "eos_token_id": tokens["</s>"],
+            },
+            "chat_template.json": {
+                "chat_template": INST.replace("<image>\\n", "[IMG]").replace("<image>\n", "[IMG]")
+            },
         },
         takes=("image",),
     )

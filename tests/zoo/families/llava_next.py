@@ -1,8 +1,8 @@
 """LLaVA-NeXT (`llava_next`) and LLaVA-OneVision (`llava_onevision`).
 
-The form: as LLaVA 1.5, and a list of grids that pictures are cut into (`image_grid_pinpoints`), a learned line end
-(`image_newline`, a tensor at the top) and, of OneVision, clips under `<video>`. OneVision says untied at the top and tied in
-its text: tied.
+The form: as LLaVA 1.5, and a list of grids that pictures are cut into (`image_grid_pinpoints`), a
+learned line end (`image_newline`, a tensor at the top) and, of OneVision, clips under `<video>`.
+OneVision says untied at the top and tied in its text: tied.
 """
 
 from ..forms import chatml_tokenizer, listed_template, llama_tokenizer, special_map
@@ -15,7 +15,8 @@ SQUARES = [[56 * down, 56 * across] for down in range(1, 4) for across in range(
 
 
 def llava_next() -> Animal:
-    """1.6 on Mistral: no ties said, `sliding_window` null, `dtype` by its old name in both places."""
+    """1.6 on Mistral: no ties said, `sliding_window` null, `dtype` by its old name in both
+    places."""
     tokens = Tokens(["<image>", "<pad>"], pieces=True, bos="<s>")
     return Animal(
         config={
@@ -48,7 +49,9 @@ def llava_next() -> Animal:
         },
         model="LlavaNextForConditionalGeneration",
         tokens=tokens,
-        tokenizer=llama_tokenizer(pad_token="<pad>", padding_side="left", processor_class="LlavaNextProcessor"),
+        tokenizer=llama_tokenizer(
+            pad_token="<pad>", padding_side="left", processor_class="LlavaNextProcessor"
+        ),
         files={
             "preprocessor_config.json": {
                 "crop_size": {"height": 56, "width": 56},
@@ -67,13 +70,17 @@ def llava_next() -> Animal:
                 "rescale_factor": 1 / 255,
                 "size": {"shortest_edge": 56},
             },
-            "processor_config.json": _settings("LlavaNextProcessor", "default", num_additional_image_tokens=1),
+            "processor_config.json": _settings(
+                "LlavaNextProcessor", "default", num_additional_image_tokens=1
+            ),
             "generation_config.json": {
                 "_from_model_config": True,
                 "bos_token_id": tokens["<s>"],
                 "eos_token_id": tokens["</s>"],
             },
-            "special_tokens_map.json": special_map(bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"),
+            "special_tokens_map.json": special_map(
+                bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+            ),
             "chat_template.json": {"chat_template": INST},
         },
         takes=("image",),
@@ -132,7 +139,8 @@ def llava_onevision() -> Animal:
         },
         model="LlavaOnevisionForConditionalGeneration",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(special=["<|im_start|>", "<|im_end|>"], processor_class="LlavaOnevisionProcessor"),
+        tokenizer=chatml_tokenizer(special=["<|im_start|>", "<|im_end|>"],
+            processor_class="LlavaOnevisionProcessor"),
         files={
             "preprocessor_config.json": {
                 **pixels,
@@ -140,7 +148,8 @@ def llava_onevision() -> Animal:
                 "image_grid_pinpoints": SQUARES,
                 "image_processor_type": "LlavaOnevisionImageProcessor",
             },
-            "video_preprocessor_config.json": {**pixels, "video_processor_type": "LlavaOnevisionVideoProcessor"},
+            "video_preprocessor_config.json": {**pixels,
+                "video_processor_type": "LlavaOnevisionVideoProcessor"},
             "processor_config.json": _settings(
                 "LlavaOnevisionProcessor",
                 "full",
@@ -155,7 +164,8 @@ def llava_onevision() -> Animal:
             },
             "chat_template.json": {
                 "chat_template": listed_template(
-                    "<|im_start|>{{ message['role'] }}\n", {"image": "<image>\n", "video": "<video>\n"}, "<|im_end|>\n",
+                    "<|im_start|>{{ message['role'] }}\n",
+                    {"image": "<image>\n", "video": "<video>\n"}, "<|im_end|>\n",
                     "<|im_start|>assistant\n",
                 )
             },
@@ -170,7 +180,13 @@ def llava_onevision() -> Animal:
 def _settings(processor: str, strategy: str, **more: object) -> Json:
     """processor_config.json of the family."""
     own = {"patch_size": 14} if processor == "LlavaNextProcessor" else {}
-    return {"image_token": "<image>", "processor_class": processor, "vision_feature_select_strategy": strategy, **own, **more}
+    return {
+        "image_token": "<image>",
+        "processor_class": processor,
+        "vision_feature_select_strategy": strategy,
+        **own,
+        **more,
+    }
 
 
 ANIMALS = {"llava_next": llava_next, "llava_onevision": llava_onevision}

@@ -1,19 +1,32 @@
-"""MiniCPM-V 2.6 (`minicpmv`): transformers has no class for it, and its folder names code of its own, for the tokenizer too.
+"""MiniCPM-V 2.6 (`minicpmv`): transformers has no class for it, and its folder names code of its
+own, for the tokenizer too.
 
-The form: flat; the text model's names behind `llm.`; every number of a picture's slices in preprocessor_config.json; rows are
-`<unk>`; a template that takes strings alone.
+The form: flat; the text model's names behind `llm.`; every number of a picture's slices in
+preprocessor_config.json; rows are `<unk>`; a template that takes strings alone.
 """
 
 from ..forms import TOOLS
 from ..kinds import HALF, Animal
 from ..tokens import Tokens
 
-MARKS = ["<image>", "</image>", "<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>", "<point>", "</point>"]
+MARKS = [
+    "<image>",
+    "</image>",
+    "<ref>",
+    "</ref>",
+    "<box>",
+    "</box>",
+    "<quad>",
+    "</quad>",
+    "<point>",
+    "</point>",
+]
 MARKS += ["<slice>", "</slice>", "<image_id>", "</image_id>"]
 TEMPLATE = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% "
+    "endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
@@ -78,7 +91,9 @@ def minicpmv() -> Animal:
         tokenizer={
             "add_prefix_space": False,
             "additional_special_tokens": MARKS,
-            "auto_map": {"AutoTokenizer": ["tokenization_minicpmv_fast.MiniCPMVTokenizerFast", None]},
+            "auto_map": {
+                "AutoTokenizer": ["tokenization_minicpmv_fast.MiniCPMVTokenizerFast", None]
+            },
             "bos_token": "<|im_start|>",
             "chat_template": TEMPLATE,
             "eos_token": "<|im_end|>",
@@ -90,7 +105,9 @@ def minicpmv() -> Animal:
             "unk_token": "<unk>",
         },
         files={
-            "generation_config.json": {"eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]]},
+            "generation_config.json": {
+                "eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]]
+            },
             "preprocessor_config.json": {
                 "auto_map": {
                     "AutoImageProcessor": "image_processing_minicpmv.MiniCPMVImageProcessor",

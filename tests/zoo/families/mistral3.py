@@ -1,9 +1,10 @@
 """Mistral Small 3.x, LightOnOCR and Voxtral (`mistral3`, `lighton_ocr`, `voxtral`).
 
-The form: special tokens have the lowest ids, before all letters: 10 is a picture's row, 24 a sound's. The classes tie by
-default and the checkpoints store a head all the same, which is then the one to take. LightOnOCR-2 says `mistral3` as its type
-and another class among its architectures. Voxtral's published folder has no tokenizer file that transformers reads by itself;
-the one here is what its conversions add.
+The form: special tokens have the lowest ids, before all letters: 10 is a picture's row, 24 a
+sound's. The classes tie by default and the checkpoints store a head all the same, which is then the
+one to take. LightOnOCR-2 says `mistral3` as its type and another class among its architectures.
+Voxtral's published folder has no tokenizer file that transformers reads by itself; the one here is
+what its conversions add.
 """
 
 from ..forms import CHATML, chatml_template, chatml_tokenizer
@@ -12,9 +13,35 @@ from ..tokens import Tokens
 from .qwen_omni import sounds
 
 TEKKEN = [
-    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]"),
-    *("[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"),
-    *("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", "<SPECIAL_20>", "<SPECIAL_21>", "<SPECIAL_22>"),
+    *(
+        "<unk>",
+        "<s>",
+        "</s>",
+        "[INST]",
+        "[/INST]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_RESULTS]",
+    ),
+    *(
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+        "[IMG]",
+        "<pad>",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+        "[PREFIX]",
+        "[MIDDLE]",
+        "[SUFFIX]",
+    ),
+    *(
+        "[SYSTEM_PROMPT]",
+        "[/SYSTEM_PROMPT]",
+        "[TOOL_CONTENT]",
+        "<SPECIAL_20>",
+        "<SPECIAL_21>",
+        "<SPECIAL_22>",
+    ),
     *("<SPECIAL_23>", "[AUDIO]", "[BEGIN_AUDIO]"),
 ]
 TOKENIZER: Json = {
@@ -29,11 +56,15 @@ TOKENIZER: Json = {
 }
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}[INST]"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] }}{% elif part['type'] in ['image', 'image_url'] %}[IMG]"
-    "{% elif part['type'] in ['audio', 'input_audio'] %}[BEGIN_AUDIO][AUDIO]{% endif %}{% endfor %}{% endif %}[/INST]"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in "
+    "message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% elif part['type'] in ['image', "
+    "'image_url'] %}[IMG]"
+    "{% elif part['type'] in ['audio', 'input_audio'] %}[BEGIN_AUDIO][AUDIO]{% endif %}{% endfor "
+    "%}{% endif %}[/INST]"
     "{% elif message['role'] == 'system' %}[SYSTEM_PROMPT]"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{{ message['content'][0]['text'] }}{% endif %}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{{ "
+    "message['content'][0]['text'] }}{% endif %}"
     "[/SYSTEM_PROMPT]{% else %}{{ message['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
 )
 
@@ -108,10 +139,18 @@ def mistral3() -> Animal:
     }
     return Animal(
         config=config,
-        truth={**config, "text_config": {**config["text_config"], "tie_word_embeddings": False}, "tie_word_embeddings": False},
+        truth={
+            **config,
+            "text_config": {**config["text_config"], "tie_word_embeddings": False},
+            "tie_word_embeddings": False,
+        },
         model="Mistral3ForConditionalGeneration",
         tokens=tokens,
-        tokenizer={**TOKENIZER, "processor_class": "PixtralProcessor", "tokenizer_class": "PreTrainedTokenizerFast"},
+        tokenizer={
+            **TOKENIZER,
+            "processor_class": "PixtralProcessor",
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        },
         files={
             "preprocessor_config.json": {**_pixels(112), "processor_class": "PixtralProcessor"},
             "processor_config.json": {
@@ -122,7 +161,11 @@ def mistral3() -> Animal:
                 "processor_class": "PixtralProcessor",
                 "spatial_merge_size": 2,
             },
-            "generation_config.json": {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2},
+            "generation_config.json": {
+                "_from_model_config": True,
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+            },
             "chat_template.jinja": TEMPLATE,
         },
         takes=("image",),
@@ -174,7 +217,9 @@ def lighton_ocr() -> Animal:
             "transformers_version": "5.0.0.dev0",
             "use_cache": False,
             "vision_config": tower(
-                dtype="bfloat16", rope_parameters={"rope_theta": 10000, "rope_type": "default"}, rope_theta=10000
+                dtype="bfloat16",
+                rope_parameters={"rope_theta": 10000, "rope_type": "default"},
+                rope_theta=10000,
             ),
             "vision_feature_layer": -1,
         },
@@ -196,7 +241,10 @@ def lighton_ocr() -> Animal:
                 "processor_class": "LightOnOcrProcessor",
                 "spatial_merge_size": 2,
             },
-            "generation_config.json": {"eos_token_id": tokens["<|im_end|>"], "pad_token_id": tokens["<|endoftext|>"]},
+            "generation_config.json": {
+                "eos_token_id": tokens["<|im_end|>"],
+                "pad_token_id": tokens["<|endoftext|>"],
+            },
             "chat_template.jinja": chatml_template({"image": "<|image_pad|>"}, ""),
         },
         takes=("image",),
@@ -260,10 +308,18 @@ def voxtral() -> Animal:
         },
         model="VoxtralForConditionalGeneration",
         tokens=tokens,
-        tokenizer={**TOKENIZER, "processor_class": "VoxtralProcessor", "tokenizer_class": "PreTrainedTokenizerFast"},
+        tokenizer={
+            **TOKENIZER,
+            "processor_class": "VoxtralProcessor",
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        },
         files={
             "preprocessor_config.json": sounds(30, "VoxtralProcessor"),
-            "generation_config.json": {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": tokens["<pad>"]},
+            "generation_config.json": {
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+                "pad_token_id": tokens["<pad>"],
+            },
             "chat_template.jinja": TEMPLATE,
         },
         takes=("audio",),

@@ -1,9 +1,10 @@
-"""Molmo2 (`molmo2`): all tokens of a prompt's pictures and frames see each other, marks of rows and crops among them.
+"""Molmo2 (`molmo2`): all tokens of a prompt's pictures and frames see each other, marks of rows and
+crops among them.
 
-The form: written for remote code. The tower's part has another name and names of its own, and states layers that are not
-stored; query, key and value lie in one matrix, gate and up in another, in the other order; the ids of the marks have a table
-behind that of the words. The processor writes the tokenizer's end before every prompt. A picture's rows are added to its
-placeholder's embedding.
+The form: written for remote code. The tower's part has another name and names of its own, and
+states layers that are not stored; query, key and value lie in one matrix, gate and up in another,
+in the other order; the ids of the marks have a table behind that of the words. The processor writes
+the tokenizer's end before every prompt. A picture's rows are added to its placeholder's embedding.
 """
 
 from ..forms import CHATML, TOOLS, chatml_tokenizer
@@ -11,13 +12,25 @@ from ..kinds import HALF, Animal, Json
 from ..tokens import Tokens
 
 MARKS = [
-    *("<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<low_res_im_start>", "<|image|>", "<im_low>", "<frame_start>"),
+    *(
+        "<im_start>",
+        "<im_end>",
+        "<im_patch>",
+        "<im_col>",
+        "<low_res_im_start>",
+        "<|image|>",
+        "<im_low>",
+        "<frame_start>",
+    ),
     *("<frame_end>", "<|video|>"),
 ]
 TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% if message['content'] is string %}"
-    "{{ message['content'] }}{% else %}{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
-    "{% elif part['type'] == 'image' %}<|image|>{% elif part['type'] == 'video' %}<|video|>{% endif %}{% endfor %}{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% if message['content'] is "
+    "string %}"
+    "{{ message['content'] }}{% else %}{% for part in message['content'] %}{% if part['type'] == "
+    "'text' %}{{ part['text'] }}"
+    "{% elif part['type'] == 'image' %}<|image|>{% elif part['type'] == 'video' %}<|video|>{% "
+    "endif %}{% endfor %}{% endif %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 PIXELS: Json = {
@@ -52,7 +65,9 @@ def molmo2() -> Animal:
             "vit_layers": [-3, -4],
         },
         "architectures": ["Molmo2ForConditionalGeneration"],
-        "auto_map": {"AutoModelForImageTextToText": "modeling_molmo2.Molmo2ForConditionalGeneration"},
+        "auto_map": {
+            "AutoModelForImageTextToText": "modeling_molmo2.Molmo2ForConditionalGeneration"
+        },
         "dtype": "float32",
         "frame_end_token_id": tokens["<frame_end>"],
         "frame_start_token_id": tokens["<frame_start>"],
@@ -118,7 +133,10 @@ def molmo2() -> Animal:
         tokenizer=chatml_tokenizer(36864, [*CHATML[1:], *MARKS], processor_class="Molmo2Processor"),
         files={
             "chat_template.jinja": TEMPLATE,
-            "generation_config.json": {"bos_token_id": tokens["<|im_end|>"], "eos_token_id": tokens["<|im_end|>"]},
+            "generation_config.json": {
+                "bos_token_id": tokens["<|im_end|>"],
+                "eos_token_id": tokens["<|im_end|>"],
+            },
             "preprocessor_config.json": {
                 **PIXELS,
                 "auto_map": {"AutoProcessor": "processing_molmo2.Molmo2Processor"},

@@ -1,8 +1,10 @@
-"""PaliGemma (`paligemma`): a prompt's tokens see each other both ways, pictures and words alike; what follows is causal.
+"""PaliGemma (`paligemma`): a prompt's tokens see each other both ways, pictures and words alike;
+what follows is causal.
 
-The form: no template, a BOS behind the pictures and a line's end behind the words, which its processor writes; the class turns
-the tokenizer's own BOS off. The text part states almost nothing, widths of the parts are stated twice. 2 has a windowed text
-model, in which a prompt is seen beyond the windows.
+The form: no template, a BOS behind the pictures and a line's end behind the words, which its
+processor writes; the class turns the tokenizer's own BOS off. The text part states almost nothing,
+widths of the parts are stated twice. 2 has a windowed text model, in which a prompt is seen beyond
+the windows.
 """
 
 from ..forms import special_map
@@ -10,11 +12,15 @@ from ..kinds import HALF, Animal, Json
 from ..tokens import Tokens
 from .gemma import CONTROL, MARKS, SIZES, named, tokenizer
 
-PLACES = [f"<loc{place:04}>" for place in range(1024)] + [f"<seg{place:03}>" for place in range(128)]
+PLACES = [f"<loc{place:04}>" for place in range(1024)] + [
+    f"<seg{place:03}>" for place in range(128)
+]
 IMAGE = "<image>"
 TEMPLATE = (
-    "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}{{ '<image>' if part['type'] == 'image' else part['text'] }}{% endfor %}{% endif %}"
+    "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] "
+    "}}{% else %}"
+    "{% for part in message['content'] %}{{ '<image>' if part['type'] == 'image' else "
+    "part['text'] }}{% endfor %}{% endif %}"
     "{% endfor %}"
 )
 
@@ -32,7 +38,12 @@ def _paligemma(text: Json, generation: Json, **how: object) -> Animal:
             "image_token_index": tokens[IMAGE],
             "model_type": "paligemma",
             "projection_dim": SIZES["hidden_size"],
-            "text_config": {**SIZES, "torch_dtype": "float32", "vocab_size": tokens.padded(), **text},
+            "text_config": {
+                **SIZES,
+                "torch_dtype": "float32",
+                "vocab_size": tokens.padded(),
+                **text,
+            },
             "torch_dtype": "bfloat16",
             "transformers_version": "4.42.0.dev0",
             "vision_config": {
@@ -50,7 +61,9 @@ def _paligemma(text: Json, generation: Json, **how: object) -> Animal:
         },
         model="PaliGemmaForConditionalGeneration",
         tokens=tokens,
-        tokenizer=tokenizer(additional_special_tokens=[IMAGE], processor_class="PaliGemmaProcessor"),
+        tokenizer=tokenizer(
+            additional_special_tokens=[IMAGE], processor_class="PaliGemmaProcessor"
+        ),
         files={
             "generation_config.json": {**named(tokens), **generation},
             "preprocessor_config.json": {
@@ -67,7 +80,10 @@ def _paligemma(text: Json, generation: Json, **how: object) -> Animal:
                 "rescale_factor": 0.00392156862745098,
                 "size": {"height": 56, "width": 56},
             },
-            "special_tokens_map.json": {**special_map(**MARKS), "additional_special_tokens": [IMAGE]},
+            "special_tokens_map.json": {
+                **special_map(**MARKS),
+                "additional_special_tokens": [IMAGE],
+            },
         },
         takes=("image",),
         template=TEMPLATE,
@@ -85,8 +101,8 @@ def paligemma() -> Animal:
 
 
 def paligemma2() -> Animal:
-    """2, 3b: of Gemma 2, with a window that prompts with pictures pass. Within it one is found again; of a longer one its
-    windows let go of what the rest of it looks at both ways."""
+    """2, 3b: of Gemma 2, with a window that prompts with pictures pass. Within it one is found
+    again; of a longer one its windows let go of what the rest of it looks at both ways."""
     text = {
         "attn_logit_softcapping": 50.0,
         "cache_implementation": "hybrid",

@@ -1,7 +1,9 @@
-"""Phi-3.5-vision (`phi3_v`): transformers has no class for it, and its folder names code of its own.
+"""Phi-3.5-vision (`phi3_v`): transformers has no class for it, and its folder names code of its
+own.
 
-The form: flat; the tower is named and not described (here it is, for a tiny one); `rope_scaling.type` is "su"; an embedding
-table is stored twice; a template that takes strings alone, in which a picture is `<|image_1|>`.
+The form: flat; the tower is named and not described (here it is, for a tiny one);
+`rope_scaling.type` is "su"; an embedding table is stored twice; a template that takes strings
+alone, in which a picture is `<|image_1|>`.
 """
 
 from ..forms import llama_tokenizer
@@ -9,10 +11,20 @@ from ..kinds import CLIP_MEAN, CLIP_STD, Animal
 from ..tokens import Tokens
 from .llama import SIZES
 
-SPECIAL = ["<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|system|>", "<|end|>", "<|user|>", "<|image|>"]
+SPECIAL = [
+    "<|endoftext|>",
+    "<|assistant|>",
+    "<|placeholder1|>",
+    "<|system|>",
+    "<|end|>",
+    "<|user|>",
+    "<|image|>",
+]
 TEMPLATE = (
-    "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{- '<|assistant|>\n' -}}{% endif %}"
+    "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + "
+    "'<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{- '<|assistant|>\n' "
+    "-}}{% endif %}"
 )
 
 
@@ -60,8 +72,42 @@ def phi3_v() -> Animal:
         "original_max_position_embeddings": 320,
         "rms_norm_eps": 1e-05,
         "rope_scaling": {
-            "long_factor": [1.1, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 9.0, 13.0, 17.0, 25.0, 33.0, 49.0],
-            "short_factor": [1.0, 1.02, 1.05, 1.07, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.7, 1.85, 2.0, 2.2],
+            "long_factor": [
+                1.1,
+                1.2,
+                1.4,
+                1.7,
+                2.0,
+                2.5,
+                3.0,
+                4.0,
+                5.0,
+                7.0,
+                9.0,
+                13.0,
+                17.0,
+                25.0,
+                33.0,
+                49.0,
+            ],
+            "short_factor": [
+                1.0,
+                1.02,
+                1.05,
+                1.07,
+                1.1,
+                1.15,
+                1.2,
+                1.25,
+                1.3,
+                1.4,
+                1.5,
+                1.6,
+                1.7,
+                1.85,
+                2.0,
+                2.2,
+            ],
             "type": "su",
         },
         "rope_theta": 10000.0,
@@ -82,10 +128,17 @@ def phi3_v() -> Animal:
         own="phi3_v",
         tokens=tokens,
         tokenizer=llama_tokenizer(
-            chat_template=TEMPLATE, eos_token="<|endoftext|>", model_max_length=1024, pad_token="<|endoftext|>"
+            chat_template=TEMPLATE,
+            eos_token="<|endoftext|>",
+            model_max_length=1024,
+            pad_token="<|endoftext|>",
         ),
         files={
-            "generation_config.json": {"bos_token_id": 1, "eos_token_id": ends, "pad_token_id": tokens["<|endoftext|>"]},
+            "generation_config.json": {
+                "bos_token_id": 1,
+                "eos_token_id": ends,
+                "pad_token_id": tokens["<|endoftext|>"],
+            },
             "preprocessor_config.json": {
                 "auto_map": {
                     "AutoImageProcessor": "image_processing_phi3_v.Phi3VImageProcessor",

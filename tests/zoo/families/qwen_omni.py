@@ -1,9 +1,10 @@
 """Qwen2.5-Omni and Qwen3-Omni (`qwen2_5_omni`, `qwen3_omni_moe`).
 
-The form: the whole folder, of which the thinker is what answers: numbers, marks and the only ends stand in `thinker_config`,
-weights under `thinker.` beside those of the talker and of the waveform, and generation_config.json says nothing. One file of
-settings for pictures, clips and sounds. The architecture named in config.json is older than the class. Every sub-configuration
-repeats the defaults of its base class, `torch_dtype` null among them.
+The form: the whole folder, of which the thinker is what answers: numbers, marks and the only ends
+stand in `thinker_config`, weights under `thinker.` beside those of the talker and of the waveform,
+and generation_config.json says nothing. One file of settings for pictures, clips and sounds. The
+architecture named in config.json is older than the class. Every sub-configuration repeats the
+defaults of its base class, `torch_dtype` null among them.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
@@ -186,7 +187,9 @@ def qwen2_5_omni() -> Animal:
         model="Qwen2_5OmniThinkerForConditionalGeneration",
         tokens=tokens,
         tokenizer={
-            **chatml_tokenizer(special=OMNI[1:], extra_special_tokens=NAMES, processor_class="Qwen2_5OmniProcessor"),
+            **chatml_tokenizer(
+                special=OMNI[1:], extra_special_tokens=NAMES, processor_class="Qwen2_5OmniProcessor"
+            ),
             **NAMES,
         },
         files={
@@ -201,7 +204,10 @@ def qwen2_5_omni() -> Animal:
                 "patch_size": 14,
                 "temporal_patch_size": 2,
             },
-            "generation_config.json": {"_from_model_config": True, "transformers_version": "4.50.0.dev0"},
+            "generation_config.json": {
+                "_from_model_config": True,
+                "transformers_version": "4.50.0.dev0",
+            },
             "added_tokens.json": {token: tokens[token] for token in [*OMNI, *TOOLS]},
             "chat_template.json": {"chat_template": template},
         },
@@ -217,7 +223,8 @@ def qwen2_5_omni() -> Animal:
     )
 
 
-SOUND_MARKS = ["<|audio_start|>", "<|audio_end|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>", "<tts_text_bos_single>",
+SOUND_MARKS = ["<|audio_start|>", "<|audio_end|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>",
+    "<tts_text_bos_single>",
                "<|audio_pad|>"]  # fmt: skip
 NAMES3 = {
     "image_token": "<|image_pad|>",
@@ -278,7 +285,8 @@ def _thinker3(tokens: Tokens) -> Json:
             "num_hidden_layers": 3,
             "num_key_value_heads": 2,
             "rms_norm_eps": 1e-06,
-            "rope_scaling": {"interleaved": True, "mrope_interleaved": True, "mrope_section": [4, 2, 2], "rope_type": "default",
+            "rope_scaling": {"interleaved": True, "mrope_interleaved": True,
+                "mrope_section": [4, 2, 2], "rope_type": "default",
                              "type": "default"},
             "rope_theta": 1000000,
             "shared_expert_intermediate_size": 0,
@@ -340,7 +348,11 @@ def qwen3_omni_moe() -> Animal:
         model="Qwen3OmniMoeThinkerForConditionalGeneration",
         tokens=tokens,
         tokenizer=chatml_tokenizer(
-            131072, [*CHATML[1:], *SOUND_MARKS], extra_special_tokens=NAMES3, processor_class="Qwen3OmniMoeProcessor", **NAMES3
+            131072,
+            [*CHATML[1:], *SOUND_MARKS],
+            extra_special_tokens=NAMES3,
+            processor_class="Qwen3OmniMoeProcessor",
+            **NAMES3,
         ),
         files={
             "preprocessor_config.json": {
@@ -354,7 +366,11 @@ def qwen3_omni_moe() -> Animal:
                 "patch_size": 16,
                 "temporal_patch_size": 2,
             },
-            "generation_config.json": {"talker_max_new_tokens": 4096, "do_sample": True, "temperature": 0.9},
+            "generation_config.json": {
+                "talker_max_new_tokens": 4096,
+                "do_sample": True,
+                "temperature": 0.9,
+            },
             "chat_template.json": {"chat_template": template},
         },
         takes=("image", "video", "audio"),

@@ -1,17 +1,21 @@
 """Qwen2-VL, Qwen2.5-VL, Qwen3-VL (`qwen2_vl`, `qwen2_5_vl`, `qwen3_vl`, `qwen3_vl_moe`).
 
-The form: 2 and 2.5 are flat, with everything of the text at the top, `rope_scaling.type` "mrope", `in_chans`, a window that is
-set and not used, and weights under `visual.` and `model.`; their folders have one file of pixel bounds, for pictures and clips.
-The 2B and 3B tie their table by the top's word and store no head. 3 is nested, names its head's width, states its dtype in the
-text alone, has a file of its own for clips, and names its picture processor with "Fast". The experts of its sparse sibling are
-stored fused and transposed. Templates stand in chat_template.json.
+The form: 2 and 2.5 are flat, with everything of the text at the top, `rope_scaling.type` "mrope",
+`in_chans`, a window that is set and not used, and weights under `visual.` and `model.`; their
+folders have one file of pixel bounds, for pictures and clips. The 2B and 3B tie their table by the
+top's word and store no head. 3 is nested, names its head's width, states its dtype in the text
+alone, has a file of its own for clips, and names its picture processor with "Fast". The experts of
+its sparse sibling are stored fused and transposed. Templates stand in chat_template.json.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer, special_map
 from ..kinds import CLIP_MEAN, CLIP_STD, HALF, Animal, Json
 from ..tokens import Tokens
 
-MARKS = {"image": "<|vision_start|><|image_pad|><|vision_end|>", "video": "<|vision_start|><|video_pad|><|vision_end|>"}
+MARKS = {
+    "image": "<|vision_start|><|image_pad|><|vision_end|>",
+    "video": "<|vision_start|><|video_pad|><|vision_end|>",
+}
 
 
 def marks(tokens: Tokens) -> Json:
@@ -24,7 +28,8 @@ def marks(tokens: Tokens) -> Json:
 
 
 def generation(tokens: Tokens, **more: object) -> Json:
-    """Both ends; the sampling settings of the published file say greedy in their own way, or not."""
+    """Both ends; the sampling settings of the published file say greedy in their own way, or
+    not."""
     return {
         "bos_token_id": tokens["<|endoftext|>"],
         "do_sample": True,
@@ -113,7 +118,9 @@ def qwen2_vl() -> Animal:
                 "temporal_patch_size": 2,
                 "vision_token_id": tokens["<|vision_pad|>"],
             },
-            "generation_config.json": generation(tokens, temperature=0.01, top_k=1, top_p=0.001, repetition_penalty=1.0),
+            "generation_config.json": generation(
+                tokens, temperature=0.01, top_k=1, top_p=0.001, repetition_penalty=1.0
+            ),
             "special_tokens_map.json": {
                 "additional_special_tokens": CHATML[1:],
                 **special_map(eos_token="<|im_end|>", pad_token="<|endoftext|>"),
@@ -127,7 +134,8 @@ def qwen2_vl() -> Animal:
 
 
 def qwen2_5_vl() -> Animal:
-    """The 7B: a head of its own; a window of the tower; `hidden_size` of the tower means another thing than in 2."""
+    """The 7B: a head of its own; a window of the tower; `hidden_size` of the tower means another
+    thing than in 2."""
     model = "Qwen2_5_VLForConditionalGeneration"
     tokens = Tokens(CHATML, TOOLS)
     return Animal(
@@ -169,7 +177,9 @@ def qwen2_5_vl() -> Animal:
                 "processor_class": "Qwen2_5_VLProcessor",
                 "temporal_patch_size": 2,
             },
-            "generation_config.json": generation(tokens, temperature=1e-06, repetition_penalty=1.05),
+            "generation_config.json": generation(
+                tokens, temperature=1e-06, repetition_penalty=1.05
+            ),
             "chat_template.json": {"chat_template": chatml_template(MARKS)},
         },
         takes=("image", "video"),
@@ -190,7 +200,9 @@ def _pixels3(kind: str, processor: str, least: int, most: int) -> Json:
     }
 
 
-def _third(kind: str, model: str, tied: bool, text: Json, **more: object) -> tuple[Tokens, Json, Json]:
+def _third(
+    kind: str, model: str, tied: bool, text: Json, **more: object
+) -> tuple[Tokens, Json, Json]:
     """Tokens, config.json and the other files of 3."""
     tokens = Tokens(CHATML, [*TOOLS, *THINKING])
     config = {
@@ -208,7 +220,11 @@ def _third(kind: str, model: str, tied: bool, text: Json, **more: object) -> tup
             "num_hidden_layers": 3,
             "num_key_value_heads": 2,
             "rms_norm_eps": 1e-06,
-            "rope_scaling": {"mrope_interleaved": True, "mrope_section": [4, 4, 4], "rope_type": "default"},
+            "rope_scaling": {
+                "mrope_interleaved": True,
+                "mrope_section": [4, 4, 4],
+                "rope_type": "default",
+            },
             "rope_theta": 5000000,
             "vocab_size": tokens.padded(),
             **text,
@@ -233,9 +249,15 @@ def _third(kind: str, model: str, tied: bool, text: Json, **more: object) -> tup
         },
     }
     files = {
-        "preprocessor_config.json": _pixels3("image", "Qwen2VLImageProcessorFast", 65536 // 16, 16777216),
-        "video_preprocessor_config.json": _pixels3("video", "Qwen3VLVideoProcessor", 4096, 25165824),
-        "generation_config.json": generation(tokens, temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.0),
+        "preprocessor_config.json": _pixels3(
+            "image", "Qwen2VLImageProcessorFast", 65536 // 16, 16777216
+        ),
+        "video_preprocessor_config.json": _pixels3(
+            "video", "Qwen3VLVideoProcessor", 4096, 25165824
+        ),
+        "generation_config.json": generation(
+            tokens, temperature=0.7, top_k=20, top_p=0.8, repetition_penalty=1.0
+        ),
         "chat_template.json": {"chat_template": chatml_template(MARKS, "")},
     }
     return tokens, config, files
@@ -264,8 +286,8 @@ def qwen3_vl() -> Animal:
 
 
 def qwen3_vl_moe() -> Animal:
-    """Its configuration names no end and no dtype; inputs come before outputs in its experts, each of which was published in
-    one tensor with all others."""
+    """Its configuration names no end and no dtype; inputs come before outputs in its experts, each
+    of which was published in one tensor with all others."""
     own: Json = {
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
@@ -287,4 +309,9 @@ def qwen3_vl_moe() -> Animal:
     )
 
 
-ANIMALS = {"qwen2_vl": qwen2_vl, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl, "qwen3_vl_moe": qwen3_vl_moe}
+ANIMALS = {
+    "qwen2_vl": qwen2_vl,
+    "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
+    "qwen3_vl_moe": qwen3_vl_moe,
+}

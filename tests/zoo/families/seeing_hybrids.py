@@ -1,9 +1,11 @@
-"""Pictures and clips for texts with a state (`qwen3_5`, `qwen3_5_moe`, `minicpmv4_6`, `lfm2_vl`, `lfm3_vl`).
+"""Pictures and clips for texts with a state (`qwen3_5`, `qwen3_5_moe`, `minicpmv4_6`, `lfm2_vl`,
+`lfm3_vl`).
 
-The form: Qwen3.5 has Qwen3-VL's processor, names one end in its text part and ends turns with another, and stores layers that
-guess tokens ahead, which nothing reads. MiniCPM-V 4.6 cuts pictures into slices, which it numbers within a conversation.
-LFM2-VL cuts them into tiles with the names of their places and states the cutting in config.json; LFM3-VL's pictures are
-Qwen's, and its text has windows beside convolutions.
+The form: Qwen3.5 has Qwen3-VL's processor, names one end in its text part and ends turns with
+another, and stores layers that guess tokens ahead, which nothing reads. MiniCPM-V 4.6 cuts pictures
+into slices, which it numbers within a conversation. LFM2-VL cuts them into tiles with the names of
+their places and states the cutting in config.json; LFM3-VL's pictures are Qwen's, and its text has
+windows beside convolutions.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
@@ -39,7 +41,11 @@ DELTA: Json = {
     "rms_norm_eps": 1e-06,
     "use_cache": True,
 }
-EXTRA = {"mtp.fc.weight": (64, 128), "mtp.norm.weight": (64,), "mtp.pre_fc_norm_hidden.weight": (64,)}
+EXTRA = {
+    "mtp.fc.weight": (64, 128),
+    "mtp.norm.weight": (64,),
+    "mtp.pre_fc_norm_hidden.weight": (64,),
+}
 
 
 def _qwen(kind: str, model: str, tied: bool, text: Json) -> Animal:
@@ -88,8 +94,12 @@ def _qwen(kind: str, model: str, tied: bool, text: Json) -> Animal:
         tokens=tokens,
         tokenizer=chatml_tokenizer(262144, add_bos_token=False),
         files={
-            "preprocessor_config.json": _pixels3("image", "Qwen2VLImageProcessorFast", 65536 // 16, 16777216),
-            "video_preprocessor_config.json": _pixels3("video", "Qwen3VLVideoProcessor", 4096, 25165824),
+            "preprocessor_config.json": _pixels3(
+                "image", "Qwen2VLImageProcessorFast", 65536 // 16, 16777216
+            ),
+            "video_preprocessor_config.json": _pixels3(
+                "video", "Qwen3VLVideoProcessor", 4096, 25165824
+            ),
             "chat_template.jinja": chatml_template(MARKS, ""),
         },
         takes=("image", "video"),
@@ -104,7 +114,12 @@ def qwen3_5() -> Animal:
 
 def qwen3_5_moe() -> Animal:
     """35B-A3B."""
-    text = {"moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2, "shared_expert_intermediate_size": 24}
+    text = {
+        "moe_intermediate_size": 24,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "shared_expert_intermediate_size": 24,
+    }
     return _qwen("qwen3_5_moe", "Qwen3_5MoeForConditionalGeneration", False, text)
 
 
@@ -112,7 +127,8 @@ SLICES = ["<image>", "</image>", "<slice>", "</slice>", "<image_id>", "</image_i
 
 
 def minicpmv4_6() -> Animal:
-    """Patches of half the published width: a slice of 56 pixels has four rows, so that a step may end in it."""
+    """Patches of half the published width: a slice of 56 pixels has four rows, so that a step may
+    end in it."""
     tokens = Tokens([*CHATML, *SLICES], [*TOOLS, *THINKING])
     return Animal(
         config={
@@ -129,7 +145,11 @@ def minicpmv4_6() -> Animal:
                 **DELTA,
                 "model_type": "qwen3_5_text",
                 "partial_rotary_factor": 0.25,
-                "rope_parameters": {"partial_rotary_factor": 0.25, "rope_theta": 10000000, "rope_type": "default"},
+                "rope_parameters": {
+                    "partial_rotary_factor": 0.25,
+                    "rope_theta": 10000000,
+                    "rope_type": "default",
+                },
                 "tie_word_embeddings": True,
                 "vocab_size": tokens.padded(),
             },
@@ -179,8 +199,12 @@ def minicpmv4_6() -> Animal:
                 "slice_mode": True,
                 "use_image_id": True,
             },
-            "generation_config.json": {"eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]]},
-            "chat_template.jinja": chatml_template({"image": "<|image_pad|>\n", "video": "<|video_pad|>\n"}, ""),
+            "generation_config.json": {
+                "eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]]
+            },
+            "chat_template.jinja": chatml_template(
+                {"image": "<|image_pad|>\n", "video": "<|video_pad|>\n"}, ""
+            ),
         },
         takes=("image", "video"),
     )
@@ -191,7 +215,10 @@ TILES = [f"<|img_row_{row}_col_{column}|>" for row in range(1, 5) for column in 
 
 def lfm2_vl() -> Animal:
     """LFM2.5-VL 1.6B."""
-    tokens = Tokens([*LFM, "<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>", *TILES], bos="<|startoftext|>")
+    tokens = Tokens(
+        [*LFM, "<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>", *TILES],
+        bos="<|startoftext|>",
+    )
     cutting: Json = {
         "do_image_splitting": True,
         "downsample_factor": 2,
@@ -216,7 +243,11 @@ def lfm2_vl() -> Animal:
             "projector_hidden_size": 64,
             "projector_use_layernorm": False,
             "text_config": {
-                **{name: value for name, value in lfm_text(tokens).items() if not name.startswith("block_ff")},
+                **{
+                    name: value
+                    for name, value in lfm_text(tokens).items()
+                    if not name.startswith("block_ff")
+                },
                 "architectures": ["Lfm2ForCausalLM"],
                 "block_ff_dim": 160,
                 "block_ffn_dim_multiplier": 1.0,
@@ -272,7 +303,10 @@ def lfm2_vl() -> Animal:
                 },
                 "processor_class": "Lfm2VlProcessor",
             },
-            "generation_config.json": {"eos_token_id": tokens["<|im_end|>"], "pad_token_id": tokens["<|pad|>"]},
+            "generation_config.json": {
+                "eos_token_id": tokens["<|im_end|>"],
+                "pad_token_id": tokens["<|pad|>"],
+            },
             "chat_template.jinja": "{{ bos_token }}" + chatml_template({"image": "<image>"}, ""),
         },
         takes=("image",),
@@ -280,7 +314,10 @@ def lfm2_vl() -> Animal:
 
 
 def lfm3_vl() -> Animal:
-    tokens = Tokens([*LFM, "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>"], bos="<|startoftext|>")
+    tokens = Tokens(
+        [*LFM, "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>"],
+        bos="<|startoftext|>",
+    )
     return Animal(
         config={
             "architectures": ["Lfm3VlForConditionalGeneration"],
@@ -308,7 +345,11 @@ def lfm3_vl() -> Animal:
                 "num_key_value_heads": 2,
                 "pad_token_id": tokens["<|pad|>"],
                 "rope_parameters": {
-                    "full_attention": {"partial_rotary_factor": 0.5, "rope_theta": 1000000.0, "rope_type": "proportional"},
+                    "full_attention": {
+                        "partial_rotary_factor": 0.5,
+                        "rope_theta": 1000000.0,
+                        "rope_type": "proportional",
+                    },
                     "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
                 },
                 "sliding_window": 16,
@@ -345,9 +386,15 @@ def lfm3_vl() -> Animal:
                 **_pixels3("video", "Qwen3VLVideoProcessor", 4096, 25165824),
                 "processor_class": "Lfm3VlProcessor",
             },
-            "generation_config.json": {"eos_token_id": tokens["<|im_end|>"], "pad_token_id": tokens["<|pad|>"]},
+            "generation_config.json": {
+                "eos_token_id": tokens["<|im_end|>"],
+                "pad_token_id": tokens["<|pad|>"],
+            },
             "chat_template.jinja": "{{ bos_token }}"
-            + chatml_template({"image": "<|vision_start|><|image_pad|><|vision_end|>", "video": "<|video_pad|>"}, ""),
+            + chatml_template(
+                {"image": "<|vision_start|><|image_pad|><|vision_end|>", "video": "<|video_pad|>"},
+                "",
+            ),
         },
         takes=("image", "video"),
     )

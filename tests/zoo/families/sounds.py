@@ -1,8 +1,9 @@
 """Models of sounds (`qwen2_audio`, `qwen3_asr`, `granite_speech`).
 
-The form: Qwen2-Audio leaves out every size of its text that is its class's default and has stored positions in its tower.
-Qwen3-ASR puts everything under `thinker_config`, which transformers' own class does not read, and its weights under `thinker.`;
-it takes one sound. Granite speech reads mel frames in pairs and answers as a Granite.
+The form: Qwen2-Audio leaves out every size of its text that is its class's default and has stored
+positions in its tower. Qwen3-ASR puts everything under `thinker_config`, which transformers' own
+class does not read, and its weights under `thinker.`; it takes one sound. Granite speech reads mel
+frames in pairs and answers as a Granite.
 """
 
 from ..forms import CHATML, THINKING, TOOLS, chatml_template, chatml_tokenizer
@@ -14,7 +15,15 @@ from .qwen_omni import SOUND_MARKS, sounds
 
 def qwen2_audio() -> Animal:
     """Qwen2-Audio 7B: no dtype but the text's, no ties said, a window set and not used."""
-    special = [*CHATML[:3], "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|sil|>", "<|0.00|>", "<|0.01|>"]
+    special = [
+        *CHATML[:3],
+        "<|AUDIO|>",
+        "<|audio_bos|>",
+        "<|audio_eos|>",
+        "<|sil|>",
+        "<|0.00|>",
+        "<|0.01|>",
+    ]
     tokens = Tokens(special)
     return Animal(
         config={
@@ -58,7 +67,9 @@ def qwen2_audio() -> Animal:
         tokenizer=chatml_tokenizer(8192, special[1:6], chat_template=_audio_template()),
         files={
             "preprocessor_config.json": {
-                name: value for name, value in sounds(30, "Qwen2AudioProcessor").items() if name != "dither"
+                name: value
+                for name, value in sounds(30, "Qwen2AudioProcessor").items()
+                if name != "dither"
             },
             "generation_config.json": {
                 "chat_format": "chatml",
@@ -133,14 +144,20 @@ def _asr_ends(tokens: Tokens) -> list[int]:
 
 
 def _asr_published(tokens: Tokens) -> Json:
-    """config.json of the first release: all under `thinker_config`, none of which transformers' own class reads."""
+    """config.json of the first release: all under `thinker_config`, none of which transformers' own
+    class reads."""
     return {
         "architectures": ["Qwen3ASRForConditionalGeneration"],
         "model_type": "qwen3_asr",
         "support_languages": ["Chinese", "English"],
         "thinker_config": {
             "architectures": ["Qwen3ASRForConditionalGeneration"],
-            "audio_config": {**ASR_TOWER, "dtype": None, "model_type": "qwen3_asr_audio_encoder", "num_hidden_layers": 2},
+            "audio_config": {
+                **ASR_TOWER,
+                "dtype": None,
+                "model_type": "qwen3_asr_audio_encoder",
+                "num_hidden_layers": 2,
+            },
             "audio_end_token_id": tokens["<|audio_end|>"],
             "audio_start_token_id": tokens["<|audio_start|>"],
             "audio_token_id": tokens["<|audio_pad|>"],
@@ -201,11 +218,19 @@ def _asr(native: bool) -> Animal:
         model="Qwen3ASRForConditionalGeneration",
         tokens=tokens,
         tokenizer=chatml_tokenizer(
-            131072, [*CHATML[1:], *SOUND_MARKS], extra_special_tokens=names, processor_class="Qwen3ASRProcessor", **names
+            131072,
+            [*CHATML[1:], *SOUND_MARKS],
+            extra_special_tokens=names,
+            processor_class="Qwen3ASRProcessor",
+            **names,
         ),
         files={
             "preprocessor_config.json": {
-                **{name: value for name, value in sounds(30, "Qwen3ASRProcessor").items() if name != "sampling_rate"},
+                **{
+                    name: value
+                    for name, value in sounds(30, "Qwen3ASRProcessor").items()
+                    if name != "sampling_rate"
+                },
                 **extractor,
             },
             "generation_config.json": {
@@ -229,9 +254,12 @@ def _one_sound() -> str:
     """The template leaves out every word of the user."""
     return (
         "<|im_start|>system\n{% for message in messages if message['role'] == 'system' %}"
-        "{% if message['content'] is string %}{{ message['content'] }}{% endif %}{% endfor %}<|im_end|>\n<|im_start|>user\n"
-        "{% for message in messages if message['content'] is not string %}{% for part in message['content'] %}"
-        "{% if part['type'] == 'audio' or 'audio' in part or 'audio_url' in part %}<|audio_start|><|audio_pad|><|audio_end|>"
+        "{% if message['content'] is string %}{{ message['content'] }}{% endif %}{% endfor "
+        "%}<|im_end|>\n<|im_start|>user\n"
+        "{% for message in messages if message['content'] is not string %}{% for part in "
+        "message['content'] %}"
+        "{% if part['type'] == 'audio' or 'audio' in part or 'audio_url' in part "
+        "%}<|audio_start|><|audio_pad|><|audio_end|>"
         "{% endif %}{% endfor %}{% endfor %}<|im_end|>\n"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
@@ -302,22 +330,39 @@ def granite_speech() -> Animal:
         },
         model="GraniteSpeechForConditionalGeneration",
         tokens=tokens,
-        tokenizer=granite_tokenizer(processor_class="GraniteSpeechProcessor", audio_token="<|audio|>"),
+        tokenizer=granite_tokenizer(
+            processor_class="GraniteSpeechProcessor", audio_token="<|audio|>"
+        ),
         files={
             "preprocessor_config.json": {
                 "feature_extractor_type": "GraniteSpeechFeatureExtractor",
-                "melspec_kwargs": {"hop_length": 160, "n_fft": 512, "n_mels": 80, "sample_rate": 16000, "win_length": 400},
+                "melspec_kwargs": {
+                    "hop_length": 160,
+                    "n_fft": 512,
+                    "n_mels": 80,
+                    "sample_rate": 16000,
+                    "win_length": 400,
+                },
                 "processor_class": "GraniteSpeechProcessor",
                 "projector_downsample_rate": 5,
                 "projector_window_size": 15,
                 "sampling_rate": 16000,
             },
-            "processor_config.json": {"audio_token": "<|audio|>", "processor_class": "GraniteSpeechProcessor"},
-            "generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end},
+            "processor_config.json": {
+                "audio_token": "<|audio|>",
+                "processor_class": "GraniteSpeechProcessor",
+            },
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": end,
+                "pad_token_id": end,
+            },
             "chat_template.jinja": (
                 "{% for message in messages %}<|start_of_role|>{{ message['role'] }}<|end_of_role|>"
-                "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
-                "{% if part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
+                "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for "
+                "part in message['content'] %}"
+                "{% if part['type'] == 'audio' %}<|audio|>{% elif part['type'] == 'text' %}{{ "
+                "part['text'] }}{% endif %}"
                 "{% endfor %}{% endif %}<|end_of_text|>\n{% endfor %}"
                 "{% if add_generation_prompt %}<|start_of_role|>assistant<|end_of_role|>{% endif %}"
             ),

@@ -1,9 +1,10 @@
-"""Texts with nothing but states (`mamba`, `mamba2`, `falcon_mamba`), and with a state beside keys and values in every layer
-(`falcon_h1`).
+"""Texts with nothing but states (`mamba`, `mamba2`, `falcon_mamba`), and with a state beside keys
+and values in every layer (`falcon_h1`).
 
-The form: none of the first three states how many positions it was made for. Mamba's file brings what its first code named
-(`d_model`, `n_layer`, `ssm_cfg`) beside what is read. Falcon Mamba states a width that does not follow from its `expand`.
-Falcon H1 scales everything by a multiplier of its own.
+The form: none of the first three states how many positions it was made for. Mamba's file brings
+what its first code named (`d_model`, `n_layer`, `ssm_cfg`) beside what is read. Falcon Mamba states
+a width that does not follow from its `expand`. Falcon H1 scales everything by a multiplier of its
+own.
 """
 
 from ..forms import CHATML, chatml_template
@@ -80,7 +81,13 @@ def mamba() -> Animal:
             "tokenizer_class": "GPTNeoXTokenizer",
             "unk_token": "<|endoftext|>",
         },
-        files={"generation_config.json": {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}},
+        files={
+            "generation_config.json": {
+                "bos_token_id": end,
+                "eos_token_id": end,
+                "pad_token_id": end,
+            }
+        },
         dtype="float32",
     )
 
@@ -137,7 +144,10 @@ def falcon_mamba() -> Animal:
             "tokenizer_class": "PreTrainedTokenizerFast",
         },
         files={
-            "generation_config.json": {"bos_token_id": tokens["<|endoftext|>"], "eos_token_id": [end, tokens["<|endoftext|>"]]}
+            "generation_config.json": {
+                "bos_token_id": tokens["<|endoftext|>"],
+                "eos_token_id": [end, tokens["<|endoftext|>"]],
+            }
         },
         shards=2,
     )
@@ -145,7 +155,9 @@ def falcon_mamba() -> Animal:
 
 def falcon_h1() -> Animal:
     """1.5B."""
-    tokens = Tokens(["<|pad|>", "<|begin_of_text|>", "<|end_of_text|>", *CHATML[1:3]], bos="<|begin_of_text|>")
+    tokens = Tokens(
+        ["<|pad|>", "<|begin_of_text|>", "<|end_of_text|>", *CHATML[1:3]], bos="<|begin_of_text|>"
+    )
     end = tokens["<|end_of_text|>"]
     return Animal(
         config={

@@ -1,9 +1,11 @@
-"""InternVL, Command A Vision, Aya Vision and Ovis2 (`internvl`, `cohere2_vision`, `aya_vision`, `ovis2`).
+"""InternVL, Command A Vision, Aya Vision and Ovis2 (`internvl`, `cohere2_vision`, `aya_vision`,
+`ovis2`).
 
-The form: a picture becomes tiles of one size and one of the whole. InternVL's text is a Qwen of either kind, with a rope that
-would stretch beyond its context; edges and patches are pairs; `rope_type` and `type` stand side by side. Cohere's text has
-layers with a window and layers without positions, scales its logits and ties by default. Aya names its tiles in plain words.
-Ovis2 has marks of its own between the tiles, whose rows come from the tower's table and not from the text's.
+The form: a picture becomes tiles of one size and one of the whole. InternVL's text is a Qwen of
+either kind, with a rope that would stretch beyond its context; edges and patches are pairs;
+`rope_type` and `type` stand side by side. Cohere's text has layers with a window and layers without
+positions, scales its logits and ties by default. Aya names its tiles in plain words. Ovis2 has
+marks of its own between the tiles, whose rows come from the tower's table and not from the text's.
 """
 
 from ..forms import CHATML, TOOLS, chatml_template, chatml_tokenizer
@@ -11,7 +13,18 @@ from ..kinds import CLIP_MEAN, CLIP_STD, HALF, Animal, Json
 from ..tokens import Tokens
 from .llava import SIGLIP, old_tower
 
-INTERN = ["<img>", "</img>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>", "<IMG_CONTEXT>", "<video>"]
+INTERN = [
+    "<img>",
+    "</img>",
+    "<quad>",
+    "</quad>",
+    "<ref>",
+    "</ref>",
+    "<box>",
+    "</box>",
+    "<IMG_CONTEXT>",
+    "<video>",
+]
 
 
 def _squares(kind: str, owner: str, edge: int, **more: object) -> Json:
@@ -91,7 +104,9 @@ def internvl() -> Animal:
         },
         model="InternVLForConditionalGeneration",
         tokens=tokens,
-        tokenizer=chatml_tokenizer(special=CHATML[1:3], extra_special_tokens=names, processor_class="InternVLProcessor"),
+        tokenizer=chatml_tokenizer(
+            special=CHATML[1:3], extra_special_tokens=names, processor_class="InternVLProcessor"
+        ),
         files={
             "preprocessor_config.json": _squares(
                 "GotOcr2ImageProcessorFast",
@@ -103,23 +118,49 @@ def internvl() -> Animal:
                 max_patches=12,
                 min_patches=1,
             ),
-            "processor_config.json": {"image_seq_length": 4, "processor_class": "InternVLProcessor"},
+            "processor_config.json": {
+                "image_seq_length": 4,
+                "processor_class": "InternVLProcessor",
+            },
             "video_preprocessor_config.json": {
-                **_squares("", "InternVLProcessor", 56, image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]),
+                **_squares(
+                    "",
+                    "InternVLProcessor",
+                    56,
+                    image_mean=[0.485, 0.456, 0.406],
+                    image_std=[0.229, 0.224, 0.225],
+                ),
                 "do_sample_frames": False,
                 "image_processor_type": "GotOcr2ImageProcessorFast",
                 "video_processor_type": "InternVLVideoProcessor",
             },
             "generation_config.json": {"eos_token_id": tokens["<|im_end|>"]},
-            "chat_template.jinja": chatml_template({"image": "<IMG_CONTEXT>\n", "video": "<video>\n"}, ""),
+            "chat_template.jinja": chatml_template(
+                {"image": "<IMG_CONTEXT>\n", "video": "<video>\n"}, ""
+            ),
         },
         takes=("image", "video"),
     )
 
 
 COHERE = [
-    *("<PAD>", "<UNK>", "<CLS>", "<SEP>", "<MASK_TOKEN>", "<BOS_TOKEN>", "<EOS_TOKEN>", "<EOP_TOKEN>"),
-    *("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>"),
+    *(
+        "<PAD>",
+        "<UNK>",
+        "<CLS>",
+        "<SEP>",
+        "<MASK_TOKEN>",
+        "<BOS_TOKEN>",
+        "<EOS_TOKEN>",
+        "<EOP_TOKEN>",
+    ),
+    *(
+        "<|START_OF_TURN_TOKEN|>",
+        "<|END_OF_TURN_TOKEN|>",
+        "<|USER_TOKEN|>",
+        "<|CHATBOT_TOKEN|>",
+        "<|SYSTEM_TOKEN|>",
+    ),
     *("<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_LINE_BREAK|>", "<|IMG_PATCH|>"),
 ]
 
@@ -127,10 +168,14 @@ COHERE = [
 def _cohere_template(picture: str) -> str:
     return (
         "<BOS_TOKEN>{% for message in messages %}<|START_OF_TURN_TOKEN|>"
-        "{% if message['role'] == 'user' %}<|USER_TOKEN|>{% elif message['role'] == 'system' %}<|SYSTEM_TOKEN|>"
-        "{% else %}<|CHATBOT_TOKEN|>{% endif %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+        "{% if message['role'] == 'user' %}<|USER_TOKEN|>{% elif message['role'] == 'system' "
+        "%}<|SYSTEM_TOKEN|>"
+        "{% else %}<|CHATBOT_TOKEN|>{% endif %}{% if message['content'] is string %}{{ "
+        "message['content'] }}{% else %}"
         "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
-        "{% elif part['type'] == 'image' %}" + picture + "{% endif %}{% endfor %}{% endif %}<|END_OF_TURN_TOKEN|>{% endfor %}"
+        "{% elif part['type'] == 'image' %}"
+        + picture
+        + "{% endif %}{% endfor %}{% endif %}<|END_OF_TURN_TOKEN|>{% endfor %}"
         "{% if add_generation_prompt %}<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>{% endif %}"
     )
 
@@ -171,7 +216,8 @@ def _cohere_text(tokens: Tokens, **more: object) -> Json:
 
 
 def cohere2_vision() -> Animal:
-    """Command A Vision: three layers look back a window, the fourth at everything and without positions."""
+    """Command A Vision: three layers look back a window, the fourth at everything and without
+    positions."""
     tokens = Tokens(COHERE, bos="<BOS_TOKEN>", leading=True)
     return Animal(
         config={
@@ -182,7 +228,12 @@ def cohere2_vision() -> Animal:
             "model_type": "cohere2_vision",
             "text_config": _cohere_text(
                 tokens,
-                layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"],
+                layer_types=[
+                    "sliding_attention",
+                    "sliding_attention",
+                    "sliding_attention",
+                    "full_attention",
+                ],
                 head_dim=16,
                 max_position_embeddings=500000,
                 rope_theta=50000,
@@ -244,7 +295,9 @@ def aya_vision() -> Animal:
             "downsample_factor": 2,
             "image_token_index": tokens["<|IMG_PATCH|>"],
             "model_type": "aya_vision",
-            "text_config": _cohere_text(tokens, max_position_embeddings=8192, sliding_window=64, torch_dtype="float16"),
+            "text_config": _cohere_text(
+                tokens, max_position_embeddings=8192, sliding_window=64, torch_dtype="float16"
+            ),
             "torch_dtype": "float16",
             "transformers_version": "4.50.0.dev0",
             "vision_config": {**SIGLIP, "image_size": 56},
@@ -351,12 +404,23 @@ def ovis2() -> Animal:
                 min_patches=1,
                 use_covering_area_grid=True,
             ),
-            "processor_config.json": {"image_seq_length": 4, "image_token": "<image>", "processor_class": "Ovis2Processor"},
-            "generation_config.json": {"eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]]},
+            "processor_config.json": {
+                "image_seq_length": 4,
+                "image_token": "<image>",
+                "processor_class": "Ovis2Processor",
+            },
+            "generation_config.json": {
+                "eos_token_id": [tokens["<|im_end|>"], tokens["<|endoftext|>"]]
+            },
             "chat_template.jinja": chatml_template({"image": "<image>\n"}),
         },
         takes=("image",),
     )
 
 
-ANIMALS = {"internvl": internvl, "cohere2_vision": cohere2_vision, "aya_vision": aya_vision, "ovis2": ovis2}
+ANIMALS = {
+    "internvl": internvl,
+    "cohere2_vision": cohere2_vision,
+    "aya_vision": aya_vision,
+    "ovis2": ovis2,
+}

@@ -1,8 +1,10 @@
-"""Ultravox (`ultravox`, `ultravox_whole`): transformers has no class for it, and its folder names code of its own.
+"""Ultravox (`ultravox`, `ultravox_whole`): transformers has no class for it, and its folder names
+code of its own.
 
-The form of v0.5 and v0.6: a projector and an encoder; the text model and its configuration are another model's, named by
-`text_model_id` (here a folder beside the files), tied as Llama 3.2 1B is. A sound's mark lies behind the text model's table, no
-file tells of features, and the tokenizer's class is one that reads no file. The second has all weights in one folder.
+The form of v0.5 and v0.6: a projector and an encoder; the text model and its configuration are
+another model's, named by `text_model_id` (here a folder beside the files), tied as Llama 3.2 1B is.
+A sound's mark lies behind the text model's table, no file tells of features, and the tokenizer's
+class is one that reads no file. The second has all weights in one folder.
 """
 
 from typing import Any
@@ -102,7 +104,9 @@ def ultravox_of(**more: Any) -> Animal:
                 "processor_class": "UltravoxProcessor",
                 "stack_factor": 2,
             },
-            "special_tokens_map.json": special_map(bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"),
+            "special_tokens_map.json": special_map(
+                bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
+            ),
             **more.pop("files", {}),
         },
         takes=("audio",),

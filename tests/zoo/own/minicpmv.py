@@ -1,6 +1,8 @@
-"""MiniCPM-V 2.6 in a straight line, from what its published files and papers say: the truth of `minicpmv`.
+"""MiniCPM-V 2.6 in a straight line, from what its published files and papers say: the truth of
+`minicpmv`.
 
-Slice by slice, head by head; text model and SigLIP are transformers' own. Shares nothing with the engine.
+Slice by slice, head by head; text model and SigLIP are transformers' own. Shares nothing with the
+engine.
 """
 
 import math
@@ -42,14 +44,20 @@ class Resampler(nn.Module):
         """[patches, width] of one slice to [queries, width]."""
         values = self.ln_kv(self.kv_proj(seen))
         width = values.shape[1]
-        place = torch.tensor([turned(x, width) + turned(y, width) for y in range(rows) for x in range(columns)])
+        place = torch.tensor(
+            [turned(x, width) + turned(y, width) for y in range(rows) for x in range(columns)]
+        )
         weights, biases = self.attn.in_proj_weight.chunk(3), self.attn.in_proj_bias.chunk(3)
         given = (self.ln_q(self.query), values + place, values)
-        query, key, value = (one @ weight.T + bias for one, weight, bias in zip(given, weights, biases, strict=True))
+        query, key, value = (
+            one @ weight.T + bias for one, weight, bias in zip(given, weights, biases, strict=True)
+        )
         heads = []
         for start in range(0, width, 128):
             part = slice(start, start + 128)
-            heads.append((query[:, part] @ key[:, part].T / math.sqrt(128)).softmax(-1) @ value[:, part])
+            heads.append(
+                (query[:, part] @ key[:, part].T / math.sqrt(128)).softmax(-1) @ value[:, part]
+            )
         return self.ln_post(self.attn.out_proj(torch.cat(heads, dim=1))) @ self.proj
 
 
@@ -82,7 +90,9 @@ class Model(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     def generate(self, input_ids: Any, slices: Any = (), **given: Any) -> Any:
         embeds = self.get_input_embeddings()(input_ids)
         if slices:
-            embeds[input_ids == self.config.row_token] = torch.cat([self.rows(one) for one in slices])
+            embeds[input_ids == self.config.row_token] = torch.cat(
+                [self.rows(one) for one in slices]
+            )
         given.setdefault("generation_config", self.generation_config)
         return self.llm.generate(input_ids=input_ids, inputs_embeds=embeds, **given)
 
@@ -101,7 +111,10 @@ class Model(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     def bins(self, count: int) -> list[int]:
         """In which of `side` equal parts each of `count` patches begins."""
         edges = torch.arange(1 / self.side, 1.0, 1 / self.side)
-        return [int((edges <= start).sum()) for start in torch.arange(0, 1 - 1e-6, float(1 / torch.tensor(count)))]
+        return [
+            int((edges <= start).sum())
+            for start in torch.arange(0, 1 - 1e-6, float(1 / torch.tensor(count)))
+        ]
 
 
 def flat(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -109,7 +122,11 @@ def flat(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     marks = {"image": "(<image>./</image>)", "video": "(<video>./</video>)"}
 
     def text(content: Any) -> str:
-        parts = [content] if isinstance(content, str) else [marks.get(part["type"]) or part["text"] for part in content]
+        parts = (
+            [content]
+            if isinstance(content, str)
+            else [marks.get(part["type"]) or part["text"] for part in content]
+        )
         return "\n".join(parts)
 
     return [{**message, "content": text(message["content"])} for message in messages]
@@ -118,10 +135,14 @@ def flat(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class Processor:
     def __init__(self, folder: Path) -> None:
         self.tokenizer: Any = _hf.TokenizersBackend.from_pretrained(folder)
-        self.said: Any = _hf.image_processing_base.ImageProcessingMixin.get_image_processor_dict(str(folder))[0]
+        self.said: Any = _hf.image_processing_base.ImageProcessingMixin.get_image_processor_dict(
+            str(folder)
+        )[0]
         self.scale, self.patch = self.said["scale_resolution"], self.said["patch_size"]
 
-    def __call__(self, text: list[str], images: Any = ([],), videos: Any = (), **_: Any) -> dict[str, Any]:
+    def __call__(
+        self, text: list[str], images: Any = ([],), videos: Any = (), **_: Any
+    ) -> dict[str, Any]:
         shown, clips = iter(images[0]), iter(videos)
         slices: list[torch.Tensor] = []
         written, count = "", 0
@@ -153,7 +174,13 @@ class Processor:
         image = image.convert("RGB")
         multiple = min(math.ceil(image.width * image.height / (self.scale * self.scale)), most)
         if multiple <= 1:
-            return [self.pixels(image.resize(self.best(image.width, image.height, True), Image.Resampling.BICUBIC))], 1
+            return [
+                self.pixels(
+                    image.resize(
+                        self.best(image.width, image.height, True), Image.Resampling.BICUBIC
+                    )
+                )
+            ], 1
         best, least = (1, 1), float("inf")
         for pieces in (multiple - 1, multiple, multiple + 1):
             if pieces == 1 or pieces > most:
@@ -162,13 +189,28 @@ class Processor:
                 error = abs(math.log(image.width / image.height) - math.log(wide / (pieces / wide)))
                 if pieces % wide == 0 and error < least:
                     best, least = (wide, pieces // wide), error
-        found = [self.pixels(image.resize(self.best(image.width, image.height, False), Image.Resampling.BICUBIC))]
-        near = (self.whole(image.width, best[0]) / best[0], self.whole(image.height, best[1]) / best[1])
+        found = [
+            self.pixels(
+                image.resize(self.best(image.width, image.height, False), Image.Resampling.BICUBIC)
+            )
+        ]
+        near = (
+            self.whole(image.width, best[0]) / best[0],
+            self.whole(image.height, best[1]) / best[1],
+        )
         cell = self.best(*near, True)
-        large = self.pixels(image.resize((cell[0] * best[0], cell[1] * best[1]), Image.Resampling.BICUBIC))
+        large = self.pixels(
+            image.resize((cell[0] * best[0], cell[1] * best[1]), Image.Resampling.BICUBIC)
+        )
         for row in range(best[1]):
             for column in range(best[0]):
-                found.append(large[:, row * cell[1] : (row + 1) * cell[1], column * cell[0] : (column + 1) * cell[0]])
+                found.append(
+                    large[
+                        :,
+                        row * cell[1] : (row + 1) * cell[1],
+                        column * cell[0] : (column + 1) * cell[0],
+                    ]
+                )
         return found, best[0]
 
     def best(self, width: float, height: float, enlarge: bool) -> tuple[int, int]:

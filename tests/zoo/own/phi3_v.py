@@ -1,6 +1,8 @@
-"""Phi-3.5-vision in a straight line, from what its published files and papers say: the truth of `phi3_v`.
+"""Phi-3.5-vision in a straight line, from what its published files and papers say: the truth of
+`phi3_v`.
 
-Line by line and patch by patch; text model and CLIP are transformers' own. Shares nothing with the engine.
+Line by line and patch by patch; text model and CLIP are transformers' own. Shares nothing with the
+engine.
 """
 
 import math
@@ -38,7 +40,9 @@ class Vision(nn.Module):
         self.img_processor = nn.Module()
         self.img_processor.vision_model = _hf.CLIPVisionModel(clip)
         self.img_projection = nn.Sequential(
-            nn.Linear(width, config.hidden_size), nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)
+            nn.Linear(width, config.hidden_size),
+            nn.GELU(),
+            nn.Linear(config.hidden_size, config.hidden_size),
         )
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, width))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, width))
@@ -53,7 +57,9 @@ class Vision(nn.Module):
         columns = width // self.tile
         count = columns * (height // self.tile)
         lines = self.lines(patches[1 : 1 + count], columns)
-        return self.img_projection(torch.stack([*lines, self.glb_GN[0, 0], *self.lines(patches[:1], 1)]))
+        return self.img_projection(
+            torch.stack([*lines, self.glb_GN[0, 0], *self.lines(patches[:1], 1)])
+        )
 
     def lines(self, tiles: torch.Tensor, columns: int) -> list[torch.Tensor]:
         found = []
@@ -62,7 +68,9 @@ class Vision(nn.Module):
             for x in range(columns * side):
                 tile = tiles[y // side * columns + x // side]
                 top, left = y % side * 2, x % side * 2
-                found.append(torch.cat([tile[top + dy, left + dx] for dy in (0, 1) for dx in (0, 1)]))
+                found.append(
+                    torch.cat([tile[top + dy, left + dx] for dy in (0, 1) for dx in (0, 1)])
+                )
             found.append(self.sub_GN[0, 0, 0])
         return found
 
@@ -75,12 +83,15 @@ class Model(Phi3ForCausalLM):  # type: ignore[misc]
         super().__init__(config)
         self.model.vision_embed_tokens = Vision(config)
 
-    def forward(self, input_ids: Any = None, pixel_values: Any = None, image_sizes: Any = None, **given: Any) -> Any:
+    def forward(
+        self, input_ids: Any = None, pixel_values: Any = None, image_sizes: Any = None, **given: Any
+    ) -> Any:
         if pixel_values is None or input_ids is None or input_ids.shape[1] == 1:
             return super().forward(input_ids=input_ids, **given)
         embeds = self.get_input_embeddings()(input_ids)
         rows = [
-            self.model.vision_embed_tokens(tiles, *size) for tiles, size in zip(pixel_values, image_sizes.tolist(), strict=True)
+            self.model.vision_embed_tokens(tiles, *size)
+            for tiles, size in zip(pixel_values, image_sizes.tolist(), strict=True)
         ]
         embeds[input_ids == self.config.image_token] = torch.cat(rows)
         return super().forward(inputs_embeds=embeds, **given)
@@ -92,7 +103,9 @@ def flat(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for message in messages:
         lines = []
         for part in (
-            [{"type": "text", "text": message["content"]}] if isinstance(message["content"], str) else message["content"]
+            [{"type": "text", "text": message["content"]}]
+            if isinstance(message["content"], str)
+            else message["content"]
         ):
             count += part["type"] == "image"
             lines.append(f"<|image_{count}|>" if part["type"] == "image" else part["text"])
@@ -103,19 +116,28 @@ def flat(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class Processor:
     def __init__(self, folder: Path) -> None:
         self.tokenizer: Any = _hf.AutoTokenizer.from_pretrained(folder)
-        files: Any = _hf.image_processing_base.ImageProcessingMixin.get_image_processor_dict(str(folder))[0]
+        files: Any = _hf.image_processing_base.ImageProcessingMixin.get_image_processor_dict(
+            str(folder)
+        )[0]
         self.crops, self.side = files["num_crops"], math.isqrt(files["num_img_tokens"])
         self.tile = 28 * self.side
 
-    def __call__(self, text: list[str], images: list[list[Image.Image]], **_: Any) -> dict[str, torch.Tensor]:
+    def __call__(
+        self, text: list[str], images: list[list[Image.Image]], **_: Any
+    ) -> dict[str, torch.Tensor]:
         seen = [self.tiles(image) for image in images[0]]
         most = max(len(tiles) for tiles, _ in seen)
-        pixels = [torch.cat([tiles, torch.zeros(most - len(tiles), *tiles.shape[1:])]) for tiles, _ in seen]
+        pixels = [
+            torch.cat([tiles, torch.zeros(most - len(tiles), *tiles.shape[1:])])
+            for tiles, _ in seen
+        ]
         ids: list[int] = []
         for place, piece in enumerate(re.split(r"<\|image_\d+\|>", text[0])):
             if place:
                 height, width = seen[place - 1][1]
-                ids += [self.tokenizer.convert_tokens_to_ids(IMAGE)] * self.rows(height // self.tile, width // self.tile)
+                ids += [self.tokenizer.convert_tokens_to_ids(IMAGE)] * self.rows(
+                    height // self.tile, width // self.tile
+                )
             ids += self.tokenizer(piece)["input_ids"]
         made = torch.tensor([ids])
         sizes = torch.tensor([size for _, size in seen])
@@ -127,7 +149,8 @@ class Processor:
         }
 
     def rows(self, high: int, wide: int) -> int:
-        """Of so many tiles: each has side * side rows, as has the whole; one ends each line, one stands between."""
+        """Of so many tiles: each has side * side rows, as has the whole; one ends each line, one
+        stands between."""
         return (high * wide + 1) * self.side**2 + 1 + (high + 1) * self.side
 
     def tiles(self, image: Image.Image) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -140,12 +163,17 @@ class Processor:
         wide = (scale - 1) * self.tile
         image = image.resize((wide, int(wide / ratio)), Image.Resampling.BILINEAR)
         lacking = int(np.ceil(image.height / self.tile) * self.tile) - image.height
-        image = ImageOps.expand(image, (0, lacking // 2, 0, lacking - lacking // 2), (255, 255, 255))
+        image = ImageOps.expand(
+            image, (0, lacking // 2, 0, lacking - lacking // 2), (255, 255, 255)
+        )
         image = image.transpose(Image.Transpose.TRANSPOSE) if upright else image
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
         pixels = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
         whole = nn.functional.interpolate(pixels[None], (self.tile, self.tile), mode="bicubic")
         found = [whole[0]]
         for top in range(0, image.height, self.tile):
-            found += [pixels[:, top : top + self.tile, left : left + self.tile] for left in range(0, image.width, self.tile)]
+            found += [
+                pixels[:, top : top + self.tile, left : left + self.tile]
+                for left in range(0, image.width, self.tile)
+            ]
         return torch.stack(found), (image.height, image.width)

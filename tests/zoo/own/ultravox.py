@@ -1,7 +1,7 @@
 """Ultravox in a straight line, from what its published files say: the truth of `ultravox`.
 
-Piece by piece and row by row, nothing padded but what is said to be; Llama and Whisper are transformers' own layers. Shares
-nothing with the engine.
+Piece by piece and row by row, nothing padded but what is said to be; Llama and Whisper are
+transformers' own layers. Shares nothing with the engine.
 """
 
 import json
@@ -33,7 +33,11 @@ class Config(PreTrainedConfig):  # type: ignore[misc]
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        self.text_config = _hf.LlamaConfig(**self.text_config) if isinstance(self.text_config, dict) else self.text_config
+        self.text_config = (
+            _hf.LlamaConfig(**self.text_config)
+            if isinstance(self.text_config, dict)
+            else self.text_config
+        )
         audio = self.audio_config
         self.audio_config = _hf.WhisperConfig(**audio) if isinstance(audio, dict) else audio
 
@@ -45,7 +49,9 @@ class Projector(nn.Module):
         self.ln_pre = nn.RMSNorm(stacked, eps=1e-6)
         self.linear_1 = nn.Linear(stacked, config.hidden_size, bias=False)
         self.ln_mid = nn.RMSNorm(config.hidden_size // 2, eps=1e-6)
-        self.linear_2 = nn.Linear(config.hidden_size // 2, config.text_config.hidden_size, bias=False)
+        self.linear_2 = nn.Linear(
+            config.hidden_size // 2, config.text_config.hidden_size, bias=False
+        )
 
     def forward(self, stacked: torch.Tensor) -> Any:
         """One row."""
@@ -76,7 +82,9 @@ class Model(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         table = self.get_input_embeddings()
         embeds = table(input_ids.clamp(max=table.num_embeddings - 1))
         if pieces:
-            embeds[input_ids == self.config.audio_token_index] = torch.cat([self.rows(*piece) for piece in pieces])
+            embeds[input_ids == self.config.audio_token_index] = torch.cat(
+                [self.rows(*piece) for piece in pieces]
+            )
         given.setdefault("generation_config", self.generation_config)
         return self.language_model.generate(input_ids=input_ids, inputs_embeds=embeds, **given)
 
@@ -93,7 +101,10 @@ class Model(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         hidden = torch.cat([hidden, torch.zeros(-len(hidden) % stack, hidden.shape[1])])
         count = int(np.ceil(heard / 2 / stack))
         return torch.stack(
-            [self.multi_modal_projector(hidden[row * stack : (row + 1) * stack].flatten()) for row in range(count)]
+            [
+                self.multi_modal_projector(hidden[row * stack : (row + 1) * stack].flatten())
+                for row in range(count)
+            ]
         )
 
 
@@ -101,7 +112,11 @@ def flat(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As its users write a conversation: a sound by its mark, parts in lines."""
 
     def text(content: Any) -> str:
-        parts = [content] if isinstance(content, str) else [part.get("text", "<|audio|>") for part in content]
+        parts = (
+            [content]
+            if isinstance(content, str)
+            else [part.get("text", "<|audio|>") for part in content]
+        )
         return "\n".join(parts)
 
     return [{**message, "content": text(message["content"])} for message in messages]
@@ -112,7 +127,9 @@ class Processor:
         self.tokenizer: Any = _hf.AutoTokenizer.from_pretrained(folder)
         config = json.loads((folder / "config.json").read_text())
         self.stack, self.mark = config["stack_factor"], config["audio_token_index"]
-        self.hear: Any = _hf.WhisperFeatureExtractor(feature_size=config["audio_config"]["num_mel_bins"])
+        self.hear: Any = _hf.WhisperFeatureExtractor(
+            feature_size=config["audio_config"]["num_mel_bins"]
+        )
 
     def __call__(self, text: list[str], audio: Any, **_: Any) -> dict[str, Any]:
         ids: list[int] = []
@@ -122,7 +139,9 @@ class Processor:
             if place:
                 found = self.pieces(next(sounds))
                 pieces += found
-                ids += [self.mark] * sum(int(np.ceil(heard / (2 * self.stack))) for _, heard in found)
+                ids += [self.mark] * sum(
+                    int(np.ceil(heard / (2 * self.stack))) for _, heard in found
+                )
             ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
         made = torch.tensor([ids])
         return {"input_ids": made, "attention_mask": torch.ones_like(made), "pieces": pieces}
@@ -130,13 +149,18 @@ class Processor:
     def pieces(self, samples: Any) -> list[tuple[torch.Tensor, int]]:
         """Each with how many of its frames are sound."""
         padded = np.pad(samples, (0, -len(samples) % self.hear.hop_length)).astype(np.float32)
-        mel = self.hear(padded, sampling_rate=16000, truncation=False, padding="do_not_pad", return_tensors="pt")[
-            "input_features"
-        ][0]
+        mel = self.hear(
+            padded, sampling_rate=16000, truncation=False, padding="do_not_pad", return_tensors="pt"
+        )["input_features"][0]
         if mel.shape[1] <= PIECE:
             return [(mel, mel.shape[1])]
         found = []
         for start in range(0, mel.shape[1], PIECE):
             part = mel[:, start : start + PIECE]
-            found.append((torch.cat([part, torch.zeros(len(mel), PIECE - part.shape[1])], dim=1), part.shape[1]))
+            found.append(
+                (
+                    torch.cat([part, torch.zeros(len(mel), PIECE - part.shape[1])], dim=1),
+                    part.shape[1],
+                )
+            )
         return found

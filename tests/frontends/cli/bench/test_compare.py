@@ -21,7 +21,20 @@ from thespis.protocol.errors import EngineError
 
 from ...openai.fake import FakeClient, served
 
-QUICK = ("--work", "text,ttft", "--streams", "1,2", "--requests", "2", "--max-tokens", "4", "--rounds", "2", "--size", "28")
+QUICK = (
+    "--work",
+    "text,ttft",
+    "--streams",
+    "1,2",
+    "--requests",
+    "2",
+    "--max-tokens",
+    "4",
+    "--rounds",
+    "2",
+    "--size",
+    "28",
+)
 SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -53,7 +66,12 @@ async def test_both_do_the_same_work_and_the_slower_is_named_by_the_ratio() -> N
     assert len(quick.submitted) == len(slow.submitted) > 10
     assert {len(media) for _, media, *_ in quick.submitted} == {0, 1}
     found = compare.rows(turns)
-    assert {row.name for row in found} >= {"text, 1 stream", "text, 2 streams", "TTFT, new picture", "TTFT, text"}
+    assert {row.name for row in found} >= {
+        "text, 1 stream",
+        "text, 2 streams",
+        "TTFT, new picture",
+        "TTFT, text",
+    }
     assert all(row.ratio > 1 for row in found if row.unit == "tokens/s")
     assert all(len(row.ratios) == 2 for row in found)
 
@@ -78,7 +96,12 @@ async def test_a_server_beside_itself_gets_nothing_twice() -> None:
         sides = compare.sides_of(asked)
         await compare.measure(asked, sides)
     assert [side.name for side in sides] == ["first", "second"]
-    pictures = [item.source.blob.offset for _, media, *_ in client.submitted for item in media if item.source is not None]  # type: ignore[union-attr]
+    pictures = [
+        item.source.blob.offset  # type: ignore[union-attr]
+        for _, media, *_ in client.submitted
+        for item in media
+        if item.source is not None
+    ]
     # of the ttft kinds, one picture is sent again on purpose, and once more with its id
     assert len({client.blobs[offset] for offset in pictures}) == len(pictures) - 2 * 2 * 3
 
@@ -92,7 +115,9 @@ def test_ratios_say_how_many_times_the_first_is_better() -> None:
         ("text", 200.0, 50.0, 4.0),
         ("TTFT", 10.0, 5.0, 0.5),
     ]
-    sides = compare.sides_of(given("--base-url", "a", "--base-url", "b", "--name", "ours", "--name", "theirs"))
+    sides = compare.sides_of(
+        given("--base-url", "a", "--base-url", "b", "--name", "ours", "--name", "theirs")
+    )
     assert "times better" in compare.comparison(sides, rows)
     report = json.loads(json.dumps(compare.report(sides, (mine, theirs), rows)))
     assert report["sides"] == ["ours", "theirs"]
@@ -118,9 +143,18 @@ def test_what_is_given_wrongly_is_said(words: Sequence[str], said: str) -> None:
         compare.sides_of(given(*words))
 
 
-def test_from_the_command_line_it_is_bench_that_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_line_it_is_bench_that_is_called(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """A flag's name must not hide which command was given."""
-    words = ["bench", "compare", "--base-url", "http://127.0.0.1:1", "--base-url", "http://127.0.0.1:1"]
+    words = [
+        "bench",
+        "compare",
+        "--base-url",
+        "http://127.0.0.1:1",
+        "--base-url",
+        "http://127.0.0.1:1",
+    ]
     with pytest.raises(SystemExit) as ended:
         main([*words, "--command", "/no/such/program", "--command", "/no/such/program"])
     assert ended.value.code == 1
@@ -146,7 +180,10 @@ async def test_a_command_is_up_for_its_turn_alone(unused_tcp_port: int) -> None:
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [(f"{sys.executable} -c 'raise SystemExit(7)'", "ended with 7"), ("/no/such/program", "cannot be started")],
+    [
+        (f"{sys.executable} -c 'raise SystemExit(7)'", "ended with 7"),
+        ("/no/such/program", "cannot be started"),
+    ],
 )
 async def test_a_command_that_ends_is_said(command: str, said: str, unused_tcp_port: int) -> None:
     side = compare.Side("x", f"http://127.0.0.1:{unused_tcp_port}/v1", None, command)
@@ -156,11 +193,17 @@ async def test_a_command_that_ends_is_said(command: str, said: str, unused_tcp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_server_ends_with_who_has_started_it(number: signal.Signals, tmp_path: Path, unused_tcp_port: int) -> None:
+def test_a_server_ends_with_who_has_started_it(
+    number: signal.Signals, tmp_path: Path, unused_tcp_port: int
+) -> None:
     told = tmp_path / "pid"
     os.mkfifo(told)
     command = f"sh -c 'echo $$ >{told}; exec sleep 60'"
-    sides = [word for _ in range(2) for word in ("--base-url", f"http://127.0.0.1:{unused_tcp_port}/v1", "--command", command)]
+    sides = [
+        word
+        for _ in range(2)
+        for word in ("--base-url", f"http://127.0.0.1:{unused_tcp_port}/v1", "--command", command)
+    ]
     program = [sys.executable, "-P", "-m", "thespis", "bench", "compare", *sides]
     with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         pid = int(told.read_text())

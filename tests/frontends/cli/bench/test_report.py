@@ -10,7 +10,11 @@ from PIL import Image
 from thespis.frontends.cli.bench.report import Cell, cells_table, milliseconds, plot, quantile, show
 from thespis.protocol.errors import EngineError
 
-CELLS = [Cell("text, 1 stream", 1234.5, "tokens/s"), Cell("TTFT", 5.678, "ms"), Cell("ITL", 0.5, "ms")]
+CELLS = [
+    Cell("text, 1 stream", 1234.5, "tokens/s"),
+    Cell("TTFT", 5.678, "ms"),
+    Cell("ITL", 0.5, "ms"),
+]
 
 
 def test_columns_stand_below_each_other() -> None:
@@ -20,11 +24,17 @@ def test_columns_stand_below_each_other() -> None:
 
 
 def test_quantiles_are_the_nearest_rank() -> None:
-    assert (quantile([3.0, 1.0, 2.0], 0.5), quantile([3.0, 1.0, 2.0], 1.0), quantile([], 0.5)) == (2.0, 3.0, 0.0)
+    assert (quantile([3.0, 1.0, 2.0], 0.5), quantile([3.0, 1.0, 2.0], 1.0), quantile([], 0.5)) == (
+        2.0,
+        3.0,
+        0.0,
+    )
     assert milliseconds([0.0123456], 0.5) == 12.346
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.0, "0"), (0.01234, "0.0123"), (99.5, "99.5"), (1234.5, "1,234")])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0"), (0.01234, "0.0123"), (99.5, "99.5"), (1234.5, "1,234")]
+)
 def test_three_digits_that_count(value: float, shown: str) -> None:
     assert show(value) == shown
 
@@ -43,7 +53,9 @@ def test_a_plot_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         plot(tmp_path / "no" / "folder.png", {"": CELLS})
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def without(name: str, *more: Any) -> Any:

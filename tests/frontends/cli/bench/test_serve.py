@@ -20,12 +20,19 @@ def arguments(url: str, *more: str) -> argparse.Namespace:
     return build_parser("bench").parse_args(["bench", "serve", "--base-url", f"{url}/v1", *more])
 
 
-async def test_it_reports_a_row_for_each_number_of_streams(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_it_reports_a_row_for_each_number_of_streams(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     client = FakeClient()
     client.words, client.pace = ["x "] * 20, 0.002
     async with served(client) as url:
-        levels = await serve.measure(arguments(url, "--streams", "1,4", "--requests", "8", "--max-tokens", "20"))
-    assert [(level.streams, level.requests, level.tokens) for level in levels] == [(1, 8, 160), (4, 8, 160)]
+        levels = await serve.measure(
+            arguments(url, "--streams", "1,4", "--requests", "8", "--max-tokens", "20")
+        )
+    assert [(level.streams, level.requests, level.tokens) for level in levels] == [
+        (1, 8, 160),
+        (4, 8, 160),
+    ]
     assert levels[1].tokens_per_second > levels[0].tokens_per_second
     for level in levels:
         assert 2.0 <= level.itl_ms_p50 <= level.itl_ms_p99
@@ -36,7 +43,19 @@ async def test_it_reports_a_row_for_each_number_of_streams(capsys: pytest.Captur
 async def test_prompts_are_token_ids_of_the_asked_length_and_never_the_same() -> None:
     client = FakeClient()
     async with served(client) as url:
-        await serve.measure(arguments(url, "--streams", "1", "--requests", "4", "--prompt-tokens", "9", "--max-tokens", "2"))
+        await serve.measure(
+            arguments(
+                url,
+                "--streams",
+                "1",
+                "--requests",
+                "4",
+                "--prompt-tokens",
+                "9",
+                "--max-tokens",
+                "2",
+            )
+        )
     prompts = [submitted[0] for submitted in client.submitted]
     assert {len(prompt.token_ids) for prompt in prompts} == {9}  # type: ignore[union-attr]
     assert len({prompt.token_ids for prompt in prompts}) == len(prompts)  # type: ignore[union-attr]
@@ -47,12 +66,27 @@ async def test_the_json_has_every_figure(capsys: pytest.CaptureFixture[str]) -> 
         given = arguments(url, "--streams", "2", "--requests", "2", "--json")
         levels = await serve.measure(given)
     assert capsys.readouterr().out == ""
-    (report,) = json.loads(json.dumps([{name: getattr(level, name) for name in level.__struct_fields__} for level in levels]))
-    assert set(report) >= {"streams", "tokens_per_second", "ttft_ms_p50", "itl_ms_p50", "itl_ms_p99"}
+    (report,) = json.loads(
+        json.dumps(
+            [{name: getattr(level, name) for name in level.__struct_fields__} for level in levels]
+        )
+    )
+    assert set(report) >= {
+        "streams",
+        "tokens_per_second",
+        "ttft_ms_p50",
+        "itl_ms_p50",
+        "itl_ms_p99",
+    }
 
 
 async def test_plain_mode_sends_only_openais_fields() -> None:
-    assert set(asking.request_body("m", 8, plain=True)) == {"model", "max_tokens", "temperature", "stream_options"}
+    assert set(asking.request_body("m", 8, plain=True)) == {
+        "model",
+        "max_tokens",
+        "temperature",
+        "stream_options",
+    }
 
 
 async def test_a_server_that_refuses_ends_the_measurement_with_its_words() -> None:
@@ -73,7 +107,9 @@ async def test_with_pictures_each_request_carries_one_that_is_new() -> None:
     client = FakeClient()
     async with served(client) as url:
         (level,) = await serve.measure(
-            arguments(url, "--streams", "2", "--requests", "4", "--picture", "28", "--max-tokens", "3")
+            arguments(
+                url, "--streams", "2", "--requests", "4", "--picture", "28", "--max-tokens", "3"
+            )
         )
     assert level.tokens == 12
     assert [len(media) for _, media, *_ in client.submitted] == [1] * 5
@@ -81,7 +117,9 @@ async def test_with_pictures_each_request_carries_one_that_is_new() -> None:
     assert level.cells("picture")[0].name == "picture, 2 streams"
 
 
-async def test_a_model_that_is_not_served_is_said_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_model_that_is_not_served_is_said_before_anything_is_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     client = FakeClient()
     async with served(client) as url:
         with pytest.raises(ApiError, match="serves fake-model and no model 'nope'"):
@@ -97,7 +135,10 @@ def test_a_second_measurement_asks_other_things() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        *((["--streams", text], "argument --streams: expected a number from 1") for text in ("", "a", "1,,2", "0")),
+        *(
+            (["--streams", text], "argument --streams: expected a number from 1")
+            for text in ("", "a", "1,,2", "0")
+        ),
         (["--requests", "-3"], "argument --requests: expected a number from 1"),
         (["--picture", "0"], "argument --picture: expected a number from 1 to 8192"),
         (["--max-tokens", "x"], "argument --max-tokens: expected a number"),
@@ -105,7 +146,9 @@ def test_a_second_measurement_asks_other_things() -> None:
         (["--plot", "/no/such/folder/x.svg"], "there is no folder '/no/such/folder'"),
     ],
 )
-def test_flags_that_make_no_sense_are_refused_at_once(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_that_make_no_sense_are_refused_at_once(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         arguments("http://127.0.0.1:1", *flags)
     assert said in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Log-probabilities of many choices: written as they come, and not in one go when all are there and everybody waits."""
+"""Log-probabilities of many choices: written as they come, and not in one go when all are there and
+everybody waits."""
 
 import asyncio
 from typing import Any
@@ -19,11 +20,22 @@ from ..fake import FakeClient, position, post, served
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hi"}]
 CHOICES = 3
-OPTIONS = AnswerOptions(created=1, arrival=0.0, model="m", n=CHOICES, logprobs=2, prompt_logprobs=True, return_token_ids=True)
+OPTIONS = AnswerOptions(
+    created=1,
+    arrival=0.0,
+    model="m",
+    n=CHOICES,
+    logprobs=2,
+    prompt_logprobs=True,
+    return_token_ids=True,
+)
 
 
 def writers() -> list[ResponseWriter]:
-    return [ChatWriter("r", OPTIONS), CompletionWriter("r", OPTIONS, lambda ids: "".join(f"<{id}>" for id in ids))]
+    return [
+        ChatWriter("r", OPTIONS),
+        CompletionWriter("r", OPTIONS, lambda ids: "".join(f"<{id}>" for id in ids)),
+    ]
 
 
 def update(token: int) -> Update:
@@ -55,8 +67,14 @@ def test_nothing_is_left_to_be_written_at_the_end(writer: ResponseWriter) -> Non
 
 
 def test_what_waited_for_a_slow_reader_is_written_in_turns() -> None:
-    """A caller who asks for everything, reads nothing, and then reads on: all that had come was written in one go."""
-    merged = Update([Choice(at, "text", list(range(500)), [position(0, "x", 2)] * 500, "stop", 7) for at in range(CHOICES)])
+    """A caller who asks for everything, reads nothing, and then reads on: all that had come was
+    written in one go."""
+    merged = Update(
+        [
+            Choice(at, "text", list(range(500)), [position(0, "x", 2)] * 500, "stop", 7)
+            for at in range(CHOICES)
+        ]
+    )
     parts = list(generate.in_turns(merged))
     assert parts == [merged]
     with pytest.MonkeyPatch.context() as patch:
@@ -69,9 +87,18 @@ def test_what_waited_for_a_slow_reader_is_written_in_turns() -> None:
             assert len(choice.logprobs) == 100
             joined[choice.index].add(choice)
         assert joined == merged.choices
-        assert [choice.finish_reason for part in parts for choice in part.choices].count("stop") == CHOICES
+        assert [choice.finish_reason for part in parts for choice in part.choices].count(
+            "stop"
+        ) == CHOICES
         textless = Update([Choice(0, "held back", [], [], "stop"), *merged.choices])
-        assert sum(choice.finish_reason == "stop" for part in generate.in_turns(textless) for choice in part.choices) == 4
+        assert (
+            sum(
+                choice.finish_reason == "stop"
+                for part in generate.in_turns(textless)
+                for choice in part.choices
+            )
+            == 4
+        )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +110,9 @@ def test_what_waited_for_a_slow_reader_is_written_in_turns() -> None:
         (COMPLETIONS, {"prompt": "x" * 1000, "echo": True}),
     ],
 )
-async def test_an_answer_too_large_to_be_held_is_refused(path: str, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_too_large_to_be_held_is_refused(
+    path: str, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(generate, "MOST_WHOLE", 600)
     client = FakeClient()
     async with served(client) as url:
@@ -93,8 +122,11 @@ async def test_an_answer_too_large_to_be_held_is_refused(path: str, body: Any, m
         assert (await post(url, COMPLETIONS, {"prompt": "x"}))[0] == 200
 
 
-async def test_others_have_their_turns_between_the_prompts_that_are_echoed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand prompts of four thousand token ids were made into text in one go, before any was refused."""
+async def test_others_have_their_turns_between_the_prompts_that_are_echoed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand prompts of four thousand token ids were made into text in one go, before any was
+    refused."""
     turns = 0
     seen: list[int] = []
 
@@ -111,7 +143,9 @@ async def test_others_have_their_turns_between_the_prompts_that_are_echoed(monke
     monkeypatch.setattr(AppState, "detokenize", detokenize)
     async with served(FakeClient()) as url:
         counting = asyncio.create_task(count())
-        status, answer, _ = await post(url, COMPLETIONS, {"prompt": [[5, 6]] * 8, "echo": True, "max_tokens": 1})
+        status, answer, _ = await post(
+            url, COMPLETIONS, {"prompt": [[5, 6]] * 8, "echo": True, "max_tokens": 1}
+        )
         counting.cancel()
     assert status == 200
     assert {choice["text"] for choice in answer["choices"]} == {"texta"}
@@ -119,7 +153,9 @@ async def test_others_have_their_turns_between_the_prompts_that_are_echoed(monke
 
 
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-async def test_a_large_answer_is_sent_in_pieces_and_is_the_same(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_answer_is_sent_in_pieces_and_is_the_same(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def asked() -> tuple[Any, Any]:
         async with served(FakeClient()) as url:
             body = {"messages": HELLO} if path == CHAT else {"prompt": "x"}

@@ -29,12 +29,18 @@ def no_tokens(ids: object) -> str:
 
 def test_S54_the_chunks_of_a_chat_byte_for_byte() -> None:
     shape = ChatWriter("r1", options())
-    assert shape.first(0, (), 0) == HEAD + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},' + TAIL
+    assert (
+        shape.first(0, (), 0)
+        == HEAD + b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},' + TAIL
+    )
     update = Update([Choice(0, 'say "é"\n', [1])])
     text = '{"index":0,"delta":{"content":"say \\"é\\"\\n"},'.encode()
     assert shape.events(0, update) == HEAD + b',"choices":[' + text + TAIL
     end = shape.events(0, Update([Choice(0, "", [], [], "stop")]))
-    assert end == HEAD + b',"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}\n\n'
+    assert (
+        end
+        == HEAD + b',"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}\n\n'
+    )
     assert shape.last([Answer(0)]) == b"data: [DONE]\n\n"
 
 
@@ -42,7 +48,11 @@ def test_usage_is_null_in_every_chunk_but_the_last() -> None:
     shape = ChatWriter("r1", options(include_usage=True))
     answer = Answer(0)
     answer.note(Update([], Finished("r1", 0, Usage(4, 1, {}, 0), 2, ())))
-    chunks = shape.first(0, (), 0) + shape.events(0, Update([Choice(0, "x", [1])])) + shape.last([answer])
+    chunks = (
+        shape.first(0, (), 0)
+        + shape.events(0, Update([Choice(0, "x", [1])]))
+        + shape.last([answer])
+    )
     *events, done = [event.removeprefix(b"data: ") for event in chunks.split(b"\n\n")[:-1]]
     assert done == b"[DONE]"
     usages = [msgspec.json.decode(event)["usage"] for event in events]
@@ -59,7 +69,9 @@ def test_held_back_text_makes_no_event_and_token_ids_do_when_asked_for() -> None
 
 def test_text_and_reason_in_one_update_become_two_chunks_in_order() -> None:
     out = ChatWriter("r1", options(n=2)).events(0, Update([Choice(1, "x", [1], [], "stop", "END")]))
-    first, second = [msgspec.json.decode(event[6:])["choices"][0] for event in out.split(b"\n\n")[:-1]]
+    first, second = [
+        msgspec.json.decode(event[6:])["choices"][0] for event in out.split(b"\n\n")[:-1]
+    ]
     assert (first["index"], first["delta"], first["finish_reason"]) == (1, {"content": "x"}, None)
     assert (second["delta"], second["finish_reason"], second["stop_reason"]) == ({}, "stop", "END")
 
@@ -85,4 +97,8 @@ def test_an_error_is_an_event_of_its_own(kind: Any) -> None:
     name, data = out.strip().split(b"\n")
     assert name == b"event: error"
     error = msgspec.json.decode(data[6:])["error"]
-    assert (error["message"], error["param"], error["code"]) == ("messages[0]: words", "messages[0]", "code")
+    assert (error["message"], error["param"], error["code"]) == (
+        "messages[0]: words",
+        "messages[0]",
+        "code",
+    )

@@ -1,4 +1,5 @@
-"""Bodies that are no JSON, or none that a request can be: a 4xx that says so, on every path, however they come."""
+"""Bodies that are no JSON, or none that a request can be: a 4xx that says so, on every path,
+however they come."""
 
 import asyncio
 import io
@@ -34,9 +35,11 @@ NO_JSON = {
     "Latin-1 in a text": b'{"messages":[{"role":"user","content":"caf\xe9"}]}',
     "Latin-1 in a role": b'{"messages":[{"role":"us\xe9r","content":"a"}]}',
     "Latin-1 in a key": b'{"messages":[{"role":"user","content":"a"}],"caf\xe9":1}',
-    "Latin-1 in an unknown field": b'{"messages":[{"role":"user","content":"a"}],"other":"caf\xe9"}',
+    "Latin-1 in an unknown field": b'{"messages":[{"role":"user","content":"a"}],'
+    b'"other":"caf\xe9"}',
     "Latin-1 in the model": b'{"model":"\xe9","messages":[{"role":"user","content":"a"}]}',
-    "Latin-1 in stream_options": b'{"messages":[{"role":"user","content":"a"}],"stream_options":{"\xe9":1}}',
+    "Latin-1 in stream_options": b'{"messages":[{"role":"user","content":"a"}],'
+    b'"stream_options":{"\xe9":1}}',
     "Latin-1 outside a string": b'{"messages":\xe9}',
     "half a character at the end": b'{"messages":[{"role":"user","content":"a"}]}\xc3',
     "a surrogate in UTF-8": b'{"messages":[{"role":"user","content":"\xed\xa0\x80"}]}',
@@ -57,8 +60,12 @@ NO_REQUEST = {
     "a text": b'"messages"',
     "null": b"null",
     "a number": b"1" * 50_000,
-    "a long number in a field": b'{"messages":[{"role":"user","content":"a"}],"model":' + b"9" * 50_000 + b"}",
-    "a long number in a list": b'{"messages":[{"role":"user","content":[' + b"9" * 5_000 + b']}],"tokens":"a"}',
+    "a long number in a field": b'{"messages":[{"role":"user","content":"a"}],"model":'
+    + b"9" * 50_000
+    + b"}",
+    "a long number in a list": b'{"messages":[{"role":"user","content":['
+    + b"9" * 5_000
+    + b']}],"tokens":"a"}',
 }
 TOO_COMPLEX = {
     "A1": b'{"model":"fake-model","audio":[' + b"[]," * 3_000_000 + b"[]]}",
@@ -67,14 +74,21 @@ TOO_COMPLEX = {
     "an unknown field": b'{"prompt":"a","other":[' + b"[]," * 1_000_000 + b"[]]}",
     "texts": b'{"stop":[' + b'"a",' * 1_000_000 + b'"b"]}',
     "depth": b'{"prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "depth in an unknown field": b'{"prompt":"a","other":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+    "depth in an unknown field": b'{"prompt":"a","other":'
+    + b'{"a":' * 100_000
+    + b"1"
+    + b"}" * 100_000
+    + b"}",
 }
 
 
 async def answer(url: str, path: str, body: Any) -> tuple[int, Any]:
     headers = {"Content-Type": "application/json"}
     data = io.BytesIO(body) if isinstance(body, bytes) else body
-    async with aiohttp.ClientSession() as session, session.post(url + path, data=data, headers=headers) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url + path, data=data, headers=headers) as response,
+    ):
         return response.status, (await response.json()).get("error")
 
 
@@ -110,7 +124,9 @@ async def test_A1_structure_beyond_every_request_is_refused(path: str) -> None:
             assert (status, error["code"]) == (413, "body_too_complex"), name
 
 
-async def test_A1_such_a_body_is_refused_before_most_of_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_A1_such_a_body_is_refused_before_most_of_it_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pieces: list[int] = []
     step = Scan._step
 
@@ -136,7 +152,9 @@ async def test_A1_such_a_body_is_refused_before_most_of_it_has_come(monkeypatch:
 
 async def test_a_body_that_comes_byte_by_byte_is_read() -> None:
     async def drips() -> AsyncIterator[bytes]:
-        for byte in json.dumps({"messages": [{"role": "user", "content": 'ü\\"é😀'}]}, ensure_ascii=False).encode():
+        for byte in json.dumps(
+            {"messages": [{"role": "user", "content": 'ü\\"é😀'}]}, ensure_ascii=False
+        ).encode():
             yield bytes([byte])
 
     client = FakeClient()
@@ -149,11 +167,17 @@ async def test_a_body_that_comes_byte_by_byte_is_read() -> None:
 async def test_of_two_equal_keys_the_last_counts() -> None:
     client = FakeClient()
     async with served(client) as url:
-        status, _ = await answer(url, CHAT, b'{"max_tokens":1,"messages":[{"role":"user","content":"hi"}],"max_tokens":2}')
+        status, _ = await answer(
+            url,
+            CHAT,
+            b'{"max_tokens":1,"messages":[{"role":"user","content":"hi"}],"max_tokens":2}',
+        )
     assert (status, client.submitted[0][2].max_tokens) == (200, 2)
 
 
-async def test_in_one_turn_of_the_loop_at_most_one_piece_of_one_body_is_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_one_turn_of_the_loop_at_most_one_piece_of_one_body_is_worked_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Streams go on in between, however many callers send bodies of whatever size at once."""
     turns, worked = 0, list[int]()
     feed, read = Scan.feed, reading_of_bodies.read
@@ -185,7 +209,9 @@ async def test_in_one_turn_of_the_loop_at_most_one_piece_of_one_body_is_worked_o
     assert len(set(worked)) == len(worked)
 
 
-def test_the_pages_of_a_large_body_are_given_back_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_a_large_body_are_given_back_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     closing = list[str]()
     close = os.close
 

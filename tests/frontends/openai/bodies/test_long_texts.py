@@ -8,11 +8,24 @@ from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Prompt, Text, TextPrompt
 
 TERMS = msgspec.convert(
-    {"model": "m", "context": 1 << 20, "vocabulary": 100, "folder": "", "tokenizer_parts": "", "style": "hermes"}, Terms
+    {
+        "model": "m",
+        "context": 1 << 20,
+        "vocabulary": 100,
+        "folder": "",
+        "tokenizer_parts": "",
+        "style": "hermes",
+    },
+    Terms,
 )
 LETTERS = pytest.mark.parametrize(
     ("letter", "most"),
-    [("a", MAX_TEXT), ("\u00e9", MAX_TEXT // 4), ("\u4e2d", MAX_TEXT // 6), ("\U0001f600", MAX_TEXT // 8)],
+    [
+        ("a", MAX_TEXT),
+        ("\u00e9", MAX_TEXT // 4),
+        ("\u4e2d", MAX_TEXT // 6),
+        ("\U0001f600", MAX_TEXT // 8),
+    ],
     ids=["ascii", "two bytes", "three bytes", "four bytes"],
 )
 

@@ -1,4 +1,5 @@
-"""Which way a body takes, and what becomes of it where a reader cannot read it: in real readers, without an engine."""
+"""Which way a body takes, and what becomes of it where a reader cannot read it: in real readers,
+without an engine."""
 
 import asyncio
 import base64
@@ -27,16 +28,24 @@ PATH = "/v1/chat/completions"
 
 
 def chat(content: Any, **more: Any) -> bytes:
-    return json.dumps({"messages": [{"role": "user", "content": content}], **more}, ensure_ascii=False).encode()
+    return json.dumps(
+        {"messages": [{"role": "user", "content": content}], **more}, ensure_ascii=False
+    ).encode()
 
 
 def picture(data: bytes, kind: str = "image/png") -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64," + base64.b64encode(data).decode()}}
+    return {
+        "type": "image_url",
+        "image_url": {"url": f"data:{kind};base64," + base64.b64encode(data).decode()},
+    }
 
 
 async def answer(url: str, path: str, body: bytes) -> tuple[int, Any]:
     headers = {"Content-Type": "application/json"}
-    async with aiohttp.ClientSession() as session, session.post(url + path, data=io.BytesIO(body), headers=headers) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url + path, data=io.BytesIO(body), headers=headers) as response,
+    ):
         return response.status, await response.json()
 
 
@@ -75,7 +84,12 @@ async def test_what_is_not_small_is_read_in_another_process(name: str, inline: l
 
 
 async def test_a_call_is_the_same_whichever_way_it_took() -> None:
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"é": {"type": "string"}}}}}]
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": "f", "parameters": {"properties": {"é": {"type": "string"}}}},
+        }
+    ]
     content = [
         {"type": "text", "text": "ü"},
         picture(b"one"),
@@ -136,20 +150,30 @@ async def test_so_is_its_answer(path: str, body: dict[str, Any]) -> None:
     assert small == large
 
 
-async def test_media_beyond_the_share_are_refused_and_leave_nothing(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_media_beyond_the_share_are_refused_and_leave_nothing(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     client = FakeClient()
     client.room = 1000
     async with served(client) as url:
         status, told = await answer(url, PATH, chat([picture(bytes(2000))]) + PADDED)
         assert (status, told["error"]["code"]) == (429, "overloaded")
-        status, _ = await answer(url, PATH, chat([picture(bytes(500)), {"type": "nothing"}]) + PADDED)
+        status, _ = await answer(
+            url, PATH, chat([picture(bytes(500)), {"type": "nothing"}]) + PADDED
+        )
         assert status == 400
         bad = chat([picture(bytes(500))], request_id="not/an id") + PADDED
         assert (await answer(url, PATH, bad))[0] == 400
         for id in ("x" * 129, "x" * 1024, "x" * 1025, "x" * (1 << 20), ""):
-            status, told = await answer(url, PATH, chat([picture(bytes(500))], request_id=id) + PADDED)
-            assert (status, told["error"]["param"], told["error"]["code"]) == (400, "request_id", "invalid_request_id")
+            status, told = await answer(
+                url, PATH, chat([picture(bytes(500))], request_id=id) + PADDED
+            )
+            assert (status, told["error"]["param"], told["error"]["code"]) == (
+                400,
+                "request_id",
+                "invalid_request_id",
+            )
     assert client.blobs == {}
     assert list(tmp_path.iterdir()) == []
 
@@ -178,7 +202,9 @@ async def test_a_reader_that_is_killed_costs_nothing(pool: readers.Readers) -> N
     assert (pool.replaced, len(pool._all)) == (1, 1)
 
 
-async def test_readers_that_ended_while_they_were_idle_convict_no_body(pool: readers.Readers) -> None:
+async def test_readers_that_ended_while_they_were_idle_convict_no_body(
+    pool: readers.Readers,
+) -> None:
     await asyncio.gather(*(read(pool, chat("one")) for _ in range(readers.READERS)))
     dead = list(pool._idle)
     assert len(dead) == readers.READERS >= readers.TRIES
@@ -208,7 +234,9 @@ async def test_a_body_that_ends_its_readers_is_refused_and_the_next_is_read(
     assert pool.replaced == readers.TRIES
 
 
-async def test_a_reader_that_hangs_is_replaced(pool: readers.Readers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reader_that_hangs_is_replaced(
+    pool: readers.Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (await read(pool, chat("one"))).pieces
     (living,) = pool._all
     os.kill(living._process.pid, signal.SIGSTOP)
@@ -233,13 +261,19 @@ async def test_a_caller_that_leaves_takes_its_reader_with_it(pool: readers.Reade
     assert (await read(pool, chat("three"))).pieces
 
 
-async def test_several_bodies_are_read_by_a_bounded_number_of_readers(pool: readers.Readers) -> None:
+async def test_several_bodies_are_read_by_a_bounded_number_of_readers(
+    pool: readers.Readers,
+) -> None:
     calls = await asyncio.gather(*(read(pool, chat(f"{number}")) for number in range(8)))
-    assert [call.pieces[0].prompt.messages[0].content[0].text for call in calls] == [f"{number}" for number in range(8)]
+    assert [call.pieces[0].prompt.messages[0].content[0].text for call in calls] == [
+        f"{number}" for number in range(8)
+    ]
     assert len(pool._all) <= readers.READERS
 
 
-def test_what_takes_more_memory_than_its_size_allows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_more_memory_than_its_size_allows_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reader, "MEMORY", 0)
     monkeypatch.setattr(reader, "MEMORY_PER_BYTE", 2)
     body = json.dumps({"messages": [], "guided_json": [[[]]] * 1_000_000}).encode()

@@ -13,9 +13,15 @@ from thespis.protocol.errors import RequestError
 
 PLENTY = Structure(10**9, 10**9, 10**9, 10**9, 10**9)
 LIMIT = allowed(1000)
-texts = st.text(st.sampled_from('a"\\{}[]:, \n\tü字😀') | st.characters(exclude_categories=["Cs"]), max_size=12)
+texts = st.text(
+    st.sampled_from('a"\\{}[]:, \n\tü字😀') | st.characters(exclude_categories=["Cs"]), max_size=12
+)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
     max_leaves=30,
 )
@@ -27,7 +33,9 @@ def counted(value: Any, depth: int = 0) -> Structure:
         return Structure(depth, strings=1)
     if not isinstance(value, list | dict):
         return Structure(depth)
-    inner = [counted(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value)]
+    inner = [
+        counted(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value)
+    ]
     keys = len(value) if isinstance(value, dict) else 0
     return Structure(
         depth=max([depth + 1, *(one.depth for one in inner)]),
@@ -49,14 +57,19 @@ def scanned(data: bytes, cuts: list[int], limit: Structure = PLENTY) -> Scan:
 
 @given(values, st.booleans(), st.lists(st.integers(0, 1000), max_size=8))
 @settings(max_examples=300, deadline=None)
-def test_the_counts_are_those_of_the_parsed_value(value: Any, escaped: bool, cuts: list[int]) -> None:
+def test_the_counts_are_those_of_the_parsed_value(
+    value: Any, escaped: bool, cuts: list[int]
+) -> None:
     data = json.dumps(value, ensure_ascii=escaped).encode()
     assert scanned(data, cuts).found == counted(value)
     assert scanned(data, list(range(len(data)))).found == counted(value)  # one byte at a time
     assert scanned(data, []).size == len(data)
 
 
-@given(st.binary(max_size=40).map(lambda data: data.translate(None, b"]}")), st.lists(st.integers(0, 50), max_size=6))
+@given(
+    st.binary(max_size=40).map(lambda data: data.translate(None, b"]}")),
+    st.lists(st.integers(0, 50), max_size=6),
+)
 @settings(max_examples=300, deadline=None)
 def test_what_is_not_utf8_is_found_and_nothing_else(data: bytes, cuts: list[int]) -> None:
     try:
@@ -69,7 +82,9 @@ def test_what_is_not_utf8_is_found_and_nothing_else(data: bytes, cuts: list[int]
         scanned(data, cuts)
 
 
-@pytest.mark.parametrize("data", [b"]", b"[]]", b"[" * 9 + b"}" * 10, b'["]"]}', b"]" * STEP + b"[" * STEP])
+@pytest.mark.parametrize(
+    "data", [b"]", b"[]]", b"[" * 9 + b"}" * 10, b'["]"]}', b"]" * STEP + b"[" * STEP]
+)
 def test_brackets_that_close_nothing_are_no_json(data: bytes) -> None:
     with pytest.raises(RequestError) as refused:
         scanned(data, [], LIMIT)
@@ -101,14 +116,18 @@ def test_structure_that_no_request_needs_is_refused_before_it_has_all_come(name:
 
 
 LEGAL = {
-    "a picture in base64": b'{"messages":[{"content":[{"image_url":{"url":"data:image/png;base64,' + b"A" * LARGE + b'"}}]}]}',
+    "a picture in base64": b'{"messages":[{"content":[{"image_url":{"url":"data:image/png;base64,'
+    + b"A" * LARGE
+    + b'"}}]}]}',
     "text full of structure": b'{"prompt":"' + b"[{,:]}" * LARGE + b'"}',
     "text full of escapes": b'{"prompt":"' + b'\\"\\\\,\\u0041' * (LARGE // 8) + b'"}',
     "whitespace": b"{" + b" \n\t" * LARGE + b"}",
     "a long number": b"[" + b"1" * LARGE + b"]",
     "token ids": b'{"prompt":[' + b"12345," * 999 + b"1]}",
     "a bias for each token of a vocabulary": b'{"logit_bias":{' + b'"1":1,' * 262_144 + b'"1":1}}',
-    "a long conversation": b'{"messages":[' + b'{"role":"user","content":[{"type":"text","text":"a"}]},' * 30_000 + b"1]}",
+    "a long conversation": b'{"messages":['
+    + b'{"role":"user","content":[{"type":"text","text":"a"}]},' * 30_000
+    + b"1]}",
 }
 
 

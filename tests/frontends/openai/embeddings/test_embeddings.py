@@ -1,4 +1,5 @@
-"""The body of /v1/embeddings is written while it is made: of a large call never all of it is there as text."""
+"""The body of /v1/embeddings is written while it is made: of a large call never all of it is there
+as text."""
 
 import base64
 import json
@@ -20,7 +21,9 @@ def answers(count: int) -> list[Answer]:
     dice = np.random.default_rng(0)
     made = [Answer(0) for _ in range(count)]
     for index, answer in enumerate(made):
-        answer.vectors = Vectors(f"{index}", 0, 1, dice.standard_normal(WIDTH).astype("<f4").tobytes())
+        answer.vectors = Vectors(
+            f"{index}", 0, 1, dice.standard_normal(WIDTH).astype("<f4").tobytes()
+        )
         answer.finished = Finished(f"{index}", 0, Usage(3, 1, {}, 0), 0, ())
     return made
 
@@ -36,7 +39,11 @@ def test_the_pieces_are_one_body(form: str, count: int) -> None:
     for item, answer in zip(body["data"], given, strict=True):
         said = item["embedding"]
         assert answer.vectors is not None
-        numbers = np.frombuffer(base64.b64decode(said), "<f4") if form == "base64" else np.array(said, "<f4")
+        numbers = (
+            np.frombuffer(base64.b64decode(said), "<f4")
+            if form == "base64"
+            else np.array(said, "<f4")
+        )
         assert numbers.tobytes() == answer.vectors.data
 
 

@@ -1,4 +1,5 @@
-"""What is refused by its head: framings, codings, types, keys, origins, hosts. By hand, as no client would send it."""
+"""What is refused by its head: framings, codings, types, keys, origins, hosts. By hand, as no
+client would send it."""
 
 import gzip
 
@@ -27,64 +28,100 @@ def sized(head: str, body: bytes) -> str:
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize(
     "coding",
-    ["gzip", "GZIP", "deflate", "br", "zstd", "x-gzip", "compress", "gzip, identity", "identity,gzip", "unknown", "ｇzip"],
+    [
+        "gzip",
+        "GZIP",
+        "deflate",
+        "br",
+        "zstd",
+        "x-gzip",
+        "compress",
+        "gzip, identity",
+        "identity,gzip",
+        "unknown",
+        "ｇzip",
+    ],
 )
 async def test_a_compressed_body_is_refused_before_it_is_read(path: str, coding: str) -> None:
     """It is announced and never sent: whoever waits for it waits for ever."""
     head = f"{JSON}\nContent-Encoding: {coding.encode().decode('latin-1')}\nContent-Length: 1000"
     async with served(FakeClient()) as url:
         answer = await ask(url, head, path=path)
-    assert (answer.status, answer.code, answer.headers["accept-encoding"]) == (415, "unsupported_encoding", "identity")
+    assert (answer.status, answer.code, answer.headers["accept-encoding"]) == (
+        415,
+        "unsupported_encoding",
+        "identity",
+    )
 
 
 async def test_two_codings_in_two_lines_are_two_codings() -> None:
     async with served(FakeClient()) as url:
-        answer = await ask(url, f"{JSON}\nContent-Encoding: identity\nContent-Encoding: gzip\nContent-Length: 9")
+        answer = await ask(
+            url, f"{JSON}\nContent-Encoding: identity\nContent-Encoding: gzip\nContent-Length: 9"
+        )
     assert answer.code == "unsupported_encoding"
 
 
-@pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity, identity", " identity ,"])
+@pytest.mark.parametrize(
+    "coding", ["", "identity", "Identity", "identity, identity", " identity ,"]
+)
 async def test_identity_is_no_coding(coding: str) -> None:
     async with served(FakeClient()) as url:
-        assert (await ask(url, sized(f"{JSON}\nContent-Encoding: {coding}", chat()), chat())).status == 200
+        assert (
+            await ask(url, sized(f"{JSON}\nContent-Encoding: {coding}", chat()), chat())
+        ).status == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/nothing", "/live", "/v1/chat/completions"])
 async def test_nothing_is_ever_inflated_not_even_what_is_thrown_away(path: str) -> None:
     bomb = gzip.compress(bytes(1 << 20))
     async with served(FakeClient(), http_config(api_key=("k",))) as url:
-        answer = await ask(url, sized("Content-Encoding: gzip", bomb), bomb, method="GET", path=path)
+        answer = await ask(
+            url, sized("Content-Encoding: gzip", bomb), bomb, method="GET", path=path
+        )
     assert answer.status in (200, 401)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "*", "identity;q=0"])
 async def test_what_the_caller_takes_changes_nothing(coding: str) -> None:
     async with served(FakeClient()) as url:
-        assert (await ask(url, sized(f"{JSON}\nAccept-Encoding: {coding}", chat()), chat())).status == 200
+        assert (
+            await ask(url, sized(f"{JSON}\nAccept-Encoding: {coding}", chat()), chat())
+        ).status == 200
 
 
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize(
     "kind",
     [
-        None, "", "text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "*/*",
-        "text/plain;application/json", "text/plain; x=application/json", "application/json, text/plain", "application/jsonx",
-        "application/vnd.api+json", "application/json/x", "json", "ａpplication/json", "application/octet-stream",
+        None, "", "text/plain", "text/json", "application/x-www-form-urlencoded",
+        "multipart/form-data; "
+        "boundary=x", "*/*",
+        "text/plain;application/json", "text/plain; x=application/json", "application/json, "
+        "text/plain", "application/jsonx",
+        "application/vnd.api+json", "application/json/x", "json", "ａpplication/json",
+        "application/octet-stream",
     ],
 )  # fmt: skip
 async def test_only_json_is_taken_for_a_body(path: str, kind: str | None) -> None:
     head = "X: y" if kind is None else f"Content-Type: {kind.encode().decode('latin-1')}"
     async with served(FakeClient()) as url:
         answer = await ask(url, f"{head}\nContent-Length: 1000", path=path)
-    assert (answer.status, answer.code, answer.headers["accept-post"]) == (415, "unsupported_media_type", "application/json")
+    assert (answer.status, answer.code, answer.headers["accept-post"]) == (
+        415,
+        "unsupported_media_type",
+        "application/json",
+    )
     assert b"Content-Type: application/json" in answer.body
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        "application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8",
-        'application/json ; charset="utf-8"', "application/json; charset=iso-8859-1", "application/json;",
+        "application/json", "Application/JSON", "application/json; "
+        "charset=utf-8", "application/json;charset=UTF-8",
+        'application/json ; charset="utf-8"', "application/json; "
+        "charset=iso-8859-1", "application/json;",
         "\tapplication/json ",
     ],
 )  # fmt: skip
@@ -143,7 +180,9 @@ async def test_a_head_that_two_readers_may_read_differently_ends_the_connection(
     after = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
     async with served(FakeClient()) as url:
         lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", JSON, *head.split("\n")]
-        received = await exchange(url, "\r\n".join([*lines, "", ""]).encode("latin-1") + b"0\r\n\r\n" + after)
+        received = await exchange(
+            url, "\r\n".join([*lines, "", ""]).encode("latin-1") + b"0\r\n\r\n" + after
+        )
     assert received.count(b"HTTP/1.") == 1
     answer = read(received)
     assert answer.status in (status if isinstance(status, tuple) else (status,))
@@ -161,7 +200,8 @@ async def test_a_head_that_two_readers_may_read_differently_ends_the_connection(
         b"GET /live HTTP/9.9\r\nHost: x\r\n\r\n",
         b"G\x00T /live HTTP/1.1\r\nHost: x\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"POST /tokenize HTTP/1.0\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /tokenize HTTP/1.0\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+        b"chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 async def test_lines_and_versions_that_are_not_http_1_1(sent: bytes) -> None:
@@ -173,12 +213,16 @@ async def test_lines_and_versions_that_are_not_http_1_1(sent: bytes) -> None:
 @pytest.mark.parametrize(
     "chunks",
     [
-        b"zz\r\n", b"-1\r\nx\r\n", b"0x5\r\nhello\r\n", b"5 \r\nhello\r\n", b"5\nhello\n0\n\n", b"5\r\nhelloX\r\n0\r\n\r\n",
-        b"fffffffffffffffff\r\nx", b"5\r\nhello0\r\n\r\n", b"\r\n5\r\nhello\r\n0\r\n\r\n", b"+5\r\nhello\r\n0\r\n\r\n",
+        b"zz\r\n", b"-1\r\nx\r\n", b"0x5\r\nhello\r\n", b"5 \r\nhello\r\n", b"5\nhello\n0\n\n",
+        b"5\r\nhelloX\r\n0\r\n\r\n",
+        b"fffffffffffffffff\r\nx", b"5\r\nhello0\r\n\r\n", b"\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
     ],
 )  # fmt: skip
 async def test_chunks_that_are_none_are_refused_and_end_the_connection(chunks: bytes) -> None:
-    head = f"POST /tokenize HTTP/1.1\r\nHost: x\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    head = (
+        f"POST /tokenize HTTP/1.1\r\nHost: x\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
     after = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
     async with served(FakeClient()) as url:
         received = await exchange(url, head + chunks + after)
@@ -196,19 +240,32 @@ async def test_chunk_extensions_and_trailers_are_read_over() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        [], ["Authorization: Bearer \xff"], ["Authorization: Bearer \xc3\x28"], ["Authorization:"], ["Authorization: Bearer"],
+        [], ["Authorization: Bearer \xff"], ["Authorization: "
+        "Bearer \xc3\x28"], ["Authorization:"], ["Authorization: Bearer"],
         ["Authorization: Bearer "], ["Authorization: sesame"], ["Authorization: Basic c2VzYW1l"],
         ["Authorization: Bearer sesame2"],
-        ["Authorization: Bearersesame"], ["Authorization: Bearer\tsesame"], ["Authorization: Bearer sesame sesame"],
-        ["Authorization: Bearer sesame, Bearer sesame"], ["Authorization: Bearer " + "x" * 8000], ["Authorization: \xff\xfe"],
-        ["Authorization: Bearer sesame", "Authorization: Bearer other"], ["Authorization: Bearer \xed\xb3\xbf"],
-        ["Authorization: Bearer \xf0\x9f\x98\x80"], ['Authorization: Bearer "sesame"'], ["Authorization: Bearer SESAME"],
+        ["Authorization: Bearersesame"], ["Authorization: Bearer\tsesame"], ["Authorization: "
+        "Bearer sesame sesame"],
+        ["Authorization: Bearer sesame, Bearer sesame"], ["Authorization: Bearer " + "x" * 8000],
+        ["Authorization: "
+        "\xff\xfe"],
+        ["Authorization: Bearer sesame", "Authorization: Bearer other"], ["Authorization: "
+        "Bearer \xed\xb3\xbf"],
+        ["Authorization: Bearer \xf0\x9f\x98\x80"], ['Authorization: Bearer "sesame"'],
+        ["Authorization: "
+        "Bearer SESAME"],
     ],
 )  # fmt: skip
-async def test_every_authorization_that_is_not_the_key_is_401(lines: list[str], caplog: pytest.LogCaptureFixture) -> None:
+async def test_every_authorization_that_is_not_the_key_is_401(
+    lines: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     async with served(FakeClient(), http_config(api_key=("sesame",))) as url:
         answer = await ask(url, "\n".join([*lines, "X: y"]), method="GET", path="/v1/models")
-    assert (answer.status, answer.code, answer.headers["www-authenticate"]) == (401, "invalid_api_key", "Bearer")
+    assert (answer.status, answer.code, answer.headers["www-authenticate"]) == (
+        401,
+        "invalid_api_key",
+        "Bearer",
+    )
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
@@ -221,9 +278,15 @@ async def test_a_key_of_any_bytes_lets_in(key: str) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.binary(max_size=40).map(lambda raw: raw.decode("utf-8", "surrogateescape")), max_size=3))
+@given(
+    st.lists(
+        st.binary(max_size=40).map(lambda raw: raw.decode("utf-8", "surrogateescape")), max_size=3
+    )
+)
 def test_no_header_of_any_bytes_is_more_than_no_key(headers: list[str]) -> None:
-    assert Keys(("sesame",)).tenant([f"Bearer {header}" for header in headers]) is None or headers == ["sesame"]
+    assert Keys(("sesame",)).tenant(
+        [f"Bearer {header}" for header in headers]
+    ) is None or headers == ["sesame"]
     assert Keys(("sesame",)).tenant(headers) is None
 
 
@@ -233,10 +296,18 @@ async def test_the_clients_that_people_use_get_through() -> None:
     question = {"messages": [{"role": "user", "content": "hi"}]}
     async with served(FakeClient()) as url:
         address = f"{url}/v1/chat/completions"
-        assert (await to_thread(requests.post, address, json=question, timeout=10)).status_code == 200
+        assert (
+            await to_thread(requests.post, address, json=question, timeout=10)
+        ).status_code == 200
         async with httpx.AsyncClient() as client:
             assert (await client.post(address, json=question)).status_code == 200
-        async with aiohttp.ClientSession() as session, session.post(address, json=question) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(address, json=question) as response,
+        ):
             assert response.status == 200
-        async with aiohttp.ClientSession() as session, session.post(address, json=question, compress=True) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(address, json=question, compress=True) as response,
+        ):
             assert response.status == 415

@@ -1,4 +1,5 @@
-"""What a caller writes anywhere in a body is read, refused by name, or named in the header of ignored fields."""
+"""What a caller writes anywhere in a body is read, refused by name, or named in the header of
+ignored fields."""
 
 import base64
 import copy
@@ -35,7 +36,10 @@ BODY: dict[str, Any] = {
                 {"type": "video_url", "video_url": {"url": JPEGS}},
                 {"type": "audio_url", "audio_url": {"url": "https://host/a.wav"}},
                 {"type": "input_audio", "input_audio": {"data": "YQ==", "format": "wav"}},
-                {"type": "image_embeds", "image_embeds": {"image_embeds": "YQ==", "image_grid_thw": [1, 2, 2]}},
+                {
+                    "type": "image_embeds",
+                    "image_embeds": {"image_embeds": "YQ==", "image_grid_thw": [1, 2, 2]},
+                },
                 {"type": "video_embeds", "video_embeds": "YQ==", "video_grid_thw": [1, 2, 2]},
             ],
         },
@@ -75,9 +79,13 @@ def test_the_body_itself_is_read_wholly() -> None:
 
 
 @given(
-    place=st.sampled_from(PLACES), name=st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True), value=st.just(1) | st.just("x")
+    place=st.sampled_from(PLACES),
+    name=st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True),
+    value=st.just(1) | st.just("x"),
 )
-def test_an_unknown_key_anywhere_is_named_or_refused(place: tuple[str, list[Any]], name: str, value: Any) -> None:
+def test_an_unknown_key_anywhere_is_named_or_refused(
+    place: tuple[str, list[Any]], name: str, value: Any
+) -> None:
     path, steps = place
     body = copy.deepcopy(BODY)
     target: Any = body
@@ -95,19 +103,34 @@ def test_an_unknown_key_anywhere_is_named_or_refused(place: tuple[str, list[Any]
     assert at in told or made != plain, "it was dropped in silence"
 
 
-FUNCTION: dict[str, Any] = {"name": "f", "description": "d", "strict": True, "parameters": {"type": "object"}}
-CALL: dict[str, Any] = {"id": "c", "type": "function", "index": 0, "function": {"name": "f", "arguments": "{}"}}
+FUNCTION: dict[str, Any] = {
+    "name": "f",
+    "description": "d",
+    "strict": True,
+    "parameters": {"type": "object"},
+}
+CALL: dict[str, Any] = {
+    "id": "c",
+    "type": "function",
+    "index": 0,
+    "function": {"name": "f", "arguments": "{}"},
+}
 
 
 @pytest.mark.parametrize(
     ("tool", "told"),
     [
         ({"type": "function", "function": {**FUNCTION, "return": {"type": "string"}}}, []),
-        ({"type": "function", "function": {**FUNCTION, "description": None, "cache_control": None}}, []),
-        ({"type": "function", "function": {"name": "f", "inputSchema": {}}}, ["function.inputSchema"]),
-        ({"type": "function", "function": {"name": "f", "input_schema": {}}}, ["function.input_schema"]),
-        ({"type": "function", "function": FUNCTION, "cache_control": {"type": "ephemeral"}}, ["cache_control"]),
-        ({"type": "function", "function": {**FUNCTION, "annotations": {"x": 1}, "title": "t"}}, ["function.annotations",
+        ({"type": "function", "function": {**FUNCTION, "description": None, "cache_control": None}},
+            []),
+        ({"type": "function", "function": {"name": "f", "inputSchema": {}}},
+            ["function.inputSchema"]),
+        ({"type": "function", "function": {"name": "f", "input_schema": {}}},
+            ["function.input_schema"]),
+        ({"type": "function", "function": FUNCTION, "cache_control": {"type": "ephemeral"}},
+            ["cache_control"]),
+        ({"type": "function", "function": {**FUNCTION, "annotations": {"x": 1}, "title": "t"}},
+            ["function.annotations",
          "function.title"]),
         ({"function": FUNCTION, "strict": True}, ["strict"]),
     ],
@@ -121,13 +144,21 @@ def test_what_is_not_known_of_a_tool_is_named(tool: dict[str, Any], told: list[s
     [
         (CALL, []),
         ({**CALL, "extra_content": {"google": {}}}, ["extra_content"]),
-        ({**CALL, "function": {**CALL["function"], "arguments": {}, "parsed": 1}}, ["function.parsed"]),
+        (
+            {**CALL, "function": {**CALL["function"], "arguments": {}, "parsed": 1}},
+            ["function.parsed"],
+        ),
         ({**CALL, "args": {"a": 1}}, ["args"]),
         ({**CALL, "function": {"name": "f", "parameters": {"a": 1}}}, ["function.parameters"]),
     ],
 )
-def test_what_is_not_known_of_an_earlier_call_is_named(call: dict[str, Any], told: list[str]) -> None:
-    messages = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "r"}]
+def test_what_is_not_known_of_an_earlier_call_is_named(
+    call: dict[str, Any], told: list[str]
+) -> None:
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "r"},
+    ]
     assert read({"messages": messages})[1] == [f"messages[0].tool_calls[0].{name}" for name in told]
 
 
@@ -148,23 +179,54 @@ VIDEO = {"type": "video_url", "video_url": {"url": "https://host/a.mp4"}}
             {"min_pixels": 9, "max_pixels": 5000},
             [],
         ),
-        ({"type": "image_url", "image_url": {"url": PNG, "max_pixels": 7}, "max_pixels": 9}, {"max_pixels": 7}, []),
+        (
+            {"type": "image_url", "image_url": {"url": PNG, "max_pixels": 7}, "max_pixels": 9},
+            {"max_pixels": 7},
+            [],
+        ),
         ({**VIDEO, "fps": 1.5, "num_frames": 4}, {"fps": 1.5, "num_frames": 4}, []),
         ({**VIDEO, "do_sample_frames": False}, {"do_sample_frames": False}, []),
         ({**VIDEO, "nframes": 4, "duration": 3}, {}, ["nframes", "duration"]),
-        ({"type": "video_url", "video_url": JPEGS, "fps": 2, "duration": 1, "max_pixels": 8}, {"max_pixels": 8}, []),
+        (
+            {"type": "video_url", "video_url": JPEGS, "fps": 2, "duration": 1, "max_pixels": 8},
+            {"max_pixels": 8},
+            [],
+        ),
         ({"type": "video_url", "video_url": JPEGS, "resized_height": 28}, {}, ["resized_height"]),
         ({"type": "image_url", "image_url": PNG, "fps": 2}, {}, ["fps"]),
-        ({"type": "image_url", "image_url": {"url": PNG, "detail": "low"}}, {}, ["image_url.detail"]),
+        (
+            {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}},
+            {},
+            ["image_url.detail"],
+        ),
         ({"type": "input_image", "image_url": PNG, "detail": "high"}, {}, ["detail"]),
-        ({"type": "input_audio", "input_audio": {"data": "YQ==", "format": "wav", "rate": 8000}}, {}, ["input_audio.rate"]),
+        (
+            {"type": "input_audio", "input_audio": {"data": "YQ==", "format": "wav", "rate": 8000}},
+            {},
+            ["input_audio.rate"],
+        ),
         ({"type": "image_embeds", "image_embeds": "YQ==", "max_pixels": 4}, {}, ["max_pixels"]),
         ({"type": "video_embeds", "video_embeds": "YQ==", "fps": 4}, {"fps": 4}, []),
-        ({"type": "image_url", "image_url": None, "uuid": "u", "max_pixels": 4}, {"max_pixels": 4}, []),
-        ({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}, "annotations": None}, None, ["cache_control"]),
+        (
+            {"type": "image_url", "image_url": None, "uuid": "u", "max_pixels": 4},
+            {"max_pixels": 4},
+            [],
+        ),
+        (
+            {
+                "type": "text",
+                "text": "x",
+                "cache_control": {"type": "ephemeral"},
+                "annotations": None,
+            },
+            None,
+            ["cache_control"],
+        ),
     ],
 )
-def test_a_parts_own_options(given: dict[str, Any], options: dict[str, Any] | None, told: list[str]) -> None:
+def test_a_parts_own_options(
+    given: dict[str, Any], options: dict[str, Any] | None, told: list[str]
+) -> None:
     media, names = part(given)
     assert names == [f"messages[0].content[0].{name}" for name in told]
     assert [dict(item.options) for item in media] == ([] if options is None else [options])
@@ -173,7 +235,14 @@ def test_a_parts_own_options(given: dict[str, Any], options: dict[str, Any] | No
 @pytest.mark.parametrize("value", ["5000", [1], {}, 1 << 70, float("inf")])
 def test_an_option_is_a_number(value: Any) -> None:
     with pytest.raises(RequestError) as raised:
-        read_chat([{"role": "user", "content": [{"type": "image_url", "image_url": PNG, "max_pixels": value}]}])
+        read_chat(
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "image_url", "image_url": PNG, "max_pixels": value}],
+                }
+            ]
+        )
     assert raised.value.failure.part == "messages[0].content[0].max_pixels"
 
 
@@ -183,7 +252,10 @@ def test_an_option_is_a_number(value: Any) -> None:
         ({"type": "json_object", "schema": {"type": "object"}}, ["response_format.schema"]),
         ({"type": "text", "json_schema": {}}, ["response_format.json_schema"]),
         ({"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}}, []),
-        ({"type": "json_schema", "json_schema": {"schema": {}, "schemas": 1}}, ["response_format.json_schema.schemas"]),
+        (
+            {"type": "json_schema", "json_schema": {"schema": {}, "schemas": 1}},
+            ["response_format.json_schema.schemas"],
+        ),
     ],
 )
 def test_a_response_format(format: dict[str, Any], told: list[str]) -> None:
@@ -194,9 +266,21 @@ def test_a_response_format(format: dict[str, Any], told: list[str]) -> None:
     ("message", "said"),
     [
         ({"role": "user", "content": "x", "nam": "ann"}, "did you mean 'name'"),
-        ({"role": "user", "content": [{"type": "image_url", "image_url": PNG, "max_pixel": 4}]}, "did you mean 'max_pixels'"),
-        ({"role": "user", "content": [{"type": "image_url", "image_url": {"ulr": PNG, "url": PNG}}]}, "did you mean 'url'"),
-        ({"role": "user", "content": [{"type": "text", "text": "x", "image_url": PNG}]}, "Unknown key 'image_url'"),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": PNG, "max_pixel": 4}]},
+            "did you mean 'max_pixels'",
+        ),
+        (
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"ulr": PNG, "url": PNG}}],
+            },
+            "did you mean 'url'",
+        ),
+        (
+            {"role": "user", "content": [{"type": "text", "text": "x", "image_url": PNG}]},
+            "Unknown key 'image_url'",
+        ),
     ],
 )
 def test_in_python_an_unknown_key_is_an_error(message: dict[str, Any], said: str) -> None:
@@ -205,7 +289,10 @@ def test_in_python_an_unknown_key_is_an_error(message: dict[str, Any], said: str
 
 
 async def test_the_header_names_paths() -> None:
-    content = [{"type": "text", "text": "x", "y": 1}, {"type": "image_url", "image_url": PNG, "max_pixels": 5000}]
+    content = [
+        {"type": "text", "text": "x", "y": 1},
+        {"type": "image_url", "image_url": PNG, "max_pixels": 5000},
+    ]
     client = FakeClient()
     async with served(client) as url:
         body = {"messages": [{"role": "user", "content": content}], "service_tier": "x"}

@@ -29,7 +29,12 @@ SOUND = base64.b64encode(b"RIFF").decode()
 
 
 def chat(**body: Any) -> Any:
-    return parse_chat(decode(ChatRequest, json.dumps({"messages": [{"role": "user", "content": "hi"}], **body}).encode()))
+    return parse_chat(
+        decode(
+            ChatRequest,
+            json.dumps({"messages": [{"role": "user", "content": "hi"}], **body}).encode(),
+        )
+    )
 
 
 def parts(*content: Any) -> Any:
@@ -48,10 +53,26 @@ def refused(call: Any, *args: Any, **kwargs: Any) -> Failure:
         ({"type": "image_url", "image_url": {"url": DATA_URL, "detail": "high"}}, "image", PICTURE),
         ({"type": "image_url", "image_url": DATA_URL}, "image", PICTURE),
         ({"image_url": "https://host/a.png"}, "image", Url("https://host/a.png")),
-        ({"type": "input_image", "image_url": "https://host/a.png"}, "image", Url("https://host/a.png")),
-        ({"type": "video_url", "video_url": {"url": "file:///a.mp4"}}, "video", Url("file:///a.mp4")),
-        ({"type": "audio_url", "audio_url": {"url": "HTTP://host/a"}}, "audio", Url("HTTP://host/a")),
-        ({"type": "input_audio", "input_audio": {"data": SOUND, "format": "wav"}}, "audio", b"RIFF"),
+        (
+            {"type": "input_image", "image_url": "https://host/a.png"},
+            "image",
+            Url("https://host/a.png"),
+        ),
+        (
+            {"type": "video_url", "video_url": {"url": "file:///a.mp4"}},
+            "video",
+            Url("file:///a.mp4"),
+        ),
+        (
+            {"type": "audio_url", "audio_url": {"url": "HTTP://host/a"}},
+            "audio",
+            Url("HTTP://host/a"),
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": SOUND, "format": "wav"}},
+            "audio",
+            b"RIFF",
+        ),
         ({"input_audio": {"data": SOUND}}, "audio", b"RIFF"),
     ],
 )
@@ -91,11 +112,23 @@ def test_S45_a_uuid_stands_for_the_data(part: dict[str, Any], kind: str) -> None
         ({"type": "image_url", "image_url": "data:image/png;base64,"}, "", "empty_media"),
         ({"type": "image_url", "image_url": "data:image/png;base64,ab!d"}, "", "invalid_base64"),
         ({"type": "image_url", "image_url": "data:image/png;base64,Y"}, "", "invalid_base64"),
-        ({"type": "image_url", "image_url": "data:image/png;base64,YQ==YQ=="}, "", "invalid_base64"),
+        (
+            {"type": "image_url", "image_url": "data:image/png;base64,YQ==YQ=="},
+            "",
+            "invalid_base64",
+        ),
         ({"type": "image_url", "image_url": "data:image/png;base64,é"}, "", "invalid_base64"),
-        ({"type": "video_url", "video_url": "data:video/jpeg;base64,YQ==,@@"}, "", "invalid_base64"),
+        (
+            {"type": "video_url", "video_url": "data:video/jpeg;base64,YQ==,@@"},
+            "",
+            "invalid_base64",
+        ),
         ({"type": "input_audio", "input_audio": "YQ=="}, ".input_audio", "wrong_type"),
-        ({"type": "input_audio", "input_audio": {"format": "wav"}}, ".input_audio.data", "missing_field"),
+        (
+            {"type": "input_audio", "input_audio": {"format": "wav"}},
+            ".input_audio.data",
+            "missing_field",
+        ),
         ({"type": "image_url", "image_url": DATA_URL, "uuid": "u" * 129}, ".uuid", "invalid_uuid"),
         ({"type": "image_url", "image_url": DATA_URL, "uuid": 4}, ".uuid", "wrong_type"),
         ({"type": "image_embeds", "image_embeds": "x"}, "", "embeds_disabled"),
@@ -121,14 +154,38 @@ def test_S36_embeds_are_refused_by_the_flags_name() -> None:
         (b'{"messages":[{"content":"x"}]}', "messages[0].role", "missing_field"),
         (b'{"messages":[{"role":"user"}]}', "messages[0].content", "missing_field"),
         (b'{"messages":[{"role":"user","content":5}]}', "messages[0].content", "wrong_type"),
-        (b'{"messages":[{"role":"user","content":"x"}],"max_tokens":"ten"}', "max_tokens", "wrong_type"),
+        (
+            b'{"messages":[{"role":"user","content":"x"}],"max_tokens":"ten"}',
+            "max_tokens",
+            "wrong_type",
+        ),
         (b'{"messages":[{"role":"user","content":"x"}],"stop":[1]}', "stop[0]", "wrong_type"),
-        (b'{"messages":[{"role":"user","content":"x"}],"max_tokens":0}', "max_tokens", "out_of_range"),
+        (
+            b'{"messages":[{"role":"user","content":"x"}],"max_tokens":0}',
+            "max_tokens",
+            "out_of_range",
+        ),
         (b'{"messages":[{"role":"user","content":"x"}],"n":99999}', "n", "out_of_range"),
-        (b'{"messages":[{"role":"user","content":"x"}],"seed":99999999999999999999999}', "seed", "out_of_range"),
-        (b'{"messages":[{"role":"user","content":"x"}],"logit_bias":{"a":1}}', "logit_bias", "wrong_type"),
-        (b'{"messages":[{"role":"user","content":"x"}],"logit_bias":{"1":101}}', "logit_bias", "out_of_range"),
-        (b'{"messages":[{"role":"user","content":"x"}],"top_logprobs":1}', "top_logprobs", "invalid_request"),
+        (
+            b'{"messages":[{"role":"user","content":"x"}],"seed":99999999999999999999999}',
+            "seed",
+            "out_of_range",
+        ),
+        (
+            b'{"messages":[{"role":"user","content":"x"}],"logit_bias":{"a":1}}',
+            "logit_bias",
+            "wrong_type",
+        ),
+        (
+            b'{"messages":[{"role":"user","content":"x"}],"logit_bias":{"1":101}}',
+            "logit_bias",
+            "out_of_range",
+        ),
+        (
+            b'{"messages":[{"role":"user","content":"x"}],"top_logprobs":1}',
+            "top_logprobs",
+            "invalid_request",
+        ),
         (
             b'{"messages":[{"role":"user","content":"x"}],"mm_processor_kwargs":{"a":99999999999999999999999}}',
             "mm_processor_kwargs",
@@ -143,8 +200,17 @@ def test_a_wrong_field_is_named(body: bytes, part: str | None, code: str) -> Non
 
 @pytest.mark.parametrize("field", sorted(NOT_YET))
 def test_what_would_change_the_answer_is_refused_and_never_ignored(field: str) -> None:
-    schema = next(one for one in (ChatRequest, CompletionRequest, EmbeddingRequest) if field in one.__struct_fields__)
-    values: dict[str, Any] = {"best_of": 2, "truncate_prompt_tokens": 4, "use_beam_search": True, "normalize": False}
+    schema = next(
+        one
+        for one in (ChatRequest, CompletionRequest, EmbeddingRequest)
+        if field in one.__struct_fields__
+    )
+    values: dict[str, Any] = {
+        "best_of": 2,
+        "truncate_prompt_tokens": 4,
+        "use_beam_search": True,
+        "normalize": False,
+    }
     values |= dict.fromkeys(("suffix", "embed_dtype", "endianness"), "s")
     body = {"prompt": "x", "messages": [], field: values.get(field, ["x"])}
     failure = refused(decode, schema, json.dumps(body).encode())
@@ -152,17 +218,31 @@ def test_what_would_change_the_answer_is_refused_and_never_ignored(field: str) -
 
 
 def test_fields_that_change_nothing_are_taken() -> None:
-    job = chat(response_format={"type": "text"}, tools=[], tool_choice="auto", best_of=1, user="me", modalities=["text"])
+    job = chat(
+        response_format={"type": "text"},
+        tools=[],
+        tool_choice="auto",
+        best_of=1,
+        user="me",
+        modalities=["text"],
+    )
     assert job.sampling.n == 1
 
 
 def test_S51_sampling_fields_arrive() -> None:
     given = {
-        "n": 2, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "min_p": 0.1, "seed": 7, "min_tokens": 1,
-        "presence_penalty": 0.1, "frequency_penalty": 0.2, "repetition_penalty": 1.1, "ignore_eos": True,
+        "n": 2, "temperature": 0.5, "top_p": 0.9, "top_k": 4, "min_p": 0.1, "seed": 7,
+        "min_tokens": 1,
+        "presence_penalty": 0.1, "frequency_penalty": 0.2, "repetition_penalty": 1.1,
+        "ignore_eos": True,
         "include_stop_str_in_output": True, "skip_special_tokens": False, "prompt_logprobs": 1,
     }  # fmt: skip
-    lists = {"stop": "end", "stop_token_ids": [3], "allowed_token_ids": [1, 2], "logit_bias": {"4": -1}}
+    lists = {
+        "stop": "end",
+        "stop_token_ids": [3],
+        "allowed_token_ids": [1, 2],
+        "logit_bias": {"4": -1},
+    }
     job = chat(**given, **lists, max_completion_tokens=9, logprobs=True, top_logprobs=3)
     for name, value in given.items():
         assert getattr(job.sampling, name) == value
@@ -191,7 +271,10 @@ def test_history_keeps_roles_and_tool_calls_for_the_template() -> None:
     assert isinstance(prompt, ChatPrompt)
     assert [m.role for m in prompt.messages] == ["system", "user", "assistant", "tool"]
     assert prompt.messages[1].extra == {"name": "ann"}
-    assert prompt.messages[2].extra["tool_calls"][0]["function"] == {"name": "f", "arguments": {"x": 1}}
+    assert prompt.messages[2].extra["tool_calls"][0]["function"] == {
+        "name": "f",
+        "arguments": {"x": 1},
+    }
     assert prompt.messages[3].extra == {"tool_call_id": "c1"}
 
 
@@ -204,7 +287,10 @@ def test_broken_arguments_of_a_call_in_the_history_are_named() -> None:
 def test_media_are_numbered_over_all_messages() -> None:
     message = {"role": "user", "content": [{"image_url": DATA_URL}]}
     job = chat(messages=[message, {"role": "assistant", "content": "a"}, message])
-    assert [pending.where for pending in job.media] == ["messages[0].content[0]", "messages[2].content[0]"]
+    assert [pending.where for pending in job.media] == [
+        "messages[0].content[0]",
+        "messages[2].content[0]",
+    ]
     assert [m.content[0] for m in job.prompt.messages[::2]] == [Slot(0), Slot(1)]
 
 
@@ -224,7 +310,9 @@ def test_a_completion_takes_texts_and_token_ids(prompt: Any, expected: list[obje
 
 @pytest.mark.parametrize("prompt", [[], [[]], ["a", 1], [-1], [[1], "a"]])
 def test_a_completion_without_a_proper_prompt_is_refused(prompt: Any) -> None:
-    failure = refused(lambda: parse_completion(decode(CompletionRequest, json.dumps({"prompt": prompt}).encode())))
+    failure = refused(
+        lambda: parse_completion(decode(CompletionRequest, json.dumps({"prompt": prompt}).encode()))
+    )
     assert (failure.part or "").startswith("prompt")
 
 
@@ -269,12 +357,23 @@ def test_S49_no_field_of_the_official_client_is_refused_for_its_name() -> None:
         (completions.CompletionCreateParamsNonStreaming, CompletionRequest),
     ):
         names = typing.get_type_hints(given)
-        assert {name for name in names if name not in schema.__struct_fields__ and MATTERS.fullmatch(name)} <= {"moderation"}
+        assert {
+            name
+            for name in names
+            if name not in schema.__struct_fields__ and MATTERS.fullmatch(name)
+        } <= {"moderation"}
 
 
 @pytest.mark.parametrize(
-    "more", [{"logprobs": False, "top_logprobs": 0}, {"logprobs": None, "top_logprobs": 0}, {"top_logprobs": 0}]
+    "more",
+    [
+        {"logprobs": False, "top_logprobs": 0},
+        {"logprobs": None, "top_logprobs": 0},
+        {"top_logprobs": 0},
+    ],
 )
-def test_no_alternatives_of_no_log_probabilities_are_what_a_client_sends_that_sends_every_field(more: dict[str, Any]) -> None:
+def test_no_alternatives_of_no_log_probabilities_are_what_a_client_sends_that_sends_every_field(
+    more: dict[str, Any],
+) -> None:
     body = {"messages": [{"role": "user", "content": "x"}], **more}
     assert parse_chat(decode(ChatRequest, json.dumps(body).encode())).sampling.logprobs is None

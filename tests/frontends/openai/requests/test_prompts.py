@@ -7,7 +7,12 @@ import pytest
 
 from thespis.frontends.openai.requests.chat import parse_chat, parse_tokenize
 from thespis.frontends.openai.requests.embeddings import parse_embedding
-from thespis.frontends.openai.requests.schema import ChatRequest, EmbeddingRequest, TokenizeRequest, decode
+from thespis.frontends.openai.requests.schema import (
+    ChatRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
+    decode,
+)
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import ChatPrompt, Prompt
 
@@ -37,4 +42,7 @@ def test_what_is_answered_gets_a_generation_prompt(kind: str, go_on: bool) -> No
 def test_a_message_that_goes_on_has_no_generation_prompt_behind_it(kind: str) -> None:
     with pytest.raises(RequestError) as refused:
         prompt_of(kind, continue_final_message=True, add_generation_prompt=True)
-    assert (refused.value.failure.part, refused.value.failure.code) == ("continue_final_message", "contradicting_fields")
+    assert (refused.value.failure.part, refused.value.failure.code) == (
+        "continue_final_message",
+        "contradicting_fields",
+    )

@@ -1,4 +1,5 @@
-"""Tool calls: found in text however it is cut, told as OpenAI tells them, and asked for in the request's own words."""
+"""Tool calls: found in text however it is cut, told as OpenAI tells them, and asked for in the
+request's own words."""
 
 import json
 from typing import Any
@@ -21,7 +22,14 @@ CALL = '{"name": "add", "arguments": {"a": 1, "b": "x</tool_call>\\"}"}}'
 NAMES = ("add", "look_up")
 ADD: Any = {
     "type": "function",
-    "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}},
+    "function": {
+        "name": "add",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}},
+            "required": ["a"],
+        },
+    },
 }
 
 
@@ -51,14 +59,18 @@ def hermes(*calls: str) -> str:
         ("hermes", hermes(CALL), ("", [("add", '{"a": 1, "b": "x</tool_call>\\"}"}')])),
         ("hermes", "I add.\n\n" + hermes(CALL, '{"arguments": {}, "name": "f"}') + "\n",
          ("I add.", [("add", '{"a": 1, "b": "x</tool_call>\\"}"}'), ("f", "{}")])),
-        ("hermes", '<tool_call>{"name": "f", "arguments": "{\\"a\\": 1}"}</tool_call>', ("", [("f", '{"a": 1}')])),
-        ("hermes", '<tool_call>{"name": "f"}<tool_call>{"name": "g", "arguments": null}', ("", [("f", "{}"), ("g", "{}")])),
+        ("hermes", '<tool_call>{"name": "f", "arguments": '
+        '"{\\"a\\": 1}"}</tool_call>', ("", [("f", '{"a": 1}')])),
+        ("hermes", '<tool_call>{"name": '
+        '"f"}<tool_call>{"name": "g", "arguments": null}', ("", [("f", "{}"), ("g", "{}")])),
         ("hermes", "a <tool_call>oops</tool_call> b", ("a <tool_call>oops</tool_call> b", [])),
         ("hermes", 'a <tool_call>{"name": "f', ('a <tool_call>{"name": "f', [])),
         ("hermes", '<tool_call>{"name": "f", "arguments": {"a', ("", [("f", '{"a')])),
         ("hermes", "a < b <tool", ("a < b <tool", [])),
         ("json", '{"name": "add", "parameters": {"a": 1}}', ("", [("add", '{"a": 1}')])),
-        ("json", '<|python_tag|>{"name": "add", "parameters": {}}; {"name": "look_up", "arguments": {"b": []}}',
+        ("json",
+            '<|python_tag|>{"name": "add", "parameters": {}}; {"name": "look_up", "arguments": '
+        '{"b": []}}',
          ("", [("add", "{}"), ("look_up", '{"b": []}')])),
         ("json", '[{"name": "add", "parameters": {}}, {"parameters": {"q": 2}, "name": "add"}]\n',
          ("", [("add", "{}"), ("add", '{"q": 2}')])),
@@ -75,9 +87,11 @@ def test_S52_calls_are_found_in_both_styles(style: Style, text: str, expected: A
 
 FRAGMENTS = st.lists(
     st.sampled_from(
-        ["<tool_call>", "</tool_call>", "<tool", "\n", " ", "{", "}", '"name"', '"arguments"', "parameters", ": ", ", ",
+        ["<tool_call>", "</tool_call>", "<tool", "\n", " ", "{", "}", '"name"', '"arguments"',
+            "parameters", ": ", ", ",
          '"add"',
-         '"', "\\", "[", "]", "null", "12", "é", "x", CALL, '{"name": "add", "parameters": {}}', ";", "<|python_tag|>"]
+         '"', "\\", "[", "]", "null", "12", "é", "x", CALL, '{"name": "add", '
+         '"parameters": {}}', ";", "<|python_tag|>"]
     ),
     max_size=14,
 ).map("".join)  # fmt: skip
@@ -85,7 +99,9 @@ FRAGMENTS = st.lists(
 
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from(["hermes", "json"]), FRAGMENTS, st.data())
-def test_S52_how_the_text_is_cut_changes_nothing(style: Style, text: str, data: st.DataObject) -> None:
+def test_S52_how_the_text_is_cut_changes_nothing(
+    style: Style, text: str, data: st.DataObject
+) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     whole = parse(style, text)
@@ -96,7 +112,13 @@ def test_S52_how_the_text_is_cut_changes_nothing(style: Style, text: str, data: 
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers() | st.lists(st.booleans()), max_size=4))
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        st.text(max_size=9) | st.integers() | st.lists(st.booleans()),
+        max_size=4,
+    )
+)
 def test_S52_arguments_arrive_as_they_were_written(arguments: dict[str, Any]) -> None:
     body = json.dumps(arguments, ensure_ascii=False)
     for style, key in (("hermes", "arguments"), ("json", "parameters")):
@@ -117,7 +139,10 @@ def chat(**body: Any) -> Any:
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         ({"tools": [ADD, ADD]}, "tools[1]"),
         ({"tools": [ADD], "tool_choice": "sometimes"}, "tool_choice"),
-        ({"tools": [ADD], "tool_choice": {"type": "function", "function": {"name": "no"}}}, "tool_choice.function.name"),
+        (
+            {"tools": [ADD], "tool_choice": {"type": "function", "function": {"name": "no"}}},
+            "tool_choice.function.name",
+        ),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [ADD], "guided_regex": "a"}, "tools"),
         ({"guided_regex": "a", "guided_json": {}}, "guided_regex"),
@@ -163,18 +188,35 @@ async def test_S52_streamed_deltas_are_those_of_the_openai_client() -> None:
         "}}\n</tool_call>",
         "\n" + hermes(CALL),
     )
-    async with served(client) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as api:
+    async with (
+        served(client) as url,
+        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as api,
+    ):
         stream = await api.chat.completions.create(
-            model="fake-model", messages=[{"role": "user", "content": "hi"}], tools=[ADD], stream=True
+            model="fake-model",
+            messages=[{"role": "user", "content": "hi"}],
+            tools=[ADD],
+            stream=True,
         )
         chunks = [chunk.choices[0] async for chunk in stream]
-        whole = await api.chat.completions.create(model="fake-model", messages=[{"role": "user", "content": "hi"}], tools=[ADD])
+        whole = await api.chat.completions.create(
+            model="fake-model", messages=[{"role": "user", "content": "hi"}], tools=[ADD]
+        )
     deltas = [delta for chunk in chunks for delta in chunk.delta.tool_calls or ()]
     firsts = [delta for delta in deltas if delta.id]
     assert [d.index for d in firsts] == [0, 1]
-    assert all(d.type == "function" and d.function and d.function.name == "add" and d.function.arguments == "" for d in firsts)
+    assert all(
+        d.type == "function"
+        and d.function
+        and d.function.name == "add"
+        and d.function.arguments == ""
+        for d in firsts
+    )
     rest = [d for d in deltas if not d.id]
-    assert "".join(d.function.arguments or "" for d in rest if d.function and d.index == 0) == '{"a": 41}'
+    assert (
+        "".join(d.function.arguments or "" for d in rest if d.function and d.index == 0)
+        == '{"a": 41}'
+    )
     assert len([d for d in rest if d.index == 0]) > 1
     assert all(d.function and d.function.name is None and d.type is None for d in rest)
     assert "".join(chunk.delta.content or "" for chunk in chunks) == "Sure."
@@ -182,7 +224,9 @@ async def test_S52_streamed_deltas_are_those_of_the_openai_client() -> None:
     message = whole.choices[0].message
     assert message.content == "Sure."
     assert message.tool_calls is not None
-    assert [json.loads(c.function.arguments)["a"] for c in message.tool_calls if c.type == "function"] == [41, 1]
+    assert [
+        json.loads(c.function.arguments)["a"] for c in message.tool_calls if c.type == "function"
+    ] == [41, 1]
     assert whole.choices[0].finish_reason == "tool_calls"
 
 
@@ -192,7 +236,10 @@ async def test_S52_text_with_tools_stays_text_and_one_call_is_one() -> None:
         (("a ", "b <tool", " \n"), True, "a b <tool \n", 0),
         ((hermes(CALL, CALL),), False, None, 1),
     ):
-        async with served(speaking(*words)) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as api:
+        async with (
+            served(speaking(*words)) as url,
+            openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as api,
+        ):
             answer = await api.chat.completions.create(
                 model="fake-model", messages=hi, tools=[ADD], parallel_tool_calls=parallel
             )
