@@ -20,7 +20,9 @@ from ...actors.quarantine.records import KEPT_SECONDS, POISON, Banned, Quarantin
 from ...protocol.errors import RequestError
 from ...protocol.topology import HTTP
 
-_HAND = struct.Struct("=Q16s32s")
+DIGEST_BYTES = 16
+"""Of a body; a longer one would be cut in the record, and be another body's."""
+_HAND = struct.Struct(f"=Q{DIGEST_BYTES}s32s")
 """Epoch (0: nothing is in hand), body, tenant."""
 MAX_DEATHS = 64
 
@@ -116,7 +118,9 @@ class Blame:
     @contextmanager
     def in_hand(self, body: str, tenant: str) -> Iterator[None]:
         """Held while the interpreter is at this body alone: no `await` in it."""
-        _HAND.pack_into(self._hand, 0, self._epoch, bytes.fromhex(body), tenant.encode())
+        digest = bytes.fromhex(body)
+        assert len(digest) == DIGEST_BYTES
+        _HAND.pack_into(self._hand, 0, self._epoch, digest, tenant.encode())
         try:
             yield
         finally:

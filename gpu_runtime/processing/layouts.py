@@ -84,15 +84,8 @@ class Layouts:
                 },
             )
             return replace(layout.item, parts=(part,))
-        try:
-            made = features_of(dict(self._processor.image_processor([[picture]], **layout.options)))
-        except (
-            ValueError,
-            TypeError,
-            IndexError,
-            ArithmeticError,
-            RuntimeError,
-        ):  # the whole call says what it is
+        made = self._features(picture, layout.options)
+        if made is None:  # the whole call says what it is
             return None
         tensors = {name: made[name] for name in part.tensors if name in made}
         if not _alike(tensors, part.tensors):
@@ -116,10 +109,18 @@ class Layouts:
         dice = np.random.default_rng(0)
         for sides in _NOISE:
             noise = fromarray(dice.integers(0, 256, (*sides, 3), dtype=np.uint8))
-            made = features_of(dict(self._processor.image_processor([[noise]], **options)))
-            if not _same(self._cut(noise, options, made), made[_pixels(made)]):
+            made = self._features(noise, options)
+            if made is None or not _same(self._cut(noise, options, made), made[_pixels(made)]):
                 return False
         return True
+
+    def _features(self, picture: Image, options: Options) -> dict[str, NDArray[Any]] | None:
+        """By the processor of pictures alone; None of what it does not take, as a side that is no
+        whole number of patches where nothing is resized."""
+        try:
+            return features_of(dict(self._processor.image_processor([[picture]], **options)))
+        except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):
+            return None
 
     def _cut(
         self, picture: Image, options: Options, tensors: Mapping[str, NDArray[Any]]

@@ -76,7 +76,8 @@ async def submit_all(
         raise refuse("invalid_request", text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
     for generation in generations:
-        await asyncio.sleep(0)  # others get their turns: to send a long text takes long
+        if streams:  # the first takes its place in the turn in which the door was open for it
+            await asyncio.sleep(0)  # others get their turns: to send a long text takes long
         stream = await submit(
             client,
             generation,

@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from ....protocol.errors import RequestError, refuse
 from ....protocol.memory.shortage import shortage
+from ..blame import DIGEST_BYTES
 from .reading import is_small
 from .scan import STEP, Scan, Structure
 
@@ -158,8 +159,8 @@ class Received:
 
     @property
     def name(self) -> str:
-        """Its digest."""
-        return self._digest.hexdigest()
+        """Its digest, of as many bytes as a record of blame has for it."""
+        return self._digest.hexdigest(length=DIGEST_BYTES)
 
     @property
     def raw(self) -> bytes:

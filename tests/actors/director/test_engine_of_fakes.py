@@ -334,6 +334,7 @@ def test_a_killed_director_takes_everything_with_it(start: StartEngine, killed: 
         engine.process.kill()
         assert_nothing_left(engine.process.pid, engine.run_dir)
         return
+    engine.process.send_signal(signal.SIGSTOP)  # or it makes another janitor
     for pid, title in titles.items():
         if title == "thespis janitor":
             os.kill(pid, signal.SIGKILL)

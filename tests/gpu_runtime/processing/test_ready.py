@@ -36,6 +36,13 @@ def test_a_grid_gives_the_run_of_a_picture_that_is_seen_so(qwen: Processor) -> N
     assert ready.parts[0].tensors == {}
 
 
+def test_of_a_checkpoint_whose_pixels_are_bytes_it_is_the_same(qwen: Processor, zoo: Zoo) -> None:
+    """Its pictures are tried on noise, of which not every option takes every size."""
+    packing = load(zoo("qwen2_vl"), qwen.pixels())
+    ready, same = (one.ready("image", 24, (1, 8, 12), {}) for one in (packing, qwen))
+    assert (ready.text, ready.counts, ready.rows) == (same.text, same.counts, same.rows)
+
+
 def test_a_clips_grid_counts_pairs_of_frames(qwen: Processor) -> None:
     clip = Clip(np.zeros((4, 112, 168, 3), np.uint8), 2.0)
     seen, ready = qwen.item("video", clip, {}), qwen.ready("video", 48, (2, 8, 12), {})
