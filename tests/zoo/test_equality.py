@@ -57,8 +57,8 @@ def test_marks_of_items_that_are_not_there(name: str, zoo: Zoo) -> None:
 
 
 def test_fresh_shapes_give_transformers_tokens(tmp_path: Path) -> None:
-    """A handful; `scripts/dev fresh-shapes` draws hundreds."""
-    seed = Random().randrange(10_000)
+    """A handful, the same each time; `scripts/dev fresh-shapes` draws hundreds of others."""
+    seed = 1
     for place in range(4):
         name, drawn = draw(Random(f"{seed} {place}"))
         assert compare(drawn, tmp_path / str(place)) is None, (
