@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
