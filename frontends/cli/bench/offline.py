@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ....protocol.config.engine import EngineConfig
-from ..flags import add_flags, build
+from ..flags import add_flags, add_model, build
 from .asking import (
     Prompts,
     add_output_arguments,
@@ -35,13 +35,7 @@ class Batch(msgspec.Struct):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default="",
-        metavar="MODEL",
-        help="as in `serve` (default: the bundled model)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--texts",
         type=number(0),

@@ -11,6 +11,7 @@ from ....protocol.checkpoint.folder import demo_model
 from ....protocol.config.engine import EngineConfig
 from ....protocol.facts import ModelFacts
 from ...hub.locate import located
+from ..flags import add_model
 from .asking import add_output_arguments, add_seed_argument, add_size_argument, picture_bytes
 from .numbers import number, numbers
 from .preparing import prepare
@@ -30,13 +31,7 @@ class Item(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default="",
-        metavar="MODEL",
-        help="as in `serve` (default: the bundled model)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--workers",
         type=numbers,

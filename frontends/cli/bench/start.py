@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ....actors.director.threads import children_of
 from ....protocol.errors import EngineError
+from ..flags import add_model
 from .asking import add_output_arguments
 from .numbers import number
 from .report import Cell, print_cells, progress
@@ -38,13 +39,7 @@ class Start(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        nargs="?",
-        default="",
-        metavar="MODEL",
-        help="as in `serve` (default: the bundled model)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--rounds",
         type=number(1),

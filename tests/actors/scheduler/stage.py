@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import zmq
@@ -146,12 +145,7 @@ class Stage:
         self.start("scheduler", scheduler_actor.main)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for role in tuple(self._threads):
             self.stop(role)
         for outgoing in self._outgoing.values():
