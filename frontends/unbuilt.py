@@ -151,7 +151,7 @@ SHORT = {
     "q": "quantization",
 }
 """vLLM's short flags."""
-NEAR = 0.6
+NEAR = 0.75
 """How like a name must be to be meant."""
 
 
