@@ -2,6 +2,7 @@
 them."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -18,6 +19,9 @@ from .connection import Connection
 from .ledger import MAX_LOST, Ledger, LedgerEntry, needs_fetch
 from .suspects import Suspects
 
+UNSPELLED = (bytes, bytearray, memoryview, datetime)
+"""What a message holds in forms of its own: a reader that expects text refuses it."""
+
 
 def check_sendable(request: Request) -> None:
     """Raises RequestError if a Python caller has given a value that a message cannot hold, or that
@@ -29,10 +33,10 @@ def check_sendable(request: Request) -> None:
         encode(message)
         # Not the bytes are read back, but what they stand for: a long text beyond ASCII takes its
         # reader 50 ms.
-        msgspec.convert(msgspec.to_builtins(message, builtin_types=(bytes,)), ClientToPreprocessor)
+        msgspec.convert(msgspec.to_builtins(message, builtin_types=UNSPELLED), ClientToPreprocessor)
     except msgspec.ValidationError as error:
         raise wrong_field(str(error), within="request.") from None
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError, BufferError):
         text = (
             "It has a value that cannot be sent: text that is not Unicode, a number beyond 64 "
             "bits, or an unknown object."

@@ -72,7 +72,9 @@ class Blame:
         for name, since in self._record.banned.items():
             self._banned.add(name, since)
         if died and not outside:
-            self._record.deaths.append(Death(died, body.hex(), tenant.decode().rstrip("\0"), now))
+            self._record.deaths.append(
+                Death(died, body.hex(), tenant.decode(errors="replace").rstrip("\0"), now)
+            )
             self._judge(body.hex(), now)
             keep(self._record)
 

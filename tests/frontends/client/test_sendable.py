@@ -1,9 +1,9 @@
 """A value that a message cannot hold, or that its reader would refuse, is refused before anything
 is reserved for it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 
 from thespis.frontends.client.delivery import check_sendable
@@ -82,6 +82,10 @@ BAD = {
     "bytes for options": {"media_io_kwargs": {"video": b"x"}},
     "a switch for a number": {"deadline": True},
     "a lone surrogate": {"prompt": TextPrompt("\ud800")},
+    "bytes for a text": {"prompt": TextPrompt(bytearray(b"x"))},  # type: ignore[arg-type]
+    "bytes as a key": {"mm_processor_kwargs": {memoryview(b"x"): 1}},
+    "a moment as a key": {"mm_processor_kwargs": {datetime.now(UTC): 1}},
+    "every second byte": {"mm_processor_kwargs": {"a": memoryview(b"abcd")[::2]}},
     "a number beyond 64 bits": {"mm_processor_kwargs": {"a": 1 << 64}},
     "an object": {"mm_processor_kwargs": {"a": object()}},
 }
@@ -95,7 +99,7 @@ def test_what_the_preprocessor_reads_is_sent(changed: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("changed", BAD.values(), ids=BAD)
 def test_what_it_cannot_read_is_refused(changed: dict[str, Any]) -> None:
-    with pytest.raises((WireError, TypeError, ValueError, OverflowError, msgspec.ValidationError)):
+    with pytest.raises((WireError, TypeError, ValueError, OverflowError, BufferError)):
         READER.decode(encode(Prepare(request(**changed))))
     with pytest.raises(RequestError):
         check_sendable(request(**changed))
