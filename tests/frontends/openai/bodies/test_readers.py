@@ -19,7 +19,7 @@ import pytest
 from thespis.frontends.openai import app_state
 from thespis.frontends.openai.app_state import terms_of
 from thespis.frontends.openai.bodies import reader, readers, reading
-from thespis.frontends.openai.bodies.handover import Head, Job
+from thespis.frontends.openai.bodies.handover import Job
 from thespis.frontends.openai.bodies.reading import CHAT, SMALL_BYTES
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import Encoded
