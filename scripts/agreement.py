@@ -1,5 +1,5 @@
-"""How often a model with its weights in few bits says what it says in float32: `python
-scripts/agreement.py [MODEL]`
+"""How often a model with its weights in few bits says what it says in float32: `scripts/dev
+agreement [MODEL]`
 
 Teacher forced: both are given the same tokens and asked at each place which comes next. The texts
 are paragraphs of the project's own pages; the bundled model is also asked about pictures, clips and
@@ -38,7 +38,9 @@ class Said(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/dev agreement",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "model", nargs="?", default="", help="folder of a checkpoint; default: the bundled model"

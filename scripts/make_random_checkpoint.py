@@ -57,12 +57,6 @@ def make_checkpoint(family: str, folder: Path, seed: int = 0, shape: str = "tiny
     return folder
 
 
-def make_bench_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """The model of the overhead measurements: one that takes pictures, clips and sounds, of shape
-    S."""
-    return make_checkpoint("qwen_omni", folder, seed, "S")
-
-
 def _transformers() -> Any:
     """Imported late, so that --help is quick; untyped, since its signatures do not know all that
     its configurations take."""

@@ -18,6 +18,13 @@ def listed() -> list[str]:
     return [line.split()[0] for line in run(str(DEV)).stdout.splitlines()[1:]]
 
 
+def benches() -> list[str]:
+    """As they are refused by name where another is asked for."""
+    return re.findall(
+        r"\b[a-z]+\b", run(str(DEV), "bench").stderr.partition("one of")[2].partition("not")[0]
+    )
+
+
 def test_every_verb_that_is_listed_is_taken_and_no_other() -> None:
     taken = re.findall(r"^([a-z][a-z |-]*)\) ", DEV.read_text(), re.MULTILINE)
     assert sorted(listed()) == sorted(verb for line in taken for verb in line.split(" | "))
@@ -30,7 +37,6 @@ def test_every_program_that_it_starts_is_a_module() -> None:
         for verb in (
             "chaos",
             "hostile",
-            "overload",
             "soak",
             "starve",
             "detection",
@@ -39,10 +45,19 @@ def test_every_program_that_it_starts_is_a_module() -> None:
         )
     }
     modules |= {"models_table", "fresh_shapes", "check_processors", "check_published"}
+    modules |= {"agreement", "rooms"}
+    modules |= {f"bench.{name}" for name in benches()}
     modules |= set(re.findall(r"program ([a-z_]+) [-\"]", text))
     assert {"spec_table", "real_weights"} <= modules
     for module in sorted(modules):
         assert importlib.util.find_spec(f"thespis.scripts.{module}") is not None, module
+
+
+def test_every_bench_is_listed() -> None:
+    files = {path.stem for path in (DEV.parent / "bench").glob("*.py")} - {"__init__", "model"}
+    assert set(benches()) == files
+    (line,) = [line for line in run(str(DEV)).stdout.splitlines() if line.startswith("bench ")]
+    assert files <= set(re.findall(r"[a-z]+", line))
 
 
 def test_an_unknown_verb_is_refused_with_the_list() -> None:

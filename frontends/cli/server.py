@@ -27,6 +27,7 @@ class Serving:
         self._handle = handle
         self.url = url
         self.run_dir = handle.run_dir
+        self.director = handle.process.pid
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Hand a signal on to the engine, which ends in order: what is under way may finish. A

@@ -5,12 +5,12 @@ from typing import Literal
 
 import pytest
 
-from thespis.scripts.make_random_checkpoint import make_bench_checkpoint, make_checkpoint
+from thespis.scripts.make_random_checkpoint import make_checkpoint
 
 Family = Literal["qwen_omni", "qwen_vl", "llava"]
 FAMILIES: tuple[Family, ...] = ("qwen_omni", "qwen_vl", "llava")
 
-__all__ = ["FAMILIES", "Checkpoints", "Family", "make_bench_checkpoint", "make_checkpoint"]
+__all__ = ["FAMILIES", "Checkpoints", "Family", "make_checkpoint"]
 
 
 class Checkpoints:

@@ -1,14 +1,18 @@
 """A flood: what is let in is answered whole, the rest is refused by its head, and afterwards all is
-as before."""
+as before. And a server that is killed comes back."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
 import aiohttp
 import pytest
 
-from thespis.scripts.stress.overload.caller import Outcome, Tally, call
+from thespis import AsyncLLM
+from thespis.frontends.cli.bench.overload import Pace, one_round
+from thespis.frontends.cli.bench.overload.caller import Outcome, Tally, call
 
 from ..helpers.serving import Server, served
 from ..helpers.torchless import TORCHLESS
@@ -86,3 +90,28 @@ async def test_large_bodies_are_refused_while_they_have_not_come(server: Server)
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
+
+
+async def test_ten_times_what_it_carries_breaks_nothing(server: Server) -> None:
+    """`thespis bench overload`, in small."""
+    pace = Pace(ramp=0.1, measured=0.5, calm=0.1)
+    pid = server.engine.process.pid
+    report = await one_round(server.url, pid, [asking(BODY)], PLACES, pace, print)
+    assert report.flood.count(429) > 0
+    ratios = report.ratios()
+    assert (ratios["broken"], ratios["restarts"]) == (0, 0)
+    assert report.memory.keys() == {"before", "flood begins", "flood ends", "after"}
+    assert min(report.memory.values()) > 10
+
+
+async def test_a_killed_server_comes_back_on_the_same_port(server: Server) -> None:
+    """Nobody else is replaced."""
+    async with AsyncLLM(run_dir=server.run_dir) as llm:
+        before = (await llm.status()).pids
+        os.kill(before["http"], signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while (after := (await llm.status()).pids).get("http") in (None, before["http"]):
+                await asyncio.sleep(0.05)
+    (again,) = await flood(server, [asking(BODY)])
+    assert again.whole, "whoever connects meanwhile is answered by the next"
+    assert {**after, "http": 0} == {**before, "http": 0}

@@ -9,7 +9,17 @@ import argparse
 import sys
 from importlib import import_module
 
-KINDS = ("serve", "stall", "cache", "offline", "preprocess", "start", "compare")
+KINDS = (
+    "serve",
+    "stall",
+    "cache",
+    "overload",
+    "offline",
+    "preprocess",
+    "start",
+    "overhead",
+    "compare",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,19 +16,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thespis.actors.director.config import FORKED, MODULES
+from thespis.frontends.cli.bench.apart import ask
 from thespis.frontends.cli.server import bind
 from thespis.frontends.client.client import Client
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.topology import HTTP
-from thespis.scripts.bench_overhead import ask
-from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
+from thespis.scripts.bench.model import model_or_random
 
 from .sampled import FOLDER
 
 LIMIT = 0.03
-STREAMS = 32
+STREAMS, PROMPT, NEW = 32, 32, 128
+"""And tokens of each stream."""
 
 
 class Row(NamedTuple):
@@ -46,9 +47,9 @@ def main() -> int:
         "--rounds", type=int, default=5, help="of 64 requests of 128 tokens (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, model_or_random(None) as model:
         os.environ[FOLDER] = folder
-        tokens = run(Path(folder), arguments.rounds)
+        tokens = run(model, Path(folder), arguments.rounds)
         rows = [read(file) for file in sorted(Path(folder).glob("*.json"))]
     whole = Row("all", *(sum(part) for part in zip(*(row[1:] for row in rows), strict=True)))
     print(f"{'process':20s} {'us/token':>9s} {'samples':>9s} {'of it for survival':>19s}")
@@ -59,14 +60,13 @@ def main() -> int:
     return 0 if whole.surviving <= LIMIT * whole.cpu else 1
 
 
-def run(folder: Path, rounds: int) -> float:
+def run(model: str, folder: Path, rounds: int) -> float:
     """Load a profiled engine; returns the tokens that it made. The profiles lie in `folder` when it
     has ended."""
-    model = make_bench_checkpoint(folder / "model")
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         engine = start_engine(
-            EngineConfig(model=str(model), device="cpu", runner_threads=1),
+            EngineConfig(model=model, device="cpu", runner_threads=1),
             ServerConfig(port=port, listen_fd=listener.fileno()),
             modules=dict.fromkeys((*MODULES, HTTP), "thespis.scripts.stress.profile.sampled"),
             forked=FORKED,
@@ -74,10 +74,10 @@ def run(folder: Path, rounds: int) -> float:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        ask(url, STREAMS)
+        ask(url, STREAMS, PROMPT, NEW)
         before = asyncio.run(toggle(engine.run_dir))
         for _ in range(rounds):
-            ask(url, STREAMS)
+            ask(url, STREAMS, PROMPT, NEW)
         return asyncio.run(toggle(engine.run_dir, folder)) - before
     finally:
         engine.terminate()

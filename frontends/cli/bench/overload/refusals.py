@@ -1,14 +1,11 @@
-"""What the server says of itself: its clock's refusals, and the memory of all its processes."""
+"""What the server says of itself: how soon it refused, by its own clock, and which processes were
+restarted."""
 
 import re
-from pathlib import Path
 
 import aiohttp
 
-from ..watch import session_of
-
 _BUCKET = re.compile(r'^thespis_refusal_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
-
 _RESTARTS = re.compile(r"^thespis_restarts_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
 
@@ -21,12 +18,8 @@ class Refusals:
         self.restarts = restarts
 
     @classmethod
-    async def scrape(cls, url: str, key: str) -> "Refusals":
-        headers = {"Authorization": f"Bearer {key}"}
-        async with (
-            aiohttp.ClientSession() as http,
-            http.get(f"{url}/metrics", headers=headers) as response,
-        ):
+    async def scrape(cls, url: str) -> "Refusals":
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
             text = await response.text()
         restarts = sum(int(float(count)) for count in _RESTARTS.findall(text))
         return cls({float(bound): float(count) for bound, count in _BUCKET.findall(text)}, restarts)
@@ -55,15 +48,3 @@ class Refusals:
                 )
             low, before = bound, count
         return low
-
-
-def memory(director: int) -> float:
-    """MiB of all processes of an engine: what they share counts once (PSS)."""
-    total = 0
-    for pid in session_of(director):
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024

@@ -1,10 +1,8 @@
-"""What many running requests cost beside their model: `python scripts/bench_running.py [MODEL] >
-figures.json`
+"""What many running requests cost beside their model: `scripts/dev bench running [MODEL]`
 
 A server with so many streams at once over HTTP (`thespis bench serve` as the client). From the
 moment that all of them are running, for some seconds, the CPU time of every process is taken from
 /proc: per step, per token, and all of it but the runner's steps as a share of a step's time.
-Without MODEL a random checkpoint of shape S is made.
 """
 
 import argparse
@@ -12,16 +10,17 @@ import asyncio
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from thespis.frontends.cli.bench.apart import command
 from thespis.frontends.cli.server import serving
 from thespis.frontends.client.client import Client
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
-from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
+
+from .model import MODEL_HELP, model_or_random
 
 RUNNER = "gpu-runner"
 PERIOD = 0.5
@@ -42,11 +41,11 @@ class Look(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/dev bench running",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "model", nargs="?", help="folder of a checkpoint; default: a random one of shape S"
-    )
+    parser.add_argument("model", nargs="?", help=MODEL_HELP)
     parser.add_argument("--streams", type=int, default=256)
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="that are measured, unless a stream ends before"
@@ -57,31 +56,19 @@ def main() -> None:
     parser.add_argument("--prompt-tokens", type=int, default=4)
     parser.add_argument("--max-model-len", type=int, default=1024)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        model = given.model or str(make_bench_checkpoint(Path(folder)))
+    with model_or_random(given.model) as model:
         engine = EngineConfig(
             model=model, device="cpu", max_num_seqs=given.streams, max_model_len=given.max_model_len
         )
         with serving(engine, ServerConfig(port=0)) as server:
-            command = [
-                sys.executable,
-                "-P",
-                "-m",
-                "thespis",
-                "bench",
-                "serve",
-                "--base-url",
-                f"{server.url}/v1",
-                "--json",
-            ]
-            command += ["--streams", str(given.streams), "--requests", str(given.streams)]
-            command += [
-                "--max-tokens",
-                str(given.max_tokens),
-                "--prompt-tokens",
-                str(given.prompt_tokens),
-            ]
-            with subprocess.Popen(command, stdout=subprocess.DEVNULL) as load:
+            words = command(
+                server.url,
+                given.streams,
+                requests=given.streams,
+                max_tokens=given.max_tokens,
+                prompt_tokens=given.prompt_tokens,
+            )
+            with subprocess.Popen(words, stdout=subprocess.DEVNULL) as load:
                 try:
                     first, last = asyncio.run(window(server.run_dir, given.streams, given.seconds))
                 finally:

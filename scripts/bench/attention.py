@@ -1,5 +1,4 @@
-"""Attention in place against gathered copies: `python scripts/bench_attention.py [--threads N]
-[--chunks] > figures.json`
+"""Attention in place against gathered copies: `scripts/dev bench attention [--chunks]`
 
 Milliseconds per layer, both ways in turn over pools larger than the caches. With one thread CPU
 time is counted, which other load on the machine hardly changes; with several, wall clock.
@@ -34,7 +33,7 @@ ROUNDS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev bench attention", description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--chunks", action="store_true")
     parser.add_argument("--contexts", type=int, nargs="+")

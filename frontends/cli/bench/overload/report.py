@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .phases import Phase
-from .server_side import Refusals
+from .refusals import Refusals
 
 REFUSAL_SECONDS = 0.02
 AT_LEAST = {
@@ -31,7 +31,8 @@ class Report:
     after: Phase
     refusals: Refusals
     memory: dict[str, float] = field(default_factory=dict)
-    """MiB, by moment."""
+    """MiB (PSS) of all processes but the GPU runner, by moment: the runner's grows until its KV
+    cache has been used everywhere."""
 
     def ratios(self) -> dict[str, float]:
         """What is promised, each as one number. 1x is the better of the two, as other work may have
@@ -39,11 +40,13 @@ class Report:
         m = self.memory
         return {
             "refused within 20 ms": self.refusals.share_within(REFUSAL_SECONDS),
-            "answered at 10x, of 1x": self.flood.goodput
-            / max(self.before.goodput, self.after.goodput),
-            "answered 5 s after, of before": self.after.goodput / self.before.goodput,
-            "p50 5 s after, of before": _at(self.after.latencies, 0.5)
-            / _at(self.before.latencies, 0.5),
+            "answered at 10x, of 1x": _of(
+                self.flood.goodput, max(self.before.goodput, self.after.goodput)
+            ),
+            "answered 5 s after, of before": _of(self.after.goodput, self.before.goodput),
+            "p50 5 s after, of before": _of(
+                _at(self.after.latencies, 0.5), _at(self.before.latencies, 0.5)
+            ),
             "memory at the flood's end, of its beginning": m["flood ends"] / m["flood begins"],
             "memory after, of before": m["after"] / m["before"],
             "broken": float(sum(phase.broken for phase in self._phases().values())),
@@ -56,7 +59,7 @@ class Report:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for name, phase in self._phases().items():
-            share = phase.goodput / self.before.goodput
+            share = _of(phase.goodput, self.before.goodput)
             p50, p95 = _at(phase.latencies, 0.5), _at(phase.latencies, 0.95)
             lines.append(
                 f"| {name} | {phase.offered:.1f} | {phase.goodput:.1f} | {share:.2f} | {p50:.2f} "
@@ -75,7 +78,7 @@ class Report:
                 f"- {self.refusals.count} refusals, by the server's clock from head to answer: "
                 f"{quantiles}",
                 f"- processes restarted during the flood: {self.refusals.restarts}",
-                f"- memory of all processes (PSS, MiB): "
+                f"- memory of all processes but the GPU runner (PSS, MiB): "
                 f"{', '.join(f'{name} {mib:.0f}' for name, mib in self.memory.items())}",
             ]
         )
@@ -125,6 +128,10 @@ class Summary:
     def good(self) -> bool:
         return not self.missed
 
+    def tables(self) -> str:
+        """Of each round, and of what was promised."""
+        return "\n\n".join([*(report.table() for report in self._reports), self.table()])
+
     def table(self) -> str:
         lines = [
             f"| {len(self._reports)} rounds | median | bound | |",
@@ -149,3 +156,7 @@ class Summary:
 def _at(values: list[float], share: float) -> float:
     """A quantile of sorted values; infinite where there are none."""
     return values[min(len(values) - 1, int(share * len(values)))] if values else float("inf")
+
+
+def _of(value: float, whole: float) -> float:
+    return value / whole if whole else 0.0

@@ -2,16 +2,10 @@
 shares the cores."""
 
 import asyncio
-import json
-import random
 import time
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
-from thespis.tests.helpers.media import data_url, picture, png, sound, wav
-
-DISTINCT = 48
-"""Requests that are told apart; each is sent again and again."""
 GIVE_UP_SECONDS = 120.0
 END = b"data: [DONE]"
 
@@ -35,54 +29,6 @@ class Tally:
     def whole(self, start: float, end: float) -> list[Outcome]:
         """Those that ended well in this time."""
         return [o for o in self.outcomes if o.whole and start <= o.ended < end]
-
-
-def make_requests(seed: int, key: str, max_tokens: int) -> list[bytes]:
-    """Half text alone; pictures, large pictures and sounds share the rest."""
-    draw = random.Random(seed)
-    return [_request(_content(draw, number), key, max_tokens) for number in range(DISTINCT)]
-
-
-def _content(draw: random.Random, number: int) -> Any:
-    text = {"type": "text", "text": "What is this? " * draw.randint(1, 8)}
-    match number % 8:
-        case 1 | 5:
-            url = data_url("image/png", png(picture(number)))
-        case 3:
-            url = data_url("image/bmp", _bitmap(number))
-        case 7:
-            data = data_url("audio/wav", wav(sound(number, 1.0))).partition(",")[2]
-            return [text, {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}]
-        case _:
-            return [text]
-    return [text, {"type": "image_url", "image_url": {"url": url}}]
-
-
-def _bitmap(seed: int) -> bytes:
-    """Uncompressed, 150 KB."""
-    import io
-
-    file = io.BytesIO()
-    picture(seed, 224, 224).save(file, "BMP")
-    return file.getvalue()
-
-
-def _request(content: Any, key: str, max_tokens: int) -> bytes:
-    body = json.dumps(
-        {
-            "messages": [{"role": "user", "content": content}],
-            "max_tokens": max_tokens,
-            "ignore_eos": True,
-            "temperature": 0,
-            "stream": True,
-        }
-    ).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
-        "application/json\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 class Caller(asyncio.Protocol):

@@ -1,5 +1,5 @@
-"""What a token costs in the detokenizer, decode and encode of its messages included: `python
-scripts/bench_detokenizer.py`."""
+"""What a token costs in the detokenizer, decode and encode of its messages included:
+`scripts/dev bench detokenizer`"""
 
 import argparse
 import time
@@ -21,7 +21,7 @@ TEXT = "The quick brown fox jumps over the lazy dog, naïvely: 日本語 and �
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/dev bench detokenizer", description=__doc__)
     parser.add_argument(
         "--model", type=Path, default=demo_model(), help="folder with a tokenizer.json"
     )

@@ -1,6 +1,6 @@
 """What a step costs in the scheduler's Python, without sockets: JSON on stdout.
 
-    python scripts/bench_scheduler.py [--sequences 32] [--steps 2000] [--queue 10000]
+    scripts/dev bench scheduler [--sequences 32] [--steps 2000] [--queue 10000]
 
 Times are microseconds. `schedule` and `apply` are the policy; `encode` and `decode` are the
 messages of a step. With `--queue` so many requests of several kinds wait behind 256 sequences in
@@ -165,7 +165,9 @@ def _answer(policy: Scheduler, plan: StepPlan | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/dev bench scheduler",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--sequences", type=int, default=32, help="sequences that decode at once")
     parser.add_argument("--waiting", type=int, default=0, help="sequences in the queue behind them")

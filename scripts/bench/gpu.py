@@ -1,5 +1,4 @@
-"""What a device makes of this engine, against its own roofs: `python scripts/bench_gpu.py [MODEL] >
-figures.json`
+"""What a device makes of this engine, against its own roofs: `scripts/dev bench gpu [MODEL]`
 
 On a GPU the kernels' tests are run first, on the device. Then: the roofs (bytes per second of a
 copy, operations per second of one large product), attention alone by the kernels and by torch, and
@@ -14,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,21 +24,20 @@ import numpy as np
 import torch
 
 from thespis import LLM, SamplingParams
+from thespis.frontends.cli.bench.bare import BareRunner
 from thespis.gpu_runtime.attention.choice import Kernels, usable_kernels
 from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.attention.step import lay_out
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import KvPool
-from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.config.division import divide
 from thespis.protocol.config.engine import EngineConfig
-from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.facts import KvGroup, KvTable
-from thespis.scripts.bench_runner import measure_decode, measure_prompt
-from thespis.scripts.make_random_checkpoint import make_bench_checkpoint
 
-ROOT = Path(__file__).resolve().parents[1]
+from .model import MODEL_HELP, model_or_random
+from .runner import measure_decode
+
+ROOT = Path(__file__).resolve().parents[2]
 SHAPES = ((14, 2, 64), (28, 4, 128))
 """Query heads, key heads, width."""
 BATCHES, CONTEXTS, PROMPTS = (1, 32), (1400, 8000), (512, 2048)
@@ -49,9 +46,11 @@ BLOCK = 16
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/dev bench gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", nargs="?", help="folder of a checkpoint")
+    parser.add_argument("model", nargs="?", help=MODEL_HELP)
     parser.add_argument("--device", default="cuda", help="cuda or cpu (default: %(default)s)")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rounds", type=int, default=20, help="of each figure; the median counts")
@@ -82,8 +81,7 @@ def main() -> None:
                 *([(0, tokens)] for tokens in given.prompts),
             )
         ]
-    with tempfile.TemporaryDirectory() as folder:
-        model = given.model or str(make_bench_checkpoint(Path(folder)))
+    with model_or_random(given.model) as model:
         figures["model"] = [measure_model(model, given, roofs, native) for native in (True, False)]
         figures["first_token"] = measure_first_token(model, given)
     json.dump(figures, sys.stdout, indent=2, default=str)
@@ -179,9 +177,8 @@ def measure_model(
         max_num_seqs=max(BATCHES),
         max_model_len=min(facts.context, longest), max_num_batched_tokens=max(given.prompts),
     )  # fmt: skip
-    config = divide(engine, facts).roles["gpu-runner"]
-    assert isinstance(config, RunnerConfig)
-    runner = Runner(config)
+    runner = BareRunner(engine)
+    config = runner.config
     itemsize = getattr(torch, given.dtype).itemsize
     stored = sum(path.stat().st_size for path in Path(model).glob("*.safetensors"))
     weights = stored * itemsize / getattr(torch, facts.dtype).itemsize  # the towers' among them
@@ -189,19 +186,13 @@ def measure_model(
     steps: list[dict[str, Any]] = []
     for context in (each for each in given.contexts if each + more <= config.max_model_len):
         for batch in BATCHES:
-            found = measure_decode(
-                runner,
-                config,
-                batch,
-                context,
-                given.rounds,
-                SamplingParams(temperature=0.0, seed=1),
-            )
+            sampling = SamplingParams(temperature=0.0, seed=1)
+            found = measure_decode(runner, batch, context, given.rounds, sampling)
             rate = (weights + batch * context * token) / found["ms_median"] / 1e6
             steps.append(found | {"gb_per_s": rate, "of_roof": rate / roofs["gb_per_s"]})
     prompts: list[dict[str, Any]] = []
     for tokens in (each for each in given.prompts if each + more <= config.max_model_len):
-        taken = measure_prompt(runner, config, tokens, given.rounds)
+        taken = median([runner.prompt_seconds(tokens) for _ in range(1 + given.rounds)][1:])
         rate = 2 * (weights / itemsize) * tokens / taken / 1e12
         prompts.append(
             {"tokens": tokens, "ms": taken * 1e3, "tflops": rate, "of_roof": rate / roofs["tflops"]}

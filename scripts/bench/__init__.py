@@ -1,0 +1,1 @@
+"""What developers measure: `scripts/dev bench NAME`. For users: `thespis bench`."""

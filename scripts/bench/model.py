@@ -1,0 +1,20 @@
+"""The checkpoint that is measured where nobody names one."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from thespis.scripts.make_random_checkpoint import make_checkpoint
+
+MODEL_HELP = "folder of a checkpoint; default: a random one of shape S"
+
+
+@contextmanager
+def model_or_random(model: str | None) -> Iterator[str]:
+    """`model`, or a random one of shape S that takes pictures, clips and sounds."""
+    if model:
+        yield model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(make_checkpoint("qwen_omni", Path(folder), shape="S"))
