@@ -91,8 +91,13 @@ def edges_to(role: str) -> dict[str, Edge]:
 
 
 def picture() -> str:
-    """The table as a Mermaid flow chart."""
-    lines = [f"    {edge.sender} --> {edge.receiver}" for edge in EDGES]
+    """The table as a Mermaid flow chart; an arrow with two heads is an edge each way."""
+    pairs = dict.fromkeys((edge.sender, edge.receiver) for edge in EDGES)
+    lines: list[str] = []
+    for sender, receiver in pairs:
+        both, drawn = (receiver, sender) in pairs, f"    {receiver} <--> {sender}" in lines
+        if not drawn:
+            lines.append(f"    {sender} {'<-->' if both else '-->'} {receiver}")
     return "\n".join(["flowchart LR", *lines])
 
 

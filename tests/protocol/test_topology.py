@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+import thespis
 from thespis.protocol.config.division import divide
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.topology import EDGES, edges_from, edges_to, kind_of, picture
@@ -38,8 +41,12 @@ def test_both_ends_of_an_edge_see_the_same_row() -> None:
     assert edges_from("client-x") == edges_from("client")
 
 
-def test_the_picture_shows_every_edge() -> None:
-    lines = picture().splitlines()
-    assert lines[0] == "flowchart LR"
-    assert len(lines) == 1 + len(EDGES)
-    assert "    scheduler --> gpu-runner" in lines
+def test_the_picture_shows_every_edge_and_stands_in_the_docs() -> None:
+    first, *lines = picture().splitlines()
+    assert first == "flowchart LR"
+    drawn = [line.split() for line in lines]
+    there = [(sender, receiver) for sender, _, receiver in drawn]
+    back = [(receiver, sender) for sender, arrow, receiver in drawn if arrow == "<-->"]
+    assert sorted(there + back) == sorted((edge.sender, edge.receiver) for edge in EDGES)
+    page = Path(thespis.__file__).parent / "docs" / "architecture.md"
+    assert f"```mermaid\n{picture()}\n```" in page.read_text()
