@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..protocol.errors import RequestError, refuse
+from ..protocol.errors import RequestError, invalid
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
@@ -23,14 +23,14 @@ def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
     missing = _MISSING.search(found["what"])
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]
-        return refuse("invalid_request", "This field is required.", path, "missing_field")
+        return invalid("This field is required.", path, "missing_field")
     expected = _EXPECTED.match(found["what"])
     words = (
         f"Expected {expected[1].removesuffix(' | null').replace(' | ', ' or ')}, got {expected[2]}."
         if expected
         else "The value is not valid."
     )
-    return refuse("invalid_request", words, path or None, "wrong_type")
+    return invalid(words, path or None, "wrong_type")
 
 
 def check_numbers(value: Any, where: str) -> None:
@@ -39,6 +39,4 @@ def check_numbers(value: Any, where: str) -> None:
     try:
         msgspec.msgpack.encode(value)
     except OverflowError:
-        raise refuse(
-            "invalid_request", "It holds a number beyond 64 bits.", where, "out_of_range"
-        ) from None
+        raise invalid("It holds a number beyond 64 bits.", where, "out_of_range") from None

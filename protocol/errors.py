@@ -94,3 +94,8 @@ def refuse(kind: Kind, text: str, part: str | None = None, code: str | None = No
     """The exception for a refused request: `raise refuse("invalid_request", "...",
     part="messages[0]")`."""
     return RequestError(Failure(kind, text, part, code))
+
+
+def invalid(text: str, part: str | None = None, code: str | None = None) -> RequestError:
+    """The exception for what its caller has to write otherwise."""
+    return refuse("invalid_request", text, part, code)

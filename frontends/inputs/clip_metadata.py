@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.requests.request import CLIP_FACTS
 
 MOST_FRAMES = 1 << 40
@@ -40,7 +40,7 @@ def read_facts(given: Mapping[str, Any], where: str) -> dict[str, Any]:
                 )
                 facts[name], wanted = tuple(value) if fine else (), "a list of whole numbers"
         if not fine:
-            raise refuse("invalid_request", f"{name} must be {wanted}.", part=where)
+            raise invalid(f"{name} must be {wanted}.", where)
     return {
         name: float(value) if name in ("fps", "duration") else value
         for name, value in facts.items()

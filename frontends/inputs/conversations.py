@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...protocol.chat_templates.source import operator_template
-from ...protocol.errors import EngineError, refuse
+from ...protocol.errors import EngineError, invalid
 from ...protocol.requests.request import ChatPrompt, TextPrompt
 from .messages import read_messages
 from .parts import Rules
@@ -94,16 +94,14 @@ def read_chat(
     try:
         messages = [dict(message) for message in conversation]
     except (TypeError, ValueError):
-        raise refuse(
-            "invalid_request",
-            "A conversation is a list of dicts with 'role' and 'content'.",
-            "messages",
+        raise invalid(
+            "A conversation is a list of dicts with 'role' and 'content'.", "messages"
         ) from None
     chat, media = read_messages(messages, _RULES, Unread(strict=True))
     try:
         template = None if chat_template is None else operator_template(str(chat_template))
     except EngineError as error:
-        raise refuse("invalid_request", str(error), "chat_template") from None
+        raise invalid(str(error), "chat_template") from None
     prompt = ChatPrompt(
         chat,
         add_generation_prompt=not continue_final_message

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.requests.request import Modality
 
 _SAMPLES = ("array", "raw")
@@ -25,7 +25,7 @@ def read_dataset_form(modality: Modality, given: Mapping[Any, Any], where: str) 
             f"Beside its data the dict has {unknown[0]!r}, which is not known; it may have "
             f"{', '.join(sorted(_KNOWN))}."
         )
-        raise refuse("invalid_request", text, part=where)
+        raise invalid(text, where)
     name = next((name for name in _SAMPLES if given.get(name) is not None), None)
     if name is not None:
         return _samples(modality, given, name, where)
@@ -33,29 +33,21 @@ def read_dataset_form(modality: Modality, given: Mapping[Any, Any], where: str) 
     if isinstance(data, bytes | bytearray | memoryview):
         return data
     if data is not None:
-        raise refuse("invalid_request", "'bytes' must be the bytes of a file.", part=where)
+        raise invalid("'bytes' must be the bytes of a file.", where)
     if given.get("path") is not None:
         text = (
             f"A dict with a path alone is not read; give the file's bytes, or a {modality}_url "
             f"part with a file:// URL."
         )
-        raise refuse("invalid_request", text, part=where)
-    raise refuse(
-        "invalid_request",
-        "The dict holds no data: give 'array' with 'sampling_rate', or 'bytes'.",
-        part=where,
-    )
+        raise invalid(text, where)
+    raise invalid("The dict holds no data: give 'array' with 'sampling_rate', or 'bytes'.", where)
 
 
 def _samples(modality: Modality, given: Mapping[Any, Any], name: str, where: str) -> Any:
     if modality != "audio":
         if given.get("sampling_rate") is not None:
-            raise refuse(
-                "invalid_request",
-                f"'sampling_rate' belongs to a sound, not to this {modality}.",
-                part=where,
-            )
+            raise invalid(f"'sampling_rate' belongs to a sound, not to this {modality}.", where)
         return given[name]
     if given.get("sampling_rate") is None:
-        raise refuse("invalid_request", f"'sampling_rate' is missing beside '{name}'.", part=where)
+        raise invalid(f"'sampling_rate' is missing beside '{name}'.", where)
     return given[name], given["sampling_rate"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, invalid
 from ...protocol.requests.request import Embeds, Modality, PackedEmbeds
 from .media import Pending, Raw, read_encoded
 from .pixels import Array
@@ -85,17 +85,9 @@ def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str,
     elif is_array(value):
         items = _split_array(to_numpy(value), grids, name, where)
     else:
-        raise refuse(
-            "invalid_request",
-            f"A dict of embeddings needs '{name}', an array or tensor.",
-            part=where,
-        )
+        raise invalid(f"A dict of embeddings needs '{name}', an array or tensor.", where)
     if grids is not None and len(grids) != len(items):
-        raise refuse(
-            "invalid_request",
-            f"There are {len(items)} items in {name}, but {len(grids)} grids.",
-            part=where,
-        )
+        raise invalid(f"There are {len(items)} items in {name}, but {len(grids)} grids.", where)
     rest = (
         [{f"{modality}_grid_thw": grid} for grid in grids]
         if grids is not None
@@ -118,7 +110,7 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
             f"The {len(array)} rows of {name} cannot be divided over grids of "
             f"{', '.join(map(str, cells))} patches."
         )
-        raise refuse("invalid_request", text, part=where)
+        raise invalid(text, where)
     return np.split(array, np.cumsum([int(row) for row in rows])[:-1])
 
 
@@ -143,11 +135,7 @@ def read_embeds(
     if isinstance(value, str):
         return _packed(value, grid, modality, where)
     if not is_array(value):
-        raise refuse(
-            "invalid_request",
-            f"A dict of embeddings needs '{name}', an array or tensor.",
-            part=where,
-        )
+        raise invalid(f"A dict of embeddings needs '{name}', an array or tensor.", where)
     array = to_numpy(value)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
@@ -157,11 +145,7 @@ def read_embeds(
     ):  # other floats are converted, the rest is refused below
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
     if array.dtype.name not in ("float16", "float32"):
-        raise refuse(
-            "invalid_request",
-            f"Embeddings must be floating point, got {array.dtype.name}.",
-            part=where,
-        )
+        raise invalid(f"Embeddings must be floating point, got {array.dtype.name}.", where)
     thw = _grid(grid, modality, where)
     whole = np.ascontiguousarray(array)
     data: Any = whole.data.cast("B") if whole.size else b""
@@ -185,10 +169,8 @@ def _packed(text: str, grid: Any, modality: Modality, where: str) -> Raw:
 def _grid(grid: Any, modality: Modality, where: str) -> Grid | None:
     grids = _grids(grid, modality, where)
     if grids is not None and len(grids) != 1:
-        raise refuse(
-            "invalid_request",
-            f"{modality}_grid_thw has one row (t, h, w) per item, got {len(grids)}.",
-            part=where,
+        raise invalid(
+            f"{modality}_grid_thw has one row (t, h, w) per item, got {len(grids)}.", where
         )
     return grids[0] if grids else None
 
@@ -212,8 +194,4 @@ def _grids(grid: Any, modality: Modality, where: str) -> list[Grid] | None:
 
 
 def _no_grid(modality: Modality, where: str) -> RequestError:
-    return refuse(
-        "invalid_request",
-        f"{modality}_grid_thw must be whole numbers (t, h, w), one row per item.",
-        part=where,
-    )
+    return invalid(f"{modality}_grid_thw must be whole numbers (t, h, w), one row per item.", where)

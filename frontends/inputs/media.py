@@ -11,7 +11,7 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid, refuse
 from ...protocol.memory.blobs import BlobRef, Bytes
 from ...protocol.requests.request import Encoded, FrameList, MediaItem, Modality, Source, Url
 from .base64_text import Base64Error, SizeError, decode_into
@@ -88,17 +88,14 @@ def read_url(
     colon = url.find(":", 0, LONGEST_SCHEME)
     kind = url[: max(0, colon)].strip().lower()
     if kind not in SCHEMES:
-        raise refuse("invalid_request", _no_url(url, modality), where, "invalid_url")
+        raise invalid(_no_url(url, modality), where, "invalid_url")
     if kind != "data":
         return Url(url)
     comma = url.find(",", colon, colon + LONGEST_HEADER)
     media_type, *options = url[colon + 1 : max(0, comma)].lower().split(";")
     if comma < 0 or "base64" not in (option.strip() for option in options):
-        raise refuse(
-            "invalid_request",
-            "Only base64 data URLs are supported: data:<type>;base64,<data>.",
-            where,
-            "invalid_url",
+        raise invalid(
+            "Only base64 data URLs are supported: data:<type>;base64,<data>.", where, "invalid_url"
         )
     if modality == "video" and media_type.strip() == "video/jpeg":
         return read_frames(url, read_facts(about or {}, where), where, comma + 1)
@@ -137,15 +134,13 @@ def read_encoded(text: str, modality: Modality, where: str) -> bytes:
         content = read_url(text, modality, where)
         if isinstance(content, bytes):
             return content
-        raise refuse(
-            "invalid_request", "A list of frames is given as video_url.", where, "invalid_url"
-        )
+        raise invalid("A list of frames is given as video_url.", where, "invalid_url")
     if start.startswith(("http:", "https:", "file:")):
         elsewhere = (
             "" if modality == "prompt" else f"; a URL is given in a part of type {modality}_url"
         )
         text = f"Here the data itself is wanted, as base64{elsewhere}."
-        raise refuse("invalid_request", text, where, "invalid_base64")
+        raise invalid(text, where, "invalid_base64")
     return read_base64(text, where)
 
 
@@ -166,11 +161,9 @@ def _append(
         text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
         raise refuse("too_large", text, where, "media_too_large") from None
     except Base64Error as error:
-        raise refuse(
-            "invalid_request", f"{what} is not valid base64: {error}.", where, "invalid_base64"
-        ) from None
+        raise invalid(f"{what} is not valid base64: {error}.", where, "invalid_base64") from None
     if content.tell() == before:
-        raise refuse("invalid_request", f"{what} is empty.", where, "empty_media")
+        raise invalid(f"{what} is empty.", where, "empty_media")
 
 
 def _no_url(text: str, modality: Modality) -> str:

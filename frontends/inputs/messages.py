@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.requests.request import ChatMessage, Slot, Text
 from ..validation import check_numbers, wrong_field
 from .media import Pending
@@ -32,9 +32,7 @@ def read_messages(
 ) -> tuple[tuple[ChatMessage, ...], list[Pending]]:
     """The conversation, and its media in order. Raises RequestError that names the part."""
     if not messages:
-        raise refuse(
-            "invalid_request", "There must be at least one message.", "messages", "empty_messages"
-        )
+        raise invalid("There must be at least one message.", "messages", "empty_messages")
     media: list[Pending] = []
     return tuple(
         _read_message(m, f"messages[{i}]", media, rules, unread) for i, m in enumerate(messages)
@@ -54,15 +52,13 @@ def _read_message(
             "A role is a word of 1 to 64 letters, digits, underscores, dots and dashes, and "
             "begins with a letter."
         )
-        raise refuse("invalid_request", text, f"{where}.role", "invalid_role")
+        raise invalid(text, f"{where}.role", "invalid_role")
     content: list[Text | Slot] = []
     match message.content:
         case None if message.role == "assistant":
             pass
         case None:
-            raise refuse(
-                "invalid_request", "This field is required.", f"{where}.content", "missing_field"
-            )
+            raise invalid("This field is required.", f"{where}.content", "missing_field")
         case str(text):
             content.append(Text(text))
         case parts:
@@ -88,12 +84,7 @@ def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, An
     """Callers send a call's arguments as JSON text; templates want the object."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise refuse(
-            "invalid_request",
-            "A tool call needs a function with a name.",
-            where,
-            "invalid_tool_call",
-        )
+        raise invalid("A tool call needs a function with a name.", where, "invalid_tool_call")
     unread.check(call, ("id", "type", "function", "index"), where)
     unread.check(function, ("name", "arguments"), f"{where}.function")
     arguments = function.get("arguments")
@@ -101,8 +92,7 @@ def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, An
         try:
             arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
         except (msgspec.DecodeError, RecursionError):
-            raise refuse(
-                "invalid_request",
+            raise invalid(
                 "The arguments are not valid JSON.",
                 f"{where}.function.arguments",
                 "invalid_tool_call",

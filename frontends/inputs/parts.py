@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.refusals import embeds_disabled
 from ...protocol.requests.request import CLIP_FACTS, Modality, Slot, Text, Url
 from .embeds import embeds_keys, read_embeds
@@ -68,21 +68,14 @@ def read_part(
     if isinstance(part, str):
         return Text(part)
     if not isinstance(part, Mapping):
-        raise refuse(
-            "invalid_request",
-            "A content part must be an object with a `type`.",
-            where,
-            "wrong_type",
-        )
+        raise invalid("A content part must be an object with a `type`.", where, "wrong_type")
     kind = part.get("type")
     if kind is None:
         kind = next((key for key in (*BARE_KEYS, *EMBED_TYPES, "image_pil") if key in part), None)
         if kind is None:
-            raise refuse(
-                "invalid_request", "The part has no `type`.", f"{where}.type", "missing_field"
-            )
+            raise invalid("The part has no `type`.", f"{where}.type", "missing_field")
     if not isinstance(kind, str):
-        raise refuse("invalid_request", "Expected str.", f"{where}.type", "wrong_type")
+        raise invalid("Expected str.", f"{where}.type", "wrong_type")
     if kind in TEXT_TYPES:
         field = TEXT_TYPES[kind]
         unread.check(part, ("type", field), where)
@@ -119,13 +112,11 @@ def _read_medium(
         text = (
             "Parts of type image_pil are for LLM.chat in Python; here a picture comes as image_url."
         )
-        raise refuse("invalid_request", text, f"{where}.type", "unknown_part")
+        raise invalid(text, f"{where}.type", "unknown_part")
     known = ", ".join(
         (*TEXT_TYPES, *URL_TYPES, "input_audio", *EMBED_TYPES, *(RAW_TYPES if rules.raw else ()))
     )
-    raise refuse(
-        "invalid_request", f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part"
-    )
+    raise invalid(f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part")
 
 
 def _pending(
@@ -160,7 +151,7 @@ def _pending(
         )
         if value is not None:
             if not isinstance(value, bool | int | float) or not -(1 << 63) <= value < 1 << 63:
-                raise refuse("invalid_request", "Expected a number.", at, "wrong_type")
+                raise invalid("Expected a number.", at, "wrong_type")
             options[name] = value
     return Pending(modality, content, where, part.get("uuid"), options)
 
@@ -189,9 +180,7 @@ def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
     """The field's value, which may be null. Raises RequestError if both the field and a uuid are
     missing."""
     if field not in part and part.get("uuid") is None:
-        raise refuse(
-            "invalid_request", "This field is required.", f"{where}.{field}", "missing_field"
-        )
+        raise invalid("This field is required.", f"{where}.{field}", "missing_field")
     return part.get(field)
 
 
@@ -214,12 +203,7 @@ def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
     if uuid is None:
         return None
     if not 1 <= len(_string(uuid, f"{where}.uuid")) <= MAX_UUID:
-        raise refuse(
-            "invalid_request",
-            f"A uuid has 1 to {MAX_UUID} characters.",
-            f"{where}.uuid",
-            "invalid_uuid",
-        )
+        raise invalid(f"A uuid has 1 to {MAX_UUID} characters.", f"{where}.uuid", "invalid_uuid")
     return str(uuid)
 
 
@@ -231,9 +215,7 @@ def _read_url_field(
         about = {**part, **value}
         value, name = value.get("url"), f"{field}.url"
         if value is None and uuid is None:
-            raise refuse(
-                "invalid_request", "This field is required.", f"{where}.{name}", "missing_field"
-            )
+            raise invalid("This field is required.", f"{where}.{name}", "missing_field")
     return (
         None
         if value is None
@@ -246,11 +228,8 @@ def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> 
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise refuse(
-            "invalid_request",
-            "Expected an object with `data` and `format`.",
-            f"{where}.input_audio",
-            "wrong_type",
+        raise invalid(
+            "Expected an object with `data` and `format`.", f"{where}.input_audio", "wrong_type"
         )
     data = value.get("data")
     if data is None and uuid is not None:
@@ -260,7 +239,7 @@ def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> 
 
 def _string(value: Any, where: str) -> str:
     if value is None:
-        raise refuse("invalid_request", "This field is required.", where, "missing_field")
+        raise invalid("This field is required.", where, "missing_field")
     if not isinstance(value, str):
-        raise refuse("invalid_request", "Expected str.", where, "wrong_type")
+        raise invalid("Expected str.", where, "wrong_type")
     return value

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 
 Array = NDArray[Any]
 
@@ -26,10 +26,8 @@ def channels_last(array: Array, where: str) -> Array:
         return array
     if array.shape[-3] in (1, 3, 4):
         return np.moveaxis(array, -3, -1)
-    raise refuse(
-        "invalid_request",
-        f"Pixels have 1, 3 or 4 channels, got an array of shape {list(array.shape)}.",
-        part=where,
+    raise invalid(
+        f"Pixels have 1, 3 or 4 channels, got an array of shape {list(array.shape)}.", where
     )
 
 
@@ -47,7 +45,7 @@ def to_bytes(array: Array, where: str) -> Array:
             return _of_integers(array, where)
         case "f", _:
             return _of_floats(array, where)
-    raise refuse("invalid_request", "Pixels must be numbers.", part=where)
+    raise invalid("Pixels must be numbers.", where)
 
 
 def _of_integers(array: Array, where: str) -> Array:
@@ -57,14 +55,14 @@ def _of_integers(array: Array, where: str) -> Array:
             f"Pixels of type {array.dtype.name} must be 0 to 255, got {low:g} to {high:g}; give "
             f"16-bit values as uint16."
         )
-        raise refuse("invalid_request", text, part=where)
+        raise invalid(text, where)
     return array.astype(np.uint8)
 
 
 def _of_floats(array: Array, where: str) -> Array:
     low, high = _range(array)
     if not np.isfinite([low, high]).all():
-        raise refuse("invalid_request", "Pixels must be finite numbers.", part=where)
+        raise invalid("Pixels must be finite numbers.", where)
     unit = low >= -OVERSHOOT and high <= 1 + OVERSHOOT
     normalised = low < -OVERSHOOT and high <= NEVER_BYTES
     if not unit and (normalised or low < -BYTES_OVERSHOOT or high > 255 + BYTES_OVERSHOOT):
@@ -72,7 +70,7 @@ def _of_floats(array: Array, where: str) -> Array:
             f"Pixels as floats must be 0 to 1 or 0 to 255, got {low:g} to {high:g}; a normalised "
             f"picture must be undone first."
         )
-        raise refuse("invalid_request", text, part=where)
+        raise invalid(text, where)
     pixels: Array = np.clip(np.rint(array * 255.0 if unit else array), 0, 255).astype(np.uint8)
     return pixels
 

@@ -7,7 +7,7 @@ Errors are RequestErrors that name the item.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.requests.request import (
     MODALITIES,
     EmbedsPrompt,
@@ -62,7 +62,7 @@ def read_prompt(
         text = (
             "A prompt is a string, or a dict with 'prompt', 'prompt_token_ids' or 'prompt_embeds'."
         )
-        raise refuse("invalid_request", text, part="prompt")
+        raise invalid(text, "prompt")
     return Submission(
         prompt,
         read_media(given.get("multi_modal_data") or {}, given.get("multi_modal_uuids") or {}),
@@ -75,7 +75,7 @@ def read_prompt(
 def read_options(given: Any, name: str) -> dict[str, Any]:
     """An optional dict; {} for None."""
     if not isinstance(given, Mapping | None):
-        raise refuse("invalid_request", "It must be a dict.", name, "wrong_type")
+        raise invalid("It must be a dict.", name, "wrong_type")
     return dict(given or {})
 
 
@@ -83,9 +83,7 @@ def _token_prompt(ids: Sequence[Any]) -> TokenPrompt:
     try:
         return TokenPrompt(tuple(int(token) for token in ids))
     except (TypeError, ValueError):
-        raise refuse(
-            "invalid_request", "Token ids are whole numbers.", part="prompt_token_ids"
-        ) from None
+        raise invalid("Token ids are whole numbers.", "prompt_token_ids") from None
 
 
 def _embeds_prompt(given: Mapping[str, Any], processor: dict[str, Any]) -> Submission:
@@ -96,13 +94,10 @@ def _embeds_prompt(given: Mapping[str, Any], processor: dict[str, Any]) -> Submi
                 "It excludes `prompt_embeds`, whose rows are the whole prompt; leave one of them "
                 "out."
             )
-            raise refuse("invalid_request", text, name, "contradicting_fields")
+            raise invalid(text, name, "contradicting_fields")
     if not isinstance(meant := given.get("prompt"), str | None):
-        raise refuse(
-            "invalid_request",
-            "It must be a string: the text that the embeddings stand for.",
-            "prompt",
-            "wrong_type",
+        raise invalid(
+            "It must be a string: the text that the embeddings stand for.", "prompt", "wrong_type"
         )
     return Submission(
         EmbedsPrompt(),
@@ -116,13 +111,11 @@ def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pendi
     """The items in the order image, video, audio; within one modality in the order given."""
     for name, given in (("multi_modal_data", data), ("multi_modal_uuids", uuids)):
         if not isinstance(given, Mapping):
-            raise refuse(
-                "invalid_request", "It must be a dict with a list per modality.", part=name
-            )
+            raise invalid("It must be a dict with a list per modality.", name)
         for modality in given:
             if modality not in MODALITIES:
                 text = f"Unsupported modality: {modality!s:.80}{suggestion(modality, MODALITIES)}"
-                raise refuse("invalid_request", text, part=name)
+                raise invalid(text, name)
     items: list[Pending] = []
     for modality in MODALITIES:
         entries = split(modality, data[modality]) if modality in data else []
@@ -147,23 +140,19 @@ def _ids(modality: Modality, uuids: Mapping[str, Any], count: int) -> list[str |
     given = uuids.get(modality)
     if not isinstance(given, str | list | tuple | None):
         text = "It must be a list with an id, or None, for each item."
-        raise refuse("invalid_request", text, f"multi_modal_uuids['{modality}']", "wrong_type")
+        raise invalid(text, f"multi_modal_uuids['{modality}']", "wrong_type")
     names = [given] if isinstance(given, str) else list(given or ())
     if len(names) != count:
-        raise refuse(
-            "invalid_request",
+        raise invalid(
             f"If given, multi_modal_uuids['{modality}'] must have same length as "
             f"multi_modal_data['{modality}'], "
             f"but got {len(names)} vs {count}.",
-            part="multi_modal_uuids",
+            "multi_modal_uuids",
         )
     for index, name in enumerate(names):
         if name is not None and not (isinstance(name, str) and 1 <= len(name) <= MAX_UUID):
             where = f"multi_modal_uuids['{modality}'][{index}]"
-            raise refuse(
-                "invalid_request",
-                f"An id is a string of 1 to {MAX_UUID} characters, or None.",
-                where,
-                "invalid_uuid",
+            raise invalid(
+                f"An id is a string of 1 to {MAX_UUID} characters, or None.", where, "invalid_uuid"
             )
     return names

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.requests.request import CLIP_FACTS, Frames, Modality, Pixels, Samples
 from .clip_metadata import read_facts
 from .dataset_forms import is_dataset_form, read_dataset_form
@@ -92,11 +92,7 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
     if is_array(entry) and entry.ndim in (2, 3):
         array = to_bytes(channels_last(to_numpy(entry), where), where)
         return array, {1: "L", 3: "RGB", 4: "RGBA"}[array.shape[-1]]
-    raise refuse(
-        "invalid_request",
-        "A picture is a PIL image, an array or tensor, or the bytes of a file.",
-        part=where,
-    )
+    raise invalid("A picture is a PIL image, an array or tensor, or the bytes of a file.", where)
 
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
@@ -131,22 +127,20 @@ def _clip(entry: Any, where: str) -> Raw:
         entry, metadata = entry
     if isinstance(entry, list | tuple):
         if not entry:
-            raise refuse("invalid_request", "A clip has at least one frame.", part=where)
+            raise invalid("A clip has at least one frame.", where)
         if _stackable(
             entry
         ):  # whether floats end at 1 or at 255 is told by the whole clip, not by a dark frame
             return _clip((np.stack([to_numpy(frame) for frame in entry]), metadata), where)
         frames = [_opaque(_pixels(frame, where)[0]) for frame in entry]
         if len({frame.shape for frame in frames}) != 1:
-            raise refuse("invalid_request", "All frames of a clip must have one size.", part=where)
+            raise invalid("All frames of a clip must have one size.", where)
         array = np.stack(frames)
     elif is_array(entry) and entry.ndim == 4:
         array = _opaque(to_bytes(channels_last(to_numpy(entry), where), where))
     else:
-        raise refuse(
-            "invalid_request",
-            "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.",
-            part=where,
+        raise invalid(
+            "A clip is a list of frames, a 4-D array or tensor, or the bytes of a file.", where
         )
     Unread(strict=True).check(metadata, (*CLIP_FACTS, *DESCRIPTIVE), where)
     facts = read_facts(metadata, where)
@@ -188,11 +182,7 @@ def _sound(entry: Any, where: str) -> Raw:
         _tell_of_rate()
     array = _full_scale(_samples(entry, where), where)
     if array.ndim not in (1, 2):
-        raise refuse(
-            "invalid_request",
-            f"A sound has one or two axes, got shape {list(array.shape)}.",
-            part=where,
-        )
+        raise invalid(f"A sound has one or two axes, got shape {list(array.shape)}.", where)
     if array.ndim == 2 and array.shape[0] > array.shape[1]:
         array = array.T  # [samples, channels]
     return Raw(*share(array.astype(np.float32)), lambda blob: Samples(blob, rate))
@@ -204,9 +194,7 @@ def _rate(given: Any, where: str) -> int:
     except (TypeError, ValueError, OverflowError):
         rate = math.nan
     if isinstance(given, bool | str) or not rate.is_integer():
-        raise refuse(
-            "invalid_request", "The sampling rate of a sound is a whole number.", part=where
-        )
+        raise invalid("The sampling rate of a sound is a whole number.", where)
     return int(rate)
 
 
@@ -224,7 +212,7 @@ def _samples(entry: Any, where: str) -> Array:
             "or list of samples, "
             "or the bytes of a file."
         )
-        raise refuse("invalid_request", text, part=where)
+        raise invalid(text, where)
     return np.asarray(entry)
 
 
@@ -232,7 +220,7 @@ def _full_scale(array: Array, where: str) -> Array:
     """Floats as they are; integers by the full range of their type, where it is one that sounds are
     kept in."""
     if array.dtype.kind not in "fiu":
-        raise refuse("invalid_request", "Samples must be numbers.", part=where)
+        raise invalid("Samples must be numbers.", where)
     if array.dtype.kind == "f":
         return array
     if array.dtype.itemsize == 8:  # of numbers that nobody has given a type
@@ -241,7 +229,7 @@ def _full_scale(array: Array, where: str) -> Array:
                 f"Samples of type {array.dtype.name} have no full scale; give floats from -1 to "
                 f"1, int16 or int32."
             )
-            raise refuse("invalid_request", text, part=where)
+            raise invalid(text, where)
         return array
     middle = 2.0 ** (8 * array.dtype.itemsize - 1)  # unsigned samples swing around it
     return (array.astype(np.float64) - (middle if array.dtype.kind == "u" else 0.0)) / middle

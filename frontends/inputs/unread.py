@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 
 MOST_TOLD = 64
 """Names that a caller is told; of more, their number."""
@@ -31,8 +31,7 @@ class Unread:
         for key, value in given.items():
             if value is not None and key not in known:
                 if self._strict:
-                    raise refuse(
-                        "invalid_request",
+                    raise invalid(
                         f"Unknown key {key!r:.80}{suggestion(key, known)}",
                         where or None,
                         "unknown_key",

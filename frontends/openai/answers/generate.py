@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from ....protocol.edges.detokenizer_to_client import PositionLogprobs
-from ....protocol.errors import RequestError, refuse
+from ....protocol.errors import RequestError, invalid
 from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Choice, Stream, Update
@@ -73,7 +73,7 @@ async def submit_all(
             f"At most {most} prompts in one call: the engine takes no more requests at once "
             f"(--max-requests)."
         )
-        raise refuse("invalid_request", text, "prompt", "too_many_prompts")
+        raise invalid(text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
     for generation in generations:
         if streams:  # the first takes its place in the turn in which the door was open for it
@@ -169,7 +169,7 @@ def _check_whole(size: int) -> None:
             f"The answer has more than {MOST_WHOLE >> 20} MiB: ask for fewer log-probabilities "
             f"or choices, or for a stream."
         )
-        raise refuse("invalid_request", text, code="answer_too_large")
+        raise invalid(text, code="answer_too_large")
 
 
 async def answer_stream(

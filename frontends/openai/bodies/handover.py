@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from ....protocol.errors import Failure, refuse
+from ....protocol.errors import Failure, invalid, refuse
 from ....protocol.memory.blobs import BlobRef, Draft
 from ....protocol.requests.request import MediaItem
 from ...inputs.media import place
@@ -48,9 +48,7 @@ def pack(kind: Kind[B, P], call: Call[B, P], draft: Draft) -> tuple[Head, list[b
         pieces = [msgspec.msgpack.encode(_to_wire(piece, draft)) for piece in call.pieces]
         body = msgspec.Raw(msgspec.msgpack.encode(_without_content(call.body)))
     except (OverflowError, RecursionError):
-        raise refuse(
-            "invalid_request", "It holds a number beyond 64 bits.", code="out_of_range"
-        ) from None
+        raise invalid("It holds a number beyond 64 bits.", code="out_of_range") from None
     if max(map(len, pieces), default=0) > MAX_PIECE:
         text = f"It has more than {MAX_PIECE >> 20} MiB beside its media."
         raise refuse("too_large", text, code="body_too_complex")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from ....protocol.checkpoint.tokenizer_file import tokenizer_text
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid, refuse
 from ....protocol.refusals import beyond_context, check_token_ids
 from ....protocol.requests.request import (
     ChatPrompt,
@@ -144,7 +144,7 @@ def check_id(where: str, id: str | None) -> None:
             "An id has 1 to 128 letters, digits and characters of ._:/@+=~- and begins with a "
             "letter or digit."
         )
-        raise refuse("invalid_request", text, where, "invalid_request_id")
+        raise invalid(text, where, "invalid_request_id")
 
 
 def detokenize(token_ids: Sequence[int], terms: Terms) -> str:
@@ -190,9 +190,7 @@ def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[
 
 def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[str]:
     if len(body.tokens) > MAX_DETOKENIZED:
-        raise refuse(
-            "invalid_request", f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range"
-        )
+        raise invalid(f"At most {MAX_DETOKENIZED} tokens.", "tokens", "out_of_range")
     return [detokenize(body.tokens, terms)]
 
 
@@ -204,16 +202,9 @@ def _check(asked: Generation | Embedding, terms: Terms) -> None:
             and isinstance(item.content, Url)
             and len(item.content.url) > MAX_URL
         ):
-            raise refuse(
-                "invalid_request",
-                f"A URL has at most {MAX_URL} characters.",
-                item.where,
-                "invalid_url",
-            )
+            raise invalid(f"A URL has at most {MAX_URL} characters.", item.where, "invalid_url")
     if isinstance(asked, Generation) and len(asked.sampling.logit_bias or ()) > MAX_BIASES:
-        raise refuse(
-            "invalid_request", f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range"
-        )
+        raise invalid(f"At most {MAX_BIASES} tokens.", "logit_bias", "out_of_range")
     _check_free("mm_processor_kwargs", asked.mm_processor_kwargs)
     _check_free("media_io_kwargs", asked.media_io_kwargs)
 
@@ -268,7 +259,7 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
             f"The prompt's text is too long: at most {MAX_TEXT >> 20} MiB are taken, half as "
             f"much where it is not all ASCII."
         )
-        raise refuse("invalid_request", text, code="context_length_exceeded")
+        raise invalid(text, code="context_length_exceeded")
 
 
 def _weight(text: str) -> int:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from blake3 import blake3
 
-from ....protocol.errors import RequestError, refuse
+from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.memory.shortage import shortage
 from ..blame import DIGEST_BYTES
 from .reading import is_small
@@ -89,9 +89,7 @@ class Bodies:
                 raise
             if (short := shortage(error)) is not None:
                 raise RequestError(short) from None
-            raise refuse(
-                "invalid_request", "The body could not be read.", code="invalid_body"
-            ) from None
+            raise invalid("The body could not be read.", code="invalid_body") from None
 
     @asynccontextmanager
     async def turn(self, size: int) -> AsyncIterator[None]:
@@ -130,7 +128,7 @@ class Bodies:
                 return await request.content.readany()
         except TimeoutError:
             text = f"Nothing more of the body came for {self._patience:g} s."
-            raise refuse("invalid_request", text, code="body_timeout") from None
+            raise invalid(text, code="body_timeout") from None
 
     def _full(self) -> RequestError:
         return refuse(

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 import msgspec
 
-from ....protocol.errors import RequestError, refuse
+from ....protocol.errors import RequestError, invalid, refuse
 
 STEP = 1 << 16
 """Bytes that are counted at once: 3 ms where each of them is structure."""
@@ -135,7 +135,7 @@ class Scan:
 
 
 def _not_json(text: str) -> RequestError:
-    return refuse("invalid_request", text, code="invalid_json")
+    return invalid(text, code="invalid_json")
 
 
 def _too_complex(found: Structure, limit: Structure) -> RequestError:

@@ -4,7 +4,7 @@ field."""
 from collections.abc import Sequence
 from typing import Any
 
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid, refuse
 from ....protocol.requests.request import Prompt, TextPrompt
 from ...inputs.messages import read_messages
 from ...inputs.parts import Rules
@@ -37,9 +37,7 @@ def parse_chat(
     if (
         request.top_logprobs and not request.logprobs
     ):  # 0 is what clients send that send every field
-        raise refuse(
-            "invalid_request", "`top_logprobs` needs `logprobs` to be true.", "top_logprobs"
-        )
+        raise invalid("`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
     # The newer name wins, as at OpenAI, whose clients send both to servers of any age.
     limit = (
         request.max_completion_tokens
@@ -72,9 +70,7 @@ def parse_chat(
 def parse_tokenize(request: TokenizeRequest, unread: Unread | None = None) -> Prompt:
     """A text or a conversation without media."""
     if (request.prompt is None) == (request.messages is None):
-        raise refuse(
-            "invalid_request", "Give either `prompt` or `messages`.", "prompt", "missing_field"
-        )
+        raise invalid("Give either `prompt` or `messages`.", "prompt", "missing_field")
     if request.prompt is not None:
         return TextPrompt(request.prompt)
     assert request.messages is not None

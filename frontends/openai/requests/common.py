@@ -4,7 +4,7 @@ refusal names the field."""
 import re
 from typing import Any
 
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid
 from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, TextPrompt, TokenPrompt
 from ....protocol.requests.sampling import SamplingParams
@@ -42,26 +42,21 @@ def read_prompts(
 ) -> list[TextPrompt | TokenPrompt]:
     """`name`: of the field."""
     if prompt is None:
-        raise refuse("invalid_request", "This field is required.", name, "missing_field")
+        raise invalid("This field is required.", name, "missing_field")
     if isinstance(prompt, str):
         return [TextPrompt(prompt)]
     if not prompt:
-        raise refuse("invalid_request", "The prompt is empty.", name, "empty_prompt")
+        raise invalid("The prompt is empty.", name, "empty_prompt")
     kinds = {type(entry) for entry in prompt}
     if len(kinds) > 1:
-        raise refuse("invalid_request", "The list mixes texts and token ids.", name, "wrong_type")
+        raise invalid("The list mixes texts and token ids.", name, "wrong_type")
     if kinds == {str}:
         return [TextPrompt(text) for text in prompt]
     lists = [prompt] if kinds == {int} else prompt
     for index, ids in enumerate(lists):
         if not ids or min(ids) < 0:
             where = name if lists[0] is prompt else f"{name}[{index}]"
-            raise refuse(
-                "invalid_request",
-                "Token ids must be given and not be negative.",
-                where,
-                "empty_prompt",
-            )
+            raise invalid("Token ids must be given and not be negative.", where, "empty_prompt")
     return [TokenPrompt(tuple(ids)) for ids in lists]
 
 
@@ -78,7 +73,7 @@ def chat_prompt(
     go_on, generate = bool(request.continue_final_message), request.add_generation_prompt
     if generate and go_on:
         text = "It excludes `add_generation_prompt`."
-        raise refuse("invalid_request", text, "continue_final_message", "contradicting_fields")
+        raise invalid(text, "continue_final_message", "contradicting_fields")
     return ChatPrompt(
         messages=messages,
         add_generation_prompt=answered and not go_on if generate is None else generate,
@@ -105,11 +100,8 @@ def sampling_of(request: Common, **extra: Any) -> SamplingParams:
         name: value for name in COPIED if (value := getattr(request, name)) is not None
     } | extra
     if request.stream and request.prompt_logprobs is not None:
-        raise refuse(
-            "invalid_request",
-            "It is not available when `stream` is true.",
-            "prompt_logprobs",
-            "contradicting_fields",
+        raise invalid(
+            "It is not available when `stream` is true.", "prompt_logprobs", "contradicting_fields"
         )
     if request.stop is not None:
         given["stop"] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
@@ -128,11 +120,8 @@ def sampling_of(request: Common, **extra: Any) -> SamplingParams:
     except ValueError as error:
         # The texts of SamplingParams' errors are our own, and begin with the field's name.
         name = str(error).split(" ", 1)[0]
-        raise refuse(
-            "invalid_request",
-            str(error),
-            name if name in SamplingParams.__struct_fields__ else None,
-            "out_of_range",
+        raise invalid(
+            str(error), name if name in SamplingParams.__struct_fields__ else None, "out_of_range"
         ) from None
 
 
@@ -140,15 +129,8 @@ def _bias(given: dict[str, float]) -> dict[int, float]:
     bias: dict[int, float] = {}
     for token, value in given.items():
         if not re.fullmatch(r"[0-9]{1,9}", token):
-            raise refuse(
-                "invalid_request", "The keys must be token ids.", "logit_bias", "wrong_type"
-            )
+            raise invalid("The keys must be token ids.", "logit_bias", "wrong_type")
         if not -100.0 <= value <= 100.0:
-            raise refuse(
-                "invalid_request",
-                "A bias must be between -100 and 100.",
-                "logit_bias",
-                "out_of_range",
-            )
+            raise invalid("A bias must be between -100 and 100.", "logit_bias", "out_of_range")
         bias[int(token)] = value
     return bias

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid, refuse
 from ....protocol.refusals import embeds_disabled
 from ....protocol.requests.request import EmbedsPrompt
 from ...inputs.embeds import read_prompt_embeds
@@ -45,12 +45,7 @@ def parse_completion(
     # Clients that must send a `prompt` beside embeddings send an empty one.
     prompts = [] if rows and not request.prompt else read_prompts(request.prompt)
     if len(rows) + len(prompts) > MAX_PROMPTS:
-        raise refuse(
-            "invalid_request",
-            f"At most {MAX_PROMPTS} prompts in one call.",
-            "prompt",
-            "too_many_prompts",
-        )
+        raise invalid(f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
     several = not isinstance(request.prompt_embeds, str)
     items = [
         read_prompt_embeds(text, f"prompt_embeds[{n}]" if several else "prompt_embeds")

@@ -1,6 +1,6 @@
 """What a call for vectors asks for. Pure; every refusal names the field."""
 
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid
 from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import TextPrompt
 from ...inputs.messages import read_messages
@@ -24,9 +24,7 @@ def parse_embedding(
 ) -> list[Embedding]:
     """One for each input, or the one of the conversation."""
     if (request.input is None) == (request.messages is None):
-        raise refuse(
-            "invalid_request", "Give either `input` or `messages`.", "input", "missing_field"
-        )
+        raise invalid("Give either `input` or `messages`.", "input", "missing_field")
     try:
         pooling = PoolingParams(
             dimensions=request.dimensions,
@@ -35,9 +33,7 @@ def parse_embedding(
             prompt_name=request.prompt_name,
         )
     except ValueError as error:  # the text is our own, and begins with the field
-        raise refuse(
-            "invalid_request", str(error), str(error).partition(" ")[0], "out_of_range"
-        ) from None
+        raise invalid(str(error), str(error).partition(" ")[0], "out_of_range") from None
     common = {"pooling": pooling, **shared_fields(request)}
     if request.messages is not None:
         messages, media = read_messages(request.messages, Rules(embeds), unread or Unread())
@@ -45,20 +41,12 @@ def parse_embedding(
         return [Embedding(prompt=prompt, media=tuple(media), **common)]
     for name in OF_MESSAGES:
         if getattr(request, name) not in (None, False, {}):
-            raise refuse(
-                "invalid_request",
-                "It belongs to `messages`, and there are none.",
-                name,
-                "contradicting_fields",
+            raise invalid(
+                "It belongs to `messages`, and there are none.", name, "contradicting_fields"
             )
     prompts = read_prompts(request.input, "input")
     if len(prompts) > MAX_INPUTS:
-        raise refuse(
-            "invalid_request",
-            f"At most {MAX_INPUTS} inputs in one call.",
-            "input",
-            "too_many_prompts",
-        )
+        raise invalid(f"At most {MAX_INPUTS} inputs in one call.", "input", "too_many_prompts")
     if request.add_special_tokens is False:
         prompts = [
             TextPrompt(prompt.text, framed=False) if isinstance(prompt, TextPrompt) else prompt

@@ -3,7 +3,7 @@ Pure."""
 
 from typing import Any
 
-from ....protocol.errors import RequestError, refuse
+from ....protocol.errors import RequestError, invalid
 from ....protocol.requests.guide import Guide, StructuredOutputsParams, as_guide
 from ...inputs.unread import Unread
 from .schema import Common
@@ -29,10 +29,7 @@ def read_guide(request: Common, unread: Unread) -> Guide | None:
     if given.get("response_format", {}).get("type") == "text":
         del given["response_format"]
     if len(given) > 1:
-        second = list(given)[1]
-        raise refuse(
-            "invalid_request", f"It excludes `{next(iter(given))}`.", second, "contradicting_fields"
-        )
+        raise invalid(f"It excludes `{next(iter(given))}`.", list(given)[1], "contradicting_fields")
     for name, value in given.items():
         if name == "response_format":
             return _response_format(value)
@@ -68,11 +65,8 @@ def _response_format(value: dict[str, Any]) -> Guide:
             if not isinstance(described, dict) or not isinstance(
                 described.get("schema"), dict | bool
             ):
-                raise refuse(
-                    "invalid_request",
-                    "It needs a `schema`.",
-                    "response_format.json_schema",
-                    "missing_field",
+                raise invalid(
+                    "It needs a `schema`.", "response_format.json_schema", "missing_field"
                 )
             try:
                 return StructuredOutputsParams(json=described["schema"])
@@ -80,15 +74,11 @@ def _response_format(value: dict[str, Any]) -> Guide:
                 raise _wrong(error, "response_format.json_schema.schema") from None
         case _:
             known = "text, json_object and json_schema"
-            raise refuse(
-                "invalid_request", f"The types are {known}.", "response_format.type", "unsupported"
-            )
+            raise invalid(f"The types are {known}.", "response_format.type", "unsupported")
 
 
 def _wrong(error: Exception, field: str) -> RequestError:
     """The texts of a guide's errors are our own. They begin with the name that Python callers know,
     which is replaced."""
     words = str(error).partition(" ")[2] if isinstance(error, ValueError) else ""
-    return refuse(
-        "invalid_request", f"It {words}" if words else "The value is not valid.", field, CODE
-    )
+    return invalid(f"It {words}" if words else "The value is not valid.", field, CODE)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid, refuse
 from ...inputs.unread import Unread
 from ...validation import check_numbers, wrong_field
 
@@ -204,9 +204,7 @@ def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
         ValueError,
         RecursionError,
     ):  # ValueError: bytes that are not UTF-8
-        raise refuse(
-            "invalid_request", "The body is not valid JSON.", code="invalid_json"
-        ) from None
+        raise invalid("The body is not valid JSON.", code="invalid_json") from None
 
 
 def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread: Unread) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ....protocol.errors import refuse
+from ....protocol.errors import invalid
 from ....protocol.grammars.grammar import ANY_OBJECT, lark_text
 from ....protocol.requests.guide import Calls, Guide, NamedSchema, checked
 from ...validation import check_numbers
@@ -42,20 +42,17 @@ def read_tools(
     names the part."""
     if not tools:
         if choice not in (None, "none", "auto"):
-            raise refuse("invalid_request", "It needs `tools`.", "tool_choice", "missing_field")
+            raise invalid("It needs `tools`.", "tool_choice", "missing_field")
         return None
     if len(tools) > MAX_TOOLS:
-        raise refuse("invalid_request", f"At most {MAX_TOOLS} tools.", "tools", "too_many_tools")
+        raise invalid(f"At most {MAX_TOOLS} tools.", "tools", "too_many_tools")
     check_numbers(tools, "tools")
     schemas: dict[str, Any] = {}
     for index, tool in enumerate(tools):
         name, schema = _read_tool(tool, f"tools[{index}]")
         if name in schemas:
-            raise refuse(
-                "invalid_request",
-                "There are two functions of this name.",
-                f"tools[{index}]",
-                "invalid_tool",
+            raise invalid(
+                "There are two functions of this name.", f"tools[{index}]", "invalid_tool"
             )
         schemas[name] = schema
     forced = _forced(choice, tuple(schemas))
@@ -68,23 +65,13 @@ def read_tools(
 def _read_tool(tool: dict[str, Any], where: str) -> tuple[str, Any]:
     function = tool.get("function")
     if tool.get("type", "function") != "function" or not isinstance(function, dict):
-        raise refuse(
-            "invalid_request",
-            "A tool is of type `function` and has a `function`.",
-            where,
-            "invalid_tool",
-        )
+        raise invalid("A tool is of type `function` and has a `function`.", where, "invalid_tool")
     name, schema = function.get("name"), function.get("parameters")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         text = "A name has 1 to 64 letters, digits, underscores, dots and dashes."
-        raise refuse("invalid_request", text, f"{where}.function.name", "invalid_tool")
+        raise invalid(text, f"{where}.function.name", "invalid_tool")
     if schema is not None and not isinstance(schema, dict):
-        raise refuse(
-            "invalid_request",
-            "Expected a JSON schema.",
-            f"{where}.function.parameters",
-            "invalid_tool",
-        )
+        raise invalid("Expected a JSON schema.", f"{where}.function.parameters", "invalid_tool")
     return name, _arguments(schema or {})
 
 
@@ -105,15 +92,9 @@ def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
             return names
         case {"type": "function", "function": {"name": str(name)}}:
             if name not in names:
-                raise refuse(
-                    "invalid_request",
-                    "No tool has this name.",
-                    "tool_choice.function.name",
-                    "unknown_tool",
-                )
+                raise invalid("No tool has this name.", "tool_choice.function.name", "unknown_tool")
             return (name,)
-    text = "It is none, auto, required, or names a function."
-    raise refuse("invalid_request", text, "tool_choice", "unsupported")
+    raise invalid("It is none, auto, required, or names a function.", "tool_choice", "unsupported")
 
 
 def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
@@ -130,18 +111,15 @@ def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
         schemas = [NamedSchema("answer", "the response format", schema)]
     else:
         text = "With tools that the model may call or not, an answer is guided by JSON only."
-        raise refuse("invalid_request", text, "tools", "contradicting_fields")
+        raise invalid(text, "tools", "contradicting_fields")
     for index, name in enumerate(names):
         schemas.append(NamedSchema(f"arguments_{index}", f"the tool `{name}`", tools.schemas[name]))
     calls = Calls("\n".join([start, *_calls(tools, names)]), tuple(schemas))
     try:
         return checked(Guide("tool_calls", msgspec.json.encode(calls).decode()))
     except ValueError:
-        raise refuse(
-            "invalid_request",
-            "The tools' schemas are too large or too deep.",
-            "tools",
-            "invalid_grammar",
+        raise invalid(
+            "The tools' schemas are too large or too deep.", "tools", "invalid_grammar"
         ) from None
 
 
