@@ -244,7 +244,7 @@ class Preprocessor(Actor):
             self._guarded(pending, lambda: self._want_all(pending, digests))
 
     def _want_all(self, pending: PendingRequest, digests: list[str | None]) -> None:
-        guide = pending.sampling.structured_outputs
+        guide = pending.sampling.guide
         if guide is not None and needs_check(guide):
             self._decoding.want_guide(pending, guide)
         pending.digests = digests

@@ -41,7 +41,7 @@ def fingerprint_of_prepared(prepared: Prepared) -> str:
 
 def _without_chance(sampling: SamplingParams) -> SamplingParams:
     """Without the seed, and how long a guide took to be measured: that says nothing of who asks."""
-    guide = sampling.structured_outputs
+    guide = sampling.guide
     plain = None if guide is None else Guide(guide.kind, guide.text)
     return msgspec.structs.replace(sampling, seed=0, structured_outputs=plain)
 

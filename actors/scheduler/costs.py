@@ -62,14 +62,14 @@ def joining(prepared: Prepared, known: int) -> float:
     entries = known // 8 + len(params.logit_bias or ()) + len(params.allowed_token_ids or ())
     entries += sum(map(len, params.bad_words_ids))
     seconds = NEWCOMER_SECONDS + ENTRY_SECONDS * entries
-    if params.structured_outputs is not None:
-        seconds += params.structured_outputs.first_seconds
+    if params.guide is not None:
+        seconds += params.guide.first_seconds
     return seconds / STEP_SECONDS
 
 
 def constraining(params: SamplingParams) -> float:
     """The share of a step that a caller's own constraints take for each token."""
-    guide = params.structured_outputs
+    guide = params.guide
     seconds = (0.0 if guide is None else guide.each_seconds) + BAD_WORD_SECONDS * len(
         params.bad_words_ids
     )

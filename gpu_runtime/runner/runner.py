@@ -182,7 +182,7 @@ class Runner:
             planes = flat.reshape(-1, new.prompt_tokens)
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
         sayable = [token for token in prompt if token < self._facts.vocab]
-        guide = new.sampling.structured_outputs
+        guide = new.sampling.guide
         matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
         sampler = SamplerState(
             new.sampling,

@@ -2,7 +2,8 @@
 tokens do."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ MAX_CHOICES = 1024
 
 
 class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """The one form in which every kind travels. Make it with `StructuredOutputsParams`."""
+    """The one form in which every kind travels. `as_guide` makes it."""
 
     kind: GuideKind
     text: str = ""
@@ -44,58 +45,65 @@ class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schemas: tuple[NamedSchema, ...]
 
 
-def StructuredOutputsParams(
-    *,
-    json: str | bool | Mapping[str, Any] | type[Any] | None = None,
-    regex: str | None = None,
-    choice: Iterable[str] | None = None,
-    grammar: str | None = None,
-    json_object: bool | None = None,
-) -> Guide:
-    """What an answer must be: one of a JSON schema (text, dict or pydantic class), a regular
-    expression for the whole answer, a list of choices, a grammar (Lark or GBNF), or any JSON
-    object. Raises ValueError naming the field.
-    """
-    given = {
-        "json": json,
-        "regex": regex,
-        "choice": choice,
-        "grammar": grammar,
-        "json_object": json_object or None,
-    }
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        told = " and ".join(named) or "none"
-        raise ValueError(f"structured_outputs takes exactly one of {', '.join(given)}; got {told}.")
-    if json is not None:
-        return checked(Guide("json_schema", _schema_text(json)))
-    if regex is not None:
-        return checked(Guide("regex", _text(regex, "regex")))
-    if grammar is not None:
-        return checked(Guide("grammar", _text(grammar, "grammar")))
-    if choice is not None:
-        return checked(Guide("choice", _choices_text(choice)))
-    return Guide("json_object")
+@dataclass(frozen=True, kw_only=True)
+class StructuredOutputsParams:
+    """What an answer must be, by exactly one of these. Raises ValueError naming the field."""
+
+    json: Any = None
+    """A JSON schema: its text, a dict, a bool or a pydantic class."""
+    regex: str | None = None
+    """A regular expression for the whole answer."""
+    choice: Collection[str] | None = None
+    grammar: str | None = None
+    """Lark or GBNF."""
+    json_object: bool | None = None
+    """Any JSON object."""
+
+    def __post_init__(self) -> None:
+        guide_of(**vars(self))
+
+
+FIELDS = tuple(field.name for field in fields(StructuredOutputsParams))
 
 
 def as_guide(given: Any) -> Guide | None:
-    """What callers write: a Guide, or the keywords of `StructuredOutputsParams` as a dict. Raises
+    """What callers write: a StructuredOutputsParams or its fields as a dict; or a Guide. Raises
     ValueError."""
     if given is None or isinstance(given, Guide):
         return given
+    if isinstance(given, StructuredOutputsParams):
+        return guide_of(**vars(given))
     if not isinstance(given, Mapping):
         raise ValueError(
             "structured_outputs must be a StructuredOutputsParams or a dict of its fields."
         )
-    options = {name: value for name, value in given.items() if value is not None}
-    unknown = [
-        name
-        for name in options
-        if name not in ("json", "regex", "choice", "grammar", "json_object")
-    ]
-    if unknown:
+    return guide_of(**{str(name): value for name, value in given.items()})
+
+
+def guide_of(**given: Any) -> Guide:
+    """From the fields of a StructuredOutputsParams. Raises ValueError."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if named.get("json_object") is False:
+        del named["json_object"]
+    if not named.keys() <= set(FIELDS):
         raise ValueError("structured_outputs knows json, regex, choice, grammar and json_object.")
-    return StructuredOutputsParams(**options)
+    if len(named) != 1:
+        told = " and ".join(name for name in FIELDS if name in named) or "none"
+        raise ValueError(
+            f"structured_outputs takes exactly one of {', '.join(FIELDS)}; got {told}."
+        )
+    ((name, value),) = named.items()
+    match name:
+        case "json":
+            return checked(Guide("json_schema", _schema_text(value)))
+        case "choice":
+            return checked(Guide("choice", _choices_text(value)))
+        case "json_object":
+            return Guide("json_object")
+        case "regex":
+            return checked(Guide("regex", _text(value, name)))
+        case _:
+            return checked(Guide("grammar", _text(value, name)))
 
 
 def checked(guide: Guide) -> Guide:

@@ -4,11 +4,11 @@ OpenAI API and vLLM."""
 import copy
 import difflib
 import math
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from .guide import Guide, as_guide
+from .guide import Guide, StructuredOutputsParams, as_guide
 
 MAX_TEXTS = 1024
 """In `stop` or `bad_words`: each text is looked for with every token."""
@@ -65,8 +65,8 @@ class SamplingParams(
     skip_special_tokens: bool = True
     bad_words: tuple[str, ...] = ()
     """Texts that are never produced, neither alone nor after a space."""
-    structured_outputs: Guide | None = None
-    """What the answer must look like: a `StructuredOutputsParams`, or a dict of its fields."""
+    structured_outputs: Guide | StructuredOutputsParams | None = None
+    """What the answer must look like; a dict of the fields is taken too. `guide` reads it."""
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
     """The token sequences of `bad_words`; the preprocessor fills them in."""
 
@@ -115,6 +115,11 @@ class SamplingParams(
             raise ValueError("logit_bias must give token ids a bias between -100 and 100.")
         if self.allowed_token_ids == ():
             raise ValueError("allowed_token_ids must not be empty.")
+
+    @property
+    def guide(self) -> Guide | None:
+        """`structured_outputs` in the one form that travels."""
+        return cast("Guide | None", self.structured_outputs)
 
     @property
     def greedy(self) -> bool:

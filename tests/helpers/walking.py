@@ -9,7 +9,7 @@ import numpy as np
 
 from thespis.actors.jobs.guides import GuideChecker
 from thespis.gpu_runtime.sampling.guiding import Guides
-from thespis.protocol.requests.guide import Guide, StructuredOutputsParams
+from thespis.protocol.requests.guide import Guide, guide_of
 
 from .facts import DEMO
 
@@ -43,7 +43,7 @@ def _closing() -> "np.ndarray[Any, Any]":
 
 def as_run(schema: Any) -> Guide:
     """A schema's guide as the runner gets it. Raises RequestError."""
-    return checker().check(StructuredOutputsParams(json=schema))
+    return checker().check(guide_of(json=schema))
 
 
 def walk(guide: Guide, seed: int) -> str:

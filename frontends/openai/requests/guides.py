@@ -1,10 +1,9 @@
-"""The fields of a request that constrain what its answer looks like; only one may be given.
-Pure."""
+"""The fields that constrain what an answer looks like; only one may be given. Pure."""
 
 from typing import Any
 
 from ....protocol.errors import RequestError, invalid
-from ....protocol.requests.guide import Guide, StructuredOutputsParams, as_guide
+from ....protocol.requests.guide import Guide, as_guide
 from ...inputs.unread import Unread
 from .schema import Common
 
@@ -34,11 +33,7 @@ def read_guide(request: Common, unread: Unread) -> Guide | None:
         if name == "response_format":
             return _response_format(value)
         try:
-            return (
-                StructuredOutputsParams(**{GUIDED[name]: value})
-                if name in GUIDED
-                else as_guide(value)
-            )
+            return as_guide({GUIDED[name]: value} if name in GUIDED else value)
         except (ValueError, TypeError) as error:
             raise _wrong(error, name) from None
     return None
@@ -56,10 +51,10 @@ def _check_format(value: dict[str, Any], unread: Unread) -> None:
         )
 
 
-def _response_format(value: dict[str, Any]) -> Guide:
+def _response_format(value: dict[str, Any]) -> Guide | None:
     match value.get("type"):
         case "json_object":
-            return StructuredOutputsParams(json_object=True)
+            return Guide("json_object")
         case "json_schema":
             described = value.get("json_schema")
             if not isinstance(described, dict) or not isinstance(
@@ -69,7 +64,7 @@ def _response_format(value: dict[str, Any]) -> Guide:
                     "It needs a `schema`.", "response_format.json_schema", "missing_field"
                 )
             try:
-                return StructuredOutputsParams(json=described["schema"])
+                return as_guide({"json": described["schema"]})
             except ValueError as error:
                 raise _wrong(error, "response_format.json_schema.schema") from None
         case _:
@@ -78,7 +73,6 @@ def _response_format(value: dict[str, Any]) -> Guide:
 
 
 def _wrong(error: Exception, field: str) -> RequestError:
-    """The texts of a guide's errors are our own. They begin with the name that Python callers know,
-    which is replaced."""
+    """A guide's errors are our own texts, and begin with Python's name, which is replaced."""
     words = str(error).partition(" ")[2] if isinstance(error, ValueError) else ""
     return invalid(f"It {words}" if words else "The value is not valid.", field, CODE)

@@ -13,8 +13,8 @@ from thespis.protocol.requests.guide import (
     Calls,
     Guide,
     NamedSchema,
-    StructuredOutputsParams,
     as_guide,
+    guide_of,
 )
 
 from ...helpers.facts import DEMO
@@ -37,9 +37,9 @@ def test_what_would_hold_the_runner_is_refused(
     checker: GuideChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = {"enum": [f"value {number}" for number in range(3000)]}
-    assert checker.check(StructuredOutputsParams(json=many)).kind == "grammar"
+    assert checker.check(guide_of(json=many)).kind == "grammar"
     monkeypatch.setattr(guides, "RUNNER_SECONDS", 0.0)
-    assert "too long to build" in words(checker, StructuredOutputsParams(json=many))
+    assert "too long to build" in words(checker, guide_of(json=many))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_a_guide_may_take_of_the_runner(
     """Processor time as it was measured of each."""
     trial = guides._Trial(None, (first, *[each] * guides.PROBE_TOKENS))
     monkeypatch.setattr(checker, "_try", lambda lark: trial)
-    guide = StructuredOutputsParams(json={"type": "object"})
+    guide = guide_of(json={"type": "object"})
     if taken:
         checked = checker.check(guide)
         assert (checked.first_seconds, checked.each_seconds) == (first, each)
@@ -74,11 +74,11 @@ def test_what_a_guide_may_take_of_the_runner(
 
 
 def test_a_good_guide_becomes_lark(checker: GuideChecker) -> None:
-    checked = checker.check(StructuredOutputsParams(json={"type": "object"}))
+    checked = checker.check(guide_of(json={"type": "object"}))
     assert (checked.kind, checked.text[:13]) == ("grammar", "start: %json ")
     again = checker.check(checked)
     assert (again.kind, again.text) == (checked.kind, checked.text)
-    assert "start:" in checker.check(StructuredOutputsParams(grammar='root ::= "a"')).text
+    assert "start:" in checker.check(guide_of(grammar='root ::= "a"')).text
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said_in_our_words(
 
 def test_a_schema_that_keeps_the_checker_busy_is_cut_off(checker: GuideChecker) -> None:
     slow = {f"p{i}": {"pattern": rf"\b{'a?' * 40}{i}\b"} for i in range(500)}
-    assert "too long" in words(checker, StructuredOutputsParams(json={"properties": slow}))
+    assert "too long" in words(checker, guide_of(json={"properties": slow}))
 
 
 def test_a_tools_schema_is_named_by_its_tool(checker: GuideChecker) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from thespis.gpu_runtime.sampling.guiding import Guides, Matcher
 from thespis.gpu_runtime.sampling.sampler import SamplerState, choose
-from thespis.protocol.requests.guide import Guide, StructuredOutputsParams
+from thespis.protocol.requests.guide import Guide, guide_of
 from thespis.protocol.requests.sampling import SamplingParams
 
 from ...helpers.facts import DEMO
@@ -74,31 +74,24 @@ def run(state: SamplerState, seed: int, limit: int = 500) -> list[int]:
 def test_random_scores_give_json_that_fits_the_schema(
     guides: Guides, seed: int, temperature: float
 ) -> None:
-    text = text_of(
-        run(start(guides, StructuredOutputsParams(json=PERSON), temperature=temperature), seed)
-    )
+    text = text_of(run(start(guides, guide_of(json=PERSON), temperature=temperature), seed))
     jsonschema.validate(json.loads(text), PERSON)
 
 
 @pytest.mark.parametrize("pattern", ["(red|blue) [0-9]{3}", r"\d+/\d+", "a\nb", r"[a-c]{2,4}\.\/"])
 def test_random_scores_match_the_pattern_as_a_whole(guides: Guides, pattern: str) -> None:
-    assert re.fullmatch(
-        pattern, text_of(run(start(guides, StructuredOutputsParams(regex=pattern)), 1))
-    )
+    assert re.fullmatch(pattern, text_of(run(start(guides, guide_of(regex=pattern)), 1)))
 
 
 def test_random_scores_give_one_of_the_choices(guides: Guides) -> None:
     choices = ["yes", "no", 'say "\\n"\n/', "maybe not"]
-    found = {
-        text_of(run(start(guides, StructuredOutputsParams(choice=choices)), seed))
-        for seed in range(12)
-    }
+    found = {text_of(run(start(guides, guide_of(choice=choices)), seed)) for seed in range(12)}
     assert found <= set(choices)
     assert len(found) > 1
 
 
 def test_a_matcher_rebuilt_from_the_output_goes_on_as_the_one_that_made_it(guides: Guides) -> None:
-    guide = StructuredOutputsParams(json=PERSON)
+    guide = guide_of(json=PERSON)
     whole = run(start(guides, guide), 7)
     for cut in range(len(whole)):
         state = start(guides, guide, whole[:cut])
@@ -106,7 +99,7 @@ def test_a_matcher_rebuilt_from_the_output_goes_on_as_the_one_that_made_it(guide
 
 
 def test_after_the_end_only_end_tokens_come_also_below_min_tokens(guides: Guides) -> None:
-    state = start(guides, StructuredOutputsParams(choice=["red"]), min_tokens=50, max_tokens=60)
+    state = start(guides, guide_of(choice=["red"]), min_tokens=50, max_tokens=60)
     tokens = [0]
     while tokens[-1] not in EOS:
         tokens.append(choose(scores(len(tokens)), [state]).tokens[0])
@@ -121,7 +114,7 @@ def test_after_the_end_only_end_tokens_come_also_below_min_tokens(guides: Guides
 def test_rows_without_a_guide_are_as_they_were_among_guided_ones(guides: Guides) -> None:
     mixed = [
         start(guides, None),
-        start(guides, StructuredOutputsParams(json=PERSON)),
+        start(guides, guide_of(json=PERSON)),
         start(guides, None, temperature=0.0),
     ]
     logits = scores(3, 3)
@@ -131,7 +124,7 @@ def test_rows_without_a_guide_are_as_they_were_among_guided_ones(guides: Guides)
 
 
 def test_a_token_that_does_not_fit_leaves_no_token_and_no_exception(guides: Guides) -> None:
-    state = start(guides, StructuredOutputsParams(choice=["red"]))
+    state = start(guides, guide_of(choice=["red"]))
     state.advance(5 if 5 not in EOS else 6)
     for step in range(2):
         if choose(scores(step), [state]).failed == [0]:
@@ -146,7 +139,7 @@ def test_a_guide_that_cannot_be_built_is_a_value_error(guides: Guides) -> None:
 
 
 def test_built_guides_are_kept_apart_from_their_sequences(guides: Guides) -> None:
-    guide = StructuredOutputsParams(choice=["red", "blue"])
+    guide = guide_of(choice=["red", "blue"])
     first: Matcher = guides.start(guide, (), EOS)
     before = guides.start(guide, (), EOS).allowed().tolist()
     first.advance(choose(scores(1), [start(guides, guide)]).tokens[0])

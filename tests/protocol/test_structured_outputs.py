@@ -1,0 +1,33 @@
+"""`StructuredOutputsParams` is a class, as those who come from vLLM write it."""
+
+import typing
+
+import pytest
+
+from thespis import SamplingParams, StructuredOutputsParams
+from thespis.protocol.requests.guide import Guide, as_guide, guide_of
+
+
+def test_it_is_a_class_with_fields() -> None:
+    given = StructuredOutputsParams(choice=["yes", "no"])
+    assert isinstance(given, StructuredOutputsParams)
+    assert (given.choice, given.regex) == (["yes", "no"], None)
+    assert set(typing.get_type_hints(StructuredOutputsParams)) == {
+        "json", "regex", "choice", "grammar", "json_object",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"json": {"type": "object"}}, {"json": False}, {"regex": "a+"}, {"json_object": True}],
+)
+def test_it_says_what_a_dict_of_its_fields_says(fields: dict[str, typing.Any]) -> None:
+    guide = SamplingParams(structured_outputs=StructuredOutputsParams(**fields)).guide
+    assert isinstance(guide, Guide)
+    assert guide == as_guide(fields) == guide_of(**fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"regex": "a", "json_object": True}, {"regex": ""}])
+def test_what_is_wrong_is_said_at_once(fields: dict[str, typing.Any]) -> None:
+    with pytest.raises(ValueError, match=r"^structured_outputs"):
+        StructuredOutputsParams(**fields)
