@@ -74,9 +74,8 @@ class EngineHandle:
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(
-                    b"\n"
-                )  # closing is not enough: a fork of this process may hold the pipe open
+                # Closing is not enough: a fork of this process may hold the pipe open.
+                process.stdin.write(b"\n")
             with process.stdout:
                 try:
                     if any(
@@ -135,9 +134,8 @@ def start_engine(
     if server is not None and template is None and not _makes_vectors(config, checkpoint):
         raise no_template(checkpoint)
     directions = DirectorConfig(
-        engine=msgspec.structs.replace(
-            config, chat_template=template
-        ),  # the text: a restarted process gets the same one
+        # The text: a restarted process gets the same one.
+        engine=msgspec.structs.replace(config, chat_template=template),
         server=server,
         modules={HTTP: HTTP_MODULE} | dict(modules or {}),
         forked=None if forked is None else tuple(forked),
@@ -176,8 +174,7 @@ def _run(directions: DirectorConfig, log_path: Path | None, inherit_log: bool) -
 
 
 def _makes_vectors(config: EngineConfig, checkpoint: CheckpointFolder) -> bool:
-    """As far as can be seen without its weights: texts alone are of use to it, and a chat template
-    is not missed."""
+    """As far as can be seen without its weights: then no chat template is missed."""
     return config.runner == "pooling" or (
         config.runner == "auto" and (Path(checkpoint.path) / MODULES).exists()
     )
@@ -186,8 +183,7 @@ def _makes_vectors(config: EngineConfig, checkpoint: CheckpointFolder) -> bool:
 def _popen(
     run_dir: Path, directions: DirectorConfig, log: IO[bytes] | None
 ) -> "subprocess.Popen[bytes]":
-    """In a session of its own: Ctrl-C in the terminal goes to the face, which ends the engine in
-    order."""
+    """In a session of its own: Ctrl-C goes to the face, which ends the engine in order."""
     listen = directions.server.listen_fd if directions.server is not None else None
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "thespis.actors.director", "--run-dir", str(run_dir)],
@@ -200,15 +196,13 @@ def _popen(
         pass_fds=() if listen is None else (listen,),
     )
     with contextlib.suppress(ProcessLookupError):  # it has ended already; why, it says itself
-        raise_file_limit(
-            process.pid
-        )  # its children, which it makes when it has its directions, inherit that
+        # Its children, which it makes when it has its directions, inherit that.
+        raise_file_limit(process.pid)
     return process
 
 
 def _environment() -> dict[str, str]:
-    """Without keys: the server's own comes by stdin, and of a hub nothing is asked once the model's
-    files are here."""
+    """Without keys: the server's own comes by stdin, and of a hub nothing more is asked."""
     return {name: value for name, value in os.environ.items() if name not in KEYS} | {
         "HF_HUB_OFFLINE": "1"
     }

@@ -1,147 +1,109 @@
-"""Options that people know from other engines and that are not here, with a sentence for each; and
-what a typo means."""
+"""Options of other engines that are not here, with a sentence for each; and what a typo means."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
-_ONE_DEVICE = "One engine runs on one device: for more, run several engines behind a load balancer."
-_CACHE = "Quantised caches are not built: the dtype is float32, bfloat16 or float16."
-_NO_LORA = "LoRA adapters are not built: merge one into its base model and serve that."
-_NO_DRAFT = (
-    "Tokens are guessed from prompt and answer alone, as speculative_config says: no second "
-    "model is run."
-)
-_NO_CODE = "No code from a checkpoint is ever run."
-_NO_PROXY = "TLS is a proxy's work: put one before the server."
-_AS_SHIPPED = "There is nothing to choose: it is always so."
-_LOGS = "The log goes to stderr; there is nothing to switch on or off."
-_POOLING = (
-    "Whether a model makes text or vectors is said by runner (generate, pooling), and found in "
-    "its files (auto)."
-)
-_GRAPHS = "Nothing is compiled; CUDA graphs are made by themselves, and enforce_eager does without."
-_MODEL = "The model is given without a flag, and first: thespis serve MODEL, LLM(MODEL)."
-_BY_ITSELF = "Kernels are chosen by themselves; native_kernels does without."
-_NO_OFFLOAD = "Weights and KV cache stay on the device; there is no offloading."
-
-CALLED_HERE: dict[str, str] = {
-    "batch_invariant": "deterministic",
-    "enable_deterministic_inference": "deterministic",
-    "kv_cache_memory_bytes": "kv_cache_gb",
-    "num_gpu_blocks_override": "kv_cache_gb",
-    "cache_max_entry_count": "kv_cache_gb",
-    "max_total_tokens": "kv_cache_gb",
-    "mem_fraction_static": "gpu_memory_utilization",
-    "cuda_memory_fraction": "gpu_memory_utilization",
-    "max_running_requests": "max_num_seqs",
-    "max_batch_size": "max_num_seqs",
-    "parallel": "max_num_seqs",
-    "chunked_prefill_size": "max_num_batched_tokens",
-    "max_prefill_tokens": "max_num_batched_tokens",
-    "max_batch_prefill_tokens": "max_num_batched_tokens",
-    "max_queued_requests": "max_requests",
-    "max_concurrent_requests": "max_requests",
-    "context_length": "max_model_len",
-    "ctx_size": "max_model_len",
-    "n_ctx": "max_model_len",
-    "session_len": "max_model_len",
-    "max_seq_len": "max_model_len",
-    "page_size": "block_size",
-    "disable_radix_cache": "enable_prefix_caching",
-    "random_seed": "seed",
-    "disable_cuda_graph": "enforce_eager",
-    "torch_dtype": "dtype",
-    "device_map": "device",
-    "quantize": "quantization",
-    "load_in_8bit": "quantization",
-    "is_embedding": "runner",
-    "override_pooler_config": "pooler_config",
-    "threads": "runner_threads",
-    "n_threads": "runner_threads",
-    "ngram_prompt_lookup_max": "speculative_config",
-    "ngram_prompt_lookup_min": "speculative_config",
-    "speculative_algorithm": "speculative_config",
-    "speculative_num_draft_tokens": "speculative_config",
-    "disable_mm_preprocessor_cache": "mm_processor_cache_gb",
-    "hostname": "host",
+_HERE: dict[str, str] = {
+    "deterministic": "batch_invariant enable_deterministic_inference",
+    "kv_cache_gb": (
+        "kv_cache_memory_bytes num_gpu_blocks_override cache_max_entry_count max_total_tokens"
+    ),
+    "gpu_memory_utilization": "mem_fraction_static cuda_memory_fraction",
+    "max_num_seqs": "max_running_requests max_batch_size parallel",
+    "max_num_batched_tokens": "chunked_prefill_size max_prefill_tokens max_batch_prefill_tokens",
+    "max_requests": "max_queued_requests max_concurrent_requests",
+    "max_model_len": "context_length ctx_size n_ctx session_len max_seq_len",
+    "block_size": "page_size",
+    "enable_prefix_caching": "disable_radix_cache",
+    "seed": "random_seed",
+    "enforce_eager": "disable_cuda_graph",
+    "dtype": "torch_dtype",
+    "device": "device_map",
+    "quantization": "quantize load_in_8bit",
+    "runner": "is_embedding",
+    "pooler_config": "override_pooler_config",
+    "runner_threads": "threads n_threads",
+    "speculative_config": (
+        "ngram_prompt_lookup_max ngram_prompt_lookup_min speculative_algorithm "
+        "speculative_num_draft_tokens"
+    ),
+    "mm_processor_cache_gb": "disable_mm_preprocessor_cache",
+    "host": "hostname",
 }
-"""What is here by another name, or is set by another measure: in vLLM, SGLang, TGI, LMDeploy,
-llama.cpp and transformers."""
+CALLED_HERE = {name: ours for ours, names in _HERE.items() for name in names.split()}
+"""What is here by another name or measure: of vLLM, SGLang, TGI, LMDeploy, llama.cpp,
+transformers."""
 
-UNBUILT: dict[str, str] = {
-    "tensor_parallel_size": _ONE_DEVICE,
-    "pipeline_parallel_size": _ONE_DEVICE,
-    "data_parallel_size": _ONE_DEVICE,
-    "data_parallel_size_local": _ONE_DEVICE,
-    "data_parallel_address": _ONE_DEVICE,
-    "data_parallel_backend": _ONE_DEVICE,
-    "decode_context_parallel_size": _ONE_DEVICE,
-    "enable_expert_parallel": _ONE_DEVICE,
-    "distributed_executor_backend": _ONE_DEVICE,
-    "nnodes": _ONE_DEVICE,
-    "headless": _ONE_DEVICE,
-    "mm_encoder_tp_mode": _ONE_DEVICE,
-    "kv_cache_dtype": _CACHE,
-    "calculate_kv_scales": _CACHE,
-    "load_format": "What the weights are stored in is found out by "
-    "itself: *.safetensors, or a GGUF file.",
-    "enable_lora": _NO_LORA,
-    "lora_modules": _NO_LORA,
-    "max_loras": _NO_LORA,
-    "max_lora_rank": _NO_LORA,
-    "speculative_model": _NO_DRAFT,
-    "num_speculative_tokens": _NO_DRAFT,
-    "code_revision": _NO_CODE,
-    "hf_token": "The token for a hub is read from HF_TOKEN, or from what `hf auth login` has kept.",
-    "hf_config_path": "The checkpoint's config.json is taken as it is.",
-    "tokenizer_revision": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
-    "hf_overrides": "The checkpoint's config.json is taken as it is.",
-    "tokenizer": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
-    "tokenizer_mode": "The tokenizer is the tokenizer.json of the checkpoint's folder.",
-    "skip_tokenizer_init": "The tokenizer is always loaded.",
-    "generation_config": "Sampling defaults are those of the API; of "
-    "generation_config.json only the end tokens "
-    "are read.",
-    "override_generation_config": "Sampling defaults are those of the API: a "
-    "request says what differs.",
-    "swap_space": _NO_OFFLOAD,
-    "cpu_offload_gb": _NO_OFFLOAD,
-    "kv_transfer_config": _NO_OFFLOAD,
-    "enable_chunked_prefill": _AS_SHIPPED,
-    "async_scheduling": _AS_SHIPPED,
-    "enable_auto_tool_choice": _AS_SHIPPED,
-    "scheduling_policy": "Requests run in the order of their priority, then of their arrival.",
-    "compilation_config": _GRAPHS,
-    "max_seq_len_to_capture": _GRAPHS,
-    "cuda_graph_sizes": _GRAPHS,
-    "reasoning_parser": "Reasoning is not split off from answers.",
-    "tool_parser_plugin": "No code of a caller is loaded; "
-    "tool_call_parser is auto, hermes or json.",
-    "logits_processors": "No code of a caller is loaded.",
-    "middleware": "No code of a caller is loaded.",
-    "worker_cls": "No code of a caller is loaded.",
-    "guided_decoding_backend": "Structured output has one backend.",
-    "structured_outputs_config": "Structured output has one backend.",
-    "ssl_keyfile": _NO_PROXY,
-    "ssl_certfile": _NO_PROXY,
-    "ssl_ca_certs": _NO_PROXY,
-    "root_path": "Paths begin at the root: let the proxy strip its prefix.",
-    "disable_log_requests": _LOGS,
-    "disable_log_stats": _LOGS,
-    "enable_log_requests": _LOGS,
-    "uvicorn_log_level": _LOGS,
-    "task": _POOLING,
-    "convert": _POOLING,
-    "api_server_count": "One HTTP server serves an engine.",
-    "enable_sleep_mode": "An engine does not sleep: end it and start it again.",
-    "model": _MODEL,
-    "uds": "The server listens on a port: see host and port.",
-    "model_path": _MODEL,
-    "model_id": _MODEL,
-    "n_gpu_layers": _NO_OFFLOAD,
-    "attention_backend": _BY_ITSELF,
-    "attn_implementation": _BY_ITSELF,
-    "mm_attention_backend": _BY_ITSELF,
+_SENTENCES = """\
+One engine runs on one device: for more, run several engines behind a load balancer.
+    tensor_parallel_size pipeline_parallel_size data_parallel_size data_parallel_size_local
+    data_parallel_address data_parallel_backend decode_context_parallel_size enable_expert_parallel
+    distributed_executor_backend nnodes headless mm_encoder_tp_mode
+Quantised caches are not built: the dtype is float32, bfloat16 or float16.
+    kv_cache_dtype calculate_kv_scales
+What the weights are stored in is found out by itself: *.safetensors, or a GGUF file.
+    load_format
+LoRA adapters are not built: merge one into its base model and serve that.
+    enable_lora lora_modules max_loras max_lora_rank
+Tokens are guessed from prompt and answer alone, as speculative_config says: no second model is run.
+    speculative_model num_speculative_tokens
+No code from a checkpoint is ever run.
+    code_revision
+The token for a hub is read from HF_TOKEN, or from what `hf auth login` has kept.
+    hf_token
+The checkpoint's config.json is taken as it is.
+    hf_config_path hf_overrides
+The tokenizer is the tokenizer.json of the checkpoint's folder.
+    tokenizer_revision tokenizer tokenizer_mode
+The tokenizer is always loaded.
+    skip_tokenizer_init
+Sampling defaults are those of the API; of generation_config.json only the end tokens are read.
+    generation_config
+Sampling defaults are those of the API: a request says what differs.
+    override_generation_config
+Weights and KV cache stay on the device; there is no offloading.
+    swap_space cpu_offload_gb kv_transfer_config n_gpu_layers
+There is nothing to choose: it is always so.
+    enable_chunked_prefill async_scheduling enable_auto_tool_choice
+Requests run in the order of their priority, then of their arrival.
+    scheduling_policy
+Nothing is compiled; CUDA graphs are made by themselves, and enforce_eager does without.
+    compilation_config max_seq_len_to_capture cuda_graph_sizes
+Reasoning is not split off from answers.
+    reasoning_parser
+No code of a caller is loaded; tool_call_parser is auto, hermes or json.
+    tool_parser_plugin
+No code of a caller is loaded.
+    logits_processors middleware worker_cls
+Structured output has one backend.
+    guided_decoding_backend structured_outputs_config
+TLS is a proxy's work: put one before the server.
+    ssl_keyfile ssl_certfile ssl_ca_certs
+Paths begin at the root: let the proxy strip its prefix.
+    root_path
+The log goes to stderr; there is nothing to switch on or off.
+    disable_log_requests disable_log_stats enable_log_requests uvicorn_log_level
+Whether a model makes text or vectors is said by runner (generate, pooling), and found in its files
+(auto).
+    task convert
+One HTTP server serves an engine.
+    api_server_count
+An engine does not sleep: end it and start it again.
+    enable_sleep_mode
+The model is given without a flag, and first: thespis serve MODEL, LLM(MODEL).
+    model model_path model_id
+The server listens on a port: see host and port.
+    uds
+Kernels are chosen by themselves; native_kernels does without.
+    attention_backend attn_implementation mm_attention_backend
+"""
+"""Each with the names that it is about below it."""
+
+UNBUILT = {
+    name: " ".join(why.split())
+    for why, names in re.findall(r"((?:\S.*\n)+)((?: +.*\n)+)", _SENTENCES)
+    for name in names.split()
 } | {name: f"The option here is {ours}." for name, ours in CALLED_HERE.items()}
 """By name, as a keyword argument is spelled."""
 SHORT = {
@@ -156,11 +118,8 @@ NEAR = 0.75
 
 
 def unbuilt(name: str, known: Iterable[str]) -> str | None:
-    """Why there is no such option, where vLLM has it or one that is spelled nearly so; None: nobody
-    has it.
-
-    `known`: the options that there are, with underscores like `name`.
-    """
+    """Why there is no such option, where others have it or one spelled nearly so; None: nobody has
+    it. `known`: the options that there are, with underscores like `name`."""
     name = SHORT.get(name, name)
     return UNBUILT.get(name) or UNBUILT.get(nearest(name, [*known, *UNBUILT]) or "")
 

@@ -62,6 +62,12 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     """A stable word for programs, where `kind` is too coarse: `context_length_exceeded`,
     `cache_miss`."""
 
+    @property
+    def sentence(self) -> str:
+        """The text, which names its part once: programs read `part`, people this."""
+        named = self.part is None or self.text.startswith(f"{self.part} ")
+        return self.text if named else f"{self.part}: {self.text}"
+
 
 class ThespisError(Exception):
     """The root of everything that Thespis raises on purpose."""
@@ -72,9 +78,7 @@ class RequestError(ThespisError, ValueError):
     the HTTP code."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(
-            failure.text if failure.part is None else f"{failure.part}: {failure.text}"
-        )
+        super().__init__(failure.sentence)
         self.failure = failure
 
     @property

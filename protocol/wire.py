@@ -31,5 +31,5 @@ class Decoder(Generic[M]):
     def decode(self, data: bytes | memoryview) -> M:
         try:
             return cast(M, self._decoder.decode(data))
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise WireError(str(error)) from error

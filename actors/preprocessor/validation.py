@@ -55,7 +55,8 @@ class RequestValidator:
             )
             raise refuse("invalid_request", text, code="body_too_complex")
         if size > self.most_text:
-            raise beyond_context(f"The prompt has {size} characters", self._config.max_model_len)
+            text = f"The prompt has {size} characters where at most {self.most_text} fit"
+            raise beyond_context(text, self._config.max_model_len)
         self._check_ids(request.sampling)
         if isinstance(request.prompt, EmbedsPrompt):
             self._check_embeds_prompt(request)

@@ -36,6 +36,8 @@ TEMPLATE_TOO_SLOW = Failure(
 TEMPLATE_TOO_LARGE = Failure(
     "invalid_request", "The chat template takes too much memory to render this conversation."
 )
+USUAL_ROLES = ("system", "user", "assistant", "tool", "function")
+"""Which OpenAI's API has; a template may know more."""
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
@@ -195,6 +197,7 @@ class PromptRenderer:
                 "invalid_request", "The chat template cannot render this conversation."
             ) from error
         self._check_text(text)
+        _check_roles(prompt.messages, template, text)
         return _cut_at_tag(text) if prompt.continue_final_message else text
 
     def _check_text(self, text: str) -> None:
@@ -206,9 +209,10 @@ class PromptRenderer:
             )
         if self._most_tokens is None:
             return
-        if len(text) > self._most_tokens * self._tokenizer.longest:
+        if len(text) > (most := self._most_tokens * self._tokenizer.longest):
             raise beyond_context(
-                f"The rendered prompt has {len(text)} characters", self._most_tokens
+                f"The rendered prompt has {len(text)} characters where at most {most} fit",
+                self._most_tokens,
             )
         if (marked := count_marked(text)) > self._most_tokens:
             raise beyond_context(
@@ -295,6 +299,22 @@ class PromptRenderer:
             else self._placeholders[media[part.index].modality].text
             for part in message.content
         )
+
+
+def _check_roles(messages: Sequence[ChatMessage], template: ChatTemplate, text: str) -> None:
+    """A role of nobody's, which the template neither asks for nor writes: the message is lost, or
+    taken for somebody else's. Raises RequestError."""
+    for index, message in enumerate(messages):
+        role = message.role
+        if role not in USUAL_ROLES and role not in template.words:
+            if role.lower() in unmark(text).lower():
+                continue  # it writes whatever role there is
+            raise refuse(
+                "invalid_request",
+                f"The chat template knows no role {role!r}; usual are {', '.join(USUAL_ROLES)}.",
+                f"messages[{index}].role",
+                "invalid_role",
+            )
 
 
 def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:

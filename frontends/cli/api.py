@@ -85,9 +85,18 @@ class Api:
         await self._session.close()
 
     @asynccontextmanager
-    async def _reached(self) -> AsyncIterator[None]:
+    async def _reached(
+        self, path: str, body: dict[str, Any] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a GET, or to a POST of `body`. Raises ApiError."""
+        url, asked = self.base_url + path, self._session
+        # As a file, aiohttp sends it in pieces.
+        data = BytesIO(msgspec.json.encode(body))
         try:
-            yield
+            async with (
+                asked.get(url) if body is None else asked.post(url, data=data, headers=_JSON)
+            ) as response:
+                yield response
         except aiohttp.ClientConnectorError:
             text = (
                 f"No server answers at {self.base_url}; start one with `thespis serve`, or give "
@@ -100,8 +109,8 @@ class Api:
             raise ApiError(self._stranger()) from None
 
     async def model(self, wanted: str | None = None) -> str:
-        """The name of the first model that is served, or the `wanted` one. Raises ApiError where
-        that is not served."""
+        """The first model that is served, or the `wanted` one. Raises ApiError where it is not
+        there."""
         try:
             names = [str(model["id"]) for model in (await self.get("/v1/models"))["data"]]
             if wanted is None:
@@ -119,27 +128,16 @@ class Api:
         )
 
     async def get(self, path: str) -> Any:
-        async with self._reached(), self._session.get(self.base_url + path) as response:
+        async with self._reached(path) as response:
             return msgspec.json.decode(await _good(response))
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        data = BytesIO(msgspec.json.encode(body))
-        async with (
-            self._reached(),
-            self._session.post(self.base_url + path, data=data, headers=_JSON) as response,
-        ):
+        async with self._reached(path, body) as response:
             return msgspec.json.decode(await _good(response))
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncIterator[Chunk]:
-        """The events of one streamed answer. Raises ApiError where the server refuses or reports an
-        error inside."""
-        data = BytesIO(
-            msgspec.json.encode({**body, "stream": True})
-        )  # as a file, aiohttp sends it in pieces
-        async with (
-            self._reached(),
-            self._session.post(self.base_url + path, data=data, headers=_JSON) as response,
-        ):
+        """The events of a streamed answer. Raises ApiError for a refusal, or an error inside."""
+        async with self._reached(path, {**body, "stream": True}) as response:
             if response.status != 200:
                 await _good(response)
             rest = b""

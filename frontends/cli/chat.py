@@ -14,7 +14,7 @@ from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, ApiError
 from .demo import PARTS, media_part
-from .flags import add_flags, add_model, build
+from .flags import add_flags, add_model, add_server, build
 from .server import serving
 
 HELP = """\
@@ -25,16 +25,14 @@ HELP = """\
 
 
 class ChatSession:
-    """What has been said, and the media that go with the next message. Pure but for reading the
-    files that are named."""
+    """What has been said, and the media of the next message. Only files are read."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self._waiting: list[dict[str, Any]] = []
 
     def command(self, line: str) -> str:
-        """Does what a line with a slash says; the text to show. Raises EngineError for a file that
-        cannot be read."""
+        """Does what a line with a slash says; the text to show. Raises EngineError."""
         name, _, rest = line[1:].partition(" ")
         if name in PARTS:
             if not rest.strip():
@@ -62,12 +60,7 @@ class ChatSession:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument(
-        "--base-url",
-        metavar="URL",
-        help="a server that is already running (default: start one, and end it afterwards)",
-    )
-    parser.add_argument("--api-key", metavar="KEY", help="key of that server")
+    add_server(parser)
     parser.add_argument("--system", metavar="TEXT", help="a system message")
     parser.add_argument(
         "--temperature",
@@ -133,14 +126,7 @@ def _at_interrupt(handler: Callable[[int, FrameType | None], Any]) -> Iterator[N
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C between an answer and the prompt came too late for the one and is no word to the
-    other."""
-
-
-def _until_quit(read: Callable[[], str | None]) -> Iterator[str]:
-    while (line := read()) is not None and line.strip() != "/quit":
-        if line.strip():
-            yield line.strip()
+    """Ctrl-C between answer and prompt: too late for the one, and no word to the other."""
 
 
 async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | None]) -> None:
@@ -149,15 +135,15 @@ async def talk(url: str, given: argparse.Namespace, read: Callable[[], str | Non
     async with Api(url, given.api_key) as api:
         model = await api.model()
         with _at_interrupt(_nothing):
-            for line in _until_quit(read):
+            while (line := read()) is not None and (line := line.strip()) != "/quit":
                 if line.startswith("/"):
                     try:
                         print(conversation.command(line))
                     except EngineError as error:
                         print(error)
-                    continue
-                conversation.say(line)
-                await _answer(api, model, conversation, given)
+                elif line:
+                    conversation.say(line)
+                    await _answer(api, model, conversation, given)
 
 
 async def _answer(

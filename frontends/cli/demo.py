@@ -1,5 +1,4 @@
-"""`thespis demo`: the bundled model is asked about bundled media; right or wrong, and where the
-time went."""
+"""`thespis demo`: the bundled model is asked about bundled media; right or wrong, and how long."""
 
 import argparse
 import asyncio
@@ -17,6 +16,7 @@ from ...protocol.config.engine import EngineConfig
 from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, Chunk, Stage
+from .flags import add_server
 from .server import serving
 
 PARTS = {"image": "image_url", "video": "video_url", "audio": "audio_url"}
@@ -32,26 +32,17 @@ class Example(msgspec.Struct, frozen=True):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--base-url",
-        metavar="URL",
-        help="a server that is already running (default: start one, and end it afterwards)",
-    )
-    parser.add_argument("--api-key", metavar="KEY", help="key of that server")
+    add_server(parser)
     parser.epilog = "exit code: 0 when every answer is right, 1 when one is wrong"
 
 
 def run(given: argparse.Namespace) -> int:
     examples = load_examples(demo_model() / "media")
     if given.base_url:
-        return _code(asyncio.run(ask_all(given.base_url, examples, given.api_key)))
+        return int(not asyncio.run(ask_all(given.base_url, examples, given.api_key)))
     print("starting the engine on the bundled model ...", flush=True)
     with serving(EngineConfig(), ServerConfig(port=0)) as running:
-        return _code(asyncio.run(ask_all(running.url, examples)))
-
-
-def _code(right: bool) -> int:
-    return 0 if right else 1
+        return int(not asyncio.run(ask_all(running.url, examples)))
 
 
 def load_examples(folder: Path) -> list[tuple[Example, Path]]:
@@ -78,17 +69,10 @@ async def ask_all(
 
 async def _ask(api: Api, model: str, example: Example, path: Path) -> bool:
     print(f"\n{example.kind} {example.file}: {example.question}\n  ", end="", flush=True)
+    content = [media_part(example.kind, path), {"type": "text", "text": example.question}]
     body = {
         "model": model,
-        "messages": [
-            {
-                "role": "user",
-                "content": [
-                    media_part(example.kind, path),
-                    {"type": "text", "text": example.question},
-                ],
-            }
-        ],
+        "messages": [{"role": "user", "content": content}],
         "temperature": 0,
         "max_tokens": 64,
         "return_timings": True,
@@ -118,18 +102,13 @@ def media_part(kind: str, path: Path) -> dict[str, Any]:
 
 
 def time_line(stages: Sequence[Stage], total: float) -> str:
-    """`queue 1 ms | fetch - | decode media 4 ms | ...`: seconds of each stage, added up. A dash: it
-    did not happen."""
+    """`queue 1 ms | fetch - | ...`: time of each stage, added up. A dash: it did not happen."""
     spent: dict[str, float] = {}
     for stage in stages:
         # Two stages are called decode: of media, which names what it decoded, and of tokens.
-        name = (
-            stage.stage
-            if stage.stage != "decode"
-            else "decode media"
-            if stage.detail
-            else "decode tokens"
-        )
+        name = stage.stage
+        if name == "decode":
+            name += " media" if stage.detail else " tokens"
         spent[name] = spent.get(name, 0.0) + stage.end - stage.start
     names = ("queue", "fetch", "decode media", "encode", "prefill", "decode tokens")
     shown = [

@@ -1,5 +1,4 @@
-"""Command line flags made from the configuration Structs: every field, with its description, unit
-and default."""
+"""Flags made from the configuration Structs: description, unit and default of every field."""
 
 import argparse
 import json
@@ -30,8 +29,7 @@ EXAMPLES = {
 def add_flags(
     parser: argparse._ActionsContainer, schema: type[msgspec.Struct], skip: Sequence[str] = ()
 ) -> None:
-    """One flag per described field. What is not given stays out of the namespace, so that the
-    Struct's default holds."""
+    """One flag per described field. What is not given is left to the Struct's default."""
     hints = get_type_hints(schema, include_extras=True)
     for field in msgspec.structs.fields(schema):
         if field.name in skip or get_origin(hints[field.name]) is not Annotated:
@@ -52,6 +50,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "checkpoint folder, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the bundled model)"
     )
     parser.add_argument("model", nargs="?", default="", metavar="MODEL", help=words)
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    words = "a server that is already running (default: start one, and end it afterwards)"
+    parser.add_argument("--base-url", metavar="URL", help=words)
+    parser.add_argument("--api-key", metavar="KEY", help="key of that server")
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    words = "cache folder (default: HF_HUB_CACHE, else HF_HOME/hub)"
+    parser.add_argument("--download-dir", metavar="TEXT", help=words)
 
 
 def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
@@ -108,8 +117,7 @@ def _not_the_model(text: str) -> str:
 
 
 def _host_name(text: str) -> str:
-    """Refuses what names a file or a URL. Whether it is a host name in every detail is for the
-    fetcher to say."""
+    """Refuses what names a file or a URL; the fetcher says more of host names."""
     if re.search(r"[/\\\s]|^[.~]", text) or _is_checkpoint(text):
         form = "a host name has no scheme, port, path or wildcard, and MODEL goes before the flags"
         raise argparse.ArgumentTypeError(f"{text!r} is not a host name: {form}")

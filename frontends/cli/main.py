@@ -1,5 +1,4 @@
-"""`thespis`: one command, a few verbs. Each verb's module is imported only when it is called, so
-that --help is fast."""
+"""`thespis`: one command, a few verbs, of which only the one that is called is imported."""
 
 import argparse
 import difflib
@@ -89,8 +88,7 @@ def _hide_keys() -> None:
 
 
 def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """The parser and what it has read. Ends the program for what is wrong, with the usage of the
-    command that was meant."""
+    """The parser and what it has read. Ends the program with the usage of the command meant."""
     words = [word for word in given if not word.startswith("-")]
     parser = build_parser(words[0] if words else None)
     if words and given[0] != words[0] and given[0] not in ("-h", "--help", "--version"):
@@ -113,15 +111,14 @@ def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace
 
 
 def _verb_of(parser: argparse.ArgumentParser, words: list[str]) -> argparse.ArgumentParser:
-    """The parser that reads the flags: that of the command, or of what stands below it, as in
-    `bench serve`."""
+    """The parser of the flags: that of the command, or of what stands below it (`bench serve`)."""
     for word in words:
-        below = [
-            action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
-        ]
-        if not below or word not in below[0].choices:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                parser = action.choices[word]
+                break
+        else:
             break
-        parser = below[0].choices[word]
     return parser
 
 
@@ -130,8 +127,7 @@ def _flags(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _hyphenated(given: list[str], verb: argparse.ArgumentParser) -> list[str]:
-    """`--max_model_len=512` as `--max-model-len=512`: vLLM takes both spellings, and so do the
-    scripts that start it."""
+    """`--max_model_len=512` as `--max-model-len=512`: vLLM and its scripts have both spellings."""
     known = set(_flags(verb))
     words = []
     for word in given:
@@ -148,16 +144,14 @@ def _refuse_value_of_switch(words: list[str], verb: argparse.ArgumentParser) -> 
     ]
     for word in words:
         flag, equals, _ = word.partition("=")
-        switch = next(
-            (known for known in switches if equals and flag in known.option_strings), None
-        )
-        if switch is not None:
-            verb.error(f"{flag} takes no value: write {' or '.join(switch.option_strings)} alone")
+        for switch in switches:
+            if equals and flag in switch.option_strings:
+                told = " or ".join(switch.option_strings)
+                verb.error(f"{flag} takes no value: write {told} alone")
 
 
 def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
-    """Names the first flag that there is not, or else the first argument that is too many: a flag's
-    value is no argument."""
+    """Names the first flag that there is not, or else the first argument that is too many."""
     from ..unbuilt import SHORT, nearest, unbuilt
 
     flag = next((word.partition("=")[0] for word in strange if word.startswith("-")), None)
@@ -166,17 +160,11 @@ def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
             f"unexpected argument {strange[0]!r}: there is one MODEL, and every other word "
             f"belongs to a flag"
         )
-    name, spelled = (
-        flag.strip("-").replace("-", "_"),
-        [known.strip("-").replace("-", "_") for known in _flags(parser)],
-    )
-    near = nearest(SHORT.get(name, name), spelled)
-    meant = (
-        f"Did you mean --{near.replace('_', '-')}?"
-        if near
-        else f"`{parser.prog} --help` lists the flags."
-    )
-    return f"there is no flag {flag}. {unbuilt(name, spelled) or meant}"
+    name, *spelled = (one.strip("-").replace("-", "_") for one in (flag, *_flags(parser)))
+    why, near = unbuilt(name, spelled), nearest(SHORT.get(name, name), spelled)
+    if why is None:
+        why = f"Did you mean --{near.replace('_', '-')}?" if near else None
+    return f"there is no flag {flag}. {why or f'`{parser.prog} --help` lists the flags.'}"
 
 
 def main(arguments: list[str] | None = None) -> None:

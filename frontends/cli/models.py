@@ -8,16 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..hub.cache import cache_folder
 from ..hub.held import HeldModel, held_models, why_not
 from ..hub.words import size
+from .flags import add_cache
 
 HEAD = ("MODEL", "REVISION", "SIZE", "LAST USED")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--download-dir",
-        metavar="TEXT",
-        help="cache folder (default: HF_HUB_CACHE, else HF_HOME/hub)",
-    )
+    add_cache(parser)
     parser.add_argument(
         "--json",
         action="store_true",

@@ -1,5 +1,4 @@
-"""`thespis pull ORG/NAME[@REVISION]`: fetch a model into the cache, so that a later start needs no
-network for it."""
+"""`thespis pull ORG/NAME[@REVISION]`: fetch a model into the cache, and start nothing."""
 
 import argparse
 import os
@@ -9,7 +8,7 @@ from ...protocol.checkpoint.hub_id import hub_id
 from ...protocol.config.engine import EngineConfig
 from ...protocol.errors import EngineError
 from ..hub.locate import located
-from .flags import build
+from .flags import add_cache, build
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--revision", metavar="TEXT", help="branch, tag or commit (default: the main branch)"
     )
-    parser.add_argument(
-        "--download-dir",
-        metavar="TEXT",
-        help="cache folder (default: HF_HUB_CACHE, else HF_HOME/hub)",
-    )
+    add_cache(parser)
     parser.epilog = (
         "prints the folder; Ctrl-C keeps what has come, and the next `pull` or `serve` goes on "
         "from there"
@@ -35,12 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     config = build(EngineConfig, given)
     if hub_id(given.model) is None:
-        here = os.path.lexists(given.model)
-        text = (
-            f"{given.model!r} is on this machine already: there is nothing to fetch."
-            if here
-            else foreign_name(given.model)
-        )
+        if not os.path.lexists(given.model):
+            raise EngineError(foreign_name(given.model))
+        text = f"{given.model!r} is on this machine already: there is nothing to fetch."
         raise EngineError(text)
     print(located(config).model)
     return 0

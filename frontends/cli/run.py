@@ -1,5 +1,4 @@
-"""`thespis run`: start the engine on the bundled model, ask it over HTTP, then keep serving. What
-scripts/run calls."""
+"""`thespis run`: ask the bundled model over HTTP, then keep serving. What scripts/run calls."""
 
 import argparse
 import asyncio

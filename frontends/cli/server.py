@@ -30,8 +30,7 @@ class Serving:
         self.director = handle.process.pid
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """Hand a signal on to the engine, which ends in order: what is under way may finish. A
-        SIGTERM or SIGINT that comes a second or more after the first ends the waiting."""
+        """Hand a signal on to the engine, which ends in order; a second one ends the waiting."""
         if self._handle.running:
             self._handle.process.send_signal(number)
 
@@ -52,11 +51,9 @@ def bind(host: str, port: int) -> socket.socket:
         if isinstance(error, OSError) and error.errno is not None:
             number, reason = error.errno, str(error.strerror).partition(" (while")[0]
         other_host = number is None or number < 0 or number in _NO_HOST  # below 0: the resolver's
-        advice = (
-            "with --host an address of this machine"
-            if other_host
-            else "another with --port, or any with --port 0"
-        )
+        advice = "another with --port, or any with --port 0"
+        if other_host:
+            advice = "with --host an address of this machine"
         raise EngineError(f"Cannot listen on {host}:{port} ({reason}); choose {advice}.") from None
 
 
@@ -64,11 +61,8 @@ def bind(host: str, port: int) -> socket.socket:
 def serving(
     engine: EngineConfig, server: ServerConfig, *, inherit_log: bool = False
 ) -> Iterator[Serving]:
-    """A server that is ready. SIGTERM, SIGINT and SIGHUP end it in order; so does leaving the
-    block.
-
-    Raises EngineError where it cannot start, KeyboardInterrupt for a signal before it is ready.
-    """
+    """A server that is ready, until the block is left or a signal comes. Raises EngineError where
+    it cannot start, KeyboardInterrupt for a signal before it is ready."""
     listener = bind(server.host, server.port)
     with listener, _handling(_interrupt):
         port = listener.getsockname()[1]
@@ -86,10 +80,8 @@ def serving(
 
 
 def serve_until_stopped(running: Serving, announcement: str) -> int:
-    """Say so, and hand signals on to the engine until it has ended; its exit code.
-
-    Who reads the announcement may send a signal at once: by then it is the engine's.
-    """
+    """Say so, and hand signals on until the engine has ended; its exit code. Who reads the
+    announcement may send a signal at once: by then it is the engine's."""
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         running.end(number)

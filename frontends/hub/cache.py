@@ -1,9 +1,5 @@
 """One model in the cache of huggingface_hub: `blobs/DIGEST`, `snapshots/COMMIT/FILE`,
-`refs/REVISION`, in `models--ORG--NAME`.
-
-The layout is that library's, so that what other programs have fetched is used here, and the other
-way round.
-"""
+`refs/REVISION`, in `models--ORG--NAME`. The layout is that library's, whose programs share it."""
 
 import os
 import secrets
@@ -48,8 +44,7 @@ class CachedModel:
         return commit if is_commit(commit) else None
 
     def whole_snapshot(self, commit: str | None, choice: str | None = None) -> Path | None:
-        """The snapshot, if its weights are whole; the small files are stored before them. `choice`:
-        of its GGUF files."""
+        """The snapshot, if its weights, which come last, are whole. `choice`: of its GGUF files."""
         if commit is None:
             return None
         if self.gguf_file(commit, choice) is not None:
@@ -66,10 +61,8 @@ class CachedModel:
         """The GGUF file of a snapshot that is meant; None: it is not here, or the model is none."""
         folder = self.snapshot(commit)
         try:
-            name = gguf_file(
-                HubId(self.name, commit, choice),
-                [path.name for path in folder.iterdir() if path.is_file()],
-            )
+            names = [path.name for path in folder.iterdir() if path.is_file()]
+            name = gguf_file(HubId(self.name, commit, choice), names)
         except (EngineError, OSError):
             return None
         return None if name is None else folder / name
@@ -112,10 +105,8 @@ class CachedModel:
 
     def check_links(self, commit: str) -> None:
         """Raises EngineError where a file of the snapshot leads out of the cache."""
-        places = (
-            self.root.resolve(),
-            self.folder.resolve(),
-        )  # the owner may keep a model on another disk
+        # The owner may keep a model on another disk.
+        places = (self.root.resolve(), self.folder.resolve())
         for path in (*self.snapshot(commit).iterdir(), *self.snapshot(commit).glob("[0-9]*_*/*")):
             if not any(path.resolve().is_relative_to(place) for place in places):
                 raise EngineError(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +16,9 @@ SINGLE = "model.safetensors"
 _PLAIN = re.compile(r"[A-Za-z0-9_][\w.+-]{0,254}", re.ASCII)
 """Names of files at the top. A hub may name what it likes, and this becomes a path here."""
 _SMALL = re.compile(r".*\.(json|jinja|model)|(merges|vocab)\.txt")
-"""Configurations, processors, tokenizers of all forms (tokenizer.json, vocab.json, tekken.json,
-*.model), chat templates."""
+"""Configurations, processors, chat templates, and tokenizers of all forms."""
 _MODULES = re.compile(r"[0-9]{1,2}_(Pooling/config\.json|Dense/(config\.json|model\.safetensors))")
-"""Of sentence-transformers: the files that are not at the top, the weights of a Dense small ones
-among them."""
+"""Of sentence-transformers: files that are not at the top, and the small weights of a Dense."""
 _WEIGHTS = re.compile(r"[^/]*\.(safetensors|gguf)")
 _TENSORS = ".safetensors"
 _NOT_READ = re.compile(
@@ -61,8 +59,7 @@ def may_be_read(name: str) -> bool:
 
 
 def gguf_file(wanted: HubId, names: Collection[str]) -> str | None:
-    """The GGUF file that is meant; None: the model is no such file. Raises EngineError that says
-    which there are."""
+    """The GGUF file that is meant; None: the model is none. Raises EngineError."""
     has_tensors = any(found.endswith(_TENSORS) for found in names)
     if wanted.choice is None and (has_tensors or not any(is_gguf(found) for found in names)):
         return None
@@ -70,8 +67,7 @@ def gguf_file(wanted: HubId, names: Collection[str]) -> str | None:
 
 
 def small_files(wanted: HubId, listing: Listing) -> list[HubFile]:
-    """All but the weights. Raises EngineError where the model is nothing that an engine reads,
-    before anything is fetched."""
+    """All but the weights. Raises EngineError where the model is nothing that an engine reads."""
     if gguf_file(wanted, listing.names) is None:
         reason = foreign_listing(listing.names, wanted.name)
         if reason is not None:
@@ -80,32 +76,27 @@ def small_files(wanted: HubId, listing: Listing) -> list[HubFile]:
 
 
 def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]:
-    """The GGUF file that is meant, else those that the index in `folder` names, else the one file,
-    else all; before the index has come, all.
-
-    Raises EngineError where one is not on the hub.
-    """
+    """The GGUF file that is meant, else those of the index in `folder`, else the one file, else
+    all. Raises EngineError where one is not on the hub."""
     one, name = gguf_file(wanted, listing.names), wanted.name
     if one is not None:
         return [file for file in listing.files if file.name == one]
-    known = {file.name: file for file in listing.files if _is_tensors(file.name)}
+    tensors = (file for file in listing.files if file.name.endswith(_TENSORS))
+    known = {file.name: file for file in tensors if _WEIGHTS.fullmatch(file.name)}
     index = folder / INDEX
-    named = _indexed(index, name) if index.is_file() else _best(known, INDEX in listing.names)
+    if index.is_file():
+        named = _indexed(index, name)
+    else:  # where there is one, the single file holds the same weights again
+        named = {SINGLE} if SINGLE in known and INDEX not in listing.names else set(known)
     missing = sorted(named - known.keys())
     if missing or not named:
-        what = (
-            f"lacks {missing[0]!r}, which its index names"
-            if missing
-            else "has no weights that are read (*.safetensors)"
-        )
+        what = "has no weights that are read (*.safetensors)"
+        if missing:
+            what = f"lacks {missing[0]!r}, which its index names"
         raise EngineError(
             f"{name!r} {what}: it was published in part. Give another model or revision."
         )
     return [known[found] for found in sorted(named)]
-
-
-def _is_tensors(name: str) -> bool:
-    return name.endswith(_TENSORS) and bool(_WEIGHTS.fullmatch(name))
 
 
 def _indexed(index: Path, name: str) -> set[str]:
@@ -115,9 +106,3 @@ def _indexed(index: Path, name: str) -> set[str]:
         raise EngineError(
             f"{INDEX} of {name!r} cannot be read as JSON with a weight_map."
         ) from None
-
-
-def _best(known: Iterable[str], in_parts: bool) -> set[str]:
-    """Without an index. Where there is one, the single file would be a second form of the same
-    weights."""
-    return {SINGLE} if SINGLE in known and not in_parts else set(known)

@@ -1,5 +1,4 @@
-"""Files of a model, fetched by a few threads. A transfer that is cut goes on where it was, in this
-start or in the next."""
+"""Files of a model, fetched by a few threads; what is cut goes on, in this start or the next."""
 
 import contextlib
 import fcntl
@@ -36,8 +35,7 @@ class Stopped(Exception):
 
 
 class Fetch:
-    """Puts files of one commit into the cache. `run` blocks; `stop` may be set by another
-    thread."""
+    """Puts files of one commit into the cache. `run` blocks; any thread may set `stop`."""
 
     def __init__(
         self, model: str, cached: CachedModel, commit: str, meter: Meter, stop: threading.Event
@@ -104,8 +102,7 @@ class Fetch:
 
     @contextlib.contextmanager
     def _part(self, digest: str) -> Iterator[BinaryIO]:
-        """What there is of a content, opened for more. One process at a time has it; the others
-        wait."""
+        """What there is of a content, opened for more: by one process at a time."""
         with os.fdopen(
             os.open(self._cached.part_of(digest), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666),
             "r+b",
@@ -173,14 +170,10 @@ class Fetch:
                 self._meter.add(len(piece))
 
     def _verify(self, file: HubFile, part: BinaryIO) -> None:
-        """Raises EngineError, and forgets the part, where its content is not what the hub has
-        promised."""
-        sha1 = len(file.digest) == 40
-        digest = (
-            hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
-            if sha1
-            else hashlib.sha256()
-        )
+        """Raises EngineError, and forgets the part, where it is not what the hub has promised."""
+        digest = hashlib.sha256()
+        if len(file.digest) == 40:
+            digest = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
         part.seek(0)
         while chunk := part.read(_CHUNK):
             self._check_stop()

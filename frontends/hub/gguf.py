@@ -1,9 +1,6 @@
-"""A GGUF file in place of a checkpoint: which one is meant, and the folder that is made around it,
-once.
-
-The folder holds what the file's metadata tell (configuration, tokenizer, chat template) and a link
-to the file. A process of its own makes it, since that takes transformers.
-"""
+"""A GGUF file in place of a checkpoint: which one is meant, and the folder around it. The folder
+holds what the file's metadata tell and a link to the file. It is made once, by a process of its
+own, since that takes transformers."""
 
 import hashlib
 import os
@@ -30,11 +27,8 @@ SECONDS = 300.0
 
 
 def gguf_of(model: str) -> tuple[Path, Path | None] | None:
-    """(the file, the folder whose tokenizer is taken where it has one) of a path that somebody
-    gives; None: it is no GGUF.
-
-    Of a folder with *.safetensors none is meant. Raises EngineError where a folder holds several.
-    """
+    """(the file, the folder whose tokenizer is taken where it has one) of a path; None: it is no
+    GGUF, as a folder with *.safetensors. Raises EngineError where a folder holds several."""
     try:
         path = Path(model).expanduser()
         if path.is_file():
@@ -59,11 +53,8 @@ def check_library(name: str) -> None:
 
 
 def folder_around(path: Path, beside: Path | None, stop: threading.Event | None = None) -> Path:
-    """The checkpoint folder of a GGUF file, made where it is not there yet. Blocks for some seconds
-    then.
-
-    Raises EngineError for a file that is not read, and Stopped.
-    """
+    """The checkpoint folder of a GGUF file, which takes some seconds to make the first time. Raises
+    EngineError for a file that is not read, and Stopped."""
     check_library(path.name)
     beside = beside if beside is not None and (beside / "tokenizer.json").is_file() else None
     folder = cache_home() / "gguf" / f"{path.name.removesuffix('.gguf')}-{_key(path, beside)}"
@@ -86,8 +77,7 @@ def folder_around(path: Path, beside: Path | None, stop: threading.Event | None 
 
 
 def _key(path: Path, beside: Path | None) -> str:
-    """By where the file lies, what its header says, the tokenizer beside it, and who makes the
-    folder of it."""
+    """By the file's place and header, the tokenizer beside it, and who makes the folder."""
     digest = hashlib.sha256(
         f"{path.resolve()}\0{version()}\0{version_of('transformers')}\0".encode()
     )
@@ -100,12 +90,10 @@ def _key(path: Path, beside: Path | None) -> str:
 
 
 def _run(path: Path, folder: Path, beside: Path | None, stop: threading.Event | None) -> None:
-    given = [
-        str(path.resolve()),
-        str(folder),
-        *([str(beside.resolve())] if beside is not None else []),
-    ]
-    command = [sys.executable, "-P", "-m", "thespis.gpu_runtime.gguf", *given]
+    given = (
+        (path.resolve(), folder) if beside is None else (path.resolve(), folder, beside.resolve())
+    )
+    command = [sys.executable, "-P", "-m", "thespis.gpu_runtime.gguf", *map(str, given)]
     kept = {name: value for name, value in os.environ.items() if name not in KEYS}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=kept | {"HF_HUB_OFFLINE": "1"}

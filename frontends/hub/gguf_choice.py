@@ -15,10 +15,7 @@ _ENDING = ".gguf"
 
 def chosen(names: Collection[str], choice: str | None, model: str) -> str:
     """The file that `choice` names, whole or by its last word (`Q8_0`), whatever its case; None:
-    `PREFERRED`, or the only one.
-
-    Raises EngineError that names what there is.
-    """
+    `PREFERRED`, or the only one. Raises EngineError that names what there is."""
     files = sorted(name for name in names if is_gguf(name))
     if choice is None:
         fitting = (
@@ -44,8 +41,7 @@ def chosen(names: Collection[str], choice: str | None, model: str) -> str:
 
 
 def is_gguf(name: str) -> bool:
-    """A text model in one piece: no tower (mmproj), part of several, or what quantising leaves
-    (imatrix)."""
+    """A text model in one piece: no tower (mmproj), part of several, or imatrix."""
     lower = name.lower()
     return (
         "/" not in lower

@@ -52,13 +52,9 @@ def held_models(root: Path) -> list[HeldModel]:
 
 
 def why_not(folder: Path) -> str | None:
-    """What the start of an engine from this folder would be refused for, with the settings that are
-    the default.
-
-    What the files show is looked at first. The rest takes the model's own classes, and with them
-    some seconds and torch: by these even a model may be refused, when its weights are loaded, that
-    is not refused here. Around a GGUF file a folder is made, as at a start.
-    """
+    """What the start of an engine from this folder would be refused for, by default settings. Files
+    are looked at first. The rest takes the model's own classes, which take seconds, and may yet
+    refuse weights when these are loaded. Around a GGUF file a folder is made."""
     try:
         if (gguf := gguf_of(str(folder))) is not None:
             folder = folder_around(*gguf)
@@ -70,8 +66,7 @@ def why_not(folder: Path) -> str | None:
         Parts(DirectorConfig(engine=config)).divide(found(str(folder)), None)
     except EngineError as error:
         return str(error)
-    except (
-        Exception
-    ) as error:  # of the model's own classes, which read here what nobody has checked
+    # Of the model's own classes, which read here what nobody has checked.
+    except Exception as error:
         return f"What the model in {str(folder)!r} is cannot be found out ({type(error).__name__})."
     return None

@@ -1,5 +1,4 @@
-"""What a hub says of a model: its commit and its files. All that it says is checked here, before it
-is used."""
+"""What a hub says of a model: its commit and its files, all checked here."""
 
 import re
 from typing import TYPE_CHECKING
@@ -18,8 +17,7 @@ _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def ask(wanted: HubId) -> Listing:
-    """One request. Raises what huggingface_hub and its HTTP client raise; EngineError for an answer
-    that is none."""
+    """One request. Raises what huggingface_hub raises; EngineError for an answer that is none."""
     from huggingface_hub import HfApi, constants
 
     constants.HF_HUB_DISABLE_TELEMETRY = (
@@ -30,11 +28,8 @@ def ask(wanted: HubId) -> Listing:
         info = api.model_info(
             wanted.name, revision=wanted.revision, files_metadata=True, timeout=ANSWER_SECONDS
         )
-    except (
-        AttributeError,
-        LookupError,
-        TypeError,
-    ) as error:  # what the library takes out of an answer is not in it
+    # What the library takes out of an answer is not in it.
+    except (AttributeError, LookupError, TypeError) as error:
         text = (
             f"{endpoint()} does not answer as a hub of models does: see to the network, or to "
             f"HF_ENDPOINT."
@@ -60,21 +55,18 @@ def endpoint() -> str:
 
 
 def _file(model: str, commit: str, found: "RepoSibling") -> HubFile:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
     size, digest = (
         (found.size, found.blob_id) if found.lfs is None else (found.lfs.size, found.lfs.sha256)
     )
     if size is None or digest is None:  # a mirror that lists names alone
-        size, digest = _ask_about(model, commit, found.rfilename)
+        url = hf_hub_url(model, found.rfilename, revision=commit)
+        asked = get_hf_file_metadata(url, timeout=ANSWER_SECONDS)
+        size, digest = asked.size, asked.etag
     if not isinstance(size, int) or size < 0 or not _DIGEST.fullmatch(digest or ""):
         raise EngineError(
             f"{endpoint()} names no size and digest of {found.rfilename!r} in {model!r}: set "
             f"another HF_ENDPOINT."
         )
     return HubFile(found.rfilename, size, digest or "")
-
-
-def _ask_about(model: str, commit: str, name: str) -> tuple[int | None, str | None]:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    found = get_hf_file_metadata(hf_hub_url(model, name, revision=commit), timeout=ANSWER_SECONDS)
-    return found.size, found.etag

@@ -26,12 +26,8 @@ log = logging.getLogger(__name__)
 
 
 def located(config: EngineConfig, stop: threading.Event | None = None) -> EngineConfig:
-    """The same configuration with a folder in place of a model's id or a GGUF file; fetches what is
-    not in the cache. Blocks.
-
-    `stop`, set by another thread, ends it with Stopped. Raises EngineError that says what was wrong
-    and what to do.
-    """
+    """The same with a folder in place of a model's id or a GGUF file, fetched where it must be.
+    Blocks; `stop`, set by another thread, ends it with Stopped. Raises EngineError."""
     wanted = hub_id(config.model)
     if wanted is None:
         found = gguf_of(config.model)
@@ -54,8 +50,8 @@ def _at(config: EngineConfig, folder: Path) -> EngineConfig:
 def fetched(
     wanted: HubId, download_dir: str | None = None, stop: threading.Event | None = None
 ) -> Path:
-    """The model's folder in the cache, with those that it takes parts from. One request each where
-    all is there, and none for a full commit. Otherwise as `located`."""
+    """The model's folder in the cache, with those that it takes parts from. Otherwise as
+    `located`."""
     folder = _alone(wanted, download_dir, stop)
     _fetch_companions(folder, str(cache_folder(download_dir)), stop)
     return folder
@@ -71,8 +67,8 @@ def _alone(wanted: HubId, download_dir: str | None, stop: threading.Event | None
 
 
 def _fetch_companions(folder: Path, download_dir: str | None, stop: threading.Event | None) -> None:
-    """The models of a hub that `folder` takes parts from; what these name themselves is of no use
-    here. Where they lie is `gpu_runtime/weights/companions.py`'s business."""
+    """The models that `folder` takes parts from; gpu_runtime/weights/companions.py finds them
+    there."""
     try:
         config = read_object(folder, "config.json")
     except (EngineError, ValueError):  # the engine will say what it is
@@ -124,8 +120,7 @@ def _as_on_the_hub(
 
 
 def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: threading.Event) -> None:
-    """Fetch what the cache lacks of a commit: first the small files, so that whole weights have
-    everything beside them."""
+    """Fetch what the cache lacks of a commit, the small files before the weights."""
     snapshot = cached.snapshot(listing.commit)
     gguf = gguf_file(wanted, listing.names)
     if gguf is not None:
@@ -143,9 +138,8 @@ def _complete(wanted: HubId, cached: CachedModel, listing: Listing, stop: thread
         fetch = Fetch(wanted.name, cached, listing.commit, meter, stop)
         fetch.run(small)
         if gguf is None:
-            inspect_small_files(
-                snapshot
-            )  # what no engine would start from is not worth its weights
+            # What no engine would start from is not worth its weights.
+            inspect_small_files(snapshot)
         large = _absent(snapshot, weight_files(wanted, listing, snapshot))  # the index is there now
         meter.expect(cached.without_blobs(large))
         fetch.run(large)

@@ -35,14 +35,13 @@ def sentence(error: BaseException, wanted: HubId, root: Path) -> str:
             return _unknown(wanted.name)
         case errors.OfflineModeIsEnabled():
             return (
-                f"{shown(wanted)} is not in the cache {str(root)!r}, and HF_HUB_OFFLINE forbids "
-                f"to fetch it: unset that, "
-                "or copy the model's folder here and give it."
+                f"There is no folder {wanted.name!r} here, {shown(wanted)} is not in the cache "
+                f"{str(root)!r}, and HF_HUB_OFFLINE forbids to fetch it: unset that, or give the "
+                "model's folder."
             )
         case errors.HfHubHTTPError() if error.response.status_code == 401 and not _has_token():
-            return _unknown(
-                wanted.name
-            )  # hubs do not tell a stranger whether there is such a model
+            # Hubs do not tell a stranger whether there is such a model.
+            return _unknown(wanted.name)
         case errors.HfHubHTTPError():
             return _status(error.response.status_code, wanted)
         case OSError(errno=number) if number in _FULL:
@@ -60,9 +59,9 @@ def sentence(error: BaseException, wanted: HubId, root: Path) -> str:
                 f"{OTHER_CACHE}."
             )
     return (
-        f"{endpoint()} cannot be reached for {shown(wanted)} ({type(error).__name__}): see to "
-        f"the network, or to HF_ENDPOINT; "
-        "what has come is kept, and the next start goes on from there."
+        f"There is no folder {wanted.name!r} here, and {endpoint()} cannot be reached for "
+        f"{shown(wanted)} ({type(error).__name__}): check how it is written, see to the network, "
+        "or to HF_ENDPOINT; what has come is kept, and the next start goes on from there."
     )
 
 

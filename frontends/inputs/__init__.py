@@ -1,2 +1,1 @@
-"""What callers give, read and checked: prompts, messages, media, embeddings. It becomes a
-submission."""
+"""What callers give (prompts, messages, media, embeddings), read, checked and submitted."""

@@ -1,9 +1,6 @@
-"""Conversations in the OpenAI form, as the Python faces take them: plain dicts, read by the same
-code as the server's.
-
-In addition to the parts of the API, a Python caller may give objects: `image_pil`; `image`, `video`
-and `audio` with what `multi_modal_data` takes; and embeddings as arrays or tensors.
-"""
+"""Conversations in the OpenAI form as plain dicts, read by the same code as the server's. Besides
+the API's parts Python callers may give objects: `image_pil`; `image`, `video` and `audio` with what
+`multi_modal_data` takes; and embeddings as arrays or tensors."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,10 +51,7 @@ def is_messages(given: object) -> "TypeIs[Conversation]":
 
 def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submission:
     """One prompt or conversation of which vectors are wanted. `options` of conversations say
-    nothing of other prompts.
-
-    Raises RequestError that names the part, TypeError for an option that there is none of.
-    """
+    nothing of other prompts. Raises RequestError; TypeError for an unknown option."""
     if unknown := [name for name in options if name not in OPTIONS]:
         raise TypeError(
             f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}."
@@ -86,11 +80,7 @@ def read_chat(
     media_io_kwargs: Mapping[str, Any] | None = None,
     add_special_tokens: bool | None = None,
 ) -> Submission:
-    """One conversation. `add_generation_prompt` defaults to the opposite of
-    `continue_final_message`.
-
-    Raises RequestError that names the part.
-    """
+    """One conversation. Raises RequestError that names the part."""
     try:
         messages = [dict(message) for message in conversation]
     except (TypeError, ValueError):
@@ -102,11 +92,11 @@ def read_chat(
         template = None if chat_template is None else operator_template(str(chat_template))
     except EngineError as error:
         raise invalid(str(error), "chat_template") from None
+    if add_generation_prompt is None:
+        add_generation_prompt = not continue_final_message
     prompt = ChatPrompt(
         chat,
-        add_generation_prompt=not continue_final_message
-        if add_generation_prompt is None
-        else add_generation_prompt,
+        add_generation_prompt=add_generation_prompt,
         continue_final_message=continue_final_message,
         tools=tuple(
             read_options(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())

@@ -1,5 +1,4 @@
-"""Media as `datasets` and pipelines hold them: `{"array": ..., "sampling_rate": ...}` and
-`{"bytes": ..., "path": ...}`."""
+"""Media in dicts, as `datasets` and pipelines hold them: `array`, `sampling_rate`, `bytes`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +16,7 @@ def is_dataset_form(modality: Modality, given: Mapping[Any, Any]) -> bool:
 
 
 def read_dataset_form(modality: Modality, given: Mapping[Any, Any], where: str) -> Any:
-    """The item itself: a file's bytes, an array, or (samples, sampling rate). Raises
-    RequestError."""
+    """The item: a file's bytes, an array, or (samples, sampling rate). Raises RequestError."""
     unknown = [key for key in given if key not in _KNOWN]
     if unknown:
         text = (

@@ -1,9 +1,5 @@
-"""Ready-made embeddings as callers of every face give them; and `encode_embeds`, which encodes them
-for HTTP.
-
-Whether they fit the model is checked in a decode worker, where a bad file can do no harm, before
-anything else reads them.
-"""
+"""Ready-made embeddings as callers of every face give them. Whether they fit the model is checked
+in a decode worker, where a bad file can do no harm, before anything else reads them."""
 
 import base64
 import math
@@ -26,12 +22,9 @@ MOST_CHANNELS = 8
 
 
 def encode_embeds(embeds: Any, grid: Any = None) -> str:
-    """For `prompt_embeds`, and for an `image_embeds`, `video_embeds` or `audio_embeds` part: base64
-    of a safetensors file.
-
-    `embeds`: array or tensor [rows, hidden], floating point. `grid`: (t, h, w) in patches, for
-    models that need it.
-    """
+    """For `prompt_embeds`, and for parts of embeddings: base64 of a safetensors file. `embeds`:
+    array or tensor [rows, hidden], floating point. `grid`: (t, h, w) in patches, for models that
+    need it."""
     from safetensors.numpy import save
 
     array = to_numpy(embeds)
@@ -49,8 +42,7 @@ def is_array(value: Any) -> bool:
 
 
 def to_numpy(value: Any) -> Array:
-    """From an array, or a tensor on any device; floats of a type that numpy does not have become
-    float32."""
+    """From an array, or a tensor on any device; floats that numpy does not have become float32."""
     if isinstance(value, np.ndarray):
         return value
     tensor = value.detach().cpu()
@@ -58,8 +50,7 @@ def to_numpy(value: Any) -> Array:
 
 
 def looks_like_embeds(modality: Modality, value: Any) -> bool:
-    """Whether a bare array cannot be a picture, clip or sound: floats with values or a shape that
-    none of them has."""
+    """Whether values or shape of a bare array are those of no picture, clip or sound."""
     if not is_array(value) or value.ndim not in (2, 3):
         return False
     if modality == "audio" and value.ndim == 2 and min(value.shape) <= MOST_CHANNELS:
@@ -71,8 +62,8 @@ def looks_like_embeds(modality: Modality, value: Any) -> bool:
 
 
 def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A dict for each item, from `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid
-    `(N, 3)`. RequestError."""
+    """A dict per item, of `(N, F, H)`, a list of `(F_i, H)`, or `(total, H)` with a grid `(N,
+    3)`."""
     name, where = f"{modality}_embeds", f"multi_modal_data['{modality}']"
     value = given.get(name)
     if isinstance(value, str):
@@ -88,12 +79,10 @@ def split_embeds(modality: Modality, given: Mapping[str, Any]) -> list[dict[str,
         raise invalid(f"A dict of embeddings needs '{name}', an array or tensor.", where)
     if grids is not None and len(grids) != len(items):
         raise invalid(f"There are {len(items)} items in {name}, but {len(grids)} grids.", where)
-    rest = (
-        [{f"{modality}_grid_thw": grid} for grid in grids]
-        if grids is not None
-        else [{}] * len(items)
-    )
-    return [{name: item, **more} for item, more in zip(items, rest, strict=True)]
+    if grids is None:
+        return [{name: item} for item in items]
+    grid_name = f"{modality}_grid_thw"
+    return [{name: item, grid_name: grid} for item, grid in zip(items, grids, strict=True)]
 
 
 def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) -> list[Array]:
@@ -102,9 +91,8 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
     if array.ndim != 2 or grids is None or len(grids) < 2:
         return [array]
     cells = [math.prod(grid) for grid in grids]
-    rows = [
-        len(array) * count / max(1, sum(cells)) for count in cells
-    ]  # a patch has equally many rows in all items
+    # A patch has equally many rows in all items.
+    rows = [len(array) * count / max(1, sum(cells)) for count in cells]
     if min(cells) < 1 or any(row != int(row) for row in rows):
         text = (
             f"The {len(array)} rows of {name} cannot be divided over grids of "
@@ -116,18 +104,14 @@ def _split_array(array: Array, grids: list[Grid] | None, name: str, where: str) 
 
 def embeds_keys(modality: Modality) -> tuple[str, ...]:
     """Of a dict of ready-made embeddings."""
-    return (
-        (f"{modality}_embeds",)
-        if modality in ("audio", "prompt")
-        else (f"{modality}_embeds", f"{modality}_grid_thw")
-    )
+    grid = () if modality in ("audio", "prompt") else (f"{modality}_grid_thw",)
+    return (f"{modality}_embeds", *grid)
 
 
 def read_embeds(
     modality: Modality, entry: Mapping[str, Any], where: str, strict: bool = False
 ) -> Raw:
-    """One item: `{"image_embeds": ...}`, an array, a tensor or base64 of a file, with its grid if
-    the model needs one."""
+    """One item, `{"image_embeds": ...}`: array, tensor or base64 of a file, perhaps with a grid."""
     name = f"{modality}_embeds"
     value, grid = entry.get(name), entry.get(f"{modality}_grid_thw")
     if strict and name in entry:
@@ -139,10 +123,8 @@ def read_embeds(
     array = to_numpy(value)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
-    if array.dtype.name not in (
-        "float16",
-        "float32",
-    ):  # other floats are converted, the rest is refused below
+    # Other floats are converted, the rest is refused below.
+    if array.dtype.name not in ("float16", "float32"):
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
     if array.dtype.name not in ("float16", "float32"):
         raise invalid(f"Embeddings must be floating point, got {array.dtype.name}.", where)
@@ -153,8 +135,7 @@ def read_embeds(
 
 
 def read_prompt_embeds(value: Any, where: str) -> Pending:
-    """The one item of a prompt of embeddings: an array, a tensor, or base64 of a file of one.
-    Raises RequestError."""
+    """The one item of a prompt of embeddings. Raises RequestError."""
     return Pending("prompt", read_embeds("prompt", {"prompt_embeds": value}, where), where)
 
 

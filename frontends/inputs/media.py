@@ -1,9 +1,6 @@
 """Media as callers send them: data: URLs are decoded here, http(s): and file: URLs go to the
-fetcher as they are.
-
-The bytes stay outside shared memory until the whole request has been read and accepted: then
-`place` puts them in. A refused request leaves nothing behind.
-"""
+fetcher. The bytes stay outside shared memory until `place`, when the whole request has been read: a
+refused one leaves nothing behind."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +18,7 @@ MAX_ITEM_BYTES = 256 << 20
 """Decoded bytes of one item; a download has the same limit."""
 SCHEMES = ("http", "https", "data", "file")
 LONGEST_SCHEME, LONGEST_HEADER = 64, 1 << 10
-"""Characters in which a URL's colon is looked for, and behind it a data URL's comma: the rest may
-be 300 MB."""
+"""Characters in which a URL's colon is looked for, and behind it a data URL's comma."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MAGIC = {
     "iVBORw0KGgo": "image/png",
@@ -36,8 +32,7 @@ _USUAL: dict[Modality, str] = {"image": "image/jpeg", "video": "video/mp4", "aud
 
 
 class Raw(NamedTuple):
-    """Media that are no file: pixels, frames, samples, embeddings. `source` describes them once
-    they are in shared memory."""
+    """Media that are no file (pixels, samples, ...). `source` makes them of shared memory."""
 
     data: Bytes
     dtype: str
@@ -46,8 +41,7 @@ class Raw(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """One item of a request that is still being read; `content` is None if only `uuid` was
-    given."""
+    """An item of a request that is being read; `content` is None where only `uuid` was given."""
 
     modality: Modality
     content: bytes | Raw | Url | None
@@ -81,10 +75,7 @@ class BlobStore(Protocol):
 def read_url(
     url: str, modality: Modality, where: str, about: Mapping[str, Any] | None = None
 ) -> bytes | Raw | Url:
-    """`about`: what the caller says about a list of frames.
-
-    Raises RequestError: 400 if it is not a URL of a known kind, 413 if it is too large.
-    """
+    """`about`: what is said of a list of frames. Raises RequestError: 400 for no URL, 413."""
     colon = url.find(":", 0, LONGEST_SCHEME)
     kind = url[: max(0, colon)].strip().lower()
     if kind not in SCHEMES:
@@ -120,8 +111,7 @@ def read_frames(data: str, facts: dict[str, Any], where: str, start: int = 0) ->
 
 
 def read_base64(data: str | bytes, where: str) -> bytes:
-    """By the forgiving decode of the Fetch standard. Raises RequestError: 400 that says what is
-    wrong, 413."""
+    """By the forgiving decode of the Fetch standard. Raises RequestError 400, 413."""
     content = BytesIO()
     _append(content, data, where, 0, None, False)
     return content.getvalue()
@@ -183,8 +173,8 @@ def _no_url(text: str, modality: Modality) -> str:
 
 
 def place(pending: Sequence[Pending | MediaItem], arena: BlobStore) -> tuple[MediaItem, ...]:
-    """Put the bytes into shared memory; those that were written there by who read them need only be
-    adopted. If an item does not fit (RequestError), those before it are given back."""
+    """Put the bytes into shared memory, or adopt those that their reader has written there. If an
+    item does not fit (RequestError), those before it are given back."""
     items: list[MediaItem] = []
     blobs: list[BlobRef] = []
     try:

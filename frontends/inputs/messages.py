@@ -1,5 +1,4 @@
-"""The messages of a conversation in the OpenAI form: roles, names and tool calls; parts.py reads
-their content. Pure."""
+"""Messages of a conversation in the OpenAI form: roles, names and tool calls. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -64,11 +63,8 @@ def _read_message(
         case parts:
             for index, part in enumerate(parts):
                 content.append(read_part(part, f"{where}.content[{index}]", media, rules, unread))
-    extra: dict[str, Any] = {}
-    if message.name is not None:
-        extra["name"] = message.name
-    if message.tool_call_id is not None:
-        extra["tool_call_id"] = message.tool_call_id
+    names = {"name": message.name, "tool_call_id": message.tool_call_id}
+    extra: dict[str, Any] = {key: name for key, name in names.items() if name is not None}
     if message.tool_calls:
         calls = enumerate(message.tool_calls)
         extra["tool_calls"] = [
@@ -92,11 +88,8 @@ def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, An
         try:
             arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
         except (msgspec.DecodeError, RecursionError):
-            raise invalid(
-                "The arguments are not valid JSON.",
-                f"{where}.function.arguments",
-                "invalid_tool_call",
-            ) from None
+            place = f"{where}.function.arguments"
+            raise invalid("They are not valid JSON.", place, "invalid_tool_call") from None
     known = {**call, "function": {**function, "arguments": arguments}}
     check_numbers(known, where)
     return known

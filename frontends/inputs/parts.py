@@ -1,5 +1,4 @@
-"""The content parts of a message in the OpenAI form: texts and media, each error naming its part.
-Pure."""
+"""The content parts of a message in the OpenAI form. Every refusal names the part. Pure."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ...protocol.errors import invalid
 from ...protocol.refusals import embeds_disabled
-from ...protocol.requests.request import CLIP_FACTS, Modality, Slot, Text, Url
+from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Modality, Slot, Text, Url
 from .embeds import embeds_keys, read_embeds
 from .media import Pending, Raw, read_encoded, read_url
 from .unread import Unread
@@ -25,17 +24,9 @@ URL_TYPES: dict[str, tuple[Modality, str]] = {
     "video_url": ("video", "video_url"),
     "audio_url": ("audio", "audio_url"),
 }
-EMBED_TYPES: dict[str, Modality] = {
-    "image_embeds": "image",
-    "video_embeds": "video",
-    "audio_embeds": "audio",
-}
-RAW_TYPES: dict[str, Modality] = {
-    "image_pil": "image",
-    "image": "image",
-    "video": "video",
-    "audio": "audio",
-}
+EMBED_TYPES = {f"{modality}_embeds": modality for modality in MODALITIES}
+RAW_TYPES: dict[str, Modality] = {str(name): name for name in MODALITIES}
+RAW_TYPES["image_pil"] = "image"
 """From Python callers only: PIL pictures, arrays, tensors. The field has the name of the type."""
 BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
 """A part without a `type` that has one of these keys is of that type."""
@@ -63,8 +54,7 @@ class Rules(NamedTuple):
 def read_part(
     part: Any, where: str, media: list[Pending], rules: Rules, unread: Unread
 ) -> Text | Slot:
-    """A text, or the place of a medium, which is appended to `media`. Raises RequestError that
-    names the part."""
+    """A text, or the place of a medium, which is appended to `media`. Raises RequestError."""
     if isinstance(part, str):
         return Text(part)
     if not isinstance(part, Mapping):
@@ -128,8 +118,7 @@ def _pending(
     where: str,
     unread: Unread,
 ) -> Pending:
-    """The item with its own options. `inner`: the object in `field`, and what it may hold beside
-    the options."""
+    """The item with its own options. `inner`: the object in `field`, and its other keys."""
     inside, *names = inner
     own, facts = _extras(modality, field, content)
     for given, at in ((part, where), (inside, f"{where}.{field}")):
@@ -144,11 +133,9 @@ def _pending(
     unread.check(inside, ("detail", *names, *own, *facts), f"{where}.{field}")
     options: dict[str, Any] = {}
     for name in own:
-        value, at = (
-            (inside[name], f"{where}.{field}.{name}")
-            if name in inside
-            else (part.get(name), f"{where}.{name}")
-        )
+        value, at = part.get(name), f"{where}.{name}"
+        if name in inside:
+            value, at = inside[name], f"{where}.{field}.{name}"
         if value is not None:
             if not isinstance(value, bool | int | float) or not -(1 << 63) <= value < 1 << 63:
                 raise invalid("Expected a number.", at, "wrong_type")
@@ -165,8 +152,7 @@ def _warn_of_detail() -> None:
 def _extras(
     modality: Modality, field: str, content: bytes | Raw | Url | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The options that such an item may have of its own, and what may be said of it as a list of
-    frames."""
+    """The options that such an item may have, and what may be said of a list of frames."""
     if modality != "video":
         return ((), ()) if field in EMBED_TYPES else (OWN_OPTIONS[modality], ())
     if field in EMBED_TYPES:
@@ -177,8 +163,7 @@ def _extras(
 
 
 def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
-    """The field's value, which may be null. Raises RequestError if both the field and a uuid are
-    missing."""
+    """The field's value, which may be null. Raises RequestError where a uuid is missing, too."""
     if field not in part and part.get("uuid") is None:
         raise invalid("This field is required.", f"{where}.{field}", "missing_field")
     return part.get(field)
@@ -216,11 +201,9 @@ def _read_url_field(
         value, name = value.get("url"), f"{field}.url"
         if value is None and uuid is None:
             raise invalid("This field is required.", f"{where}.{name}", "missing_field")
-    return (
-        None
-        if value is None
-        else read_url(_string(value, f"{where}.{name}"), modality, where, about)
-    )
+    if value is None:
+        return None
+    return read_url(_string(value, f"{where}.{name}"), modality, where, about)
 
 
 def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> bytes | None:

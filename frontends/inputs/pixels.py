@@ -14,8 +14,7 @@ OVERSHOOT = 0.25
 BYTES_OVERSHOOT = 64
 """The same for floats from 0 to 255."""
 NEVER_BYTES = 8
-"""Floats that are negative and nowhere above this are normalised values, not bytes with an
-overshoot."""
+"""Floats that are negative and nowhere above this are normalised values, not bytes."""
 
 
 def channels_last(array: Array, where: str) -> Array:

@@ -1,5 +1,4 @@
-"""The dicts that `generate` takes as prompts, as types: for a caller's type checker, and to write
-them by name."""
+"""The dicts that `generate` takes as prompts, as types for a caller's type checker."""
 
 from typing import Any, NotRequired, Required, TypedDict
 
@@ -20,16 +19,14 @@ class TextPrompt(_Common):
 
 
 class TokensPrompt(_Common):
-    """`TokensPrompt(prompt_token_ids=[1, 2])`: token ids, and perhaps the text that they stand
-    for."""
+    """`TokensPrompt(prompt_token_ids=[1, 2])`: token ids, and perhaps their text."""
 
     prompt_token_ids: Required[list[int]]
     prompt: NotRequired[str]
 
 
 class EmbedsPrompt(TypedDict):
-    """`EmbedsPrompt(prompt_embeds=rows)`: what the model would look up for the tokens, [tokens,
-    hidden], and perhaps their text."""
+    """`EmbedsPrompt(prompt_embeds=rows)`: rows [tokens, hidden], and perhaps their text."""
 
     prompt_embeds: Required[Any]
     prompt: NotRequired[str]

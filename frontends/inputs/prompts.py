@@ -1,8 +1,5 @@
-"""The inputs of `generate`: prompts with `multi_modal_data` and `multi_modal_uuids`. Pure; no
-shared memory is used yet.
-
-Errors are RequestErrors that name the item.
-"""
+"""The inputs of `generate`: prompts with media and their ids. Every refusal names the item.
+Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +13,7 @@ from ...protocol.requests.request import (
     TextPrompt,
     TokenPrompt,
 )
+from ..validation import check_depth
 from .embeds import read_prompt_embeds
 from .media import Pending
 from .parts import MAX_UUID
@@ -40,11 +38,8 @@ def is_prompt(given: object) -> "TypeIs[PromptInput]":
 def read_prompt(
     given: PromptInput, mm_processor_kwargs: Mapping[str, Any] | None = None
 ) -> Submission:
-    """A string, a list of token ids, or a dict: `prompt` or `prompt_token_ids`, with
-    `multi_modal_data` and its ids; or `prompt_embeds`.
-
-    The dict's own `mm_processor_kwargs` go before those given here.
-    """
+    """A string, token ids, or a dict: `prompt` or `prompt_token_ids`, with media, or
+    `prompt_embeds`. The dict's own `mm_processor_kwargs` go before those given here."""
     processor = read_options(mm_processor_kwargs, "mm_processor_kwargs")
     if isinstance(given, str):
         return Submission(TextPrompt(given), mm_processor_kwargs=processor, text=given)
@@ -76,6 +71,7 @@ def read_options(given: Any, name: str) -> dict[str, Any]:
     """An optional dict; {} for None."""
     if not isinstance(given, Mapping | None):
         raise invalid("It must be a dict.", name, "wrong_type")
+    check_depth(given, name)
     return dict(given or {})
 
 
@@ -119,18 +115,11 @@ def read_media(data: Mapping[str, Any], uuids: Mapping[str, Any]) -> tuple[Pendi
     items: list[Pending] = []
     for modality in MODALITIES:
         entries = split(modality, data[modality]) if modality in data else []
-        for index, (entry, uuid) in enumerate(
-            zip(entries, _ids(modality, uuids, len(entries)), strict=True)
-        ):
+        ids = _ids(modality, uuids, len(entries))
+        for index, (entry, uuid) in enumerate(zip(entries, ids, strict=True)):
             where = f"multi_modal_data['{modality}'][{index}]"
-            items.append(
-                Pending(
-                    modality,
-                    None if entry is None else read_raw(modality, entry, where),
-                    where,
-                    uuid,
-                )
-            )
+            content = None if entry is None else read_raw(modality, entry, where)
+            items.append(Pending(modality, content, where, uuid))
     return tuple(items)
 
 

@@ -1,8 +1,5 @@
-"""Media as Python objects (PIL pictures, arrays, tensors) into bytes that can be shared. Pure.
-
-Nothing is decoded or resized here: decode workers do that, within their limits. Errors are
-RequestErrors that name the item.
-"""
+"""Media as Python objects (PIL pictures, arrays, tensors) into bytes that can be shared. Nothing is
+decoded or resized: decode workers do that within limits. Refusals name the item. Pure."""
 
 import logging
 import math
@@ -27,8 +24,7 @@ DESCRIPTIVE = ("video_backend", "width", "height")
 
 
 def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
-    """One item: a file's bytes, a PIL picture, an array, a tensor, a clip, a sound, a dict of a
-    dataset or of embeddings."""
+    """One item: a file's bytes, a PIL picture, an array, a tensor, a clip, a sound, or a dict."""
     if isinstance(entry, Mapping) and is_dataset_form(modality, entry):
         entry = read_dataset_form(modality, entry, where)
     if isinstance(entry, bytes | bytearray | memoryview):
@@ -47,8 +43,7 @@ def read_raw(modality: Modality, entry: Any, where: str) -> bytes | Raw:
 
 
 def split(modality: Modality, value: Any) -> list[Any]:
-    """One item or several: a list is several, except that a list of pictures is one clip and a list
-    of numbers one sound."""
+    """A list is several items, but a list of pictures is one clip, and one of numbers one sound."""
     if isinstance(value, Mapping):
         return [value] if is_dataset_form(modality, value) else list(split_embeds(modality, value))
     bare = value if isinstance(value, list) else [value]
@@ -96,8 +91,7 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
 
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
-    """Upright. A picture that may be transparent keeps its alpha for the decode worker, which knows
-    the background."""
+    """Upright. Alpha is kept for the decode worker, which knows the background."""
     from ...actors.decode_worker.orientation import upright
 
     image = upright(image)
@@ -128,9 +122,8 @@ def _clip(entry: Any, where: str) -> Raw:
     if isinstance(entry, list | tuple):
         if not entry:
             raise invalid("A clip has at least one frame.", where)
-        if _stackable(
-            entry
-        ):  # whether floats end at 1 or at 255 is told by the whole clip, not by a dark frame
+        # Whether floats end at 1 or at 255 is told by the whole clip, not by a dark frame.
+        if _stackable(entry):
             return _clip((np.stack([to_numpy(frame) for frame in entry]), metadata), where)
         frames = [_opaque(_pixels(frame, where)[0]) for frame in entry]
         if len({frame.shape for frame in frames}) != 1:
@@ -156,8 +149,7 @@ def _stackable(frames: list[Any] | tuple[Any, ...]) -> bool:
 
 
 def _opaque(pixels: Array) -> Array:
-    """[..., 3] from [..., 1], [..., 2], [..., 3] or [..., 4]: white shows through what is
-    transparent."""
+    """[..., 3] from [..., 1] to [..., 4]: white shows through what is transparent."""
     channels = pixels.shape[-1]
     colours = pixels[..., : 1 if channels < 3 else 3]
     if channels in (2, 4):
@@ -171,9 +163,8 @@ def _opaque(pixels: Array) -> Array:
 
 def _sound(entry: Any, where: str) -> Raw:
     rate: int | None = None
-    if hasattr(
-        entry, "get_all_samples"
-    ):  # torchcodec's decoder, which newer versions of `datasets` give
+    # Torchcodec's decoder, which newer versions of `datasets` give.
+    if hasattr(entry, "get_all_samples"):
         samples = entry.get_all_samples()
         entry = (samples.data, samples.sample_rate)
     if isinstance(entry, tuple) and len(entry) == 2:
@@ -217,8 +208,7 @@ def _samples(entry: Any, where: str) -> Array:
 
 
 def _full_scale(array: Array, where: str) -> Array:
-    """Floats as they are; integers by the full range of their type, where it is one that sounds are
-    kept in."""
+    """Floats as they are; integers by the full range of their type."""
     if array.dtype.kind not in "fiu":
         raise invalid("Samples must be numbers.", where)
     if array.dtype.kind == "f":

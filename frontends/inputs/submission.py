@@ -18,8 +18,7 @@ R = TypeVar("R")
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """One prompt and its media, read and checked; bytes are not in shared memory yet, or were put
-    there by who read them."""
+    """One prompt and its media, read and checked; bytes may be in shared memory already."""
 
     prompt: Prompt
     media: tuple[Pending | MediaItem, ...] = ()
@@ -45,10 +44,8 @@ async def submit(
     deadline: float | None = None,
     streamed: bool = True,
 ) -> Stream:
-    """Put the media into shared memory and submit the request. With `wait` (a batch) it waits until
-    the engine has room for both; otherwise (a service) it is refused. `streamed`: its tokens are
-    read as they come. Raises RequestError, EngineError.
-    """
+    """Put the media into shared memory and submit. With `wait` it waits for room, otherwise it is
+    refused. `streamed`: its tokens are read as they come. Raises RequestError, EngineError."""
     if wait:
         await client.media.room(given.nbytes, deadline)
     return await client.submit(
@@ -66,8 +63,7 @@ async def submit(
 
 
 class RequestGroup:
-    """The requests of one call: the end of the block waits for all, and the first error ends the
-    others and is raised."""
+    """The requests of one call, whose end waits for all; the first error ends the others."""
 
     def __init__(self) -> None:
         self._tasks, self._unread = asyncio.TaskGroup(), set[Stream]()
@@ -98,7 +94,6 @@ class RequestGroup:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
-            for stream in (
-                self._unread
-            ):  # here and not in the tasks: one that never ran its first line would cancel nothing
+            # Here and not in the tasks: one that never ran its first line would cancel nothing.
+            for stream in self._unread:
                 await stream.cancel()

@@ -1,5 +1,4 @@
-"""What callers write and nobody reads: told over HTTP, where clients send what other servers know;
-refused from Python, where it is a slip of the pen. Pure."""
+"""What callers write and nobody reads: told over HTTP, refused from Python. Pure."""
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
@@ -25,9 +24,7 @@ class Unread:
 
     def check(self, given: Mapping[Any, Any], known: Collection[str], where: str = "") -> None:
         """Of the object at `where`, the keys that are not `known`; null says nothing.
-
-        Raises RequestError if they are refused.
-        """
+        RequestError."""
         for key, value in given.items():
             if value is not None and key not in known:
                 if self._strict:

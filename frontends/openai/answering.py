@@ -1,5 +1,4 @@
-"""What the APIs that generate text have in common: what a call asks of its answer, and from its
-prompts to the response."""
+"""What the APIs that generate text share: options of an answer, and how it is made."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -45,8 +44,7 @@ async def answer(
     writer_for: Callable[[str], ResponseWriter],
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """`writer_for`: makes the writer of an answer of this id. Raises RequestError while nothing has
-    been sent."""
+    """`writer_for`: makes the writer of an id. Raises RequestError while nothing has been sent."""
     state, own_id = request.app[APP_STATE], own_id_of(request, body.request_id)
     meter = CallMeter(state.metrics, arrival)
     async with AsyncExitStack() as stack:
@@ -62,9 +60,8 @@ async def answer(
 
 
 def own_id_of(request: web.Request, told: str | None) -> str | None:
-    """The caller's name for the request: of the header, else of the body (`told`). It only comes
-    back; inside, requests have ids of ours, so that nobody's can be taken. Raises RequestError
-    400."""
+    """The caller's name for the request, of the header, else of the body. It only comes back:
+    inside, ids are ours, so that nobody's can be taken. Raises RequestError 400."""
     id = request.headers.get("X-Request-Id")
     check_id("X-Request-Id", id)
     return told if id is None else id

@@ -1,5 +1,4 @@
-"""The aiohttp application: paths, and one middleware that decides who is let in and turns
-exceptions into answers."""
+"""The aiohttp application: paths, and the one middleware, which lets in and answers errors."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from ...protocol.config.roles import HttpConfig
+from ...protocol.errors import Failure
 from ..client.client import Client
 from .app_state import APP_STATE, TENANT, AppState
 from .blame import Blame
@@ -22,37 +22,40 @@ from .gate.origins import preflight
 from .small_endpoints import detokenize, health, live, metrics, models, one_model, tokenize, version
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-METRICS_PATHS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/tokenize",
-    "/detokenize",
+BODIES: dict[str, Handler] = {
+    "/v1/chat/completions": chat_completions,
+    "/v1/completions": completions,
+    "/v1/embeddings": embeddings,
+    "/tokenize": tokenize,
+    "/detokenize": detokenize,
+}
+"""Paths that take a body, of which is counted how their requests end."""
+QUESTIONS: dict[str, Handler] = {
+    "/v1/models": models,
+    "/v1/models/{name:.+}": one_model,
+    "/health": health,
+    "/live": live,
+    "/version": version,
+    "/metrics": metrics,
+}
+NO_PATH = Failure(
+    "not_found",
+    f"There is nothing at this path; there is POST {', '.join(BODIES)}, and GET "
+    f"{', '.join(path for path in QUESTIONS if '{' not in path)}.",
+    code="unknown_path",
 )
 
 
 def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> web.Application:
-    """The OpenAI-compatible server over `client`. Bodies have limits of our own, so aiohttp's is
-    off. `blame`: None where nobody comes after this process."""
+    """The server over `client`. Bodies have limits of our own. `blame`: None without successors."""
     app = web.Application(middlewares=[_door], client_max_size=0)
     app[APP_STATE] = state = AppState(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
     app.on_cleanup.append(state.close)
     app.add_routes(
-        [
-            web.post("/v1/chat/completions", chat_completions, expect_handler=expect),
-            web.post("/v1/completions", completions, expect_handler=expect),
-            web.post("/v1/embeddings", embeddings, expect_handler=expect),
-            web.get("/v1/models", models),
-            web.get("/v1/models/{name:.+}", one_model),
-            web.post("/tokenize", tokenize, expect_handler=expect),
-            web.post("/detokenize", detokenize, expect_handler=expect),
-            web.get("/health", health),
-            web.get("/live", live),
-            web.get("/version", version),
-            web.get("/metrics", metrics),
-        ]
+        web.post(path, handler, expect_handler=expect) for path, handler in BODIES.items()
     )
+    app.add_routes(web.get(path, handler) for path, handler in QUESTIONS.items())
     return app
 
 
@@ -70,7 +73,7 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     state = request.app[APP_STATE]
     response = await _answer(request, handler, state)
-    if request.path in METRICS_PATHS:
+    if request.path in BODIES:
         state.metrics.requests.labels(request.path, str(response.status)).inc()
         if (
             response.status in RETRY_AFTER_SECONDS
@@ -106,9 +109,11 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
     try:
         return await handler(request)
     except ConnectionError as error:
-        if _has_left(request):
+        if request.transport is None or request.transport.is_closing():
             raise  # nobody is there to be answered
         return error_response(*failure_of(error))
+    except web.HTTPNotFound:
+        return error_response(NO_PATH, 404)
     except Exception as error:
         return error_response(*failure_of(error))
     finally:
@@ -136,19 +141,14 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
 
 def _origin(request: web.Request) -> str | None:
     """Of the page that calls; two origins are none that could be allowed."""
-    return (
-        ", ".join(request.headers.getall(hdrs.ORIGIN, ()))
-        if hdrs.ORIGIN in request.headers
-        else None
-    )
+    origins = request.headers.getall(hdrs.ORIGIN, None)
+    return None if origins is None else ", ".join(origins)
 
 
 def _asks_for_a_page(request: web.Request) -> bool:
     """A preflight: a browser sends it without the key that the page itself will send."""
-    return (
-        request.method == hdrs.METH_OPTIONS
-        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-    )
+    asks = hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    return asks and request.method == hdrs.METH_OPTIONS
 
 
 def _methods(request: web.Request) -> list[str]:
@@ -159,7 +159,3 @@ def _methods(request: web.Request) -> list[str]:
 
 def _turned_away(request: web.Request) -> Refusal | None:
     return request.protocol.refusal if isinstance(request.protocol, HttpConnection) else None
-
-
-def _has_left(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()

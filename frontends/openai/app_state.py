@@ -1,5 +1,4 @@
-"""What the handlers of one app share: client, keys, body limits, metrics, and the count of
-generations under way."""
+"""What the handlers of one app share."""
 
 import asyncio
 import logging
@@ -17,7 +16,7 @@ from ...protocol.errors import EngineError, RequestError
 from ..client.client import CLOSED, Client
 from .blame import Blame
 from .bodies.readers import Readers
-from .bodies.reading import B, Call, Kind, P, Terms, check_model, detokenize, is_small, read
+from .bodies.reading import B, Call, Kind, P, Terms, is_small, read
 from .bodies.receiving import Bodies, Received
 from .bodies.scan import allowed
 from .gate.auth import Keys
@@ -90,12 +89,9 @@ class AppState:
     async def read(
         self, request: web.Request, kind: Kind[B, P], generates: bool = False
     ) -> tuple[B, list[P], dict[str, str]]:
-        """The body, what it asks for, and headers that name the ignored fields.
-
-        What is not small is read by another process, so that other streams go on meanwhile. With
-        `generates` the headers alone decide whether the engine has room for a request of this size;
-        if not, raises RequestError 429. Call `forget` when the request is over.
-        """
+        """The body, what it asks for, and headers that name the ignored fields. What is not small
+        is read by another process. With `generates` the head alone decides whether there is room:
+        if not, raises RequestError 429. Call `forget` when the request is over."""
         place = (
             self.client.admission.expecting(request.content_length or 0)
             if generates
@@ -127,8 +123,7 @@ class AppState:
             raise
 
     async def metrics_text(self) -> bytes:
-        """Those who ask while it is being made get the same: to ask every process and to write its
-        counters takes milliseconds, and a thousand callers may ask at once."""
+        """Those who ask while it is being made get the same: it takes milliseconds."""
         if self._measuring is None:
             self._measuring = asyncio.create_task(self._measure())
         return await asyncio.shield(self._measuring)
@@ -158,14 +153,6 @@ class AppState:
         if new and len(self._warned) < MAX_WARNED:
             self._warned.update(new)
             log.warning("requests have fields that are ignored: %s", ", ".join(new))
-
-    def check_model(self, name: str | None) -> None:
-        """Raises RequestError 404 for a model that is not served here."""
-        check_model(name, self.terms)
-
-    def detokenize(self, token_ids: Sequence[int]) -> str:
-        """Raises RequestError 400 for an id outside the vocabulary."""
-        return detokenize(token_ids, self.terms)
 
 
 def terms_of(config: HttpConfig) -> Terms:

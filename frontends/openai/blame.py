@@ -1,11 +1,8 @@
 """Which body an HTTP server was reading when it ended: known to its successors, and judged as by
-every other record of blame.
-
-The server reads small bodies by itself, one at a time, so the one in hand was alone there. After
-one such death its tenant's bodies are read by readers alone, for as long as it is remembered:
-whoever ends the server does it once, whatever he sends next. After a second death with the same
-body, or when it has ended its readers, that body is refused.
-"""
+every other record of blame. It reads small bodies itself, one at a time, so that the one in hand
+was alone. After one such death its tenant's bodies are read by readers, for as long as it is
+remembered: whoever ends the server does it once. After a second death with the same body, or when
+it has ended its readers, that body is refused."""
 
 import mmap
 import os
@@ -47,8 +44,7 @@ class Record(msgspec.Struct):
 
 
 class Blame:
-    """One incarnation's. `excuse` is told the epochs whose deaths have been explained, `keep` the
-    record that has changed."""
+    """`excuse` is told the epochs whose deaths have been explained, `keep` the changed record."""
 
     def __init__(
         self,
@@ -132,8 +128,7 @@ class Blame:
 def open_blame(
     run_dir: Path, epoch: int, outside: bool, now: float, excuse: Callable[[tuple[int, ...]], None]
 ) -> Blame:
-    """The record lies in the run directory; what is in hand, in memory that outlives this process.
-    Raises OSError."""
+    """The record lies in the run directory, what is in hand in memory that outlives us. OSError."""
     fd = os.open(run_dir / f"{HTTP}.hand", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, _HAND.size)

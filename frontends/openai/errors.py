@@ -1,8 +1,6 @@
-"""Errors as callers see them: which failure an exception is, and its answer. No exception's text
-and no path gets out."""
+"""Errors as callers see them. No exception's text and no path gets out."""
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,14 +20,6 @@ ENGINE_GONE = Failure(
     "restarted",
     "The engine is not there at the moment; send the request again.",
     code="engine_dead",
-)
-NO_PATH = Failure("not_found", "There is nothing at this path.", code="unknown_path")
-NO_HTTP = Failure("invalid_request", "This is not a readable HTTP request.", code="invalid_http")
-NO_EXPECTATION = Failure(
-    "unsupported", "Of expectations only `100-continue` is known.", code="unsupported_expectation"
-)
-NO_METHOD = Failure(
-    "invalid_request", "This path does not take that method.", code="method_not_allowed"
 )
 ERROR_TYPES = {
     "not_found": "not_found_error",
@@ -57,10 +47,18 @@ class Refusal(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-NO_KEY = Refusal(
-    Failure("invalid_request", "The API key is missing or wrong.", code="invalid_api_key"),
-    401,
-    {"WWW-Authenticate": "Bearer"},
+def refusal(status: int, code: str, text: str, **headers: str) -> Refusal:
+    """What a caller has to do otherwise. `headers`: with `_` for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Refusal(Failure("invalid_request", text, code=code), status, named)
+
+
+NO_HTTP = refusal(400, "invalid_http", "This is not a readable HTTP request.")
+NO_EXPECTATION = refusal(
+    417, "unsupported_expectation", "Of expectations only `100-continue` is known."
+)
+NO_KEY = refusal(
+    401, "invalid_api_key", "The API key is missing or wrong.", WWW_Authenticate="Bearer"
 )
 CROWDED = Refusal(NO_FILES, STATUS[NO_FILES.kind])
 """To a caller whose connection took almost the last file that this process may open."""
@@ -73,22 +71,14 @@ TOO_MANY_CONNECTIONS = Refusal(
     ),
     429,
 )
-LATE_HEAD = Refusal(
-    Failure(
-        "invalid_request",
-        "The head of the request did not come whole in time.",
-        code="request_timeout",
-    ),
-    408,
-)
+LATE_HEAD = refusal(408, "request_timeout", "The head of the request did not come whole in time.")
 
 
 def error_body(failure: Failure) -> dict[str, Any]:
-    """OpenAI's error object. The text names the part, as programs read `param` and people read
-    `message`."""
+    """OpenAI's error object."""
     return {
         "error": {
-            "message": failure.text if failure.part is None else f"{failure.part}: {failure.text}",
+            "message": failure.sentence,
             "type": TYPES_BY_CODE.get(failure.code or "")
             or ERROR_TYPES.get(failure.kind, "invalid_request_error"),
             "param": failure.part,
@@ -102,23 +92,19 @@ def error_event(failure: Failure) -> bytes:
 
 
 def failure_of(error: Exception) -> Refusal:
-    """What the caller is told, and the status. What was not foreseen is logged here, and told
-    without details."""
+    """What the caller is told. What was not foreseen is logged here, and told without details."""
     match error:
         case RequestError(failure=failure):
             return Refusal(failure, STATUS[failure.kind])
         case EngineError():
             log.warning("the engine did not answer: %s", error)
             return Refusal(ENGINE_GONE, 503)
-        case web.HTTPNotFound():
-            return Refusal(NO_PATH, 404)
         case web.HTTPMethodNotAllowed():
-            return Refusal(NO_METHOD, 405, {"Allow": ", ".join(sorted(error.allowed_methods))})
+            allowed = ", ".join(sorted(error.allowed_methods))
+            text = f"This path does not take that method; it takes {allowed}."
+            return refusal(405, "method_not_allowed", text, Allow=allowed)
         case web.HTTPException():
-            return Refusal(
-                Failure("invalid_request", "The request is not valid.", code="invalid_request"),
-                error.status,
-            )
+            return refusal(error.status, "invalid_request", "The request is not valid.")
     if (short := shortage(error)) is not None:
         return Refusal(short, STATUS[short.kind])
     log.error("a request failed", exc_info=error)
@@ -126,15 +112,11 @@ def failure_of(error: Exception) -> Refusal:
 
 
 def error_response(failure: Failure, status: int, more: Mapping[str, str] = {}) -> web.Response:
-    headers = (
-        {"Retry-After": str(math.ceil(RETRY_AFTER_SECONDS[status]))}
-        if status in RETRY_AFTER_SECONDS
-        else {}
-    )
+    headers = dict(more)
+    if status in RETRY_AFTER_SECONDS:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS[status])
     body = msgspec.json.encode(error_body(failure))
-    return web.Response(
-        body=body, status=status, content_type="application/json", headers={**headers, **more}
-    )
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def raw_answer(refusal: Refusal) -> bytes:
@@ -153,7 +135,7 @@ def raw_answer(refusal: Refusal) -> bytes:
 
 def no_request(status: int) -> web.Response:
     """To bytes that are not an HTTP request, and when something went wrong outside all handlers."""
-    response = error_response(INTERNAL, 500) if status >= 500 else error_response(NO_HTTP, 400)
+    response = error_response(*(Refusal(INTERNAL, 500) if status >= 500 else NO_HTTP))
     response.headers["Server"] = SERVER
     response.force_close()
     return response

@@ -1,5 +1,4 @@
-"""The HTTP frontend as a process: role `http`, which the director starts and restarts like the
-actors."""
+"""The HTTP frontend as a process: role `http`, started and restarted like the actors."""
 
 import asyncio
 import logging
@@ -26,8 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Http(Actor):
-    """Listens as long as it lives. While the engine drains it refuses what is new and finishes what
-    was accepted."""
+    """Listens as long as it lives. A drain refuses what is new and finishes what was accepted."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
@@ -41,13 +39,8 @@ class Http(Actor):
         self._client = await Client.connect(
             self.launch.directory, f"http-{self.launch.epoch}", patience=None
         )
-        blame = open_blame(
-            self.launch.directory,
-            self.launch.epoch,
-            self.launch.outside,
-            time.monotonic(),
-            self._excuse,
-        )
+        run, now = self.launch, time.monotonic()
+        blame = open_blame(run.directory, run.epoch, run.outside, now, self._excuse)
         self._app = make_app(self._client, settings, blame)
         self._runner = await serve_on(self._app, listener, limits_of(settings.server))
         return {"port": listener.getsockname()[1]}

@@ -1,9 +1,9 @@
-"""Prometheus metrics: what this frontend measures, and what every actor tells: its counts, and what
-it holds now."""
+"""Prometheus metrics: what this frontend measures, and what every actor tells."""
 
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -12,23 +12,14 @@ from prometheus_client.registry import Collector
 
 from ...protocol.edges.control import Status
 
+
+def _seconds(milliseconds: str) -> tuple[float, ...]:
+    return tuple(float(word) / 1000 for word in milliseconds.split())
+
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-REFUSAL_SECONDS = (
-    0.001,
-    0.002,
-    0.003,
-    0.005,
-    0.0075,
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-)
+REFUSAL_SECONDS = _seconds("1 2 3 5 7.5 10 15 20 30 50 100 200 500 1000")
+SECONDS = _seconds("1 2.5 5 10 25 50 100 250 500 1000 2500 5000 10000 30000 60000 120000")
 COUNTS = frozenset({
     "steps", "steps_with_8_or_more", "preemptions", "prefix_queries", "prefix_hit_tokens",
     "recompute_hit_tokens",
@@ -43,24 +34,6 @@ COUNTS = frozenset({
     "beside_steps_cpu_seconds", "stopped", "finished", "orphans", "messages_dropped",
 })  # fmt: skip
 """Of what actors tell: what only grows while they live. All else is a gauge."""
-SECONDS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    120.0,
-)
 
 
 class Histogram(Collector):
@@ -89,36 +62,26 @@ class Metrics:
     """One per app, on a registry of its own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        on = self._registry
-        self.requests = Counter(
-            "thespis_requests", "Answered requests.", ("path", "status"), registry=on
-        )
+        self._registry = on = CollectorRegistry()
+        counter = partial(Counter, registry=on)
+        self.requests = counter("thespis_requests", "Answered requests.", ("path", "status"))
         self.in_flight = Gauge(
             "thespis_requests_in_flight", "Generations being answered.", registry=on
         )
-        self.prompt_tokens = Counter(
-            "thespis_prompt_tokens", "Prompt tokens of finished requests.", registry=on
-        )
-        self.output_tokens = Counter(
-            "thespis_output_tokens", "Output tokens of finished requests.", registry=on
-        )
+        text = "tokens of finished requests."
+        self.prompt_tokens = counter("thespis_prompt_tokens", f"Prompt {text}")
+        self.output_tokens = counter("thespis_output_tokens", f"Output {text}")
         self.first_token = Histogram(
             "thespis_time_to_first_token_seconds", "From arrival to the first update.", SECONDS, on
         )
-        self.inter_token = Histogram(
-            "thespis_inter_token_seconds",
-            "Between two updates of one stream, per token.",
-            SECONDS,
-            on,
-        )
+        text = "Between two updates of one stream, per token."
+        self.inter_token = Histogram("thespis_inter_token_seconds", text, SECONDS, on)
         self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", SECONDS, on)
         text = "From the head of a request to its written 429 or 503, where its body was not read."
         self.refusal = Histogram("thespis_refusal_seconds", text, REFUSAL_SECONDS, on)
 
     def text(self, status: Status | None) -> bytes:
-        """The metrics as text. If `status` is None, the engine did not answer and only the
-        frontend's own lines are there."""
+        """As text. `status` None: the engine did not answer, and only our own lines are there."""
         own: bytes = generate_latest(self._registry)
         if status is None:
             return own
@@ -129,8 +92,7 @@ class Metrics:
 
 
 class _Engine(Collector):
-    """One `Status`, as metric families `thespis_<role>_<name>`; those of counts end with
-    `_total`."""
+    """A `Status`, as families `thespis_<role>_<name>`; those of counts end with `_total`."""
 
     def __init__(self, status: Status) -> None:
         self._status = status

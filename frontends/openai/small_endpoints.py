@@ -7,7 +7,7 @@ from aiohttp import web
 from ...protocol.version import version as own_version
 from .answers.writer import encode_json
 from .app_state import APP_STATE, AppState
-from .bodies.reading import DETOKENIZE, TOKENIZE
+from .bodies.reading import DETOKENIZE, TOKENIZE, check_model
 from .metrics import CONTENT_TYPE
 
 
@@ -35,7 +35,7 @@ async def models(request: web.Request) -> web.Response:
 
 async def one_model(request: web.Request) -> web.Response:
     state = request.app[APP_STATE]
-    state.check_model(request.match_info["name"])
+    check_model(request.match_info["name"], state.terms)
     return _json(_card(state))
 
 

@@ -1,9 +1,8 @@
-"""`AsyncLLM`: the asyncio face. It starts an engine, or joins one that already runs and may have
-other faces too."""
+"""`AsyncLLM`: the asyncio face. It starts an engine, or joins one that runs."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +28,7 @@ from ..inputs.prompts import PromptInput, read_prompt
 from ..inputs.submission import Submission, submit
 from .moment import Moment
 from .options import engine_config
-from .outputs import RequestOutput, StreamDelta, by_token, collect
+from .outputs import CompletionOutput, RequestOutput, collect, output_of
 from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
 AsyncInput = PromptInput | Conversation
@@ -89,53 +88,42 @@ class AsyncLLM:
 
     async def stream(
         self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
-    ) -> AsyncIterator[StreamDelta]:
-        """Yields the deltas of every choice as they come. Leaving the loop early cancels the
+    ) -> AsyncIterator[CompletionOutput]:
+        """Yields what each choice grew by, as it comes. Leaving the loop early cancels the
         request. Raises RequestError.
 
         `prompt`: what `LLM.generate` takes for one prompt, or a conversation in the OpenAI form.
         `options`: `priority`, `deadline` (unix seconds), `mm_processor_kwargs`, and for a
         conversation those of `LLM.chat`.
         """
-        stream, _ = await self._submit(prompt, sampling_params or SamplingParams(), options, True)
+        params = sampling_params or SamplingParams()
+        stream, _ = await self._submit(read_any, prompt, params, options, streamed=True)
         async with stream:
             async for update in stream:
                 for choice in update.choices:
-                    yield StreamDelta(
-                        choice.index,
-                        choice.text,
-                        choice.token_ids,
-                        by_token(choice.logprobs) if choice.logprobs else None,
-                        choice.finish_reason,
-                        choice.stop_reason,
-                    )
+                    yield output_of(choice)
 
     async def generate(
         self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
     ) -> RequestOutput:
-        """The whole answer to one prompt. Cancelling the task cancels the request. Raises
-        RequestError."""
-        params = sampling_params or SamplingParams()
-        arrival = Moment.now()
-        stream, given = await self._submit(prompt, params, options, False)
+        """The whole answer to one prompt; cancelling the task cancels it. Raises RequestError."""
+        params, arrival = sampling_params or SamplingParams(), Moment.now()
+        stream, text = await self._submit(read_any, prompt, params, options)
         async with stream:
-            return await collect(stream, given.text, params.n, arrival)
+            return await collect(stream, text, params.n, arrival)
 
     async def chat(
         self, messages: Conversation, sampling_params: SamplingParams | None = None, **options: Any
     ) -> RequestOutput:
-        """The whole answer to one conversation; `options` as for `LLM.chat`. Raises
-        RequestError."""
+        """The answer to one conversation; `options` as for `LLM.chat`. Raises RequestError."""
         return await self.generate(messages, sampling_params, **options)
 
     async def embed(
         self, prompt: VectorInput, pooling_params: PoolingParams | None = None, **options: Any
     ) -> EmbeddingRequestOutput:
-        """The vector of one prompt or conversation; `options` as for `LLM.embed`, and `priority`
-        and `deadline`."""
-        return (
-            await self.encode(prompt, pooling_params, pooling_task="embed", **options)
-        ).as_embedding()
+        """One vector; `options` as for `LLM.embed`, and `priority` and `deadline`."""
+        made = await self.encode(prompt, pooling_params, pooling_task="embed", **options)
+        return made.as_embedding()
 
     async def encode(
         self,
@@ -145,76 +133,50 @@ class AsyncLLM:
         pooling_task: str | None = None,
         **options: Any,
     ) -> PoolingRequestOutput:
-        """What a pooling task makes of one prompt or conversation, as for `LLM.encode`. Cancelling
-        the task cancels the request. Raises RequestError."""
-        wanted, arrival, client = (
-            with_task(pooling_params, pooling_task),
-            Moment.now(),
-            self._running(),
-        )
-        priority, deadline = options.pop("priority", 0), steady(options.pop("deadline", None))
-        given = read_for_vectors(prompt, options)
-        async with await submit(
-            client, given, wanted, wait=True, priority=priority, deadline=deadline
-        ) as stream:
-            return await collect_vectors(stream, given.text, wanted, arrival)
+        """As `LLM.encode`, of one prompt or conversation; cancelling the task cancels it."""
+        wanted, arrival = with_task(pooling_params, pooling_task), Moment.now()
+        stream, text = await self._submit(read_for_vectors, prompt, wanted, options)
+        async with stream:
+            return await collect_vectors(stream, text, wanted, arrival)
 
     async def get_tokenizer(self) -> Any:
-        """transformers' tokenizer of the model's folder; made with the first call, and not by the
-        engine."""
+        """transformers' tokenizer of the model's folder; made with the first call."""
         return await asyncio.to_thread(tokenizer_of, self._running().model.path)
 
     async def _submit(
-        self, prompt: AsyncInput, params: SamplingParams, options: dict[str, Any], streamed: bool
-    ) -> tuple[Stream, Submission]:
-        client = self._running()
-        priority, deadline = options.get("priority", 0), steady(options.get("deadline"))
-        given = read_any(
-            prompt,
-            {
-                name: value
-                for name, value in options.items()
-                if name not in ("priority", "deadline")
-            },
-        )
+        self,
+        read: Callable[[Any, dict[str, Any]], Submission],
+        prompt: AsyncInput,
+        wanted: SamplingParams | PoolingParams,
+        options: dict[str, Any],
+        streamed: bool = False,
+    ) -> tuple[Stream, str | None]:
+        """The request, and the prompt as the caller wrote it."""
+        client, turn = self._running(), options.pop("priority", 0)
+        deadline = steady(options.pop("deadline", None))
+        given = read(prompt, options)
         stream = await submit(
-            client,
-            given,
-            params,
-            wait=True,
-            priority=priority,
-            deadline=deadline,
-            streamed=streamed,
+            client, given, wanted, wait=True, priority=turn, deadline=deadline, streamed=streamed
         )
-        return stream, given
+        return stream, given.text
 
     @property
     def run_dir(self) -> Path:
-        """Where the engine runs: another `AsyncLLM(run_dir=...)` joins it there. Raises
-        RuntimeError before the start."""
+        """Another `AsyncLLM(run_dir=...)` joins the engine there. RuntimeError before the start."""
         if self._joined is None:
             raise RuntimeError(NOT_STARTED)
         return self._joined
 
     async def status(self) -> Status:
-        """Readiness, pids and counters of every process. Raises EngineError where the engine has
-        ended or does not answer."""
+        """Readiness, pids and counters of every process. Raises EngineError."""
         return await self._running().status()
 
     async def reset_prefix_cache(self) -> bool:
-        """Forget the computed beginnings of prompts. Requests in progress keep theirs, and later
-        ones do not find them.
-
-        False where the scheduler has not confirmed it in time. Raises EngineError where the engine
-        does not answer.
-        """
+        """As `LLM.reset_prefix_cache`."""
         return await self._running().reset("prefix")
 
     async def reset_mm_cache(self) -> None:
-        """Forget decoded media, their embeddings, and what ids (`uuid`) name. Requests in progress
-        keep what they hold, and later ones do not find it: they decode and encode anew. Raises
-        EngineError where that is not confirmed.
-        """
+        """As `LLM.reset_mm_cache`."""
         if not await self._running().reset("media"):
             raise EngineError(UNCONFIRMED)
 
@@ -232,8 +194,7 @@ class AsyncLLM:
 
 
 def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
-    """One prompt of `generate`, or a conversation (a list of messages) with the options of
-    `LLM.chat`."""
+    """One prompt of `generate`, or a conversation with the options of `LLM.chat`."""
     if is_conversation(prompt):
         return read_chat(prompt, **options)
     processor = options.pop("mm_processor_kwargs", None)
@@ -243,8 +204,7 @@ def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
 
 
 async def _located(config: EngineConfig) -> EngineConfig:
-    """The thread that fetches ends soon after the task is cancelled: asyncio waits for it at its
-    own end."""
+    """The thread that fetches ends soon after the task is cancelled."""
     stop = threading.Event()
     try:
         return await asyncio.to_thread(located, config, stop)

@@ -98,10 +98,9 @@ class LLM:
         prompts that say nothing else.
         """
         given = [prompts] if is_prompt(prompts) else list(prompts)
-        readers: list[PromptReader] = [
-            partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given
-        ]
-        return self._run(readers, sampling_params, use_tqdm, priority)
+        readers = [partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given]
+        wanted = _sampling_of(sampling_params, len(readers))
+        return self._run(readers, wanted, use_tqdm, priority, _collect)
 
     def chat(
         self,
@@ -136,9 +135,9 @@ class LLM:
             mm_processor_kwargs=mm_processor_kwargs,
             media_io_kwargs=media_io_kwargs,
         )
-        return self._run(
-            [partial(read, conversation) for conversation in batch], sampling_params, use_tqdm
-        )
+        readers = [partial(read, conversation) for conversation in batch]
+        wanted = _sampling_of(sampling_params, len(readers))
+        return self._run(readers, wanted, use_tqdm, None, _collect)
 
     # vectors
 
@@ -159,7 +158,8 @@ class LLM:
         tokenizer's own beginning and end, or not. Raises RequestError like `generate`, and for a
         model that makes text.
         """
-        outputs = self._pool(prompts, pooling_params, "embed", use_tqdm, priority, options)
+        asked: dict[str, Any] = {"use_tqdm": use_tqdm, "priority": priority, **options}
+        outputs = self.encode(prompts, pooling_params, pooling_task="embed", **asked)
         return [output.as_embedding() for output in outputs]
 
     def encode(
@@ -176,51 +176,31 @@ class LLM:
         `embed` one vector, `token_embed` one for each token. Prompts, options and errors are those
         of `embed`. Raises ValueError where no task is named.
         """
-        return self._pool(prompts, pooling_params, pooling_task, use_tqdm, priority, options)
-
-    def _pool(
-        self,
-        prompts: VectorInput | Sequence[VectorInput],
-        params: Pooled,
-        task: str | None,
-        use_tqdm: bool,
-        priority: int | Sequence[int] | None,
-        options: dict[str, Any],
-    ) -> list[PoolingRequestOutput]:
         given: list[Any] = (
             [prompts] if is_prompt(prompts) or is_messages(prompts) else list(prompts)
         )
+        params = pooling_params
         several = params if isinstance(params, Sequence) else [params] * len(given)
-        each = [with_task(one, task) for one in several]
-        readers: list[PromptReader] = [
-            partial(read_for_vectors, prompt, options) for prompt in given
-        ]
-        turns = _one_each("priorities", priority or 0, len(readers), int)
-        wanted = _one_each("pooling_params", each, len(readers), PoolingParams)
-        return self._call(
-            _run_all(self._client, readers, wanted, turns, use_tqdm, collect_vectors, lambda _: 0)
-        )
+        each = [with_task(one, pooling_task) for one in several]
+        wanted = _one_each("pooling_params", each, len(given), PoolingParams)
+        readers = [partial(read_for_vectors, prompt, options) for prompt in given]
+        return self._run(readers, wanted, use_tqdm, priority, collect_vectors)
 
     def _run(
         self,
-        readers: list[PromptReader],
-        params: Params,
+        readers: Sequence[PromptReader],
+        wanted: Sequence[W],
         use_tqdm: bool,
-        priority: int | Sequence[int] | None = None,
-    ) -> list[RequestOutput]:
+        priority: int | Sequence[int] | None,
+        gather: Callable[[Stream, str | None, W, Moment], Coroutine[Any, Any, R]],
+    ) -> list[R]:
         turns = _one_each("priorities", priority or 0, len(readers), int)
-        wanted = _one_each(
-            "sampling_params", params or SamplingParams(), len(readers), SamplingParams
-        )
-        return self._call(
-            _run_all(self._client, readers, wanted, turns, use_tqdm, _collect, _tokens_in)
-        )
+        return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, gather))
 
     # the engine
 
     def get_tokenizer(self) -> Any:
-        """transformers' tokenizer of the model's folder; made with the first call, and not by the
-        engine."""
+        """transformers' tokenizer of the model's folder; made with the first call."""
         return tokenizer_of(self._client.model.path)
 
     @property
@@ -229,8 +209,7 @@ class LLM:
         return self._run_dir
 
     def status(self) -> Status:
-        """Readiness, pids and counters of every process. Raises EngineError where the engine has
-        ended or does not answer."""
+        """Readiness, pids and counters of every process. Raises EngineError."""
         return self._call(self._client.status())
 
     def reset_prefix_cache(self) -> bool:
@@ -261,8 +240,7 @@ class LLM:
         self.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the client's loop. Ctrl-C here cancels it there, with every request that it
-        has submitted."""
+        """Run `work` on the client's loop. Ctrl-C here cancels it there, with all its requests."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -302,32 +280,32 @@ def _one_each(name: str, given: Any, count: int, kind: type[K]) -> list[K]:
     return each
 
 
+def _sampling_of(params: Params, count: int) -> list[SamplingParams]:
+    return _one_each("sampling_params", params or SamplingParams(), count, SamplingParams)
+
+
 async def _collect(
     stream: Stream, text: str | None, sampling: SamplingParams, arrival: Moment
 ) -> RequestOutput:
     return await collect(stream, text, sampling.n, arrival)
 
 
-def _tokens_in(output: RequestOutput) -> int:
-    return sum(len(choice.token_ids) for choice in output.outputs)
-
-
 async def _run_all(
     client: Client,
-    readers: list[PromptReader],
+    readers: Sequence[PromptReader],
     params: Sequence[W],
     turns: list[int],
     use_tqdm: bool,
     gather: Callable[[Stream, str | None, W, Moment], Coroutine[Any, Any, R]],
-    tokens: Callable[[R], int],
 ) -> list[R]:
-    """Submit in order, each as soon as the engine has room: ten thousand prompts never hold more
-    media than it takes. `gather` reads one answer, `tokens` says how many it has."""
+    """Submit in order, each as soon as there is room: thousands never hold more media than it
+    takes."""
     bar = ProgressBar(len(readers), use_tqdm)
 
     async def run_one(stream: Stream, text: str | None, wanted: W) -> R:
         output = await gather(stream, text, wanted, Moment.now())
-        bar.add(tokens(output))
+        made = output.outputs if isinstance(output, RequestOutput) else []
+        bar.add(sum(len(choice.token_ids) for choice in made))
         return output
 
     with bar:

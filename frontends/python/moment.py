@@ -1,13 +1,11 @@
-"""When a call came: by the steady clock, by which everything is measured and ordered, and by the
-one that people read."""
+"""When a call came, by the clock that measures and by the one that people read."""
 
 import time
 from typing import NamedTuple, Self
 
 
 class Moment(NamedTuple):
-    """One moment by both clocks. The wall clock may be set forward or back later; what is derived
-    from here does not move."""
+    """By both clocks. The wall clock may be set later; what is derived from here does not move."""
 
     unix: float
     """Seconds, for people and other programs."""

@@ -14,7 +14,7 @@ from .moment import Moment
 
 
 class CompletionOutput(msgspec.Struct):
-    """One choice."""
+    """One choice; from `AsyncLLM.stream`, what it grew by."""
 
     index: int
     text: str = ""
@@ -27,8 +27,8 @@ class CompletionOutput(msgspec.Struct):
 
 
 class RequestMetrics(msgspec.Struct):
-    """Where the time went; durations in seconds, moments, those of `timings` too, in unix seconds.
-    A step of the wall clock while the request is under way does not show."""
+    """Where the time went: durations in seconds, moments in unix seconds, which a step of the wall
+    clock does not move."""
 
     arrival: float
     first_token: float | None = None
@@ -65,17 +65,6 @@ class RequestOutput(msgspec.Struct):
         return self.metrics.cached_tokens
 
 
-class StreamDelta(msgspec.Struct):
-    """What one choice grew by, as `AsyncLLM.stream` yields it."""
-
-    index: int
-    text: str
-    token_ids: list[int]
-    logprobs: list[dict[int, Logprob]] | None = None
-    finish_reason: Literal["stop", "length"] | None = None
-    stop_reason: str | int | None = None
-
-
 async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -> RequestOutput:
     """Read the stream to its end. `prompt`: as the caller wrote it; `arrival`: of the call."""
     answer, metrics = Answer(n), RequestMetrics(arrival.unix)
@@ -86,21 +75,12 @@ async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -
             metrics.first_token = now
         if update.finished is not None:
             metrics.finished = now
-    answer.prompt_token_ids = stream.prompt_token_ids
-    return _whole(
-        stream.id, stream.prompt_text if prompt is None else prompt, answer, metrics, arrival
-    )
-
-
-def _whole(
-    request_id: str, prompt: str | None, answer: Answer, metrics: RequestMetrics, arrival: Moment
-) -> RequestOutput:
     measure(metrics, answer.finished, arrival)
     return RequestOutput(
-        request_id,
-        prompt,
-        list(answer.prompt_token_ids),
-        [_output(choice) for choice in answer.choices],
+        stream.id,
+        stream.prompt_text if prompt is None else prompt,
+        list(stream.prompt_token_ids),
+        [output_of(choice) for choice in answer.choices],
         metrics,
         None if answer.prompt_logprobs is None else [None, *by_token(answer.prompt_logprobs)],
         answer.finished is not None,
@@ -115,17 +95,11 @@ def measure(metrics: RequestMetrics, finished: Finished | None, arrival: Moment)
         Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail)
         for t in finished.timings
     )
-    metrics.cached_tokens, metrics.preemptions = (
-        finished.usage.cached_tokens,
-        finished.usage.preemptions,
-    )
-    metrics.media_tokens, metrics.media_options = (
-        finished.usage.media_tokens,
-        finished.usage.media_options,
-    )
+    for name in ("cached_tokens", "preemptions", "media_tokens", "media_options"):
+        setattr(metrics, name, getattr(finished.usage, name))
 
 
-def _output(choice: Choice) -> CompletionOutput:
+def output_of(choice: Choice) -> CompletionOutput:
     return CompletionOutput(
         choice.index,
         choice.text,

@@ -4,8 +4,7 @@ import time
 from typing import Self
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-"""Without tqdm's own rate, which turns into seconds per request where it is slow; both rates stand
-in the postfix."""
+"""Without tqdm's own rate, which may be seconds per request; the postfix has both rates."""
 
 
 class ProgressBar:

@@ -90,20 +90,18 @@ async def collect_vectors(
     measure(metrics, answer.finished, arrival)
     made = answer.pooled
     width = len(made.data) // 4 // made.rows
+    shape = (width,) if pooling.task == "embed" else (made.rows, width)
     return PoolingRequestOutput(
         request_id=stream.id,
         prompt=stream.prompt_text if prompt is None else prompt,
         prompt_token_ids=list(stream.prompt_token_ids),
-        outputs=PoolingOutput(
-            made.data, (width,) if pooling.task == "embed" else (made.rows, width)
-        ),
+        outputs=PoolingOutput(made.data, shape),
         metrics=metrics,
     )
 
 
 def with_task(params: PoolingParams | None, task: str | None) -> PoolingParams:
-    """What `encode` is given. Raises TypeError for parameters of another kind, and ValueError where
-    nobody names a task, or one that there is not."""
+    """What `encode` is given. Raises TypeError, and ValueError for no task or an unknown one."""
     if not isinstance(params, PoolingParams | None):
         raise TypeError("pooling_params are PoolingParams(...), one or a list with one per prompt.")
     if params is None and task is None:

@@ -80,7 +80,7 @@ def foreign_name(name: str) -> str:
         )
     if name.lower().endswith(".gguf"):
         return f"There is no file {name!r}. Give a GGUF file that is there, or {WANTED}."
-    return f"No model at {name!r}: give {WANTED}."
+    return f"No model at {name!r}: give a GGUF file, or {WANTED}."
 
 
 def foreign_file(path: Path, name: str) -> str:
@@ -102,7 +102,9 @@ def foreign_file(path: Path, name: str) -> str:
             f"Give another, or {WANTED}."
         )
     kind = _FILES.get(ending)
-    return f"{name!r} is {kind} {WANTED}." if kind else f"{name!r} is a file: give {WANTED}."
+    if kind is None:
+        return f"{name!r} is a file, but no GGUF file: give such a one, or {WANTED}."
+    return f"{name!r} is {kind} {WANTED}."
 
 
 def foreign_folder(folder: Path, name: str) -> str | None:

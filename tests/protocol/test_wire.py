@@ -67,3 +67,9 @@ def test_an_unknown_field_is_refused() -> None:
     decoder: Decoder[Any] = Decoder(ToDirector)
     with pytest.raises(WireError, match="more"):
         decoder.decode(data)
+
+
+def test_what_nests_deeper_than_a_stack_is_no_message() -> None:
+    decoder: Decoder[Any] = Decoder(dict[str, Any])
+    with pytest.raises(WireError):
+        decoder.decode(b"\x81\xa1a" * 100_000 + b"\xc0")

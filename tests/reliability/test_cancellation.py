@@ -24,6 +24,7 @@ from PIL import Image
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
+from thespis.frontends.python.async_llm import read_any
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import RequestError
@@ -310,9 +311,8 @@ async def test_twice_is_as_good_as_once(at_home: House) -> None:
     before = await house.stats()
     for id in ("nobody's", "nobody's"):
         await client.cancel(id)
-    stream, _ = await house.llm._submit(
-        "hold on", SamplingParams(max_tokens=2000, ignore_eos=True), {}, True
-    )
+    endless = SamplingParams(max_tokens=2000, ignore_eos=True)
+    stream, _ = await house.llm._submit(read_any, "hold on", endless, {}, True)
     await anext(stream)
     await asyncio.gather(stream.cancel(), client.cancel(stream.id))
     await client.cancel(stream.id)

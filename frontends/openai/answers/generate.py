@@ -1,11 +1,10 @@
-"""From the parsed prompts of a call to its answer on the wire: submit, read the streams, write.
-Each token passes here."""
+"""From prompts to the answer on the wire: submit, read, write. Each token passes here."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from aiohttp import web
 
@@ -32,8 +31,7 @@ MOST_WHOLE = 256 << 20
 
 
 class CallMeter:
-    """Measures one call, from its arrival by time.monotonic: to the first token, between tokens,
-    and to the end."""
+    """Measures one call from its arrival: to the first token, between tokens, and to the end."""
 
     def __init__(self, metrics: Metrics, arrival: float) -> None:
         self._metrics = metrics
@@ -66,8 +64,7 @@ async def submit_all(
     stack: AsyncExitStack,
     streamed: bool,
 ) -> list[Stream]:
-    """All or none: if one is refused, `stack` cancels those before it. `streamed`: their tokens are
-    read as they come."""
+    """All or none: if one is refused, `stack` cancels those before it."""
     if len(generations) > (most := client.admission.share.requests):
         text = (
             f"At most {most} prompts in one call: the engine takes no more requests at once "
@@ -78,14 +75,9 @@ async def submit_all(
     for generation in generations:
         if streams:  # the first takes its place in the turn in which the door was open for it
             await asyncio.sleep(0)  # others get their turns: to send a long text takes long
+        wanted, turn = generation.sampling, generation.priority
         stream = await submit(
-            client,
-            generation,
-            generation.sampling,
-            wait=False,
-            tenant=tenant,
-            priority=generation.priority,
-            streamed=streamed,
+            client, generation, wanted, wait=False, tenant=tenant, priority=turn, streamed=streamed
         )
         streams.append(await stack.enter_async_context(stream))
     return streams
@@ -120,8 +112,7 @@ async def _next(stream: Stream) -> Update | None:
 async def answer_whole(
     streams: Sequence[Stream], writer: ResponseWriter, sizes: Sequence[int], meter: CallMeter
 ) -> list[bytes]:
-    """The body of an answer that is not streamed, in pieces. Raises RequestError for one that is
-    too large to be held."""
+    """The body of an answer not streamed, in pieces. Raises RequestError for one too large."""
     answers = [Answer(n) for n in sizes]
     gathered = 0
     async for source, update in merged(streams):
@@ -146,8 +137,7 @@ async def answer_whole(
 async def send_whole(
     request: web.Request, pieces: Sequence[bytes], headers: dict[str, str]
 ) -> web.StreamResponse:
-    """A large one as fast as its caller reads: to copy hundreds of MiB for him in one go takes all
-    others' time."""
+    """A large one as fast as its caller reads: to copy it in one go takes all others' time."""
     size = sum(map(len, pieces))
     if size <= PIECE:
         return web.Response(body=b"".join(pieces), content_type="application/json", headers=headers)
@@ -179,8 +169,7 @@ async def answer_stream(
     meter: CallMeter,
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """Server-sent events. Nothing is sent before the first update, so that an early failure still
-    has its HTTP status."""
+    """Server-sent events. An error before the first update still has its HTTP status."""
     answers = [Answer(0) for _ in streams]
     updates = merged(streams)
     seen: set[int] = set()
@@ -216,33 +205,25 @@ async def answer_stream(
         failure = failure_of(error).failure
         if not isinstance(error, RequestError):
             log.warning("a stream ended early")
-        await _write_if_there(out, error_event(failure) + DONE)
+        with suppress(ConnectionError):
+            await out.write(error_event(failure) + DONE)
     return out.response
 
 
 def in_turns(update: Update) -> Iterator[Update]:
-    """What was merged while its caller did not read, in parts of which each is soon written; mostly
-    the update as it is."""
-    if (
-        sum(_scores(position) for choice in update.choices for position in choice.logprobs)
-        <= SCORES_AT_ONCE
-    ):
+    """What was merged while its caller did not read, in parts that are soon written."""
+    scores = (_scores(position) for choice in update.choices for position in choice.logprobs)
+    if sum(scores) <= SCORES_AT_ONCE:
         yield update
         return
     for choice in update.choices:
-        step = (
-            max(1, SCORES_AT_ONCE // _scores(choice.logprobs[0]))
-            if choice.logprobs
-            else max(1, len(choice.token_ids))
-        )
-        for start in range(0, max(1, len(choice.token_ids)), step):
+        step = tokens = max(1, len(choice.token_ids))
+        if choice.logprobs:
+            step = max(1, SCORES_AT_ONCE // _scores(choice.logprobs[0]))
+        for start in range(0, tokens, step):
             end = start + step
-            part = Choice(
-                choice.index,
-                "" if start else choice.text,
-                choice.token_ids[start:end],
-                choice.logprobs[start:end],
-            )
+            ids, scored = choice.token_ids[start:end], choice.logprobs[start:end]
+            part = Choice(choice.index, "" if start else choice.text, ids, scored)
             if end >= len(choice.token_ids):
                 part.finish_reason, part.stop_reason = choice.finish_reason, choice.stop_reason
             yield Update([part])
@@ -250,10 +231,3 @@ def in_turns(update: Update) -> Iterator[Update]:
 
 def _scores(position: PositionLogprobs) -> int:
     return 1 + len(position.top)
-
-
-async def _write_if_there(out: EventStream, events: bytes) -> None:
-    try:
-        await out.write(events)
-    except ConnectionError:
-        log.info("a caller went away")

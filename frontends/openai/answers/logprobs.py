@@ -1,9 +1,5 @@
-"""Log-probabilities in the shapes of the two APIs. Pure.
-
-A position is written as soon as it comes: fifty alternatives for each token of 128 choices are
-millions of objects, which would take seconds to write when an answer is over, and all others'
-tokens would wait for that.
-"""
+"""Log-probabilities in the shapes of the two APIs. A position is written as soon as it comes: those
+of 128 choices are millions of objects, to write which at the end would take seconds. Pure."""
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -32,15 +28,11 @@ def chat_positions(
     positions: Iterable[PositionLogprobs], top: int, as_ids: bool = False
 ) -> list[msgspec.Raw]:
     """The entries of `content`."""
-    return [
-        _written(
-            {
-                **_entry(p.chosen, as_ids),
-                "top_logprobs": [_entry(alternative, as_ids) for alternative in p.top[:top]],
-            }
-        )
-        for p in positions
-    ]
+    written = []
+    for position in positions:
+        tops = [_entry(alternative, as_ids) for alternative in position.top[:top]]
+        written.append(_written({**_entry(position.chosen, as_ids), "top_logprobs": tops}))
+    return written
 
 
 def _entry(logprob: Logprob, as_ids: bool) -> dict[str, Any]:
@@ -103,19 +95,18 @@ class CompletionScores:
 
 def prompt_logprobs(positions: Iterable[PositionLogprobs]) -> list[msgspec.Raw]:
     """Entries of `prompt_logprobs` in vLLM's form: per token behind the first a table by id."""
-    return [
-        _written(
-            {
-                str(p.token_id): {
-                    "logprob": _value(p),
-                    "rank": p.rank,
-                    "decoded_token": p.decoded_token,
-                }
-                for p in (position.chosen, *position.top)
+    written = []
+    for position in positions:
+        table = {
+            str(p.token_id): {
+                "logprob": _value(p),
+                "rank": p.rank,
+                "decoded_token": p.decoded_token,
             }
-        )
-        for position in positions
-    ]
+            for p in (position.chosen, *position.top)
+        }
+        written.append(_written(table))
+    return written
 
 
 def _value(logprob: Logprob) -> float:

@@ -10,8 +10,7 @@ HEADERS = {
 
 
 class EventStream:
-    """Writes past aiohttp's writer while the caller keeps up: its coroutines take longer than the
-    write, at every token."""
+    """Writes past aiohttp's writer, which takes longer, while the caller keeps up."""
 
     def __init__(self, request: web.Request, headers: dict[str, str]) -> None:
         self._request = request

@@ -1,5 +1,4 @@
-"""What the writers of generated answers share: options, the frame of chunks, usage, timings. Pure:
-no sockets, no clock."""
+"""What the writers of answers share: options, frame, usage, timings. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -47,8 +46,7 @@ class ResponseWriter(Protocol):
     """How one API writes an answer; `source` is the number of the prompt within the call."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
-        """The events before a prompt's first text; `prompt_tokens` are as many as it has, be they
-        rows without ids."""
+        """The events before a prompt's first text; `prompt_tokens`: ids, or rows without ids."""
 
     def events(self, source: int, update: Update) -> bytes:
         """The events of one update; may be empty."""
@@ -57,22 +55,21 @@ class ResponseWriter(Protocol):
         """The events after everything, [DONE] included."""
 
     def gather(self, source: int, update: Update) -> int:
-        """Of an answer that is not streamed: write the update's log-probabilities and take them
-        out. Returns the bytes."""
+        """Of an answer not streamed: write an update's log-probabilities and take them out.
+        Bytes."""
 
     def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
         """Its body, in pieces between which others may have their turns."""
 
 
 class Frame:
-    """What is the same in all chunks of one answer, encoded once, and what stands around its
-    choices where it comes whole."""
+    """What is the same in all chunks, encoded once, and around the choices of a whole answer."""
 
     def __init__(self, id: str, kind: str, options: AnswerOptions) -> None:
         """`kind`: the `object` of its chunks."""
-        self._id, self._options = id, options
-        fixed = {"id": id, "object": kind, "created": options.created, "model": options.model}
-        self.head = b"data: " + encode_json(fixed)[:-1]
+        self._options, created = options, options.created
+        self._fixed = {"id": id, "object": kind, "created": created, "model": options.model}
+        self.head = b"data: " + encode_json(self._fixed)[:-1]
         """Of a chunk, up to where its choices begin."""
         self.tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
         """Of a chunk, from where its choices end."""
@@ -83,13 +80,8 @@ class Frame:
         if self._options.continuous_usage:
             self._prompt += prompt
             self._completion += completion
-            total = self._prompt + self._completion
-            usage = {
-                "prompt_tokens": self._prompt,
-                "completion_tokens": self._completion,
-                "total_tokens": total,
-            }
-            self.tail = b'],"usage":' + encode_json(usage) + b"}\n\n"
+            told = _counted(self._prompt, self._completion)
+            self.tail = b'],"usage":' + encode_json(told) + b"}\n\n"
 
     def chunk(self, choice: object) -> bytes:
         """The event of one choice."""
@@ -109,19 +101,17 @@ class Frame:
         answers: Sequence[Answer],
         more: dict[str, Any] | None = None,
     ) -> Iterator[bytes]:
-        """Of an answer that is not streamed, a choice at a time; `kind`: its `object`, `more`: what
-        stands at its end."""
-        head = {
-            "id": self._id,
-            "object": kind,
-            "created": self._options.created,
-            "model": self._options.model,
-        }
-        before = encode_json(head)[:-1] + b',"choices":['
+        """Of an answer not streamed, a choice at a time. `kind`: its `object`; `more`: its end."""
+        before = encode_json({**self._fixed, "object": kind})[:-1] + b',"choices":['
         for choice in choices:
             yield before + encode_json(choice)
             before = b","
         yield b"]," + encode_json({**trailer(answers, self._options, True), **(more or {})})[1:]
+
+
+def _counted(prompt: int, completion: int) -> dict[str, int]:
+    total = prompt + completion
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
 
 
 def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any]:
@@ -137,9 +127,7 @@ def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any
             for modality, count in finished.usage.media_tokens.items():
                 media[f"{modality}_tokens"] = media.get(f"{modality}_tokens", 0) + count
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        **_counted(prompt, completion),
         "prompt_tokens_details": {"cached_tokens": cached, **media},
         **({"media_options": options} if options else {}),
     }
@@ -147,17 +135,11 @@ def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any
 
 def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
     """Where the time went: stages with their start and end in seconds after the arrival."""
-    return [
-        {
-            "stage": t.stage,
-            "start": round(t.start - arrival, 6),
-            "end": round(t.end - arrival, 6),
-            "detail": t.detail,
-        }
-        for answer in answers
-        if answer.finished is not None
-        for t in answer.finished.timings
-    ]
+    told = []
+    for t in (t for answer in answers if answer.finished for t in answer.finished.timings):
+        start, end = round(t.start - arrival, 6), round(t.end - arrival, 6)
+        told.append({"stage": t.stage, "start": start, "end": end, "detail": t.detail})
+    return told
 
 
 def trailer(answers: Sequence[Answer], options: AnswerOptions, asked: bool) -> dict[str, Any]:

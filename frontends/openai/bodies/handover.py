@@ -1,8 +1,7 @@
-"""How a reader hands a call over to the server: a head, then each piece by itself, so that none
-holds the server long. Pure."""
+"""How a reader hands a call to the server: a head, then piece by piece. Pure."""
 
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
@@ -60,12 +59,11 @@ def unpack_body(kind: Kind[B, P], head: Head) -> B:
 
 
 def unpack_piece(kind: Kind[B, P], data: bytes) -> P:
-    if not _is_submission(kind.piece):
-        found: P = msgspec.msgpack.decode(data, type=kind.piece)
-        return found
+    if not (isinstance(kind.piece, type) and issubclass(kind.piece, Submission)):
+        return cast("P", msgspec.msgpack.decode(data, type=kind.piece))
     wire = msgspec.msgpack.decode(data, type=_wire_type(kind.piece))
-    made: P = kind.piece(**{name: getattr(wire, name) for name in wire.__struct_fields__})
-    return made
+    fields = {name: getattr(wire, name) for name in wire.__struct_fields__}
+    return cast("P", kind.piece(**fields))
 
 
 def _to_wire(piece: Any, draft: Draft) -> Any:
@@ -73,10 +71,6 @@ def _to_wire(piece: Any, draft: Draft) -> Any:
         return piece
     fields = {name: getattr(piece, name) for name in piece.__struct_fields__}
     return _wire_type(type(piece))(**{**fields, "media": place(piece.media, draft)})
-
-
-def _is_submission(piece: Any) -> bool:
-    return isinstance(piece, type) and issubclass(piece, Submission)
 
 
 @cache

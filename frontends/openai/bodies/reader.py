@@ -1,9 +1,6 @@
-"""A reader: reads one body after the other in a process that may be killed in the middle of it.
-
-A parser holds its interpreter's lock from the first byte to the last, so a thread would not do. It
-is a child of the HTTP server and dies with it. A body comes as a descriptor, its media go into a
-draft of the server's shared memory.
-"""
+"""Reads one body after the other in a process that may be killed in the middle of it: a parser
+holds its interpreter's lock, so a thread would not do. A child of the HTTP server, with which it
+dies. A body comes as a descriptor, its media go into a draft of the server's shared memory."""
 
 import logging
 import os
@@ -27,8 +24,7 @@ log = logging.getLogger(__name__)
 LENGTH = struct.Struct(">Q")
 MAX_JOB = 1 << 16
 MEMORY, MEMORY_PER_BYTE = 512 << 20, 4
-"""What one body may take, in bytes: for structure, whose counts are bounded, and for strings, which
-are copied."""
+"""Bytes that one body may take: for structure, whose counts are bounded, and for copied strings."""
 CPU_SECONDS = 20
 """For one body; beyond it the kernel ends the process."""
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")

@@ -1,5 +1,4 @@
-"""The server's readers: made when one is needed, replaced when one ends, one body at a time
-each."""
+"""The server's readers: made when needed, replaced when ended, one body at a time each."""
 
 import asyncio
 import logging
@@ -10,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
 
 import msgspec
 
 from ....actors.quarantine.records import POISON
 from ....protocol.errors import RequestError
 from ....protocol.memory.shortage import NO_MEMORY, NO_SPACE, shortage
+from ...client.media_store import MediaStore
 from .handover import Head, Job, unpack_body, unpack_piece
 from .reader import LENGTH, TOO_COMPLEX
 from .reading import B, Call, Kind, P, Terms
@@ -25,8 +24,7 @@ log = logging.getLogger(__name__)
 READERS = 2
 """Bodies that are read at once; each may take five times its size."""
 READ_SECONDS = 60.0
-"""Wall clock for one body. The limit that counts is the reader's own, in CPU time; this one is for
-a reader that hangs."""
+"""Wall clock for one body: the reader's own limit is in CPU time, this is for one that hangs."""
 TRIES = 2
 """Readers that one body may end by itself."""
 PIECE = 1 << 18
@@ -36,20 +34,8 @@ PIECE = 1 << 18
 InHand = Callable[[], AbstractContextManager[None]]
 
 
-class Drafts(Protocol):
-    """Where the media of a body go: the client's media store."""
-
-    def draft(self, spare: bool = False) -> tuple[str, int]: ...
-
-    def discard(self, path: str) -> None: ...
-
-
 class ReaderGone(Exception):
-    """The process ended; `status` as subprocess says it."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+    """The process ended; its argument is the status as subprocess says it."""
 
 
 class Reader:
@@ -105,22 +91,20 @@ class Reader:
         return self._process.poll() is None
 
     async def end(self) -> int:
-        """Kill it, if it lives; its exit status."""
-        self._link.close()
-        self._process.kill()
-        return await asyncio.to_thread(self._process.wait)
+        """Its exit status."""
+        return await asyncio.to_thread(self.kill().wait)
 
-    def kill(self) -> None:
-        """Without waiting for more than the kernel needs."""
+    def kill(self) -> "subprocess.Popen[bytes]":
+        """If it lives; the kernel soon has its exit status."""
         self._link.close()
         self._process.kill()
-        self._process.wait()
+        return self._process
 
 
 class Readers:
     """`drafts` keeps the media of what was read."""
 
-    def __init__(self, drafts: Drafts, terms: Terms) -> None:
+    def __init__(self, drafts: MediaStore, terms: Terms) -> None:
         self._drafts, self._terms = drafts, terms
         self._places = asyncio.Semaphore(READERS)
         self._idle: list[Reader] = []
@@ -131,8 +115,8 @@ class Readers:
     async def read(
         self, kind: Kind[B, P], body: int, size: int, in_hand: InHand = nullcontext
     ) -> Call[B, P]:
-        """The body is in the file `body`; `in_hand` is entered while this process takes up what was
-        read. The draft with the media, if there are any, is the caller's. Raises RequestError."""
+        """`body`: a file with it; `in_hand` is entered while this process takes up what was read.
+        The draft with the media, if there are any, is the caller's. Raises RequestError."""
         async with self._places:
             for spare in (False, True):
                 path, draft = self._drafts.draft(spare)
@@ -166,9 +150,9 @@ class Readers:
                 answer = await reader.ask(job, body, draft)
             except ReaderGone as gone:
                 self._forget(reader)
-                log.warning("a reader of bodies has ended (%d)", gone.status)
+                log.warning("a reader of bodies has ended (%d)", *gone.args)
                 os.ftruncate(draft, 0)
-                if gone.status == -signal.SIGXCPU:
+                if gone.args == (-signal.SIGXCPU,):
                     raise RequestError(TOO_COMPLEX) from None
             except BaseException:  # the caller has left: what it sent need not be read to its end
                 self._forget(reader)
@@ -186,10 +170,7 @@ class Readers:
             if reader.alive:
                 return reader
             self._forget(reader)
-            reader.kill()
-        return self._make()
-
-    def _make(self) -> Reader:
+            reader.kill().wait()
         try:
             reader = Reader()
         except OSError as error:
@@ -204,7 +185,7 @@ class Readers:
     def close(self) -> None:
         """What is being read is lost."""
         for reader in self._all:
-            reader.kill()
+            reader.kill().wait()
         self._all.clear()
         self._idle.clear()
 

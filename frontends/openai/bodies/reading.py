@@ -1,5 +1,4 @@
-"""From the bytes of a body to what a call asks for, by the path's kind: the same in the server and
-in a reader. Pure."""
+"""From a body's bytes to what a call asks for, the same in the server and in a reader. Pure."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -46,9 +45,8 @@ B = TypeVar("B", bound=Body)
 P = TypeVar("P")
 
 MAX_TEXT = 8 << 20
-"""Bytes of a prompt's text, two million tokens of usual text; half as many of a text that is not
-all ASCII (a million tokens in any script), because the server's loop takes it over and sends it in
-one go, and of such it takes twenty times as long."""
+"""Bytes of a prompt's text, two million usual tokens; half as many where it is not all ASCII, since
+of such the server's loop takes twenty times as long to pass it on."""
 MAX_PIECES = 16_384
 """Messages of a conversation and parts of their contents."""
 MAX_FREE = 50_000
@@ -57,6 +55,8 @@ MAX_BIASES = 1 << 15
 MAX_URL = 1 << 16
 """Characters of a URL that is to be fetched."""
 MAX_DETOKENIZED = 1 << 20
+LONGEST_NAME = 80
+"""Characters of a model's name that are said back to whoever asked for it."""
 OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
 SMALL_BYTES = 1 << 20
 SMALL = Structure(depth=128, containers=4096, keys=16_384, strings=16_384, values=32_768)
@@ -114,9 +114,8 @@ def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P
     """Raises RequestError that names what is wrong and where."""
     body = decode(kind.schema, raw)
     check_model(body.model, terms)
-    check_id(
-        "request_id", getattr(body, "request_id", None)
-    )  # here: a reader hands back no text of this length
+    # Here: a reader hands back no text of this length.
+    check_id("request_id", getattr(body, "request_id", None))
     if getattr(body, "chat_template", None) is not None and not terms.templates:
         text = (
             "A chat template in the request is refused; start with --trust-request-chat-template."
@@ -129,12 +128,11 @@ def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P
 
 
 def check_model(name: str | None, terms: Terms) -> None:
-    """Raises RequestError 404 for a model that is not served here. None stands for the one that
-    is."""
+    """None stands for the one that is served. Raises RequestError 404 for another."""
     if name is not None and name != terms.model:
-        raise refuse(
-            "not_found", f"The served model is `{terms.model}`.", "model", "model_not_found"
-        )
+        asked = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+        text = f"There is no model {asked!r} here. The served model is `{terms.model}`."
+        raise refuse("not_found", text, "model", "model_not_found")
 
 
 def check_id(where: str, id: str | None) -> None:
@@ -164,28 +162,11 @@ def _tokenizer(folder: str, parts: str) -> "Tokenizer":
 
 
 def check_size(piece: object, terms: Terms) -> None:
-    """Raises RequestError for more than any request needs of what the server itself takes up. No
-    small body has it."""
+    """Raises RequestError for more than any request needs, which no small body has."""
     if isinstance(piece, Generation | Embedding):
         _check(piece, terms)
     elif isinstance(piece, ChatPrompt | TextPrompt | TokenPrompt):
         _check_prompt(piece, terms)
-
-
-def _read_chat(body: ChatRequest, terms: Terms, unread: Unread) -> list[Generation]:
-    return [parse_chat(body, unread, embeds=terms.embeds, style=terms.style)]
-
-
-def _read_completion(body: CompletionRequest, terms: Terms, unread: Unread) -> list[Generation]:
-    return parse_completion(body, unread, embeds=terms.prompt_embeds)
-
-
-def _read_embedding(body: EmbeddingRequest, terms: Terms, unread: Unread) -> list[Embedding]:
-    return parse_embedding(body, unread, embeds=terms.embeds)
-
-
-def _read_tokenize(body: TokenizeRequest, terms: Terms, unread: Unread) -> list[Prompt]:
-    return [parse_tokenize(body, unread)]
 
 
 def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[str]:
@@ -237,21 +218,13 @@ def _check_prompt(prompt: Prompt, terms: Terms) -> None:
             return
         case ChatPrompt(messages):
             if len(messages) + sum(len(message.content) for message in messages) > MAX_PIECES:
-                raise refuse(
-                    "too_large",
-                    f"At most {MAX_PIECES} messages and parts.",
-                    "messages",
-                    "body_too_complex",
-                )
+                text = f"At most {MAX_PIECES} messages and parts."
+                raise refuse("too_large", text, "messages", "body_too_complex")
             _check_free("messages", *(message.extra for message in messages))
             _check_free("tools", prompt.tools)
             _check_free("chat_template_kwargs", prompt.template_kwargs)
-            size = sum(
-                _weight(part.text)
-                for message in messages
-                for part in message.content
-                if isinstance(part, Text)
-            )
+            parts = (part for message in messages for part in message.content)
+            size = sum(_weight(part.text) for part in parts if isinstance(part, Text))
         case EmbedsPrompt():
             return
     if size > MAX_TEXT:
@@ -267,14 +240,27 @@ def _weight(text: str) -> int:
     return len(text) if text.isascii() else 2 * len(text.encode("utf-8", "surrogatepass"))
 
 
-CHAT: Kind[ChatRequest, Generation] = Kind("chat", ChatRequest, _read_chat, Generation)
+CHAT: Kind[ChatRequest, Generation] = Kind(
+    "chat",
+    ChatRequest,
+    lambda body, terms, unread: [parse_chat(body, unread, embeds=terms.embeds, style=terms.style)],
+    Generation,
+)
 COMPLETION: Kind[CompletionRequest, Generation] = Kind(
-    "completion", CompletionRequest, _read_completion, Generation
+    "completion",
+    CompletionRequest,
+    lambda body, terms, unread: parse_completion(body, unread, embeds=terms.prompt_embeds),
+    Generation,
 )
 EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind(
-    "embedding", EmbeddingRequest, _read_embedding, Embedding
+    "embedding",
+    EmbeddingRequest,
+    lambda body, terms, unread: parse_embedding(body, unread, embeds=terms.embeds),
+    Embedding,
 )
-TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind("tokenize", TokenizeRequest, _read_tokenize, Prompt)
+TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind(
+    "tokenize", TokenizeRequest, lambda body, _, unread: [parse_tokenize(body, unread)], Prompt
+)
 DETOKENIZE: Kind[DetokenizeRequest, str] = Kind(
     "detokenize", DetokenizeRequest, _read_detokenize, str
 )

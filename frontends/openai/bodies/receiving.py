@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from blake3 import blake3
 
-from ....protocol.errors import RequestError, invalid, refuse
+from ....protocol.errors import Failure, RequestError, invalid, refuse
 from ....protocol.memory.shortage import shortage
 from ..blame import DIGEST_BYTES
 from .reading import is_small
@@ -19,6 +19,9 @@ BODY_WANTED: web.RequestKey[bool] = web.RequestKey("body_wanted", bool)
 PATIENCE_SECONDS = 20.0
 """For the next piece of a body: one that never comes must not hold its place for ever."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+FULL = Failure(
+    "overloaded", "The server reads as much as it can hold; try again later.", code="overloaded"
+)
 AT_ONCE = 1 << 13
 """Bytes that may come between two turns of the loop without being felt."""
 LONG_TO_FREE = 8 << 20
@@ -26,13 +29,11 @@ LONG_TO_FREE = 8 << 20
 
 
 async def expect(request: web.Request) -> None:
-    """Instead of aiohttp's `100 Continue`: `Bodies.read` sends it, after everything that can refuse
-    the request."""
+    """Instead of aiohttp's `100 Continue`, which `Bodies` sends after all that can refuse."""
 
 
 class Bodies:
-    """Reads request bodies within limits on each body's bytes and structure, and on the bytes of
-    all that are held together."""
+    """Receives bodies within limits on each one's bytes and structure, and on the bytes of all."""
 
     def __init__(
         self,
@@ -41,29 +42,21 @@ class Bodies:
         structure: Structure,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._max, self._max_total, self._structure, self._patience = (
-            max_bytes,
-            max_total,
-            structure,
-            patience,
-        )
+        self._max, self._max_total = max_bytes, max_total
+        self._structure, self._patience = structure, patience
         self._held = 0
         self._taken = asyncio.Lock()
         """This turn of the loop is one body's."""
 
     @asynccontextmanager
     async def receive(self, request: web.Request) -> AsyncIterator["Received"]:
-        """The body; its bytes count as held until the block ends.
-
-        Raises RequestError: 413 for a body that is too large, if possible by its Content-Length
-        alone, or has more structure than a request needs; 400 if it is not UTF-8; 429 if other
-        bodies take up all the space.
-        """
+        """The body; its bytes count as held until the block ends. Raises RequestError: 413 where it
+        is too large, if possible by its head, or has too much structure; 400 for no UTF-8; 429."""
         announced = request.content_length or 0
         if announced > self._max:
             raise self._too_large()
         if self._held and self._held + announced > self._max_total:
-            raise self._full()
+            raise RequestError(FULL)
         body = Received(Scan(self._structure), announced)
         self._held += announced
         request[BODY_WANTED] = True
@@ -93,8 +86,8 @@ class Bodies:
 
     @asynccontextmanager
     async def turn(self, size: int) -> AsyncIterator[None]:
-        """To do what takes as long as a body's piece of so many bytes. However many callers send
-        how much, the loop does that once, and then everybody else's work."""
+        """To do what takes as long as so many bytes of a body: once in a turn of the loop, however
+        many callers send how much."""
         if size <= AT_ONCE:
             yield
             return
@@ -112,13 +105,12 @@ class Bodies:
         body.scan.feed(piece)
         if body.scan.size > self._max:
             raise self._too_large()
-        if (
-            more := body.scan.size - body.held
-        ) > 0:  # it announced less, or nothing: count what it sends as it comes
+        # It announced less, or nothing: count what it sends as it comes.
+        if (more := body.scan.size - body.held) > 0:
             self._held += more
             body.held += more
             if self._held > self._max_total and self._held > body.held:
-                raise self._full()
+                raise RequestError(FULL)
         body.add(piece)
 
     async def _more(self, request: web.Request) -> bytes:
@@ -130,13 +122,6 @@ class Bodies:
             text = f"Nothing more of the body came for {self._patience:g} s."
             raise invalid(text, code="body_timeout") from None
 
-    def _full(self) -> RequestError:
-        return refuse(
-            "overloaded",
-            "The server reads as much as it can hold; try again later.",
-            code="overloaded",
-        )
-
     def _too_large(self) -> RequestError:
         return refuse(
             "too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large"
@@ -144,8 +129,7 @@ class Bodies:
 
 
 class Received:
-    """One body: in memory while it is small, then in a file of its own in memory, which a reader
-    can be given."""
+    """A body: in memory while it is small, then in a file in memory that a reader can be given."""
 
     def __init__(self, scan: Scan, held: int) -> None:
         self.scan = scan

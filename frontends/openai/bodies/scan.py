@@ -1,10 +1,7 @@
-"""What a JSON body is made of, counted while its bytes come and before anything decodes them. Pure.
-
-A parser builds an object for each value, so structure costs fifty times its bytes in memory and,
-where it holds the interpreter, in time; strings cost their length. What no legal request needs is
-therefore refused by its counts, at the byte at which it exceeds them. The counts are exact: what
-stands in a string is no structure.
-"""
+"""What a JSON body is made of, counted while it comes and before anything decodes it. A parser
+builds an object for each value, so structure costs fifty times its bytes in memory and in time;
+strings cost their length. What no legal request needs is therefore refused, at the byte that is too
+many. The counts are exact: what stands in a string is no structure. Pure."""
 
 import codecs
 from array import array
@@ -36,30 +33,22 @@ class Structure(msgspec.Struct):
     """Separated by commas: elements of arrays and members of objects."""
 
     def within(self, limit: "Structure") -> bool:
-        return (
-            self.values <= limit.values
-            and self.containers <= limit.containers
-            and self.keys <= limit.keys
-            and self.strings <= limit.strings
-            and self.depth <= limit.depth
-        )
+        return all(getattr(self, name) <= getattr(limit, name) for name in COUNTS)
+
+
+COUNTS = Structure.__struct_fields__
 
 
 def allowed(tokens: int) -> Structure:
     """The most that a request may need of an engine that takes so many tokens at once: a prompt may
-    be token ids.
-
-    Each message is one to three objects; a `logit_bias` may name every token of the largest
-    vocabularies.
-    """
+    be token ids, a message is up to three objects, a `logit_bias` may name a whole vocabulary."""
     return Structure(
         depth=128, containers=100_000, keys=400_000, strings=600_000, values=600_000 + tokens
     )
 
 
 class Scan:
-    """Fed with a body piece by piece. Raises RequestError: 400 where it cannot be JSON, 413 where
-    it exceeds `limit`."""
+    """Fed with a body in pieces. Raises RequestError: 400 for no JSON, 413 beyond `limit`."""
 
     def __init__(self, limit: Structure) -> None:
         self.found = Structure()
@@ -139,9 +128,7 @@ def _not_json(text: str) -> RequestError:
 
 
 def _too_complex(found: Structure, limit: Structure) -> RequestError:
-    name = next(
-        name for name in Structure.__struct_fields__ if getattr(found, name) > getattr(limit, name)
-    )
+    name = next(name for name in COUNTS if getattr(found, name) > getattr(limit, name))
     words = {"depth": "levels", "values": "elements"}.get(name, name)
     text = (
         f"The body has more than {getattr(limit, name)} {words}, more than any request needs. "

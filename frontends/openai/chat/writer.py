@@ -1,5 +1,4 @@
-"""Chat answers: `chat.completion` and its chunks. What is the same in all chunks is encoded
-once."""
+"""Chat answers: `chat.completion` and its chunks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,16 +11,19 @@ from ..answers.logprobs import NULL, chat_logprobs, chat_positions, prompt_logpr
 from ..answers.writer import AnswerOptions, Frame, encode_json
 from ..tools.tool_calls import ToolCalls
 
+
+def _entry(choice: Choice, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
 PLAIN = b'},"logprobs":null,"finish_reason":null}'
 """What follows the text of a choice of which nothing else is told."""
 
 
 class ChatWriter:
     def __init__(self, id: str, options: AnswerOptions) -> None:
-        self._options, self._frame = (
-            options,
-            Frame(f"chatcmpl-{id}", "chat.completion.chunk", options),
-        )
+        self._options = options
+        self._frame = Frame(f"chatcmpl-{id}", "chat.completion.chunk", options)
         self._before = [
             self._frame.head + b',"choices":[{"index":%d,"delta":{"content":' % i
             for i in range(options.n)
@@ -54,51 +56,32 @@ class ChatWriter:
                 choice, calls = self._calls[choice.index].split(choice)
             if self._options.logprobs is None and not self._options.return_token_ids:
                 if choice.text:
-                    out += (
-                        self._before[choice.index]
-                        + encode_json(choice.text)
-                        + PLAIN
-                        + self._frame.tail
-                    )
+                    text = encode_json(choice.text)
+                    out += self._before[choice.index] + text + PLAIN + self._frame.tail
             elif choice.text or choice.token_ids:
                 out += self._rich(choice)
             for call in calls:
-                entry = {
-                    "index": choice.index,
-                    "delta": {"tool_calls": [call]},
-                    "logprobs": None,
-                    "finish_reason": None,
-                }
-                out += self._frame.chunk(entry)
+                out += self._frame.chunk(_entry(choice, {"tool_calls": [call]}))
             if choice.finish_reason is not None:
                 out += self._finish(choice)
         return out
 
     def _rich(self, choice: Choice) -> bytes:
         body = self._before[choice.index] + encode_json(choice.text) + b'},"logprobs":'
-        top = self._options.logprobs
-        body += (
-            b"null"
-            if top is None
-            else encode_json(chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids))
-        )
+        top, scores = self._options.logprobs, None
+        if top is not None:
+            scores = chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids)
+        body += encode_json(scores)
         body += b',"finish_reason":null'
         if self._options.return_token_ids:
             body += b',"token_ids":' + encode_json(choice.token_ids)
         return body + b"}" + self._frame.tail
 
     def _finish(self, choice: Choice) -> bytes:
-        reason = (
-            self._calls[choice.index].reason(choice.finish_reason)
-            if self._calls
-            else choice.finish_reason
-        )
-        end: dict[str, Any] = {
-            "index": choice.index,
-            "delta": {},
-            "logprobs": None,
-            "finish_reason": reason,
-        }
+        reason: str | None = choice.finish_reason
+        if self._calls:
+            reason = self._calls[choice.index].reason(reason)
+        end = _entry(choice, {}, reason)
         if choice.stop_reason is not None:
             end["stop_reason"] = choice.stop_reason
         return self._frame.chunk(end)
@@ -138,12 +121,11 @@ class ChatWriter:
             calls = ToolCalls(options.tools)
             message |= calls.whole(choice.text)
             reason = calls.reason(reason)
+        scores = {"content": self._scores[choice.index], "refusal": None}
         entry: dict[str, Any] = {
             "index": choice.index,
             "message": message,
-            "logprobs": None
-            if options.logprobs is None
-            else {"content": self._scores[choice.index], "refusal": None},
+            "logprobs": None if options.logprobs is None else scores,
             "finish_reason": reason,
             "stop_reason": choice.stop_reason,
         }

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from aiohttp import web
 
 from ....protocol.requests.request import TextPrompt, TokenPrompt
 from ..answering import answer, options_of
 from ..app_state import APP_STATE, AppState
-from ..bodies.reading import COMPLETION
+from ..bodies.reading import COMPLETION, detokenize
 from ..requests.common import Generation
 from ..requests.completions import prompt_only
 from .writer import CompletionWriter
@@ -28,25 +29,19 @@ async def completions(request: web.Request) -> web.StreamResponse:
             body,
             generations,
             arrival,
-            lambda id: CompletionWriter(id, options, state.detokenize),
+            lambda id: CompletionWriter(id, options, partial(detokenize, terms=state.terms)),
             headers,
         )
 
 
 async def _prompt_texts(state: AppState, generations: Sequence[Generation]) -> tuple[str, ...]:
-    """A thousand prompts of token ids take a while to be read: others have their turns between
-    them."""
+    """Thousands of token ids take a while to be read: others have their turns between prompts."""
     texts = []
-    for generation in generations:
-        texts.append(_prompt_text(state, generation))
+    for prompt in (generation.prompt for generation in generations):
+        if isinstance(prompt, TextPrompt):
+            texts.append(prompt.text)
+        else:
+            assert isinstance(prompt, TokenPrompt), "nothing else has an echo"
+            texts.append(detokenize(prompt.token_ids, state.terms))
         await asyncio.sleep(0)
     return tuple(texts)
-
-
-def _prompt_text(state: AppState, generation: Generation) -> str:
-    match generation.prompt:
-        case TextPrompt(text):
-            return text
-        case TokenPrompt(token_ids):
-            return state.detokenize(token_ids)
-    raise AssertionError("neither a chat nor embeddings have an echo")

@@ -21,15 +21,11 @@ class CompletionWriter:
         self, id: str, options: AnswerOptions, decode: Callable[[Sequence[int]], str]
     ) -> None:
         """`decode`: text of token ids, for echoed log-probabilities."""
-        self._options, self._decode, self._frame = (
-            options,
-            decode,
-            Frame(f"cmpl-{id}", "text_completion", options),
-        )
+        self._options, self._decode = options, decode
+        self._frame = Frame(f"cmpl-{id}", "text_completion", options)
         self._offsets: dict[int, int] = {}
         self._scores: dict[tuple[int, int | None], CompletionScores] = {}
-        """Of an answer that is not streamed: by prompt and choice, and by prompt and None of the
-        echoed prompt itself."""
+        """Of an answer not streamed: by prompt and choice; None: of the echoed prompt itself."""
         self._prompts: dict[int, list[msgspec.Raw]] = {}
         """Its `prompt_logprobs`, by prompt."""
 
@@ -40,16 +36,11 @@ class CompletionWriter:
         if options.echo is None and not options.return_token_ids:
             return b""
         text = "" if options.echo is None else options.echo[source]
-        same: dict[str, Any] = {
-            "text": msgspec.Raw(encode_json(text)),
-            "logprobs": None,
-            "finish_reason": None,
-        }
+        written = msgspec.Raw(encode_json(text))
+        same: dict[str, Any] = {"text": written, "logprobs": None, "finish_reason": None}
         if options.return_token_ids:
-            same |= {
-                "prompt_token_ids": msgspec.Raw(encode_json(list(prompt_token_ids))),
-                "token_ids": [],
-            }
+            ids = msgspec.Raw(encode_json(list(prompt_token_ids)))
+            same |= {"prompt_token_ids": ids, "token_ids": []}
         chunks = []
         for index in range(source * options.n, (source + 1) * options.n):
             self._offsets[index] = len(text)
@@ -66,14 +57,8 @@ class CompletionWriter:
             self._frame.count(completion=len(choice.token_ids))
             if plain and choice.finish_reason is None:
                 if choice.text:
-                    before = b',"choices":[{"index":%d,"text":' % index
-                    out += (
-                        self._frame.head
-                        + before
-                        + encode_json(choice.text)
-                        + PLAIN
-                        + self._frame.tail
-                    )
+                    text = b',"choices":[{"index":%d,"text":' % index + encode_json(choice.text)
+                    out += self._frame.head + text + PLAIN + self._frame.tail
             else:
                 out += self._rich(index, choice)
         return out

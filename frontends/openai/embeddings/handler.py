@@ -1,9 +1,6 @@
-"""/v1/embeddings: the inputs of one call go through the engine a few at a time, and come back in
-their order.
-
-Until all are there, so that any error still has its HTTP status, numbers are kept as the bytes that
-they came as. They become text, which is several times as long, as fast as the caller reads it.
-"""
+"""/v1/embeddings: the inputs of one call go through the engine a few at a time. Until all are
+there, so that any error still has its HTTP status, numbers are kept as bytes. They become text,
+several times as long, as fast as the caller reads it."""
 
 import asyncio
 import base64
@@ -32,8 +29,7 @@ log = logging.getLogger(__name__)
 PIECE = 1 << 16
 """Bytes: texts are written together up to about so many."""
 AT_ONCE = 64
-"""Inputs of one call that are in the engine together: others' requests get their places between
-them."""
+"""Inputs of one call that are in the engine together: others' get places between them."""
 
 
 async def embeddings(request: web.Request) -> web.StreamResponse:
@@ -42,10 +38,9 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         body, inputs, headers = await state.read(request, EMBEDDING, generates=True)
         own_id = own_id_of(request, body.request_id)
         meter = CallMeter(state.metrics, arrival)
-        calls = _Calls(state.client, request[TENANT])
-        answers = await calls.run(inputs)
+        first_id, answers = await _run(state.client, request[TENANT], inputs)
         meter.end(answers)
-        id = own_id or calls.first_id
+        id = own_id or first_id
         head = {
             "id": f"embd-{id}",
             "object": "list",
@@ -59,59 +54,49 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         try:
             for piece in pieces(head, answers, body.encoding_format or "float"):
                 await response.write(piece)
-                await asyncio.sleep(
-                    0
-                )  # a caller who reads at once never has this wait, and others have their turns
+                # A caller who reads at once never has this wait, and others have their turns.
+                await asyncio.sleep(0)
         except ConnectionError:
             log.info("a caller went away")
         return response
 
 
 def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Iterator[bytes]:
-    """The body: `head` with the vectors of all answers, of which each is made into text when its
-    turn comes."""
+    """The body: `head` with all vectors, each made into text when its turn comes."""
+    told = usage(answers)
+    del told["completion_tokens"]  # OpenAI's has none here
     gathered = encode_json(head)[:-1] + b',"data":['
     for index, answer in enumerate(answers):
         gathered += b"," * (index > 0) + _item(index, answer.pooled, form)
         if len(gathered) >= PIECE:
             yield gathered
             gathered = b""
-    yield gathered + b'],"usage":' + encode_json(_usage(answers)) + b"}"
+    yield gathered + b'],"usage":' + encode_json(told) + b"}"
 
 
-class _Calls:
-    """The requests of one call."""
+async def _run(
+    client: Client, tenant: str, inputs: Sequence[Embedding]
+) -> tuple[str, list[Answer]]:
+    """The id of the first request, and the answers. Only the first may be refused for want of room:
+    the others wait. Raises the first error."""
+    id, answers = "", [Answer(0) for _ in inputs]
+    places = asyncio.Semaphore(max(1, min(AT_ONCE, client.admission.share.requests // 4)))
 
-    def __init__(self, client: Client, tenant: str) -> None:
-        self._client, self._tenant = client, tenant
-        self.first_id = ""
+    async def read(index: int, stream: Stream) -> None:
+        async for update in stream:
+            answers[index].note(update)
+        places.release()
 
-    async def run(self, inputs: Sequence[Embedding]) -> list[Answer]:
-        """Only the first may be refused for want of room: the others wait for their places. Raises
-        the first error."""
-        answers = [Answer(0) for _ in inputs]
-        places = asyncio.Semaphore(max(1, min(AT_ONCE, self._client.admission.share.requests // 4)))
-
-        async def read(index: int, stream: Stream) -> None:
-            async for update in stream:
-                answers[index].note(update)
-            places.release()
-
-        async with RequestGroup() as group:
-            for index, given in enumerate(inputs):
-                await places.acquire()
-                wait, priority = index > 0, given.priority
-                stream = await submit(
-                    self._client,
-                    given,
-                    given.pooling,
-                    wait=wait,
-                    tenant=self._tenant,
-                    priority=priority,
-                )
-                self.first_id = self.first_id or stream.id
-                group.read(stream, partial(read, index, stream))
-        return answers
+    async with RequestGroup() as group:
+        for index, given in enumerate(inputs):
+            await places.acquire()
+            wait, priority = index > 0, given.priority
+            stream = await submit(
+                client, given, given.pooling, wait=wait, tenant=tenant, priority=priority
+            )
+            id = id or stream.id
+            group.read(stream, partial(read, index, stream))
+    return id, answers
 
 
 def _item(index: int, vectors: Vectors, form: str) -> bytes:
@@ -123,10 +108,3 @@ def _item(index: int, vectors: Vectors, form: str) -> bytes:
         )
     numbers = encode_json(np.frombuffer(vectors.data, "<f4").tolist())
     return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, numbers)
-
-
-def _usage(answers: Sequence[Answer]) -> dict[str, object]:
-    """OpenAI's has no completion here."""
-    told = usage(answers)
-    del told["completion_tokens"]
-    return told

@@ -1,9 +1,6 @@
-"""Accepting: who gets a connection, who one only to hear that there is none, and who waits in the
-kernel for the next.
-
-Instead of asyncio's own accepting, which closes callers without a byte when files run out, and
-resets those whom the kernel has accepted when it ends.
-"""
+"""Who gets a connection, who one only to hear that there is none, and who waits in the kernel.
+asyncio's own accepting closes callers without a byte when files run out, and resets those whom the
+kernel has accepted when it ends."""
 
 import asyncio
 import ctypes
@@ -89,17 +86,15 @@ class Gate(web.BaseSite):
         self._resume()
 
     async def stop(self) -> None:
-        """Stop listening. Who has connected is told so: nobody whom the kernel has let in is
-        reset."""
+        """Stop listening. Nobody whom the kernel has let in is reset: who has connected is told."""
         self._ending = True
         _ignore_handshakes(self._listener)
         while self._accept_one():
             pass
         self._pause()
         with suppress(OSError):
-            self._listener.shutdown(
-                socket.SHUT_RDWR
-            )  # for every process that holds it: callers are refused from here on
+            # For every process that holds it: callers are refused from here on.
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._newcomers():
             connection.turn_away(SHUTTING_DOWN, LAST_SECONDS)
@@ -194,22 +189,19 @@ def _files_left(number: int) -> int:
 
 
 def _ignore_handshakes(listener: socket.socket) -> None:
-    """Have the kernel drop packets for `listener`, so that between the last accept and the end
-    nobody else is let in: callers try again, and are refused. A classic BPF program of one
-    instruction: `ret 0`."""
+    """Have the kernel drop packets, so that between the last accept and the end nobody is let in:
+    callers try again, and are refused. A classic BPF program of one instruction: `ret 0`."""
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     with suppress(OSError):
-        listener.setsockopt(
-            socket.SOL_SOCKET, 26, program
-        )  # SO_ATTACH_FILTER, which the module socket does not name
+        # SO_ATTACH_FILTER, which the module socket does not name.
+        listener.setsockopt(socket.SOL_SOCKET, 26, program)
 
 
 async def serve_on(
     app: web.Application, listener: socket.socket, limits: Limits = NO_LIMITS
 ) -> web.AppRunner:
-    """Start answering. When a caller disconnects its handler is cancelled, and with it the
-    request."""
+    """Start answering. A caller's leaving cancels its handler, and with it the request."""
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     await Gate(runner, listener, limits).start()

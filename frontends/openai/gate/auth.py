@@ -9,23 +9,22 @@ OPEN_PATHS = frozenset({"/health", "/live"})
 
 
 def tenant_of(key: str) -> str:
-    """A digest that is the same in every process and after every restart; the key itself stays
-    here. Whatever bytes a header or a command line held (PEP 383), they are the key."""
+    """A digest that is the same in every process; the key itself stays here, whatever bytes it
+    has."""
     return blake2b(
         key.encode("utf-8", "surrogateescape"), digest_size=16, person=b"thespis-tenant"
     ).hexdigest()
 
 
 class Keys:
-    """The keys that callers may present. Without any, everybody is let in, as the one nameless
-    tenant."""
+    """The keys that callers may present. Without any, all are let in, as one nameless tenant."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._tenants = tuple(tenant_of(key) for key in keys)
 
     def tenant(self, authorization: Sequence[str]) -> str | None:
-        """The caller's tenant, by all its Authorization headers; None where they are not one known
-        key. Takes the same time whichever key it is."""
+        """The tenant; None where the Authorization headers are not one known key. Takes the same
+        time whichever key it is."""
         if not self._tenants:
             return ""
         scheme, _, key = (authorization[0] if len(authorization) == 1 else "").partition(" ")

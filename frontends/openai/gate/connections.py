@@ -1,16 +1,12 @@
-"""One caller's connection, below the handlers: aiohttp's protocol, with our error texts, a clock,
-and a time limit for heads.
-
-Of aiohttp's own attributes it reads two that are not public: `_request_count` (heads that came
-whole) and `_waiter` (a future while nothing is being answered).
-tests/frontends/openai/gate/test_connections.py holds what depends on them.
-"""
+"""One caller's connection: aiohttp's protocol, with our error texts, a clock, and a limit for
+heads. It reads two attributes that are not public: `_request_count` (heads that came whole) and
+`_waiter` (a future while nothing is being answered);
+tests/frontends/openai/gate/test_connections.py holds what depends on them."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from aiohttp import web
 
@@ -28,14 +24,12 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75.0
 """Longer than the 60 s of common proxies, so that the proxy closes first."""
 LINGER_SECONDS = 2.0
-"""How long a caller that was refused before its body was read may go on sending. The bytes are
-thrown away; if the connection were closed at once, the caller's system would throw the answer
-away."""
+"""How long a caller that was refused before its body was read may go on sending: if it were closed
+at once, the caller's system would throw the answer away."""
 
 
 class HttpConnection(web.RequestHandler):
-    """One caller's connection. `head_seconds`: for a head, from its first byte; `lost`: told when
-    the connection is gone."""
+    """`head_seconds`: for a head, from its first byte; `lost`: told when the connection is gone."""
 
     def __init__(
         self, manager: web.Server, head_seconds: float, lost: Callable[["HttpConnection"], None]
@@ -52,13 +46,11 @@ class HttpConnection(web.RequestHandler):
         self.heard = 0.0
         """When the head of the newest request had arrived, by `time.perf_counter`."""
         self.refusal: Refusal | None = None
-        """With which every request on this connection is answered; the connection is closed
-        then."""
+        """Answers every request on this connection, which is closed then."""
         self._head_seconds = head_seconds
         self._lost = lost
         self._deadline: asyncio.TimerHandle | None = None
-        """By which the head that has begun must be whole, or a caller that is turned away must have
-        asked."""
+        """For the head that has begun, or for one who is turned away to ask."""
 
     @property
     def new(self) -> bool:
@@ -66,8 +58,7 @@ class HttpConnection(web.RequestHandler):
         return self._request_count == 0
 
     def turn_away(self, refusal: Refusal, seconds: float) -> None:
-        """Answer whatever it asks with `refusal`, and if it asks nothing for so many seconds, say
-        it unasked; then close."""
+        """Answer whatever it asks, or after so many seconds unasked, with `refusal`; then close."""
         self.refusal = refusal
         self._set_deadline(seconds)
 
@@ -92,10 +83,9 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answers what is not HTTP, and what no handler caught, in our own words: aiohttp's would
-        tell its version and the exception's text. If an answer has begun, or nobody is there for
-        one, raises ConnectionError: the connection is closed.
-        """
+        """Answers what is not HTTP, and what no handler caught, in our words: aiohttp's would tell
+        the exception's text. If an answer has begun, raises ConnectionError: the connection is
+        closed."""
         if isinstance(exc, ConnectionError):
             log.info("a caller left before its answer")
             raise exc
@@ -110,17 +100,15 @@ class HttpConnection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """aiohttp itself answers an unknown `Expect` where no route of ours does: before the
-        application, in plain text."""
-        if resp.status == HTTPStatus.EXPECTATION_FAILED and not resp.prepared:
-            resp = error_response(NO_EXPECTATION, HTTPStatus.EXPECTATION_FAILED)
+        """aiohttp answers an unknown `Expect` outside of our routes itself, in plain text."""
+        if resp.status == NO_EXPECTATION.status and not resp.prepared:
+            resp = error_response(*NO_EXPECTATION)
             resp.headers["Server"] = SERVER
         return await super().finish_response(request, resp, start_time)
 
     @property
     def _idle(self) -> bool:
-        """Whether nothing is being answered or waits for it: bytes that come are then those of a
-        head."""
+        """Whether nothing is being answered or waits for it: bytes are then those of a head."""
         return self.new or (self._waiter is not None and not self._waiter.done())
 
     def _set_deadline(self, seconds: float) -> None:

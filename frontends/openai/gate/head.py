@@ -3,45 +3,30 @@
 from aiohttp import HttpVersion, HttpVersion11, hdrs
 from multidict import MultiMapping
 
-from ....protocol.errors import Failure
-from ..errors import Refusal
+from ..errors import Refusal, refusal
 
 BODY_TYPES = ("application/json",)
 """What a body may be. No type that a form in a web page can send is among them."""
 
-BAD_FRAMING = Refusal(
-    Failure(
-        "invalid_request",
-        "An HTTP/1.0 request has no Transfer-Encoding; send a Content-Length.",
-        code="invalid_http",
-    ),
-    400,
+BAD_FRAMING = refusal(
+    400, "invalid_http", "An HTTP/1.0 request has no Transfer-Encoding; send a Content-Length."
 )
-UNKNOWN_TRANSFER = Refusal(
-    Failure(
-        "unsupported",
-        "Of transfer codings only `chunked` is known, once and alone.",
-        code="unsupported_transfer_coding",
-    ),
+UNKNOWN_TRANSFER = refusal(
     501,
+    "unsupported_transfer_coding",
+    "Of transfer codings only `chunked` is known, once and alone.",
 )
-COMPRESSED = Refusal(
-    Failure(
-        "unsupported",
-        "Compressed bodies are not accepted; send this one without Content-Encoding.",
-        code="unsupported_encoding",
-    ),
+COMPRESSED = refusal(
     415,
-    {hdrs.ACCEPT_ENCODING: "identity"},
+    "unsupported_encoding",
+    "Compressed bodies are not accepted; send this one without Content-Encoding.",
+    Accept_Encoding="identity",
 )
-NO_JSON = Refusal(
-    Failure(
-        "unsupported",
-        "The body must be JSON; send Content-Type: application/json.",
-        code="unsupported_media_type",
-    ),
+NO_JSON = refusal(
     415,
-    {"Accept-Post": ", ".join(BODY_TYPES)},
+    "unsupported_media_type",
+    "The body must be JSON; send Content-Type: application/json.",
+    Accept_Post=", ".join(BODY_TYPES),
 )
 
 
@@ -57,11 +42,8 @@ def framing_fault(version: HttpVersion, headers: MultiMapping[str]) -> Refusal |
 
 
 def body_fault(headers: MultiMapping[str]) -> Refusal | None:
-    """Whether this is a body that a path here takes: JSON, as it is.
-
-    Parameters of the type are read over: `charset` has no meaning for JSON (RFC 8259, 11). A type
-    that only ends in `+json` is another type, and `text/plain;application/json` is text.
-    """
+    """Whether it is JSON, as it is. Parameters of the type are read over: `charset` has no meaning
+    (RFC 8259, 11). `+json` is another type, and `text/plain;application/json` is text."""
     codings = {
         _word(coding)
         for value in headers.getall(hdrs.CONTENT_ENCODING, ())
@@ -74,7 +56,6 @@ def body_fault(headers: MultiMapping[str]) -> Refusal | None:
 
 
 def _word(text: str) -> str:
-    """Lower case, for comparison; what is not ASCII stays, as lowering would make some of it
-    ASCII."""
+    """Lower case, for comparison; lowering would make ASCII of some of what is not."""
     bare = text.strip(" \t")
     return bare.lower() if bare.isascii() else bare

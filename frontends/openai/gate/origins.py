@@ -1,10 +1,6 @@
-"""Which web pages may call. Pure.
-
-A browser sends requests of any page to any server that it can reach, this one on localhost among
-them. It names the page in `Origin`, which a page cannot forge, and asks first (preflight) before it
-sends JSON. A page whose own name has been pointed at this server (DNS rebinding) gives that name as
-`Host`.
-"""
+"""Which web pages may call. A browser sends requests of any page to any server that it reaches,
+names the page in `Origin`, which no page can forge, and asks first (preflight) before it sends
+JSON. A page whose own name points at this server (DNS rebinding) gives that as `Host`. Pure."""
 
 import ipaddress
 import re
@@ -12,8 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from aiohttp import hdrs
 
-from ....protocol.errors import Failure
-from ..errors import Refusal
+from ..errors import Refusal, refusal
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 """They change nothing, and without our consent a browser lets no page read the answers."""
@@ -24,22 +19,13 @@ EXPOSED = "Retry-After, X-Request-Id, X-Thespis-Ignored-Fields"
 PRIVATE_NAMES = ("localhost", "internal")
 """Ends of names that nobody can register: RFC 6761 and ICANN."""
 
-NOT_ALLOWED = Refusal(
-    Failure(
-        "invalid_request",
-        "Web pages of this origin may not use this server (--allowed-origins names those that "
-        "may).",
-        code="origin_not_allowed",
-    ),
+NOT_ALLOWED = refusal(
     403,
+    "origin_not_allowed",
+    "Web pages of this origin may not use this server (--allowed-origins names those that may).",
 )
-UNKNOWN_HOST = Refusal(
-    Failure(
-        "invalid_request",
-        "This server is not known by that host name (--allowed-hosts names more).",
-        code="unknown_host",
-    ),
-    403,
+UNKNOWN_HOST = refusal(
+    403, "unknown_host", "This server is not known by that host name (--allowed-hosts names more)."
 )
 _TOKENS = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::[0-9]*)?")
@@ -53,8 +39,7 @@ class Origins:
         self._allowed = frozenset(origin.lower() for origin in allowed)
 
     def fault(self, method: str, origin: str | None) -> Refusal | None:
-        """A page that may not call changes nothing here; what it may read is for its browser to
-        decide, by our consent."""
+        """A page that may not call changes nothing here; what it may read its browser decides."""
         if origin is None or method in SAFE_METHODS or self._allows(origin):
             return None
         return NOT_ALLOWED
@@ -73,8 +58,8 @@ class Origins:
 
 
 def preflight(asked: Mapping[str, str], methods: Sequence[str]) -> Mapping[str, str]:
-    """Headers of the answer to a browser that asks for its page, beside those of `Origins.consent`.
-    Whichever headers the page wants to send it may: clients have many of their own."""
+    """Headers for a browser that asks for its page, beside those of `Origins.consent`. Whichever
+    headers the page wants to send it may: clients have many of their own."""
     given: dict[str, str] = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(methods),
         hdrs.ACCESS_CONTROL_MAX_AGE: str(CONSENT_SECONDS),
@@ -88,9 +73,8 @@ def preflight(asked: Mapping[str, str], methods: Sequence[str]) -> Mapping[str, 
 
 
 class Hosts:
-    """The names that callers may know this server by. Told none, it minds them only while it
-    listens on loopback without keys: there nothing but the network keeps strangers out, and
-    rebinding gets around that."""
+    """The names that callers may know this server by. Told none, it minds them only on loopback
+    without keys, where rebinding gets around all that keeps strangers out."""
 
     def __init__(self, allowed: Sequence[str] = (), keyless_loopback: bool = False) -> None:
         self._allowed = frozenset(host.lower().removesuffix(".") for host in allowed)
@@ -101,11 +85,8 @@ class Hosts:
             return None
         found = _HOST.fullmatch(host)
         name = found[1].lower().removesuffix(".") if found is not None and host.isascii() else None
-        return (
-            None
-            if name is not None and (name in self._allowed or _cannot_be_rebound(name))
-            else UNKNOWN_HOST
-        )
+        known = name is not None and (name in self._allowed or _cannot_be_rebound(name))
+        return None if known else UNKNOWN_HOST
 
 
 def _cannot_be_rebound(name: str) -> bool:

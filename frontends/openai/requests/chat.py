@@ -1,7 +1,5 @@
-"""What a conversation asks for, be it answered or only tokenised. Pure; every refusal names the
-field."""
+"""What a conversation asks for, answered or only tokenised. Every refusal names the field. Pure."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from ....protocol.errors import invalid, refuse
@@ -14,9 +12,6 @@ from ..tools.parsers import Style
 from .common import Generation, chat_prompt, sampling_of, shared_fields
 from .guides import read_guide
 from .schema import ChatRequest, TokenizeRequest
-
-FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
-"""`return` is for the chat template, as transformers writes it."""
 
 
 def parse_chat(
@@ -34,24 +29,20 @@ def parse_chat(
     if request.prompt_embeds not in (None, []):
         text = "`prompt_embeds` is a whole prompt: send it to /v1/completions."
         raise refuse("unsupported", text, "prompt_embeds", "unsupported")
-    if (
-        request.top_logprobs and not request.logprobs
-    ):  # 0 is what clients send that send every field
+    # 0 is what clients send that send every field.
+    if request.top_logprobs and not request.logprobs:
         raise invalid("`top_logprobs` needs `logprobs` to be true.", "top_logprobs")
     # The newer name wins, as at OpenAI, whose clients send both to servers of any age.
-    limit = (
-        request.max_completion_tokens
-        if request.max_completion_tokens is not None
-        else request.max_tokens
-    )
-    tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls, style)
+    limit = request.max_completion_tokens
+    if limit is None:
+        limit = request.max_tokens
+    choice, parallel = request.tool_choice, request.parallel_tool_calls
+    tools = read_tools(request.tools, choice, parallel, style, unread)
     extra: dict[str, Any] = {
         "max_tokens": limit,
         "logprobs": (request.top_logprobs or 0) if request.logprobs else None,
     }
     guide = read_guide(request, unread)
-    _check_choice(request.tool_choice, unread)
-    _check_tools(request.tools or (), unread)
     if tools is not None:
         guide = tool_guide(tools, guide)
         if style == "hermes" and request.skip_special_tokens is None:
@@ -80,22 +71,4 @@ def parse_tokenize(request: TokenizeRequest, unread: Unread | None = None) -> Pr
         raise refuse(
             "unsupported", "Media are not supported here yet.", media[0].where, "unsupported"
         )
-    _check_tools(request.tools or (), unread)
-    return chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes"))
-
-
-def _check_choice(choice: Any, unread: Unread) -> None:
-    """A `tool_choice` that names a function."""
-    if isinstance(choice, dict):
-        unread.check(choice, ("type", "function"), "tool_choice")
-        if isinstance(function := choice.get("function"), dict):
-            unread.check(function, ("name",), "tool_choice.function")
-
-
-def _check_tools(tools: Sequence[dict[str, Any]], unread: Unread) -> None:
-    """What neither the grammar nor OpenAI's API knows of a tool, such as arguments under another
-    name than `parameters`."""
-    for index, tool in enumerate(tools):
-        unread.check(tool, ("type", "function"), f"tools[{index}]")
-        if isinstance(function := tool.get("function"), dict):
-            unread.check(function, FUNCTION_KEYS, f"tools[{index}].function")
+    return chat_prompt(request, messages, read_tools(request.tools, None, None, "hermes", unread))

@@ -1,7 +1,5 @@
-"""What the calls of several APIs ask for alike: prompts, sampling, options of media. Pure; every
-refusal names the field."""
+"""What calls of several APIs ask for alike. Every refusal names the field. Pure."""
 
-import re
 from typing import Any
 
 from ....protocol.errors import invalid
@@ -16,7 +14,7 @@ COPIED = (
     "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens",
     "include_stop_str_in_output", "ignore_eos",
     "presence_penalty", "frequency_penalty", "repetition_penalty", "prompt_logprobs",
-    "skip_special_tokens",
+    "skip_special_tokens", "stop", "bad_words", "stop_token_ids", "allowed_token_ids", "logit_bias",
 )  # fmt: skip
 """Fields with the same meaning here and in SamplingParams."""
 
@@ -68,8 +66,7 @@ def chat_prompt(
     answered: bool = True,
     framed: bool | None = None,
 ) -> ChatPrompt:
-    """`answered`: an answer follows, so `add_generation_prompt` defaults to the opposite of
-    `continue_final_message`."""
+    """`answered`: an answer follows, so that `add_generation_prompt` has its usual default."""
     go_on, generate = bool(request.continue_final_message), request.add_generation_prompt
     if generate and go_on:
         text = "It excludes `add_generation_prompt`."
@@ -103,18 +100,8 @@ def sampling_of(request: Common, **extra: Any) -> SamplingParams:
         raise invalid(
             "It is not available when `stream` is true.", "prompt_logprobs", "contradicting_fields"
         )
-    if request.stop is not None:
-        given["stop"] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
-    if request.bad_words is not None:
-        given["bad_words"] = (
-            (request.bad_words,) if isinstance(request.bad_words, str) else tuple(request.bad_words)
-        )
-    if request.stop_token_ids is not None:
-        given["stop_token_ids"] = tuple(request.stop_token_ids)
-    if request.allowed_token_ids is not None:
-        given["allowed_token_ids"] = tuple(request.allowed_token_ids)
-    if request.logit_bias:
-        given["logit_bias"] = _bias(request.logit_bias)
+    if request.stream_options is not None and not request.stream:
+        raise invalid("It needs `stream` to be true.", "stream_options", "contradicting_fields")
     try:
         return SamplingParams(**given)
     except ValueError as error:
@@ -123,14 +110,3 @@ def sampling_of(request: Common, **extra: Any) -> SamplingParams:
         raise invalid(
             str(error), name if name in SamplingParams.__struct_fields__ else None, "out_of_range"
         ) from None
-
-
-def _bias(given: dict[str, float]) -> dict[int, float]:
-    bias: dict[int, float] = {}
-    for token, value in given.items():
-        if not re.fullmatch(r"[0-9]{1,9}", token):
-            raise invalid("The keys must be token ids.", "logit_bias", "wrong_type")
-        if not -100.0 <= value <= 100.0:
-            raise invalid("A bias must be between -100 and 100.", "logit_bias", "out_of_range")
-        bias[int(token)] = value
-    return bias

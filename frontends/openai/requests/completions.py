@@ -17,18 +17,11 @@ MAX_PROMPTS = 1024
 def parse_completion(
     request: CompletionRequest, unread: Unread | None = None, *, embeds: bool = False
 ) -> list[Generation]:
-    """One generation per prompt, those of embeddings first. With `echo` and `logprobs` the prompt
-    is scored too.
-
-    `embeds`: whether prompts may be embeddings.
-    """
+    """One per prompt, those of embeddings first, which `embeds` allows. With `echo` and `logprobs`
+    the prompt is scored too."""
     if request.echo and request.stream and request.logprobs is not None:
-        raise refuse(
-            "unsupported",
-            "`echo` with `logprobs` is not supported when `stream` is true.",
-            "echo",
-            "unsupported",
-        )
+        text = "`echo` with `logprobs` is not supported when `stream` is true."
+        raise refuse("unsupported", text, "echo", "unsupported")
     extra: dict[str, Any] = {
         "logprobs": request.logprobs,
         "max_tokens": 16 if request.max_tokens is None else request.max_tokens,
@@ -37,27 +30,21 @@ def parse_completion(
         extra["max_tokens"] = 1  # computed for the scores of the prompt, and not shown
     if request.echo and request.logprobs is not None and request.prompt_logprobs is None:
         extra["prompt_logprobs"] = request.logprobs
-    sampling, common = (
-        sampling_of(request, structured_outputs=read_guide(request, unread or Unread()), **extra),
-        shared_fields(request),
-    )
+    guide = read_guide(request, unread or Unread())
+    sampling = sampling_of(request, structured_outputs=guide, **extra)
     rows = _embeds_prompts(request, embeds)
     # Clients that must send a `prompt` beside embeddings send an empty one.
     prompts = [] if rows and not request.prompt else read_prompts(request.prompt)
     if len(rows) + len(prompts) > MAX_PROMPTS:
         raise invalid(f"At most {MAX_PROMPTS} prompts in one call.", "prompt", "too_many_prompts")
     several = not isinstance(request.prompt_embeds, str)
+    made: dict[str, Any] = {"sampling": sampling, **shared_fields(request)}
     items = [
         read_prompt_embeds(text, f"prompt_embeds[{n}]" if several else "prompt_embeds")
         for n, text in enumerate(rows)
     ]
-    return [
-        *(
-            Generation(prompt=EmbedsPrompt(), media=(item,), sampling=sampling, **common)
-            for item in items
-        ),
-        *(Generation(prompt=prompt, sampling=sampling, **common) for prompt in prompts),
-    ]
+    embedded = [Generation(prompt=EmbedsPrompt(), media=(item,), **made) for item in items]
+    return [*embedded, *(Generation(prompt=prompt, **made) for prompt in prompts)]
 
 
 def prompt_only(request: CompletionRequest) -> bool:
@@ -66,8 +53,7 @@ def prompt_only(request: CompletionRequest) -> bool:
 
 
 def _embeds_prompts(request: CompletionRequest, enabled: bool) -> list[str]:
-    """The prompts that are given as embeddings, in base64. They have no tokens that could be echoed
-    or scored."""
+    """The prompts that are embeddings, in base64: no tokens that could be echoed or scored."""
     if request.prompt_embeds is None or request.prompt_embeds == []:
         return []
     if not enabled:

@@ -7,16 +7,12 @@ from ...inputs.messages import read_messages
 from ...inputs.parts import Rules
 from ...inputs.unread import Unread
 from .common import Embedding, chat_prompt, read_prompts, shared_fields
-from .schema import EmbeddingRequest
+from .schema import EmbeddingRequest, Templated
 
 MAX_INPUTS = 2048
 """Of one call, as at OpenAI."""
-OF_MESSAGES = (
-    "add_generation_prompt",
-    "continue_final_message",
-    "chat_template",
-    "chat_template_kwargs",
-)
+OF_POOLING = ("dimensions", "use_activation", "truncate_prompt_tokens", "prompt_name")
+OF_MESSAGES = Templated.__struct_fields__[1:]
 
 
 def parse_embedding(
@@ -26,12 +22,7 @@ def parse_embedding(
     if (request.input is None) == (request.messages is None):
         raise invalid("Give either `input` or `messages`.", "input", "missing_field")
     try:
-        pooling = PoolingParams(
-            dimensions=request.dimensions,
-            use_activation=request.use_activation,
-            truncate_prompt_tokens=request.truncate_prompt_tokens,
-            prompt_name=request.prompt_name,
-        )
+        pooling = PoolingParams(**{name: getattr(request, name) for name in OF_POOLING})
     except ValueError as error:  # the text is our own, and begins with the field
         raise invalid(str(error), str(error).partition(" ")[0], "out_of_range") from None
     common = {"pooling": pooling, **shared_fields(request)}
@@ -47,9 +38,7 @@ def parse_embedding(
     prompts = read_prompts(request.input, "input")
     if len(prompts) > MAX_INPUTS:
         raise invalid(f"At most {MAX_INPUTS} inputs in one call.", "input", "too_many_prompts")
-    if request.add_special_tokens is False:
-        prompts = [
-            TextPrompt(prompt.text, framed=False) if isinstance(prompt, TextPrompt) else prompt
-            for prompt in prompts
-        ]
-    return [Embedding(prompt=prompt, **common) for prompt in prompts]
+    for at, one in enumerate(prompts):
+        if request.add_special_tokens is False and isinstance(one, TextPrompt):
+            prompts[at] = TextPrompt(one.text, framed=False)
+    return [Embedding(prompt=one, **common) for one in prompts]

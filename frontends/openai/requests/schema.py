@@ -1,12 +1,7 @@
-"""The bodies that callers send, as msgspec Structs: names and types of the OpenAI API and vLLM's
-additions to it.
-
-Unknown fields are ignored with a warning (`note_unknown`), as OpenAI clients expect. Two kinds are
-refused instead: fields whose names say that they limit what an answer costs or contains
-(`MATTERS`), and fields that would change the answer but are not supported yet (`NOT_YET`). Content
-parts stay plain JSON here: `frontends/inputs/messages.py` reads them, so that an error can name the
-part.
-"""
+"""The bodies that callers send: names and types of the OpenAI API and vLLM's additions to it.
+Unknown fields are ignored with a warning, as clients expect. Refused are those whose names say that
+they limit what an answer costs or contains (`MATTERS`), and those that would change the answer but
+are not there (`NOT_YET`). Content parts stay plain JSON, which inputs/messages.py reads."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -37,6 +32,15 @@ class Body(msgspec.Struct, kw_only=True):
     model: str | None = None
 
 
+class Templated(Body, kw_only=True):
+    """What is said of how a conversation is rendered."""
+
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
 class Common(Body, kw_only=True):
     """What chat and plain completions share. None always means "not given"."""
 
@@ -55,7 +59,7 @@ class Common(Body, kw_only=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[int, float] | None = None
     allowed_token_ids: Ids | None = None
     prompt_logprobs: int | None = None
     skip_special_tokens: bool | None = None
@@ -112,7 +116,7 @@ class CompletionRequest(Common, kw_only=True):
     suffix: str | None = None
 
 
-class EmbeddingRequest(Body, kw_only=True):
+class EmbeddingRequest(Templated, kw_only=True):
     """With `input`, or with `messages`, of which one vector is made."""
 
     built: ClassVar[frozenset[str]] = frozenset({"truncate_prompt_tokens"})
@@ -127,10 +131,6 @@ class EmbeddingRequest(Body, kw_only=True):
     prompt_name: str | None = None
     truncate_prompt_tokens: int | None = None
     add_special_tokens: bool | None = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
-    chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None
     # Not supported yet, see NOT_YET.
@@ -139,14 +139,10 @@ class EmbeddingRequest(Body, kw_only=True):
     normalize: bool | None = None
 
 
-class TokenizeRequest(Body, kw_only=True):
+class TokenizeRequest(Templated, kw_only=True):
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] | None = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
-    chat_template: str | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
 
 class DetokenizeRequest(Body, kw_only=True):
@@ -175,9 +171,8 @@ MATTERS = re.compile(
     r"|(\w+_)?(limits?|budgets?|timeout|deadline)"
     r"|moderation|guardrails?|grammar|regex|json_schema|structural_tag|cache_salt"
 )
-"""Unknown fields that are refused: a caller that limits length, time, cost or content with them, or
-keeps tenants apart, must learn that it would not happen. `max_new_tokens`, `stop_words`,
-`thinking_token_budget`, `guided_whitespace_pattern`, `cache_salt`."""
+"""Unknown fields that are refused: a caller that limits length, time, cost or content with them
+must learn that it would not happen. `max_new_tokens`, `thinking_token_budget`, `cache_salt`."""
 
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
@@ -199,19 +194,25 @@ def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
         return msgspec.json.decode(body, type=schema)
     except msgspec.ValidationError as error:
         raise wrong_field(str(error)) from None
-    except (
-        msgspec.DecodeError,
-        ValueError,
-        RecursionError,
-    ):  # ValueError: bytes that are not UTF-8
-        raise invalid("The body is not valid JSON.", code="invalid_json") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        place = _place(bytes(body), str(error))  # ValueError: bytes that are not UTF-8
+        raise invalid(f"The body is not valid JSON{place}.", code="invalid_json") from None
+
+
+def _place(body: bytes, text: str) -> str:
+    """Where msgspec's error `text` says that the body is wrong."""
+    if "truncated" in text:
+        return ": it ends in the middle of a value" if body.strip() else ": it is empty"
+    found = re.search(r"\(byte (\d+)\)", text)
+    if found is None:
+        return ""
+    before = body[: int(found[1])]
+    line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+    return f" near line {line}, column {column} (byte {len(before)})"
 
 
 def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread: Unread) -> None:
-    """Names in the body and in its `stream_options` that the schema does not know.
-
-    Raises RequestError 400 for one that could cost money or safety (`MATTERS`).
-    """
+    """Names that the schema does not know. Raises RequestError 400 for one of `MATTERS`."""
     given = _decoded(body, dict[str, msgspec.Raw])
     unknown = [name for name in given if name not in schema.__struct_fields__]
     for name in unknown:

@@ -1,5 +1,4 @@
-"""`tools` and `tool_choice`: the functions, whether one must be called, and the grammar that
-enforces it. Pure."""
+"""`tools` and `tool_choice`: the functions, and the grammar that enforces a call. Pure."""
 
 import re
 from typing import Any
@@ -9,6 +8,7 @@ import msgspec
 from ....protocol.errors import invalid
 from ....protocol.grammars.grammar import ANY_OBJECT, lark_text
 from ....protocol.requests.guide import Calls, Guide, NamedSchema, checked
+from ...inputs.unread import Unread
 from ...validation import check_numbers
 from .parsers import CLOSE, OPEN, Style
 
@@ -19,6 +19,8 @@ _DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties"
     "unevaluatedProperties", "propertyNames",
     "required", "allOf", "anyOf", "oneOf", "$ref", "enum", "const", "minProperties"})  # fmt: skip
 """Keywords that say which arguments a function takes."""
+FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
+"""`return` is for the chat template, as transformers writes it."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -36,10 +38,17 @@ class ToolUse(msgspec.Struct, frozen=True):
 
 
 def read_tools(
-    tools: list[dict[str, Any]] | None, choice: Any, parallel: bool | None, style: Style
+    tools: list[dict[str, Any]] | None,
+    choice: Any,
+    parallel: bool | None,
+    style: Style,
+    unread: Unread,
 ) -> ToolUse | None:
-    """None: nothing may be called, and the model sees no functions. Raises RequestError 400 that
-    names the part."""
+    """None: nothing may be called, and the model sees no functions. Raises RequestError 400."""
+    if isinstance(choice, dict):
+        unread.check(choice, ("type", "function"), "tool_choice")
+        if isinstance(function := choice.get("function"), dict):
+            unread.check(function, ("name",), "tool_choice.function")
     if not tools:
         if choice not in (None, "none", "auto"):
             raise invalid("It needs `tools`.", "tool_choice", "missing_field")
@@ -49,7 +58,7 @@ def read_tools(
     check_numbers(tools, "tools")
     schemas: dict[str, Any] = {}
     for index, tool in enumerate(tools):
-        name, schema = _read_tool(tool, f"tools[{index}]")
+        name, schema = _read_tool(tool, f"tools[{index}]", unread)
         if name in schemas:
             raise invalid(
                 "There are two functions of this name.", f"tools[{index}]", "invalid_tool"
@@ -62,10 +71,12 @@ def read_tools(
     return ToolUse(tuple(tools), schemas, style, forced, parallel is not False and not named)
 
 
-def _read_tool(tool: dict[str, Any], where: str) -> tuple[str, Any]:
+def _read_tool(tool: dict[str, Any], where: str, unread: Unread) -> tuple[str, Any]:
     function = tool.get("function")
+    unread.check(tool, ("type", "function"), where)
     if tool.get("type", "function") != "function" or not isinstance(function, dict):
         raise invalid("A tool is of type `function` and has a `function`.", where, "invalid_tool")
+    unread.check(function, FUNCTION_KEYS, f"{where}.function")
     name, schema = function.get("name"), function.get("parameters")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         text = "A name has 1 to 64 letters, digits, underscores, dots and dashes."
@@ -98,8 +109,7 @@ def _forced(choice: Any, names: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
-    """What the answer must look like: calls if they are forced, otherwise calls or what `wanted`
-    says."""
+    """What the answer must look like: calls if forced, otherwise calls or what `wanted` says."""
     names, schemas = tools.forced or tuple(tools.schemas), []
     if tools.forced:
         start = "start: calls"
@@ -124,8 +134,7 @@ def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
 
 
 def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
-    """Lark rules for one call or several, as the style writes them; a tool's arguments are a rule
-    that is its schema."""
+    """Lark rules for the calls, as the style writes them; arguments are a rule of their schema."""
     more = f"{{0,{MAX_CALLS - 1}}}"
     if tools.style == "hermes":
         before, between, after, key = f"{OPEN}\n", lark_text("\n"), f"\n{CLOSE}", "arguments"

@@ -1,5 +1,4 @@
-"""Reads the JSON object of one call as it comes: the arguments are passed on while the model writes
-them. Pure."""
+"""Reads the JSON object of one call as it comes, and passes on the arguments. Pure."""
 
 import json
 from typing import NamedTuple
@@ -27,8 +26,7 @@ _SPACES = " \t\r\n"
 
 class CallReader:
     """Reads `{"name": ..., "arguments": ...}`, in any order and with other fields. A call starts
-    when its name is known and its arguments begin; if the object is malformed before that, it is
-    not a call."""
+    when name and arguments have begun; an object malformed before that is none."""
 
     def __init__(self, names: frozenset[str] | None = None) -> None:
         """`names`: an object with another name is not a call."""
@@ -114,13 +112,8 @@ class CallReader:
             self._where = "colon"
 
     def _begin_value(self, char: str, events: list[Event]) -> None:
-        self._where, self._value, self._depth, self._in_string, self._escaped = (
-            "value",
-            "",
-            0,
-            False,
-            False,
-        )
+        self._where, self._value, self._depth = "value", "", 0
+        self._in_string = self._escaped = False
         wanted = self._key in ("arguments", "parameters") and not self.started
         self._streams = wanted and char in "{[" and self._name is not None
         if self._streams:
@@ -140,9 +133,8 @@ class CallReader:
 
     def _in_value(self, char: str, events: list[Event]) -> None:
         bare = bool(self._value) and not self._in_string and self._depth == 0
-        if (
-            bare and char in ",}" + _SPACES
-        ):  # a number or a literal ends where something else begins
+        # A number or a literal ends where something else begins.
+        if bare and char in ",}" + _SPACES:
             self._end_value(events)
             if char not in _SPACES and not self.bad:
                 self._behind_value(char, events)
@@ -192,8 +184,7 @@ class CallReader:
             self._expect(char == ",", "next key")
 
     def _close(self, events: list[Event]) -> None:
-        """The end of the object. A call without arguments starts only here, and only in a style
-        that marks its calls."""
+        """A call without arguments starts only here, and only in a style that marks its calls."""
         if not self.started:
             if self._name is None or self._names is not None:
                 self.bad = True

@@ -1,13 +1,10 @@
-"""Finds tool calls in a model's text while it comes. Pure: the events add up to the same however
-the text is cut.
-
-There are two styles. `hermes` (Hermes, Qwen): `<tool_call>{"name": ..., "arguments":
-{...}}</tool_call>`, with text around it. `json` (Llama 3): the whole answer is such an object, or
-several, or a list of them; `parameters` may replace `arguments`.
-"""
+"""Finds tool calls in a model's text while it comes; the events add up to the same however it is
+cut. `hermes` (Hermes, Qwen): `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, with text
+around it. `json` (Llama 3): the whole answer is such an object, or several, or a list of them;
+`parameters` may replace `arguments`. Pure."""
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Literal
 
 from .json_reader import CallReader, Event, Words
 
@@ -16,17 +13,8 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 PYTHON_TAG = "<|python_tag|>"
 
 
-class Parser(Protocol):
-    def feed(self, text: str) -> list[Event]:
-        """The events that are certain once this text has come."""
-
-    def finish(self) -> list[Event]:
-        """The end of the text: events for what was held back."""
-
-
-def make_parser(style: Style, names: Iterable[str]) -> Parser:
-    """`names`: of the available functions; in the json style an object with another name is not a
-    call."""
+def make_parser(style: Style, names: Iterable[str]) -> "HermesParser | JsonParser":
+    """`names`: of the functions; in the json style an object with another one is not a call."""
     return HermesParser() if style == "hermes" else JsonParser(frozenset(names))
 
 
@@ -43,25 +31,21 @@ class HermesParser:
         self._behind_call = False
 
     def feed(self, text: str) -> list[Event]:
+        """The events that are certain once this text has come."""
         events: list[Event] = []
         while text:
-            text = (
-                self._in_text(text, events)
-                if self._reader is None
-                else self._in_call(self._reader, text, events)
-            )
+            if self._reader is None:
+                text = self._in_text(text, events)
+            else:
+                text = self._in_call(self._reader, text, events)
         return events
 
     def finish(self) -> list[Event]:
-        if self._reader is not None and not self._reader.started:
-            return [Words(self._raw)]
-        if (
-            self._reader is not None
-            or not self._held
-            or (self._behind_call and self._held.isspace())
-        ):
-            return []
-        return [Words(self._held)]
+        """The end of the text: events for what was held back."""
+        if self._reader is not None:
+            return [] if self._reader.started else [Words(self._raw)]
+        blank = not self._held or (self._behind_call and self._held.isspace())
+        return [] if blank else [Words(self._held)]
 
     def _in_text(self, text: str, events: list[Event]) -> str:
         """Returns what comes after an opening tag."""
@@ -147,12 +131,9 @@ class JsonParser:
         return events
 
     def finish(self) -> list[Event]:
-        held = (
-            ""
-            if self._reader.started or (self._any and not self._raw.strip(" \t\r\n,;]"))
-            else self._raw
-        )
-        self._raw = ""
+        held, self._raw = self._raw, ""
+        if self._reader.started or (self._any and not held.strip(" \t\r\n,;]")):
+            return []
         return [Words(held)] if held else []
 
     def _begin(self, text: str, events: list[Event]) -> str:

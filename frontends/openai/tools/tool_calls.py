@@ -1,5 +1,4 @@
-"""The tool calls of one choice in OpenAI's form: as deltas while the text comes, or as the whole
-message."""
+"""The tool calls of one choice in OpenAI's form, as deltas or as the whole message."""
 
 import secrets
 from typing import Any
@@ -53,16 +52,9 @@ class ToolCalls:
                 case CallStart(name):
                     self._count += 1
                     if self._shown:
+                        call = {"id": f"call_{secrets.token_hex(12)}", "type": "function"}
                         function = {"name": name, "arguments": ""}
-                        id = f"call_{secrets.token_hex(12)}"
-                        deltas.append(
-                            {
-                                "index": self._count - 1,
-                                "id": id,
-                                "type": "function",
-                                "function": function,
-                            }
-                        )
+                        deltas.append({"index": self._count - 1, **call, "function": function})
                 case Arguments(piece):
                     if self._shown:
                         deltas.append({"index": self._count - 1, "function": {"arguments": piece}})

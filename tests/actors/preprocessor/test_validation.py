@@ -84,7 +84,8 @@ def test_a_text_that_no_context_holds_is_not_tokenised(checkpoints: Checkpoints)
         if fits:
             rules.check(request(prompt))
         else:
-            with pytest.raises(RequestError, match="the model's context is 64 tokens"):
+            words = f"characters where at most {most} fit, the model's context is 64 tokens"
+            with pytest.raises(RequestError, match=words):
                 rules.check(request(prompt))
 
 

@@ -273,6 +273,36 @@ def test_a_requests_own_template_comes_first(checkpoints: Checkpoints) -> None:
     assert _load(checkpoints("llava")).renderer().render(prompt, ()).text == "user: hello\n"
 
 
+KNOWS_TWO = (
+    "{% for m in messages %}{% if m.role == 'user' %}Q: {{ m.content }}{% elif m.role == 'judge' %}"
+    "J: {{ m.content }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "role", "shown"),
+    [
+        (KNOWS_TWO, "user", "Q: hello"),
+        (KNOWS_TWO, "judge", "J: hello"),
+        (KNOWS_TWO, "tool", ""),
+        (STRING_TEMPLATE, "jester", "jester: hello\n"),
+        (KNOWS_TWO, "jester", None),
+    ],
+)
+def test_a_role_that_the_template_does_not_know_is_refused(
+    checkpoints: Checkpoints, template: str, role: str, shown: str | None
+) -> None:
+    """Any role that a template asks for, or writes, is one that it knows."""
+    prompt = ChatPrompt((ChatMessage(role, (Text("hello"),)),), template=template)
+    renderer = _load(checkpoints("llava")).renderer()
+    if shown is not None:
+        assert renderer.render(prompt, ()).shown == shown
+        return
+    with pytest.raises(RequestError, match="knows no role 'jester'") as refused:
+        renderer.render(prompt, ())
+    assert refused.value.failure.part == "messages[0].role"
+
+
 HALVES = (
     "{{ '\\ud800' }}",
     "{{ 'a\\udfff' }}",

@@ -125,7 +125,9 @@ def test_a_hub_that_is_gone_leaves_the_cache(
     hub.close()
     assert fetched(MAIN, str(cache)) == folder
     assert f"taken from the cache as it was at commit {folder.name[:12]}" in caplog.text
-    assert "cannot be reached" in told(HubId("org/other", None), cache)
+    text = told(HubId("org/other", None), cache)
+    assert text.startswith("There is no folder 'org/other' here")
+    assert "cannot be reached" in text
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 403])

@@ -149,3 +149,31 @@ def test_the_forms_of_a_prompt() -> None:
 )
 def test_one_is_told_from_several(given: Any, prompt: bool, conversation: bool) -> None:
     assert (is_prompt(given), is_conversation(given)) == (prompt, conversation)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+def refused_below(frames: int, options: dict[str, Any]) -> str | None:
+    """The refusal of a call that stands so deep."""
+    if frames:
+        return refused_below(frames - 1, options)
+    try:
+        read_prompt("a", options)
+    except RequestError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("frames", [0, 500])
+def test_options_nest_as_deep_whatever_their_callers_stack(frames: int) -> None:
+    ring: dict[str, Any] = {}
+    ring["again"] = ring
+    text = "mm_processor_kwargs: It nests deeper than 128 levels."
+    assert refused_below(frames, nested(127)) is None
+    for deep in (nested(128), nested(980), ring):
+        assert refused_below(frames, {"x": deep}) == text

@@ -120,8 +120,11 @@ async def test_unknown_paths_and_methods_speak_json_too() -> None:
     async with served(FakeClient()) as url:
         status, text = await get(url, "/v1/nothing")
         assert (status, json.loads(text)["error"]["code"]) == (404, "unknown_path")
+        assert "POST /v1/chat/completions, /v1/completions" in text
+        assert "GET /v1/models, /health" in text
         status, text = await get(url, CHAT)
         assert (status, json.loads(text)["error"]["code"]) == (405, "method_not_allowed")
+        assert "it takes POST." in text
 
 
 @pytest.mark.parametrize(
@@ -413,3 +416,12 @@ async def _posted(url: str, path: str, body: dict[str, Any]) -> tuple[int, str]:
         session.post(f"{url}{path}", json=body) as response,
     ):
         return response.status, await response.text()
+
+
+async def test_an_unknown_model_is_named_and_which_is_served() -> None:
+    async with served(FakeClient()) as url:
+        for name, shown in (("gpt-4", "'gpt-4'"), ("\n" + "x" * 500, "'\\n" + "x" * 79 + "...'")):
+            status, body, _ = await post(url, CHAT, {**HELLO, "model": name})
+            assert (status, body["error"]["code"]) == (404, "model_not_found")
+            text = f"model: There is no model {shown} here. The served model is `fake-model`."
+            assert body["error"]["message"] == text

@@ -9,7 +9,7 @@ import pytest
 from thespis import SamplingParams
 from thespis.frontends.inputs.prompts import read_prompt
 from thespis.frontends.inputs.submission import Submission
-from thespis.frontends.python.llm import _collect, _run_all, _tokens_in
+from thespis.frontends.python.llm import _collect, _run_all
 from thespis.protocol.errors import Failure, RequestError
 
 from ..openai.fake import FakeClient
@@ -31,7 +31,7 @@ async def test_a_prompt_that_cannot_be_read_ends_those_before_it() -> None:
     asked: list[Any] = [client, readers, [SamplingParams()] * 3, [0] * 3, False]
     run_all: Any = _run_all
     with pytest.raises(RequestError, match="No"):
-        await run_all(*asked, _collect, _tokens_in)
+        await run_all(*asked, _collect)
     assert sorted(client.cancelled) == ["r1", "r2"]
     for task in client._tasks:
         task.cancel()

@@ -39,7 +39,7 @@ def told(path: Path | str) -> str:
         ("x.h5", b"\x89HDF", "Keras"),
         ("x.tar.gz", b"", "unpack it"),
         ("x.zip", b"PK\x03\x04", "unpack it"),
-        ("notes.txt", b"hello", "is a file"),
+        ("notes.txt", b"hello", "is a file, but no GGUF file: give such a one"),
     ],
 )
 def test_a_file(tmp_path: Path, name: str, data: bytes, words: str) -> None:
@@ -70,6 +70,7 @@ def test_one_file_of_a_checkpoint_names_its_folder() -> None:
         ("x" * 5000, "No model at"),
         ("a\0b", "No model at"),
         ("gpt2", "No model at 'gpt2'"),
+        ("gpt2", "give a GGUF file, or"),
     ],
 )
 def test_a_name(name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from thespis.frontends.client.answer import Answer
 from thespis.frontends.client.stream import Choice, Update
 from thespis.frontends.openai.answers import generate
 from thespis.frontends.openai.answers.writer import AnswerOptions, ResponseWriter
-from thespis.frontends.openai.app_state import AppState
 from thespis.frontends.openai.chat.writer import ChatWriter
+from thespis.frontends.openai.completions import handler
 from thespis.frontends.openai.completions.writer import CompletionWriter
 
 from ..fake import FakeClient, position, post, served
@@ -136,11 +136,11 @@ async def test_others_have_their_turns_between_the_prompts_that_are_echoed(
             turns += 1
             await asyncio.sleep(0)
 
-    def detokenize(self: AppState, token_ids: Any) -> str:
+    def detokenize(token_ids: Any, terms: Any) -> str:
         seen.append(turns)
         return "text"
 
-    monkeypatch.setattr(AppState, "detokenize", detokenize)
+    monkeypatch.setattr(handler, "detokenize", detokenize)
     async with served(FakeClient()) as url:
         counting = asyncio.create_task(count())
         status, answer, _ = await post(

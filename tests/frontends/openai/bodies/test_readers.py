@@ -182,7 +182,7 @@ async def test_media_beyond_the_share_are_refused_and_leave_nothing(
 
 @pytest.fixture
 async def pool(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[readers.Readers]:
-    made = readers.Readers(FakeClient(), terms_of(http_config()))
+    made = readers.Readers(FakeClient(), terms_of(http_config()))  # type: ignore[arg-type]
     yield made
     made.close()
 

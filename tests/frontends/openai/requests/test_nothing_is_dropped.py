@@ -45,6 +45,7 @@ BODY: dict[str, Any] = {
         },
     ],
     "response_format": {"type": "json_object"},
+    "stream": True,
     "stream_options": {"include_usage": True},
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
     "tool_choice": {"type": "function", "function": {"name": "f"}},

@@ -377,3 +377,45 @@ def test_no_alternatives_of_no_log_probabilities_are_what_a_client_sends_that_se
 ) -> None:
     body = {"messages": [{"role": "user", "content": "x"}], **more}
     assert parse_chat(decode(ChatRequest, json.dumps(body).encode())).sampling.logprobs is None
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"messages":[],}', " near line 1, column 16 (byte 15)."),
+        (b'{\n "a": tru}', " near line 2, column 8 (byte 9)."),
+        (b'{"messages": []} x', " near line 1, column 19 (byte 18)."),
+        (b'{"messages": [', ": it ends in the middle of a value."),
+        (b" ", ": it is empty."),
+        (b"", ": it is empty."),
+    ],
+)
+def test_json_that_is_none_is_refused_with_its_place(body: bytes, place: str) -> None:
+    failure = refused(decode, ChatRequest, body)
+    assert (failure.text, failure.code) == (f"The body is not valid JSON{place}", "invalid_json")
+
+
+@pytest.mark.parametrize("stream", [{}, {"stream": False}])
+def test_stream_options_without_a_stream_are_refused_as_by_others(stream: dict[str, Any]) -> None:
+    failure = refused(chat, stream_options={"include_usage": True}, **stream)
+    assert (failure.part, failure.code) == ("stream_options", "contradicting_fields")
+    chat(stream_options=None, **stream)
+
+
+def test_a_value_out_of_range_is_named_once() -> None:
+    with pytest.raises(RequestError) as raised:
+        chat(temperature=101)
+    assert str(raised.value).startswith("temperature must be between")
+    assert raised.value.failure.part == "temperature"
+
+
+@pytest.mark.parametrize(
+    ("bias", "code"),
+    [({"a": 1}, "wrong_type"), ({"1": "x"}, "wrong_type"), ({"1": 101}, "out_of_range")],
+)
+def test_biases_are_numbers_of_tokens_within_bounds(bias: dict[str, Any], code: str) -> None:
+    failure = refused(chat, logit_bias=bias)
+    assert (str(failure.part).partition(".")[0].partition("[")[0], failure.code) == (
+        "logit_bias",
+        code,
+    )
