@@ -18,8 +18,7 @@ from .sniff import AUDIO_FORMATS, VIDEO_FORMATS, behind_junk, is_chained, sniff
 
 NOT_DECODABLE = (
     "The sound cannot be decoded: it is no WAV, FLAC, OGG, Opus, MP3, AAC, M4A, WebM, AIFF, AU, "
-    "CAF, W64, WMA, AC3 or AMR, "
-    "or its data is damaged."
+    "CAF, W64, WMA, AC3 or AMR, or its data is damaged."
 )
 CHAINED = (
     "The file is a chain of sounds of different rates or channels; send each as a sound of its own."

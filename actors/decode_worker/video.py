@@ -20,9 +20,8 @@ from .sampling import Sampling, choose, rate_of
 from .sniff import VIDEO_FORMATS
 
 NOT_DECODABLE = (
-    "The video cannot be decoded: it is no MP4, MOV, WebM, Matroska, AVI, GIF, TS, MPG, FLV, "
-    "WMV, OGV, APNG or animated WebP, "
-    "or its data is damaged."
+    "The video cannot be decoded: it is no MP4, MOV, WebM, Matroska, AVI, GIF, TS, MPG, FLV, WMV, "
+    "OGV, APNG or animated WebP, or its data is damaged."
 )
 DAMAGED = "The video is damaged: frames are missing or cannot be decoded."
 BROADCAST = ("mpegts", "mpeg", "mpegvideo")

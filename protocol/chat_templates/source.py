@@ -62,8 +62,7 @@ def operator_template(value: str) -> str:
         return _built_in(value)
     raise EngineError(
         f"The chat template {value!r} is neither a file that exists, nor literal Jinja, nor the "
-        f"name of a built-in one"
-        f" ({', '.join(built_in_names())})."
+        f"name of a built-in one ({', '.join(built_in_names())})."
     )
 
 
@@ -71,9 +70,8 @@ def no_template(model: ModelFacts | CheckpointFolder) -> EngineError:
     """For a server, which offers chat, of a model that has no template."""
     return EngineError(
         f"The model in {model.path!r} has no chat template, and none is built in for models of "
-        f"type {model.model_type!r}:"
-        f" give one with --chat-template, as a file, as literal Jinja, or by name "
-        f"({', '.join(built_in_names())})."
+        f"type {model.model_type!r}: give one with --chat-template, as a file, as literal Jinja, "
+        f"or by name ({', '.join(built_in_names())})."
     )
 
 

@@ -26,9 +26,8 @@ _ARCHIVE = "an archive; unpack it, and give"
 _FILES = {
     ".gguf": "a GGUF file, which an engine starts from by the file's own path; else give, of the "
     "model that it was made from,",
-    ".ggml": "a GGML file, a format of llama.cpp, which is not read "
-    "here; give, of the model that it "
-    "was made from,",
+    ".ggml": "a GGML file, a format of llama.cpp, which is not read here; give, of the model that "
+    "it was made from,",
     ".bin": _PICKLED,
     ".pt": _PICKLED,
     ".pth": _PICKLED,
@@ -75,8 +74,7 @@ def foreign_name(name: str) -> str:
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)*:[\w.-]+", name):
         return (
             f"No model at {name!r}. If that is an Ollama model: give its GGUF file, or that "
-            f"file's id on a hub "
-            f"(ORG/NAME-GGUF:Q4_K_M); else {WANTED}."
+            f"file's id on a hub (ORG/NAME-GGUF:Q4_K_M); else {WANTED}."
         )
     if name.lower().endswith(".gguf"):
         return f"There is no file {name!r}. Give a GGUF file that is there, or {WANTED}."

@@ -120,8 +120,7 @@ class _Reader:
         if parts > 1:
             raise EngineError(
                 f"{self._path.name} is one of {parts} parts of a GGUF file, which are not read: "
-                f"join them with "
-                "llama-gguf-split --merge."
+                "join them with llama-gguf-split --merge."
             )
         stated = [self._tensor() for _ in range(tensors)]
         alignment = known.get("general.alignment", 32)

@@ -25,8 +25,7 @@ COMPRESSED_FORMATS = (
 COMPRESSED_STRATEGIES = ("tensor", "channel", "group", "block")
 _READ = (
     "FP8 (quant_method fp8), compressed-tensors with FP8, INT8 or packed INT4 weights "
-    "(FP8-dynamic, W8A8, W4A16), AWQ, GPTQ, "
-    "MXFP4 experts, or GGUF"
+    "(FP8-dynamic, W8A8, W4A16), AWQ, GPTQ, MXFP4 experts, or GGUF"
 )
 _FILES = (("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"))
 """By a file of which some tools write nothing into config.json."""
@@ -74,8 +73,7 @@ def quantization_of(config: Json, name: str) -> str | None:
     if reason is not None:
         raise EngineError(
             f"The weights of {name!r} are quantised ({method}{reason}), which is not read: give "
-            f"the model unquantised, "
-            f"or as {_READ}."
+            f"the model unquantised, or as {_READ}."
         )
     library, extra = LIBRARIES.get(method, ("", ""))
     if library and find_spec(library) is None:

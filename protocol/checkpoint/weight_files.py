@@ -45,8 +45,7 @@ def weight_files(folder: Path) -> list[Path]:
     if missing:
         raise EngineError(
             f"{str(folder)!r} lacks {missing[0]}, which its index names ({len(missing)} missing "
-            f"in all): "
-            "complete the download or the copy."
+            "in all): complete the download or the copy."
         )
     if not weights:
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
@@ -124,9 +123,8 @@ def _whole_header(path: Path, size: int) -> bytes:
     promised = 8 + len(header) + max(ends, default=0)
     if promised != size:
         raise EngineError(
-            f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its "
-            f"header promises {promised:,}; "
-            "complete the download or the copy."
+            f"{path.name} in {str(path.parent)!r} is broken: it has {size:,} bytes and its header "
+            f"promises {promised:,}; complete the download or the copy."
         )
     return header
 

@@ -69,16 +69,14 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Literal["auto", "float32", "bfloat16", "float16"],
         doc(
             "type of weights and activations; auto: the checkpoint's own on a GPU, on a CPU "
-            "bfloat16 where it has units for it "
-            "and the checkpoint is of that type, else float32"
+            "bfloat16 where it has units for it and the checkpoint is of that type, else float32"
         ),
     ] = "auto"
     quantization: Annotated[
         Quantization,
         doc(
             "int8: on a CPU, hold the weights of the decoder's linear layers and of the head in "
-            "eight bits, whatever they are "
-            "stored in (default: as numbers of dtype)"
+            "eight bits, whatever they are stored in (default: as numbers of dtype)"
         ),
     ] = None
     device: Annotated[
@@ -95,8 +93,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         dict[str, Any],
         doc(
             "how vectors are made, as JSON, where the model's files do not say it: pooling_type "
-            "(LAST, MEAN, CLS), "
-            "use_activation, is_matryoshka, matryoshka_dimensions"
+            "(LAST, MEAN, CLS), use_activation, is_matryoshka, matryoshka_dimensions"
         ),
     ] = {}
     seed: Annotated[int, doc("seed from which requests without one draw their own")] = 0
@@ -112,8 +109,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         int | None,
         doc(
             "tokens computed in one step; longer prompts are prefilled in chunks (default: 512; "
-            "2048 where all items of a "
-            "prompt, or all of it, must be computed in one step)"
+            "2048 where all items of a prompt, or all of it, must be computed in one step)"
         ),
     ] = None
     block_size: Annotated[int, doc("tokens per KV block")] = 16
@@ -135,8 +131,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         bool,
         doc(
             "use kernels: on a CPU those that g++ builds at the first start, on a GPU Triton's; "
-            "off, or where there are none: "
-            "torch's operations alone"
+            "off, or where there are none: torch's operations alone"
         ),
     ] = True
     deterministic: Annotated[
@@ -151,9 +146,8 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         dict[str, Any],
         doc(
             "guess tokens and verify them together, as JSON: method (ngram: what stood in prompt "
-            "or answer after the same "
-            "tokens), num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; answers stay "
-            "the same, up to rounding"
+            "or answer after the same tokens), num_speculative_tokens, prompt_lookup_max, "
+            "prompt_lookup_min; answers stay the same, up to rounding"
         ),
     ] = {}
     runner_threads: Annotated[

@@ -44,14 +44,12 @@ def check_file_limit(workers: int, server: bool, requests: int, limit: int) -> s
     if limit < least:
         raise EngineError(
             f"The limit on open files is {limit}, and this engine needs at least {least}: raise "
-            f"it, "
-            f"for example with `ulimit -n {max(4096, least)}`."
+            f"it, for example with `ulimit -n {max(4096, least)}`."
         )
     if server and (callers := limit - own - SPARE) < requests:
         return (
             f"The limit on open files is {limit}: about {callers} callers can be connected at "
-            f"once, fewer than the {requests} "
-            f"requests that this engine takes; raise it, for example with `ulimit -n "
-            f"{max(4096, own + SPARE + 4 * requests)}`."
+            f"once, fewer than the {requests} requests that this engine takes; raise it, for "
+            f"example with `ulimit -n {max(4096, own + SPARE + 4 * requests)}`."
         )
     return None

@@ -53,8 +53,7 @@ def sizes_of(
     if engine.quantization is not None and device != "cpu":
         raise EngineError(
             f"quantization={engine.quantization!r} is for a CPU, and this model would run on a "
-            f"GPU: choose device='cpu', or "
-            "leave quantization out."
+            "GPU: choose device='cpu', or leave quantization out."
         )
     dtype = engine.dtype if engine.dtype != "auto" else _own_dtype(model, device, bfloat16)
     itemsize = 4 if dtype == "float32" else 2

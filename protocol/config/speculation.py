@@ -36,8 +36,7 @@ def speculation(given: Mapping[str, Any], deterministic: bool = False) -> Specul
         said = f"got {given['method']!r}" if "method" in given else "which is missing"
         raise ValueError(
             f"speculative_config: method must be 'ngram', {said}: tokens are guessed from prompt "
-            f"and answer alone, and no "
-            "second model is run."
+            "and answer alone, and no second model is run."
         )
     either = given.get("prompt_lookup_max", given.get("prompt_lookup_min", USUAL))
     try:
@@ -67,8 +66,7 @@ def speculation_of(given: Mapping[str, Any], model: ModelFacts) -> Speculation |
     if model.recurrent:
         raise EngineError(
             f"Models of type {model.model_type!r} keep states of their tokens, which a wrong "
-            f"guess would change: "
-            "start without speculative_config."
+            "guess would change: start without speculative_config."
         )
     if model.output == "vector":
         raise EngineError(
