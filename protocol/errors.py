@@ -103,3 +103,13 @@ def refuse(kind: Kind, text: str, part: str | None = None, code: str | None = No
 def invalid(text: str, part: str | None = None, code: str | None = None) -> RequestError:
     """The exception for what its caller has to write otherwise."""
     return refuse("invalid_request", text, part, code)
+
+
+def too_large(text: str, part: str | None = None, code: str | None = None) -> RequestError:
+    """The exception for what takes more than a request may."""
+    return refuse("too_large", text, part, code)
+
+
+def undecodable(text: str, part: str | None = None, code: str | None = None) -> RequestError:
+    """The exception for an item whose bytes are wrong."""
+    return refuse("unprocessable_media", text, part, code)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, undecodable
 from ..jobs.options import WHITE
 from . import png
 from .image import flatten
@@ -70,7 +70,7 @@ def frames_of(animation: Animation, chosen: list[int]) -> NDArray[np.uint8]:
     except (MemoryError, RequestError):
         raise
     except Exception as error:  # each of PIL's decoders raises its own
-        raise refuse("unprocessable_media", DAMAGED) from error
+        raise undecodable(DAMAGED) from error
     return np.stack(kept)
 
 
@@ -88,7 +88,7 @@ def _apng(data: bytes) -> Animation:
             over, under = struct.unpack_from(">HH", body, 20)
             durations.append(_shown(over * 1000 // (under or 100)))
     if not animated or not durations:
-        raise refuse("unprocessable_media", NOT_ANIMATED)
+        raise undecodable(NOT_ANIMATED)
     return Animation(width, height, tuple(durations), hidden, png.plain(data, animated=True))
 
 
@@ -103,7 +103,7 @@ def _webp(data: bytes) -> Animation:
         elif kind == b"ANMF":
             durations.append(_shown(int.from_bytes(data[at + 12 : at + 15], "little")))
     if not durations:
-        raise refuse("unprocessable_media", NOT_ANIMATED)
+        raise undecodable(NOT_ANIMATED)
     return Animation(width, height, tuple(durations), 0, data)
 
 

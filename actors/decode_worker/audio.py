@@ -10,7 +10,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, invalid, too_large, undecodable
 from .animation import is_animation
 from .container import open_container, seconds_of
 from .second_reader import read_sound
@@ -46,12 +46,12 @@ def decode_audio(data: bytes, rate: int, limits: MediaLimits, of_clip: bool = Fa
         if of_clip or refused.failure.kind != "unprocessable_media":
             raise
         if is_chained(data):  # libsndfile would read the first and drop the rest in silence
-            raise refuse("unprocessable_media", CHAINED) from None
+            raise undecodable(CHAINED) from None
         if (read := read_sound(data, limits)) is None:
             raise
         mono, own_rate = read
     if not np.isfinite(mono).all():
-        raise refuse("unprocessable_media", "The sound holds values that are no finite numbers.")
+        raise undecodable("The sound holds values that are no finite numbers.")
     return resample(mono, own_rate, rate) if len(mono) else NOTHING
 
 
@@ -65,11 +65,11 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
         if not container.streams.audio and of_clip:
             return NOTHING, 1
         if not container.streams.audio:
-            raise refuse("unprocessable_media", NO_SOUND)
+            raise undecodable(NO_SOUND)
         stream = container.streams.audio[0]
         own_rate = int(stream.rate or 0) if stream.codec_context is not None else 0
         if own_rate < 1:
-            raise refuse("unprocessable_media", NOT_DECODABLE)
+            raise undecodable(NOT_DECODABLE)
         seconds = seconds_of(container, stream)
         if seconds is not None:
             check_length(seconds, seconds * own_rate, limits, stream.channels)
@@ -80,7 +80,7 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
             check_length(count / own_rate, count, limits, stream.channels)
             pieces.append(mono)
     if not count and not of_clip:
-        raise refuse("unprocessable_media", NO_SOUND)
+        raise undecodable(NO_SOUND)
     return np.concatenate(pieces) if pieces else NOTHING, own_rate
 
 
@@ -124,15 +124,11 @@ def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: Med
     """From float [n], [channels, n] or [n, channels]; `own_rate` None: they are at the model's
     rate."""
     if samples.ndim not in (1, 2) or not samples.size:
-        raise refuse(
-            "invalid_request",
-            f"A sound must be samples [n] or [channels, n], got shape {list(samples.shape)}.",
+        raise invalid(
+            f"A sound must be samples [n] or [channels, n], got shape {list(samples.shape)}."
         )
     if own_rate is not None and not 1000 <= own_rate <= 768_000:
-        raise refuse(
-            "invalid_request",
-            f"A sampling rate of {own_rate} Hz is not taken; give 1,000 to 768,000.",
-        )
+        raise invalid(f"A sampling rate of {own_rate} Hz is not taken; give 1,000 to 768,000.")
     mono = (
         samples
         if samples.ndim == 1
@@ -140,7 +136,7 @@ def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: Med
     )
     check_length(len(mono) / (own_rate or rate), len(mono), limits)
     if not np.isfinite(mono).all():
-        raise refuse("invalid_request", "The samples hold values that are no finite numbers.")
+        raise invalid("The samples hold values that are no finite numbers.")
     return resample(np.ascontiguousarray(mono, np.float32), own_rate or rate, rate)
 
 
@@ -159,19 +155,15 @@ def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
 def check_length(seconds: float, samples: float, limits: MediaLimits, channels: int = 1) -> None:
     """`samples` of one channel, for they are mixed to one; beyond eight, channels count as work."""
     if seconds > limits.audio_seconds:
-        raise refuse(
-            "too_large",
+        raise too_large(
             f"The sound lasts {round(seconds, 1):g} s; at most {limits.audio_seconds:g} s are "
-            f"taken.",
+            f"taken."
         )
     if samples * 4 * max(1, channels / FREE_CHANNELS) > limits.audio_bytes:
         text = (
             f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are "
             f"taken"
         )
-        raise refuse(
-            "too_large",
-            f"{text}."
-            if channels <= FREE_CHANNELS
-            else f"{text}, and less of {channels} channels.",
+        raise too_large(
+            f"{text}." if channels <= FREE_CHANNELS else f"{text}, and less of {channels} channels."
         )

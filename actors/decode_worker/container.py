@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 
-from ...protocol.errors import refuse
+from ...protocol.errors import undecodable
 from .sniff import sniff
 
 av.logging.set_level(None)  # FFmpeg's lines about damaged media belong to a request, not to the log
@@ -26,7 +26,7 @@ def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterat
     `refusal`."""
     name = sniff(data)
     if name not in allowed:
-        raise refuse("unprocessable_media", refusal)
+        raise undecodable(refusal)
     try:
         whole = _without_trailer(data) if name == "mp4" else data
         with av.open(io.BytesIO(whole), mode="r", format=name) as container:
@@ -38,7 +38,7 @@ def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterat
     ) as error:  # the last: a stream that begins in the middle
         if isinstance(error, MemoryError):
             raise
-        raise refuse("unprocessable_media", refusal) from error
+        raise undecodable(refusal) from error
 
 
 def seconds_of(container: Any, stream: Any) -> float | None:

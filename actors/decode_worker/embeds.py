@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid, too_large
 from ...protocol.memory.blobs import ITEM_SIZE
 
 _FLOATS = ("float32", "float16", "bfloat16")
@@ -22,25 +22,20 @@ def check_embeds(
     """Rows of a valid embedding [rows, width]. `what`: the width's name. Raises RequestError with
     got and expected."""
     if dtype not in _FLOATS:
-        raise refuse(
-            "invalid_request", f"Embeddings must be float32, float16 or bfloat16, got {dtype}."
-        )
+        raise invalid(f"Embeddings must be float32, float16 or bfloat16, got {dtype}.")
     if len(shape) != 2:
-        raise refuse(
-            "invalid_request", f"Embeddings must be [rows, {width}], got shape {list(shape)}."
-        )
+        raise invalid(f"Embeddings must be [rows, {width}], got shape {list(shape)}.")
     if shape[1] != width:
-        raise refuse("invalid_request", f"Embeddings must have {what} {width}, got {shape[1]}.")
+        raise invalid(f"Embeddings must have {what} {width}, got {shape[1]}.")
     if shape[0] < 1:
-        raise refuse("invalid_request", f"Embeddings must have at least 1 rows, got {shape[0]}.")
+        raise invalid(f"Embeddings must have at least 1 rows, got {shape[0]}.")
     nbytes = shape[0] * shape[1] * ITEM_SIZE[dtype]
     if nbytes > limits.embeds_bytes:
-        raise refuse(
-            "too_large",
-            f"The embeddings take {nbytes} bytes; at most {limits.embeds_bytes} are taken.",
+        raise too_large(
+            f"The embeddings take {nbytes} bytes; at most {limits.embeds_bytes} are taken."
         )
     if not _finite(dtype, data):
-        raise refuse("invalid_request", "The embeddings hold values that are no finite numbers.")
+        raise invalid("The embeddings hold values that are no finite numbers.")
     return shape[0]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, invalid, too_large, undecodable
 from ..jobs.options import WHITE
 from . import png
 from .orientation import upright
@@ -63,7 +63,7 @@ def _decode(data: bytes, limits: MediaLimits, background: tuple[int, int, int]) 
     except (MemoryError, RequestError):
         raise
     except Exception as error:  # each of PIL's decoders raises its own
-        raise refuse("unprocessable_media", DAMAGED) from error
+        raise undecodable(DAMAGED) from error
 
 
 def _open(data: bytes) -> Image.Image:
@@ -76,17 +76,17 @@ def _open(data: bytes) -> Image.Image:
             io.BytesIO(png.plain(data) if data.startswith(png.MAGIC) else data), formats=formats
         )
     except UnidentifiedImageError as error:
-        raise refuse("unprocessable_media", _not_decodable(data)) from error
+        raise undecodable(_not_decodable(data)) from error
     except (MemoryError, RequestError):
         raise
     except Exception as error:  # of a header that is right so far
-        raise refuse("unprocessable_media", DAMAGED) from error
+        raise undecodable(DAMAGED) from error
 
 
 def _register_heif() -> str:
     """The name of the reader, which is an extra. Raises RequestError where it is not installed."""
     if find_spec("pillow_heif") is None:
-        raise refuse("unprocessable_media", NO_HEIF, code="heif_not_installed")
+        raise undecodable(NO_HEIF, code="heif_not_installed")
     import pillow_heif
 
     pillow_heif.options.DECODE_THREADS = 1
@@ -119,10 +119,7 @@ def image_of_pixels(
         or (pixels.shape[2] if pixels.ndim == 3 else 1) != channels
         or not pixels.size
     ):
-        raise refuse(
-            "invalid_request",
-            f"An image of shape {list(pixels.shape)} has not the layout of mode {mode}.",
-        )
+        raise invalid(f"An image of shape {list(pixels.shape)} has not the layout of mode {mode}.")
     check_pixels(pixels.shape[1], pixels.shape[0], limits)
     size = (pixels.shape[1], pixels.shape[0])
     return flatten(Image.frombytes(mode, size, np.ascontiguousarray(pixels).tobytes()), background)
@@ -151,9 +148,8 @@ def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
         return (values >> 8).astype(np.uint8)
     top = float(values.max(initial=0))
     if not np.isfinite(values).all() or top >= 1 << 16 or (mode == "F" and top > 256):
-        raise refuse(
-            "unprocessable_media",
-            "The picture's values have no known range; save it with 8 or 16 bits a channel.",
+        raise undecodable(
+            "The picture's values have no known range; save it with 8 or 16 bits a channel."
         )
     scale = 255.0 if mode == "F" and top <= 1 else 1 / 256 if top > 255 else 1.0
     pixels: NDArray[np.uint8] = np.clip(
@@ -164,9 +160,8 @@ def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
 
 def check_pixels(width: int, height: int, limits: MediaLimits) -> None:
     if width * height > limits.pixels:
-        raise refuse(
-            "too_large",
-            f"The picture has {width}x{height} pixels; at most {limits.pixels} are taken.",
+        raise too_large(
+            f"The picture has {width}x{height} pixels; at most {limits.pixels} are taken."
         )
     if width < 1 or height < 1:
-        raise refuse("unprocessable_media", "The picture has no pixels.")
+        raise undecodable("The picture has no pixels.")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Processor
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid, undecodable
 from ...protocol.memory.blobs import ITEM_SIZE
 from ...protocol.refusals import beyond_context
 from ...protocol.requests.request import (
@@ -94,9 +94,8 @@ class ItemDecoder:
             case "audio":
                 media = self._audio(source, data)
             case "prompt":
-                raise refuse(
-                    "invalid_request",
-                    "A prompt of embeddings must be an array, a tensor, or a file of one.",
+                raise invalid(
+                    "A prompt of embeddings must be an array, a tensor, or a file of one."
                 )
         effective = _of_time(source, options, io) if modality == "video" else options
         self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
@@ -104,10 +103,9 @@ class ItemDecoder:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
         if any(part.rows < 1 for part in made.parts):
-            raise refuse(
-                "unprocessable_media",
+            raise undecodable(
                 f"The {modality} is too {'small' if modality == 'image' else 'short'} to hold "
-                f"anything.",
+                f"anything."
             )
         self._check_rows(made.rows)
         return Made(made)
@@ -125,7 +123,7 @@ class ItemDecoder:
                     background,
                 )
             case _:
-                raise refuse("invalid_request", "An image must be an encoded picture or pixels.")
+                raise invalid("An image must be an encoded picture or pixels.")
 
     def _video(self, source: Source, data: bytes, options: Options, io: Options) -> Clip:
         match source:
@@ -150,7 +148,7 @@ class ItemDecoder:
                     len(frames),
                 )
             case _:
-                raise refuse("invalid_request", "A video must be an encoded clip or frames.")
+                raise invalid("A video must be an encoded clip or frames.")
 
     def _frame_list(
         self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options
@@ -193,7 +191,7 @@ class ItemDecoder:
                 samples = np.frombuffer(data, _numeric(blob.dtype, "float32")).reshape(blob.shape)
                 return audio_of_samples(samples, own_rate, rate, self._limits)
             case _:
-                raise refuse("invalid_request", "A sound must be an encoded file or samples.")
+                raise invalid("A sound must be an encoded file or samples.")
 
     def _packed(
         self, modality: Modality, source: PackedEmbeds, data: bytes, options: Options
@@ -228,9 +226,8 @@ class ItemDecoder:
         self._check_rows(rows)  # before anything of their size is made
         if modality == "prompt":
             if grid is not None:
-                raise refuse(
-                    "invalid_request",
-                    "Embeddings of prompt items have no grid with this model; leave it out.",
+                raise invalid(
+                    "Embeddings of prompt items have no grid with this model; leave it out."
                 )
             given = np.pad(
                 given, ((0, 0), (0, self._width - columns))
@@ -239,9 +236,7 @@ class ItemDecoder:
         else:
             made = self._processor.ready(modality, rows, grid, options)
             if made.rows != rows:
-                raise refuse(
-                    "invalid_request", f"Embeddings must have {made.rows} rows, got {rows}."
-                )
+                raise invalid(f"Embeddings must have {made.rows} rows, got {rows}.")
         part = replace(made.parts[0], tensors={"embeds": given})
         return Made(replace(made, parts=(part,)), dtype)
 
@@ -295,18 +290,12 @@ def _of_facts(frames: Array, chosen: list[int], facts: Options, given: int) -> C
 def _check_facts(frames: int, indices: Any, total: Any) -> None:
     """What a caller says of the frames must fit them."""
     if indices is not None and len(indices) != frames:
-        raise refuse(
-            "invalid_request",
-            f"frames_indices must name each of the {frames} frames, got {len(indices)}.",
-        )
+        raise invalid(f"frames_indices must name each of the {frames} frames, got {len(indices)}.")
     if total is not None and total < frames:
-        raise refuse(
-            "invalid_request",
-            f"total_num_frames must be at least the {frames} frames given, got {total}.",
-        )
+        raise invalid(f"total_num_frames must be at least the {frames} frames given, got {total}.")
 
 
 def _numeric(dtype: str, expected: str) -> str:
     if dtype != expected or dtype not in ITEM_SIZE:
-        raise refuse("invalid_request", f"Values must be {expected}, got {dtype}.")
+        raise invalid(f"Values must be {expected}, got {dtype}.")
     return dtype

@@ -4,7 +4,7 @@ refused before it starts."""
 import re
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import refuse
+from ...protocol.errors import too_large
 
 MOST_SCANS = 30
 """Of a JPEG of the most pixels that are taken; of a smaller one as many more. Encoders write about
@@ -28,10 +28,10 @@ def check_cost(form: str | None, data: bytes, pixels: int, limits: MediaLimits) 
                 f"The picture has {scans} scans of {pixels} pixels, more work than a picture may "
                 f"make; save it with fewer."
             )
-            raise refuse("too_large", text, code="media_cost")
+            raise too_large(text, code="media_cost")
     elif form == "TIFF" and (strips := tiff_strips(data)) > MOST_STRIPS:
         text = f"The picture is in {strips} strips; at most {MOST_STRIPS} are taken."
-        raise refuse("too_large", text, code="media_cost")
+        raise too_large(text, code="media_cost")
 
 
 def jpeg_scans(data: bytes) -> int:
@@ -45,9 +45,7 @@ def jpeg_scans(data: bytes) -> int:
         at = found.end()
         if found[1] != b"\x01":  # the one other that has no length
             at += max(2, int.from_bytes(data[at : at + 2], "big"))
-    raise refuse(
-        "too_large", f"The picture is in more than {MOST_SEGMENTS} pieces.", code="media_cost"
-    )
+    raise too_large(f"The picture is in more than {MOST_SEGMENTS} pieces.", code="media_cost")
 
 
 def tiff_strips(data: bytes) -> int:

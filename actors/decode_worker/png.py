@@ -5,7 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from ...protocol.errors import refuse
+from ...protocol.errors import too_large
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1 << 17
@@ -63,7 +63,7 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at = end
-    raise refuse("too_large", f"The picture is in more than {MOST_CHUNKS} pieces.")
+    raise too_large(f"The picture is in more than {MOST_CHUNKS} pieces.")
 
 
 def _needed(kind: bytes, data: bytes, start: int, end: int, animated: bool) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from ...protocol.errors import refuse
+from ...protocol.errors import undecodable
 from ..jobs.options import MOST_FPS, MOST_FRAMES
 
 ModelChoice = Callable[[int, float], list[int] | None]
@@ -77,7 +77,7 @@ def choose(
     at as often as one that lasts so long.
     """
     if total < 1:
-        raise refuse("unprocessable_media", "The clip holds no frames.")
+        raise undecodable("The clip holds no frames.")
     own = sampling.model(total, rate) if sampling.model is not None and rate else None
     if own is None or sampling.told:
         count = _asked(total, rate, sampling, own is not None)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, too_large
 
 BLOCK = 1 << 16
 """Samples read at once."""
@@ -38,7 +38,7 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
                         f"The sound is longer than the {limits.audio_seconds:g} s or "
                         f"{limits.audio_bytes} bytes that are taken."
                     )
-                    raise refuse("too_large", text)
+                    raise too_large(text)
                 pieces.append(block.mean(axis=1))
     except RequestError:
         raise

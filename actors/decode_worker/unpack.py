@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, invalid, too_large
 from ...protocol.memory.shortage import shortage
 
 NOT_READABLE = (
@@ -43,18 +43,15 @@ def unpack(data: bytes, limit: int) -> Packed:
     except Exception as error:  # whatever the readers raise on hostile bytes
         if shortage(error) is not None:
             raise
-        raise refuse("invalid_request", NOT_READABLE) from error
-    raise refuse("invalid_request", NOT_READABLE)
+        raise invalid(NOT_READABLE) from error
+    raise invalid(NOT_READABLE)
 
 
 def grid_of(values: NDArray[Any]) -> tuple[int, int, int]:
     """(t, h, w) of a tensor (3,) or (1, 3)."""
     flat = values.reshape(-1)
     if flat.size != 3 or values.dtype.kind not in "iu":
-        raise refuse(
-            "invalid_request",
-            f"A grid must be three whole numbers, got shape {list(values.shape)}.",
-        )
+        raise invalid(f"A grid must be three whole numbers, got shape {list(values.shape)}.")
     return int(flat[0]), int(flat[1]), int(flat[2])
 
 
@@ -69,7 +66,7 @@ def _npy(data: bytes, limit: int) -> Packed:
     shape, _, dtype = read(file)
     _check_size(shape, dtype.itemsize, limit)
     if dtype.hasobject or len(data) - file.tell() != math.prod(shape) * dtype.itemsize:
-        raise refuse("invalid_request", NOT_READABLE)
+        raise invalid(NOT_READABLE)
     array = np.load(io.BytesIO(data), allow_pickle=False)
     native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     return Packed(native, native.dtype.name)
@@ -82,7 +79,7 @@ def _torch(data: bytes, limit: int) -> Packed:
         io.BytesIO(data)
     ) as archive:  # torch.save packs nothing tighter: what would be inflated is none of its files
         if sum(member.file_size for member in archive.infolist()) > len(data):
-            raise refuse("invalid_request", NOT_READABLE)
+            raise invalid(NOT_READABLE)
     tensor: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return _plain(tensor, limit)
 
@@ -93,9 +90,8 @@ def _safetensors(data: bytes, limit: int) -> Packed:
     tensors = load(data)
     grids = [tensors.pop(name) for name in _GRIDS if name in tensors]
     if len(tensors) != 1:
-        raise refuse(
-            "invalid_request",
-            f"A safetensors file must hold one tensor beside its grid, got {len(tensors)}.",
+        raise invalid(
+            f"A safetensors file must hold one tensor beside its grid, got {len(tensors)}."
         )
     packed = _plain(next(iter(tensors.values())), limit)
     return packed._replace(grid=grid_of(grids[0].numpy())) if grids else packed
@@ -107,22 +103,19 @@ def _plain(tensor: Any, limit: int) -> Packed:
     import torch
 
     if not isinstance(tensor, torch.Tensor):
-        raise refuse("invalid_request", "The file must hold one tensor.")
+        raise invalid("The file must hold one tensor.")
     if (
         tensor.layout != torch.strided
         or tensor.is_quantized
         or tensor.is_nested
         or tensor.device.type != "cpu"
     ):
-        raise refuse(
-            "invalid_request",
-            "Embeddings must be a dense tensor: sparse, quantised and nested ones are refused.",
+        raise invalid(
+            "Embeddings must be a dense tensor: sparse, quantised and nested ones are refused."
         )
     _check_size(tuple(tensor.shape), tensor.element_size(), limit)
     if not tensor.is_contiguous():
-        raise refuse(
-            "invalid_request", "Embeddings must be a contiguous tensor; save tensor.contiguous()."
-        )
+        raise invalid("Embeddings must be a contiguous tensor; save tensor.contiguous().")
     dtype = str(tensor.dtype).removeprefix("torch.")
     bits = tensor.detach().view(torch.int16) if dtype == "bfloat16" else tensor.detach()
     values = bits.numpy()
@@ -132,4 +125,4 @@ def _plain(tensor: Any, limit: int) -> Packed:
 def _check_size(shape: tuple[int, ...], item: int, limit: int) -> None:
     nbytes = math.prod(shape) * item
     if nbytes > limit:
-        raise refuse("too_large", f"The embeddings take {nbytes} bytes; at most {limit} are taken.")
+        raise too_large(f"The embeddings take {nbytes} bytes; at most {limit} are taken.")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...gpu_runtime.processing import Clip
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid, too_large, undecodable
 from .animation import Animation, animation_of, frames_of
 from .container import cut_off, open_container, seconds_of
 from .display import rgb
@@ -43,7 +43,7 @@ def decode_video(
         size = stream.codec_context.width, stream.codec_context.height
         times, cut = _expected(container, stream, limits)
         if not recover and (cut or cut_off(data)):
-            raise refuse("unprocessable_media", DAMAGED)
+            raise undecodable(DAMAGED)
         chosen = _choose(times, stream, sampling)
         check_frames(len(chosen), *size, limits)
     for second in (False, True):
@@ -72,10 +72,7 @@ def frames_of_array(
 ) -> tuple[Frames, list[int]]:
     """Those of [T, H, W, 3] that are chosen, and which they are; `sampling` None takes all."""
     if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
-        raise refuse(
-            "invalid_request",
-            f"A video must be frames [T, H, W, 3], got shape {list(frames.shape)}.",
-        )
+        raise invalid(f"A video must be frames [T, H, W, 3], got shape {list(frames.shape)}.")
     chosen = (
         choose(len(frames), rate, sampling) if sampling is not None else list(range(len(frames)))
     )
@@ -94,25 +91,23 @@ def frames_of_pictures(
         frame = np.asarray(decode_image(pictures[index], limits))
         check_frames(len(chosen), frame.shape[1], frame.shape[0], limits)
         if kept and frame.shape != kept[0].shape:
-            raise refuse("unprocessable_media", "All frames of a clip must have one size.")
+            raise undecodable("All frames of a clip must have one size.")
         kept.append(frame)
     return np.stack(kept), chosen
 
 
 def check_frames(count: int, width: int, height: int, limits: MediaLimits) -> None:
     if width * height > limits.pixels:
-        raise refuse(
-            "too_large",
-            f"The video has {width}x{height} pixels a frame; at most {limits.pixels} are taken.",
+        raise too_large(
+            f"The video has {width}x{height} pixels a frame; at most {limits.pixels} are taken."
         )
     if count * width * height * 3 > limits.memory // 2:
-        raise refuse(
-            "too_large",
+        raise too_large(
             f"{count} frames of {width}x{height} pixels are more than a request may hold; ask "
-            f"for fewer.",
+            f"for fewer."
         )
     if width < 1 or height < 1:
-        raise refuse("unprocessable_media", NOT_DECODABLE)
+        raise undecodable(NOT_DECODABLE)
 
 
 def check_work(frames: int, width: int, height: int, limits: MediaLimits) -> None:
@@ -122,7 +117,7 @@ def check_work(frames: int, width: int, height: int, limits: MediaLimits) -> Non
             f"The video has {frames} frames of {width}x{height} pixels, more work than a video "
             f"may make; send fewer or smaller."
         )
-        raise refuse("too_large", text, code="media_cost")
+        raise too_large(text, code="media_cost")
 
 
 class Shown:
@@ -156,13 +151,13 @@ class Shown:
     def frames(self, recover: bool) -> Frames:
         kept = self._kept
         if not kept:
-            raise refuse("unprocessable_media", NOT_DECODABLE)
+            raise undecodable(NOT_DECODABLE)
         if len(kept) < len(self._chosen):
             if not recover:
-                raise refuse("unprocessable_media", DAMAGED)
+                raise undecodable(DAMAGED)
             kept += [kept[-1]] * (len(self._chosen) - len(kept))
         if len({frame.shape for frame in kept}) > 1:
-            raise refuse("unprocessable_media", "The video changes its size while it runs.")
+            raise undecodable("The video changes its size while it runs.")
         return np.stack(kept)
 
 
@@ -184,10 +179,10 @@ def _stream(container: Any) -> Any:
         if not stream.disposition & Disposition.attached_pic
     ]
     if not streams:
-        raise refuse("unprocessable_media", "The file holds no video.")
+        raise undecodable("The file holds no video.")
     stream = streams[0]
     if stream.codec_context is None:
-        raise refuse("unprocessable_media", NOT_DECODABLE)
+        raise undecodable(NOT_DECODABLE)
     stream.thread_type = "SLICE"  # whole frames in flight would each cost memory
     return stream
 
@@ -215,10 +210,9 @@ def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[in
 
 def _check_length(seconds: float, limits: MediaLimits) -> None:
     if seconds > limits.video_seconds:
-        raise refuse(
-            "too_large",
+        raise too_large(
             f"The video lasts {round(seconds, 1):g} s; at most {limits.video_seconds:g} s are "
-            f"taken.",
+            f"taken."
         )
 
 
@@ -251,7 +245,7 @@ def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:
             if not started:
                 continue
             if not recover:
-                raise refuse("unprocessable_media", DAMAGED) from error
+                raise undecodable(DAMAGED) from error
             yield None
             continue
         for frame in frames:
@@ -259,5 +253,5 @@ def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:
                 continue
             started = True
             if frame.is_corrupt and not recover:
-                raise refuse("unprocessable_media", DAMAGED)
+                raise undecodable(DAMAGED)
             yield None if frame.is_corrupt else frame

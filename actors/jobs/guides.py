@@ -14,7 +14,7 @@ import msgspec
 
 from ...protocol.bounded import Bounded
 from ...protocol.checkpoint.tokenizer_file import tokenizer_text
-from ...protocol.errors import Failure, RequestError, refuse
+from ...protocol.errors import Failure, RequestError, invalid, refuse
 from ...protocol.facts import ModelFacts
 from ...protocol.grammars.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.requests.guide import Guide, checked
@@ -157,10 +157,8 @@ def _lark(guide: Guide) -> Guide:
     try:
         return Guide("grammar", any_to_lark(guide.text))
     except Exception as error:  # whatever its parser raises
-        raise refuse(
-            "invalid_request",
-            "The grammar is neither Lark (with a rule `start`) nor GBNF.",
-            code=CODE,
+        raise invalid(
+            "The grammar is neither Lark (with a rule `start`) nor GBNF.", code=CODE
         ) from error
 
 
@@ -186,7 +184,7 @@ def _explained(what: str, text: str) -> RequestError:
 
 
 def _refusal(text: str) -> RequestError:
-    return refuse("invalid_request", text, code=CODE)
+    return invalid(text, code=CODE)
 
 
 _EXPLANATIONS: tuple[tuple[str, str], ...] = (

@@ -3,7 +3,7 @@ imported here."""
 
 from typing import Any
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 
 WHITE = (255, 255, 255)
 SOUND_TRACK = "sound_track"
@@ -24,8 +24,7 @@ def background_of(options: dict[str, Any]) -> tuple[int, int, int]:
     if not whole or not all(
         isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in value
     ):
-        raise refuse(
-            "invalid_request",
+        raise invalid(
             "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255].",
             "media_io_kwargs",
         )

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid
 from ...protocol.facts import ModelFacts
 from ...protocol.refusals import beyond_context
 from ...protocol.requests.pooling import MAX_BYTES
@@ -130,7 +130,7 @@ class Assembler:
                         f"A run of the {modality} items lacks the tokens that the model's "
                         f"processor puts around it."
                     )
-                    raise refuse("invalid_request", text)
+                    raise invalid(text)
                 blocks.append(Block(start, planes, decoded.advance, anchors, seen[modality]))
             seen[modality] += 1
         return blocks
@@ -183,13 +183,13 @@ def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -
     """At least one token must be left for an answer of tokens; one of vectors takes none. Raises
     RequestError."""
     if tokens < 1:
-        raise refuse("invalid_request", "The prompt is empty.")
+        raise invalid("The prompt is empty.")
     rows = tokens if request.pooling is not None and request.pooling.task != "embed" else 1
     if (size := 4 * rows * model.hidden) > MAX_BYTES:
         text = (
             f"A vector for each of {tokens} tokens takes {size} bytes together; a prompt gets at "
             f"most {MAX_BYTES}."
         )
-        raise refuse("invalid_request", text, code="answer_too_large")
+        raise invalid(text, code="answer_too_large")
     if tokens + (request.pooling is None) > context:
         raise beyond_context(f"The prompt has {tokens} tokens", context)

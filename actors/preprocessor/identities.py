@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, invalid, refuse
 from ...protocol.memory.blobs import BlobError, BlobReader
 from ...protocol.memory.shortage import shortage
 from ...protocol.requests.request import MediaItem, Request
@@ -84,8 +84,7 @@ def cache_miss(request: Request, index: int, again: bool = False) -> RequestErro
         )
         return refuse("restarted", text, item.where)
     nth = sum(1 for earlier in request.media[:index] if earlier.modality == item.modality)
-    return refuse(
-        "invalid_request",
+    return invalid(
         f"Cache miss for {item.modality} at index {nth} but data is not provided.",
         item.where,
         "cache_miss",

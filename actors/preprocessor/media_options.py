@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...protocol.config.roles import PreprocessorConfig
-from ...protocol.errors import EngineError, RequestError, refuse
+from ...protocol.errors import EngineError, RequestError, invalid, refuse
 from ...protocol.requests.request import (
     CLIP_FACTS,
     MODALITIES,
@@ -93,7 +93,7 @@ class MediaOptions:
         clips = sum(1 for item in request.media if item.modality == "video")
         if isinstance(rates, list) and len(rates) != clips:
             text = f"fps is one number, or one per video: got {len(rates)} for {clips} videos."
-            raise refuse("invalid_request", text, "mm_processor_kwargs")
+            raise invalid(text, "mm_processor_kwargs")
 
     def hears_clips(self, request: Request) -> bool:
         """Whether the sound of clips is wanted."""
@@ -220,18 +220,14 @@ class MediaOptions:
                 text = (
                     f"Unknown option {name!r}; of {item.modality} items, this model's are: {names}."
                 )
-                raise refuse("invalid_request", text, item.where)
+                raise invalid(text, item.where)
             _check_value(name, value, item.where)
 
     def _check_processor(self, options: OptionValues) -> None:
         for modality, kind in NESTED.items():
             nested = options.get(kind) or {}
             if not isinstance(nested, dict):
-                raise refuse(
-                    "invalid_request",
-                    f"{kind} must be an object with options.",
-                    "mm_processor_kwargs",
-                )
+                raise invalid(f"{kind} must be an object with options.", "mm_processor_kwargs")
             known = self._options.get(modality, frozenset()) | (
                 {SOUND_SWITCH} if modality == "video" else set()
             )
@@ -241,7 +237,7 @@ class MediaOptions:
                         f"Unknown option {name!r} in {kind}; this model's are: "
                         f"{', '.join(sorted(known)) or 'none'}."
                     )
-                    raise refuse("invalid_request", text, "mm_processor_kwargs")
+                    raise invalid(text, "mm_processor_kwargs")
             self._check_flat(nested)
         self._check_flat(
             {name: value for name, value in options.items() if name not in NESTED.values()}
@@ -251,9 +247,7 @@ class MediaOptions:
         for name, value in options.items():
             if name == SOUND_SWITCH:
                 if value not in (True, False, None):
-                    raise refuse(
-                        "invalid_request", f"{name} must be true or false.", "mm_processor_kwargs"
-                    )
+                    raise invalid(f"{name} must be true or false.", "mm_processor_kwargs")
                 if value and not self._model.hears_clips:
                     raise refuse(
                         "unsupported", f"{name}: this model hears no clips.", "mm_processor_kwargs"
@@ -263,10 +257,8 @@ class MediaOptions:
                     _check_value(name, rate, "mm_processor_kwargs")
             elif name not in self._known:
                 known = ", ".join(sorted(self._known)) or "none"
-                raise refuse(
-                    "invalid_request",
-                    f"Unknown option {name!r}; this model's are: {known}.",
-                    "mm_processor_kwargs",
+                raise invalid(
+                    f"Unknown option {name!r}; this model's are: {known}.", "mm_processor_kwargs"
                 )
             elif value is not None:
                 _check_value(name, value, "mm_processor_kwargs")
@@ -274,16 +266,12 @@ class MediaOptions:
     def _check_io(self, options: dict[str, OptionValues]) -> None:
         for modality, values in options.items():
             if modality not in MODALITIES or not isinstance(values, dict):
-                raise refuse(
-                    "invalid_request", f"Unsupported modality: {modality}", "media_io_kwargs"
-                )
+                raise invalid(f"Unsupported modality: {modality}", "media_io_kwargs")
             for name, value in values.items():
                 if name not in IO_OPTIONS[modality]:
                     known = ", ".join(sorted(IO_OPTIONS[modality])) or "none"
-                    raise refuse(
-                        "invalid_request",
-                        f"Unknown {modality} option {name!r}; known: {known}.",
-                        "media_io_kwargs",
+                    raise invalid(
+                        f"Unknown {modality} option {name!r}; known: {known}.", "media_io_kwargs"
                     )
                 if name == "rgba_background_color":
                     background_of(values)
@@ -359,4 +347,4 @@ def _check_value(name: str, value: Any, part: str) -> None:
                 "a positive whole number",
             )
     if not fine:
-        raise refuse("invalid_request", f"{name} must be {wanted}.", part)
+        raise invalid(f"{name} must be {wanted}.", part)

@@ -9,7 +9,7 @@ import msgspec
 
 from ...protocol.config.engine import count_limit
 from ...protocol.config.roles import PreprocessorConfig
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid, refuse
 from ...protocol.refusals import beyond_context, check_token_ids, embeds_disabled
 from ...protocol.requests.request import (
     ChatPrompt,
@@ -53,7 +53,7 @@ class RequestValidator:
                 f"`tools` and `chat_template_kwargs` have {beside} characters, at most "
                 f"{MOST_BESIDE} are taken."
             )
-            raise refuse("invalid_request", text, code="body_too_complex")
+            raise invalid(text, code="body_too_complex")
         if size > self.most_text:
             text = f"The prompt has {size} characters where at most {self.most_text} fit"
             raise beyond_context(text, self._config.max_model_len)
@@ -85,8 +85,7 @@ class RequestValidator:
             index = counts.get(item.modality, 0)
             counts[item.modality] = index + 1
             if counts[item.modality] > (limit := self._limit(item)):
-                raise refuse(
-                    "invalid_request",
+                raise invalid(
                     f"At most {limit} {item.modality}(s) may be provided in one prompt. Raise it "
                     f"with --limit-mm-per-prompt.",
                     item.where,
@@ -97,8 +96,7 @@ class RequestValidator:
                 raise embeds_disabled(f"{item.modality}_embeds", item.where)
             if item.source is None and item.uuid is None:
                 name = item.modality
-                raise refuse(
-                    "invalid_request",
+                raise invalid(
                     f"multi_modal_data['{name}'][{index}] is empty but "
                     f"multi_modal_uuids['{name}'][{index}] is missing.",
                     item.where,

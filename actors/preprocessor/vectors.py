@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ...protocol.errors import refuse
+from ...protocol.errors import invalid, refuse
 from ...protocol.requests.pooling import Pooler, PoolingParams
 from ...protocol.requests.request import Request, TextPrompt
 from ..prompting.prompt import Rendered
@@ -25,7 +25,7 @@ def worded(request: Request, pooler: Pooler | None, most_text: int) -> Request:
     if not isinstance(prompt, TextPrompt):
         if pooling.prompt_name:
             text = "It stands before a text: token ids and conversations have their own."
-            raise refuse("invalid_request", text, "prompt_name", "contradicting_fields")
+            raise invalid(text, "prompt_name", "contradicting_fields")
         return request
     name = pooler.default_prompt if pooling.prompt_name is None else pooling.prompt_name
     text = (pooler.prompts.get(name, "") if name else "") + prompt.text
@@ -54,12 +54,12 @@ def _most(pooling: PoolingParams, frame: int, context: int) -> int:
     assert most is not None
     if most > context:
         text = f"It is more than the model's context of {context} tokens."
-        raise refuse("invalid_request", text, "truncate_prompt_tokens", "out_of_range")
+        raise invalid(text, "truncate_prompt_tokens", "out_of_range")
     if most < max(1, frame):
         text = (
             f"The tokenizer puts {frame} tokens around every text, and there must be room for them."
         )
-        raise refuse("invalid_request", text, "truncate_prompt_tokens", "out_of_range")
+        raise invalid(text, "truncate_prompt_tokens", "out_of_range")
     return most
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...protocol.errors import EngineError, Failure, RequestError, refuse
+from ...protocol.errors import EngineError, Failure, RequestError, invalid, refuse
 from ...protocol.facts import ModelFacts
 from ...protocol.refusals import beyond_context, check_token_ids
 from ...protocol.requests.request import (
@@ -157,10 +157,9 @@ class PromptRenderer:
         for modality, place in self._placeholders.items():
             wanted = len(order.get(modality, ()))
             if found[modality] < wanted:
-                raise refuse(
-                    "invalid_request",
+                raise invalid(
                     f"Found {found[modality]} '{place.token}' placeholders in input prompt for "
-                    f"{wanted} {modality} items.",
+                    f"{wanted} {modality} items."
                 )
             if found[modality] > wanted and (wanted == 0 or not expandable):
                 raise too_many(place.token)
@@ -181,10 +180,9 @@ class PromptRenderer:
         except RequestError:
             raise
         except TemplateRefusal as error:
-            raise refuse(
-                "invalid_request",
+            raise invalid(
                 f"The chat template refuses this conversation: "
-                f"{_sayable(unmark(str(error.message))[:300])}",
+                f"{_sayable(unmark(str(error.message))[:300])}"
             ) from error
         except TemplateTooSlow as error:
             raise RequestError(TEMPLATE_TOO_SLOW) from error
@@ -193,9 +191,7 @@ class PromptRenderer:
         except Exception as error:
             if not is_template_error(error):
                 raise
-            raise refuse(
-                "invalid_request", "The chat template cannot render this conversation."
-            ) from error
+            raise invalid("The chat template cannot render this conversation.") from error
         self._check_text(text)
         _check_roles(prompt.messages, template, text)
         return _cut_at_tag(text) if prompt.continue_final_message else text
@@ -203,9 +199,8 @@ class PromptRenderer:
     def _check_text(self, text: str) -> None:
         """What was rendered, before it is tokenised. Raises RequestError."""
         if _sayable(text) != text:
-            raise refuse(
-                "invalid_request",
-                "The chat template writes half of a surrogate pair, which is no character.",
+            raise invalid(
+                "The chat template writes half of a surrogate pair, which is no character."
             )
         if self._most_tokens is None:
             return
@@ -262,10 +257,8 @@ class PromptRenderer:
             except Exception as error:
                 if not is_template_error(error):
                     raise
-                raise refuse(
-                    "invalid_request",
-                    "The chat template is no valid Jinja template.",
-                    "chat_template",
+                raise invalid(
+                    "The chat template is no valid Jinja template.", "chat_template"
                 ) from error
         if self._default is None:
             raise refuse(
@@ -320,12 +313,9 @@ def _check_roles(messages: Sequence[ChatMessage], template: ChatTemplate, text: 
 def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:
     """The items in the order of their places. Every item must have exactly one."""
     if not prompt.messages:
-        raise refuse("invalid_request", "The conversation is empty.", "messages")
+        raise invalid("The conversation is empty.", "messages")
     if prompt.continue_final_message and prompt.add_generation_prompt:
-        raise refuse(
-            "invalid_request",
-            "continue_final_message and add_generation_prompt exclude each other.",
-        )
+        raise invalid("continue_final_message and add_generation_prompt exclude each other.")
     indices = [
         part.index
         for message in prompt.messages
@@ -333,10 +323,7 @@ def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:
         if isinstance(part, Slot)
     ]
     if sorted(indices) != list(range(len(media))):
-        raise refuse(
-            "invalid_request",
-            f"The messages name {len(indices)} media items, but {len(media)} were given.",
-        )
+        raise invalid(f"The messages name {len(indices)} media items, but {len(media)} were given.")
     return indices
 
 
@@ -357,15 +344,14 @@ def _tag_last(messages: list[dict[str, Any]]) -> None:
         if "text" in part:
             part["text"] += _CONTINUE
             return
-    raise refuse("invalid_request", "continue_final_message needs a final message with text.")
+    raise invalid("continue_final_message needs a final message with text.")
 
 
 def _cut_at_tag(text: str) -> str:
     """Up to the tag; where the template trims messages, the spaces before it went with them."""
     tag = text.rfind(_CONTINUE.strip())
     if tag < 0:
-        raise refuse(
-            "invalid_request",
-            "The chat template does not show the final message, so it cannot be continued.",
+        raise invalid(
+            "The chat template does not show the final message, so it cannot be continued."
         )
     return text[:tag] if text[tag : tag + len(_CONTINUE)] == _CONTINUE else text[:tag].rstrip()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import NamedTuple, TypeVar, cast
 
-from ...protocol.errors import RequestError, refuse
+from ...protocol.errors import RequestError, invalid
 from ...protocol.facts import Frame, PlaceholderFacts
 from ...protocol.requests.prepared import Span
 from ...protocol.requests.request import Modality
@@ -132,9 +132,8 @@ class Splicer:
             number = match.groupdict().get(f"{modality}_number")
             if number not in (None, str(found[modality])):
                 wanted = self._facts[modality].numbered.format(n=found[modality])
-                raise refuse(
-                    "invalid_request",
-                    f"The prompt numbers its items in their order: '{match[0]}' is not '{wanted}'.",
+                raise invalid(
+                    f"The prompt numbers its items in their order: '{match[0]}' is not '{wanted}'."
                 )
         return found
 
@@ -295,7 +294,7 @@ def _names_of(modality: Modality, facts: PlaceholderFacts) -> str:
 def _runs_of(queue: Sequence[Insert]) -> list[tuple[Insert, Run]]:
     """For items that a caller has expanded himself. Raises RequestError."""
     if any(run.part for insert in queue for run in insert.runs):
-        raise refuse("invalid_request", "A clip with its sound is named by one placeholder.")
+        raise invalid("A clip with its sound is named by one placeholder.")
     return [(insert, run) for insert in queue for run in insert.runs]
 
 
@@ -307,13 +306,10 @@ def _spoken(facts: PlaceholderFacts, tokenizer: TextTokenizer) -> int | None:
 
 
 def too_many(token: str) -> RequestError:
-    return refuse(
-        "invalid_request",
-        f"Found more '{token}' placeholders in input prompt than actual multimodal data items.",
+    return invalid(
+        f"Found more '{token}' placeholders in input prompt than actual multimodal data items."
     )
 
 
 def _wrong_run(token: str, length: int) -> RequestError:
-    return refuse(
-        "invalid_request", f"A run of '{token}' has not the length of its item, {length}."
-    )
+    return invalid(f"A run of '{token}' has not the length of its item, {length}.")

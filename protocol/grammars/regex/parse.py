@@ -51,7 +51,8 @@ _LOOK_BEHIND = "uses look-behind"
 _OPENINGS: tuple[tuple[str, str], ...] = (
     ("<=", _LOOK_BEHIND), ("<!", _LOOK_BEHIND), (">", "uses an atomic group"),
     ("P=", "uses a back-reference"),
-    ("P>", "uses recursion"), ("(", "uses a conditional group"), ("R", "uses recursion"), ("&", "uses recursion"),
+    ("P>", "uses recursion"), ("R", "uses recursion"), ("&", "uses recursion"),
+    ("(", "uses a conditional group"),
     ("|", "uses a branch reset"),
 )  # fmt: skip
 
