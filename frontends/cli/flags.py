@@ -6,10 +6,11 @@ import os
 import re
 import types
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from ...protocol.config.documented import field_docs
 from ...protocol.config.engine import HINTS, HostName, configure
 from ...protocol.config.server import OriginName
 
@@ -30,15 +31,14 @@ def add_flags(
     parser: argparse._ActionsContainer, schema: type[msgspec.Struct], skip: Sequence[str] = ()
 ) -> None:
     """One flag per described field. What is not given is left to the Struct's default."""
-    hints = get_type_hints(schema, include_extras=True)
+    hints, docs = get_type_hints(schema, include_extras=True), field_docs(schema)
     for field in msgspec.structs.fields(schema):
-        if field.name in skip or get_origin(hints[field.name]) is not Annotated:
+        if field.name in skip or field.name not in docs:
             continue
-        kind, meta = get_args(hints[field.name])
-        kind = _without_none(kind)
+        kind = _without_none(hints[field.name])
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-        text = meta.description.replace("%", "%%")
-        if default is not None and "default" not in meta.description:
+        text = docs[field.name].replace("%", "%%")
+        if default is not None and "default" not in docs[field.name]:
             text += f" (default: {_shown(default)})"
         flag = "--" + field.name.replace("_", "-")
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": text}

@@ -18,8 +18,3 @@ def check_tile(block_size: int, step: int | None) -> None:
             f"deterministic computes {size} tokens of a prompt at once, and "
             f"max_num_batched_tokens={step} is less: raise it."
         )
-
-
-def batch_rows(on: bool, usual: int) -> int:
-    """Embedding rows in one batch of the encoder; 1: every item alone."""
-    return 1 if on else usual

@@ -116,9 +116,7 @@ def divide(
             native_kernels=engine.native_kernels,
             store_bytes=in_bytes(engine.encoder_cache_gb),
             modalities=_encoded(engine.limit_mm_per_prompt),
-            max_batch_rows=deterministic.batch_rows(
-                engine.deterministic, CPU_BATCH_ROWS if sizes.device == "cpu" else GPU_BATCH_ROWS
-            ),
+            max_batch_rows=_batch_rows(engine, sizes.device),
             deterministic=engine.deterministic,
         ),
         SCHEDULER: _scheduler(engine, model, sizes),
@@ -159,14 +157,18 @@ def _as_told(engine: EngineConfig, model: ModelFacts) -> ModelFacts:
     return msgspec.structs.replace(model, pooler=told(model.pooler, engine.pooler_config))
 
 
+def _batch_rows(engine: EngineConfig, device: str) -> int:
+    """Where answers must not depend on company, every item is encoded alone."""
+    usual = CPU_BATCH_ROWS if device == "cpu" else GPU_BATCH_ROWS
+    return 1 if engine.deterministic else usual
+
+
 def _encoded(limits: dict[str, Any]) -> tuple[Modality, ...]:
     """Modalities that may come as something else than ready embeddings; a clip brings its sound."""
     raw = {modality for modality in MODALITIES if count_limit(limits, modality) != 0}
-    return tuple(
-        modality
-        for modality in MODALITIES
-        if modality in raw or (modality == "audio" and "video" in raw)
-    )
+    if "video" in raw:
+        raw.add("audio")
+    return tuple(modality for modality in MODALITIES if modality in raw)
 
 
 def _preprocessor(

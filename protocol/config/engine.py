@@ -18,13 +18,7 @@ from .speculation import speculation
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def doc(text: str) -> msgspec.Meta:
-    """A field's line in --help, with its unit."""
-    return msgspec.Meta(description=text)
-
-
-HostName = Annotated[str, doc("host name, without scheme, port, path or wildcard")]
-
+HostName = Annotated[str, "host name, without scheme, port, path or wildcard"]
 RunnerKind = Literal["auto", "generate", "pooling"]
 """What a model is run for: tokens, or vectors."""
 
@@ -45,207 +39,114 @@ ask for."""
 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `LLM(...)`, `AsyncLLM(...)` and `thespis serve` take. Raises ValueError naming the
-    field."""
+    field. What stands beneath a field is its line in --help, with its unit."""
 
-    model: Annotated[
-        str,
-        doc(
-            "folder of a Hugging Face checkpoint, GGUF file, or ORG/NAME[:GGUF][@REVISION] "
-            "(default: the bundled model)"
-        ),
-    ] = ""
-    revision: Annotated[
-        str | None, doc("branch, tag or commit of a model on the hub (default: its main branch)")
-    ] = None
-    download_dir: Annotated[
-        str | None,
-        doc("cache folder for models of the hub (default: HF_HUB_CACHE, else HF_HOME/hub)"),
-    ] = None
-    served_model_name: Annotated[
-        str | None,
-        doc("name in /v1/models and in answers (default: the folder's name, or ORG/NAME)"),
-    ] = None
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        doc(
-            "type of weights and activations; auto: the checkpoint's own on a GPU, on a CPU "
-            "bfloat16 where it has units for it and the checkpoint is of that type, else float32"
-        ),
-    ] = "auto"
-    quantization: Annotated[
-        Quantization,
-        doc(
-            "int8: on a CPU, hold the weights of the decoder's linear layers and of the head in "
-            "eight bits, whatever they are stored in (default: as numbers of dtype)"
-        ),
-    ] = None
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], doc("where the model runs; auto: on a GPU if there is one")
-    ] = "auto"
-    runner: Annotated[
-        RunnerKind,
-        doc(
-            "what the model makes: text (generate) or vectors (pooling); auto: what its files "
-            "say it is for"
-        ),
-    ] = "auto"
-    pooler_config: Annotated[
-        dict[str, Any],
-        doc(
-            "how vectors are made, as JSON, where the model's files do not say it: pooling_type "
-            "(LAST, MEAN, CLS), use_activation, is_matryoshka, matryoshka_dimensions"
-        ),
-    ] = {}
-    seed: Annotated[int, doc("seed from which requests without one draw their own")] = 0
-    max_model_len: Annotated[
-        int | None,
-        doc(
-            "tokens of prompt and output together (default: the model's context, or what fits "
-            "the memory)"
-        ),
-    ] = None
-    max_num_seqs: Annotated[int, doc("sequences that run at once")] = 64
-    max_num_batched_tokens: Annotated[
-        int | None,
-        doc(
-            "tokens computed in one step; longer prompts are prefilled in chunks (default: 512; "
-            "2048 where all items of a prompt, or all of it, must be computed in one step)"
-        ),
-    ] = None
-    block_size: Annotated[int, doc("tokens per KV block")] = 16
-    kv_cache_gb: Annotated[
-        float | None,
-        doc(
-            "GiB of KV cache (default: on a CPU enough for max_num_seqs full contexts, at most 1 "
-            "GiB; on a GPU what fits)"
-        ),
-    ] = None
-    gpu_memory_utilization: Annotated[
-        float, doc("share of a GPU's memory that weights and KV cache may take")
-    ] = 0.9
-    enable_prefix_caching: Annotated[
-        bool, doc("reuse the KV blocks of equal prompt beginnings")
-    ] = True
-    enforce_eager: Annotated[bool, doc("on a GPU, launch every step anew: no CUDA graphs")] = False
-    native_kernels: Annotated[
-        bool,
-        doc(
-            "use kernels: on a CPU those that g++ builds at the first start, on a GPU Triton's; "
-            "off, or where there are none: torch's operations alone"
-        ),
-    ] = True
-    deterministic: Annotated[
-        bool,
-        doc(
-            "an answer is the same to the last bit whatever runs beside it, was cached or "
-            "preempted: every sequence and every "
-            "item is computed alone, so many at once are much slower"
-        ),
-    ] = False
-    speculative_config: Annotated[
-        dict[str, Any],
-        doc(
-            "guess tokens and verify them together, as JSON: method (ngram: what stood in prompt "
-            "or answer after the same tokens), num_speculative_tokens, prompt_lookup_max, "
-            "prompt_lookup_min; answers stay the same, up to rounding"
-        ),
-    ] = {}
-    runner_threads: Annotated[
-        int,
-        doc(
-            "CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder "
-            "rests"
-        ),
-    ] = 0
-    encoder_threads: Annotated[
-        int,
-        doc(
-            "CPU threads of the encoder; 0: by the model's size, up to all cores while the "
-            "runner rests"
-        ),
-    ] = 0
-    trust_remote_code: Annotated[
-        bool, doc("accepted for compatibility; no code from a checkpoint is ever run")
-    ] = False
-    chat_template: Annotated[
-        str | None,
-        doc(
-            "file, Jinja text, or the name of a built-in one (default: the checkpoint's, else "
-            "its family's)"
-        ),
-    ] = None
-    trust_request_chat_template: Annotated[
-        bool, doc("let a request bring its own chat template")
-    ] = False
-    limit_mm_per_prompt: Annotated[
-        dict[str, Any],
-        doc("items per prompt and modality, and their sizes, as JSON (default: 999 of each)"),
-    ] = {}
-    media_io_kwargs: Annotated[
-        dict[str, dict[str, Any]], doc("decoding options per modality, as JSON")
-    ] = {}
-    mm_processor_kwargs: Annotated[
-        dict[str, Any], doc("processor options of the model, as JSON")
-    ] = {}
-    mm_processor_cache_gb: Annotated[
-        float, doc("GiB of prepared features kept for reuse; 0 switches the cache off")
-    ] = 4.0
-    mm_hasher_algorithm: Annotated[
-        Literal["blake3", "sha256", "sha512"], doc("digest that identifies media")
-    ] = "blake3"
-    enable_mm_embeds: Annotated[bool, doc("accept precomputed embeddings as input")] = False
-    enable_prompt_embeds: Annotated[bool, doc("accept prompts as embeddings of their tokens")] = (
-        False
-    )
-    encoder_cache_gb: Annotated[float, doc("GiB of embeddings kept in memory")] = 0.5
-    decode_workers: Annotated[
-        int, doc("processes that decode media; 0: one for every two cores, eight at most")
-    ] = 0
-    allowed_local_media_path: Annotated[
-        str | None, doc("folder below which file: URLs may read (default: none may)")
-    ] = None
-    allowed_media_domains: Annotated[
-        tuple[HostName, ...],
-        doc("the only hosts that media may come from (default: any public host)"),
-    ] = ()
-    allow_private_media: Annotated[
-        bool, doc("let media URLs reach private and loopback addresses")
-    ] = False
-    media_cache: Annotated[
-        str | None,
-        doc(
-            "folder that keeps downloads across requests and restarts (default: "
-            "THESPIS_MEDIA_CACHE, else none)"
-        ),
-    ] = None
-    media_cache_max_size_mb: Annotated[
-        float | None,
-        doc("MiB in that folder (default: THESPIS_MEDIA_CACHE_MAX_SIZE_MB, else 5120)"),
-    ] = None
-    media_cache_ttl_hours: Annotated[
-        float | None,
-        doc("hours for which a download is kept (default: THESPIS_MEDIA_CACHE_TTL_HOURS, else 24)"),
-    ] = None
-    max_requests: Annotated[
-        int | None,
-        doc(
-            "requests in the engine at once, over all clients; beyond: 429 (default: twice "
-            "max_num_seqs, at least 128)"
-        ),
-    ] = None
-    max_inflight_tokens: Annotated[
-        int, doc("prompt and output tokens of all accepted requests together; beyond: 429")
-    ] = 4_000_000
-    max_media_gb: Annotated[
-        float, doc("GiB of media of all accepted requests together; beyond: 429")
-    ] = 1.0
-    lease_seconds: Annotated[
-        float,
-        doc(
-            "seconds that a process may be silent before it is replaced; while the machine keeps "
-            "it waiting, none pass"
-        ),
-    ] = 3.0
+    model: str = ""
+    """folder of a Hugging Face checkpoint, GGUF file, or ORG/NAME[:GGUF][@REVISION] (default: the
+    bundled model)"""
+    revision: str | None = None
+    """branch, tag or commit of a model on the hub (default: its main branch)"""
+    download_dir: str | None = None
+    """cache folder for models of the hub (default: HF_HUB_CACHE, else HF_HOME/hub)"""
+    served_model_name: str | None = None
+    """name in /v1/models and in answers (default: the folder's name, or ORG/NAME)"""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """type of weights and activations; auto: the checkpoint's own on a GPU, on a CPU bfloat16 where
+    it has units for it and the checkpoint is of that type, else float32"""
+    quantization: Quantization = None
+    """int8: on a CPU, hold the weights of the decoder's linear layers and of the head in eight
+    bits, whatever they are stored in (default: as numbers of dtype)"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where the model runs; auto: on a GPU if there is one"""
+    runner: RunnerKind = "auto"
+    """what the model makes: text (generate) or vectors (pooling); auto: what its files say it is
+    for"""
+    pooler_config: dict[str, Any] = {}
+    """how vectors are made, as JSON, where the model's files do not say it: pooling_type (LAST,
+    MEAN, CLS), use_activation, is_matryoshka, matryoshka_dimensions"""
+    seed: int = 0
+    """seed from which requests without one draw their own"""
+    max_model_len: int | None = None
+    """tokens of prompt and output together (default: the model's context, or what fits the
+    memory)"""
+    max_num_seqs: int = 64
+    """sequences that run at once"""
+    max_num_batched_tokens: int | None = None
+    """tokens computed in one step; longer prompts are prefilled in chunks (default: 512; 2048 where
+    all items of a prompt, or all of it, must be computed in one step)"""
+    block_size: int = 16
+    """tokens per KV block"""
+    kv_cache_gb: float | None = None
+    """GiB of KV cache (default: on a CPU enough for max_num_seqs full contexts, at most 1 GiB; on a
+    GPU what fits)"""
+    gpu_memory_utilization: float = 0.9
+    """share of a GPU's memory that weights and KV cache may take"""
+    enable_prefix_caching: bool = True
+    """reuse the KV blocks of equal prompt beginnings"""
+    enforce_eager: bool = False
+    """on a GPU, launch every step anew: no CUDA graphs"""
+    native_kernels: bool = True
+    """use kernels: on a CPU those that g++ builds at the first start, on a GPU Triton's; off, or
+    where there are none: torch's operations alone"""
+    deterministic: bool = False
+    """an answer is the same to the last bit whatever runs beside it, was cached or preempted: every
+    sequence and every item is computed alone, so many at once are much slower"""
+    speculative_config: dict[str, Any] = {}
+    """guess tokens and verify them together, as JSON: method (ngram: what stood in prompt or answer
+    after the same tokens), num_speculative_tokens, prompt_lookup_max, prompt_lookup_min; answers
+    stay the same, up to rounding"""
+    runner_threads: int = 0
+    """CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests"""
+    encoder_threads: int = 0
+    """CPU threads of the encoder; 0: by the model's size, up to all cores while the runner rests"""
+    trust_remote_code: bool = False
+    """accepted for compatibility; no code from a checkpoint is ever run"""
+    chat_template: str | None = None
+    """file, Jinja text, or the name of a built-in one (default: the checkpoint's, else its
+    family's)"""
+    trust_request_chat_template: bool = False
+    """let a request bring its own chat template"""
+    limit_mm_per_prompt: dict[str, Any] = {}
+    """items per prompt and modality, and their sizes, as JSON (default: 999 of each)"""
+    media_io_kwargs: dict[str, dict[str, Any]] = {}
+    """decoding options per modality, as JSON"""
+    mm_processor_kwargs: dict[str, Any] = {}
+    """processor options of the model, as JSON"""
+    mm_processor_cache_gb: float = 4.0
+    """GiB of prepared features kept for reuse; 0 switches the cache off"""
+    mm_hasher_algorithm: Literal["blake3", "sha256", "sha512"] = "blake3"
+    """digest that identifies media"""
+    enable_mm_embeds: bool = False
+    """accept precomputed embeddings as input"""
+    enable_prompt_embeds: bool = False
+    """accept prompts as embeddings of their tokens"""
+    encoder_cache_gb: float = 0.5
+    """GiB of embeddings kept in memory"""
+    decode_workers: int = 0
+    """processes that decode media; 0: one for every two cores, eight at most"""
+    allowed_local_media_path: str | None = None
+    """folder below which file: URLs may read (default: none may)"""
+    allowed_media_domains: tuple[HostName, ...] = ()
+    """the only hosts that media may come from (default: any public host)"""
+    allow_private_media: bool = False
+    """let media URLs reach private and loopback addresses"""
+    media_cache: str | None = None
+    """folder that keeps downloads across requests and restarts (default: THESPIS_MEDIA_CACHE, else
+    none)"""
+    media_cache_max_size_mb: float | None = None
+    """MiB in that folder (default: THESPIS_MEDIA_CACHE_MAX_SIZE_MB, else 5120)"""
+    media_cache_ttl_hours: float | None = None
+    """hours for which a download is kept (default: THESPIS_MEDIA_CACHE_TTL_HOURS, else 24)"""
+    max_requests: int | None = None
+    """requests in the engine at once, over all clients; beyond: 429 (default: twice max_num_seqs,
+    at least 128)"""
+    max_inflight_tokens: int = 4_000_000
+    """prompt and output tokens of all accepted requests together; beyond: 429"""
+    max_media_gb: float = 1.0
+    """GiB of media of all accepted requests together; beyond: 429"""
+    lease_seconds: float = 3.0
+    """seconds that a process may be silent before it is replaced; while the machine keeps it
+    waiting, none pass"""
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -266,20 +167,15 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for revision in (self.revision, wanted and wanted.revision):
             if revision is not None and not is_revision(revision):
                 raise ValueError(f"revision: {revision!r} is no name of a branch, tag or commit.")
-        if self.revision is not None and wanted is None:
-            raise ValueError(
-                f"revision: {self.model!r} is no id of a model on a hub (ORG/NAME), and has no "
-                f"revisions."
-            )
-        if (
-            self.revision is not None
-            and wanted is not None
-            and wanted.revision not in (None, self.revision)
-        ):
-            raise ValueError(
-                f"revision: {self.model!r} names {wanted.revision!r} already, and revision is "
-                f"{self.revision!r}."
-            )
+        if self.revision is None:
+            return
+        text = f"revision: {self.model!r}"
+        if wanted is None:
+            text += " is no id of a model on a hub (ORG/NAME), and has no revisions."
+            raise ValueError(text)
+        if wanted.revision not in (None, self.revision):
+            text += f" names {wanted.revision!r} already, and revision is {self.revision!r}."
+            raise ValueError(text)
 
     @property
     def name(self) -> str:
@@ -306,9 +202,8 @@ def _check_limit(modality: str, limit: Any) -> None:
             f"limit_mm_per_prompt: {modality} must be a count, or a dict with one, got {limit}."
         )
     sizes = {name: size for name, size in given.items() if name != "count"}
-    if not sizes.keys() <= set(LIMITED_SIZES[modality]) or not all(
-        type(size) is int and size > 0 for size in sizes.values()
-    ):
+    positive = all(type(size) is int and size > 0 for size in sizes.values())
+    if not positive or not sizes.keys() <= set(LIMITED_SIZES[modality]):
         known = ", ".join(("count", *LIMITED_SIZES[modality]))
         raise ValueError(
             f"limit_mm_per_prompt: of {modality} there are {known}, as positive numbers; got "
@@ -335,12 +230,6 @@ def _readable(text: str, schema: type[msgspec.Struct]) -> str:
         return text
     value, field = found.groups()
     hint = get_type_hints(schema)[field]
-    known = [
-        word
-        for kind in (hint, *get_args(hint))
-        if get_origin(kind) is Literal
-        for word in get_args(kind)
-    ]
-    return (
-        f"{field} must be one of {', '.join(known)}, got {value}. {HINTS.get(field, '')}".rstrip()
-    )
+    sets = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal]
+    known = ", ".join(word for kind in sets for word in get_args(kind))
+    return f"{field} must be one of {known}, got {value}. {HINTS.get(field, '')}".rstrip()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import msgspec
 
 from ..errors import EngineError
+from .documented import field_docs
 
 OURS, TWIN = "THESPIS_", "VLLM_"
 NO_LIMIT = 1 << 62
@@ -19,103 +20,57 @@ NO_LIMIT = 1 << 62
 
 
 def _field(
-    text: str, unit: str, gt: float | None = None, ge: float | None = None, lt: float | None = None
+    unit: str, gt: float | None = None, ge: float | None = None, lt: float | None = None
 ) -> msgspec.Meta:
-    """What the variable is for, its unit, and its bounds."""
+    """A variable's unit, and its bounds."""
     if ge is not None:
-        return msgspec.Meta(description=text, extra={"unit": unit}, ge=ge, lt=lt)
-    return msgspec.Meta(description=text, extra={"unit": unit}, gt=gt, lt=lt)
+        return msgspec.Meta(extra={"unit": unit}, ge=ge, lt=lt)
+    return msgspec.Meta(extra={"unit": unit}, gt=gt, lt=lt)
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is set by the environment, with its default."""
+    """Everything that is set by the environment, with its default and what it is for."""
 
-    api_key: Annotated[
-        str,
-        _field(
-            "key that callers of the server must send, unless flags name keys (--api-key, "
-            "--api-key-file)",
-            "text",
-        ),
-    ] = ""
-    image_fetch_timeout: Annotated[
-        float, _field("whole fetch of an image, retries included", "seconds", gt=0)
-    ] = 5.0
-    video_fetch_timeout: Annotated[float, _field("the same for a video", "seconds", gt=0)] = 30.0
-    audio_fetch_timeout: Annotated[float, _field("the same for audio", "seconds", gt=0)] = 10.0
-    media_fetch_max_retries: Annotated[
-        int,
-        _field(
-            "more attempts after a timeout, a broken connection, or status 408, 429 or 5xx",
-            "attempts",
-            ge=0,
-        ),
-    ] = 3
-    media_url_allow_redirects: Annotated[
-        bool, _field("follow up to 3 redirects, each checked like the first URL", "0 or 1")
-    ] = True
-    media_cache: Annotated[
-        str,
-        _field(
-            "folder that keeps downloads across requests (--media-cache); empty: none are kept",
-            "path",
-        ),
-    ] = ""
-    media_cache_max_size_mb: Annotated[
-        float,
-        _field(
-            "most that the folder may hold (--media-cache-max-size-mb)", "MiB", gt=0, lt=1 << 40
-        ),
-    ] = 5120.0
-    media_cache_ttl_hours: Annotated[
-        float,
-        _field(
-            "longest time that a download is kept there (--media-cache-ttl-hours)",
-            "hours",
-            gt=0,
-            lt=1 << 40,
-        ),
-    ] = 24.0
-    max_media_download_size_mb: Annotated[
-        float, _field("one download or local file; 0: no cap", "MiB", ge=0, lt=1 << 40)
-    ] = 256.0
-    max_image_pixels: Annotated[
-        int,
-        _field(
-            "one image or frame, read from the header before decoding; 0: no cap", "pixels", ge=0
-        ),
-    ] = 178_956_970
-    max_audio_decode_duration_s: Annotated[
-        float, _field("one audio item; 0: no cap", "seconds", ge=0)
-    ] = 600.0
-    max_audio_decode_bytes: Annotated[
-        int, _field("one audio item as float32 samples; 0: no cap", "bytes", ge=0)
-    ] = 256 << 20
-    max_embed_decode_bytes: Annotated[
-        int, _field("embeddings of one item; 0: no cap", "bytes", ge=0)
-    ] = 2 << 30
-    max_video_duration_s: Annotated[float, _field("one video; 0: no cap", "seconds", ge=0)] = 300.0
-    max_video_decode_pixels: Annotated[
-        int,
-        _field(
-            "all frames of one video together, read from its headers; 0: no cap", "pixels", ge=0
-        ),
-    ] = 40_000_000_000
-    image_decode_timeout: Annotated[
-        float, _field("CPU time of decoding one image, and no more than the next", "seconds", gt=0)
-    ] = 10.0
-    media_decode_timeout: Annotated[
-        float,
-        _field(
-            "CPU time of decoding one item; a worker that takes half as long again by the clock "
-            "is replaced",
-            "seconds",
-            gt=0,
-        ),
-    ] = 60.0
-    media_decode_memory_mb: Annotated[
-        float, _field("memory that decoding one item may add to a worker", "MiB", gt=0, lt=1 << 40)
-    ] = 2048.0
+    api_key: Annotated[str, _field("text")] = ""
+    """key that callers of the server must send, unless flags name keys (--api-key,
+    --api-key-file)"""
+    image_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 5.0
+    """whole fetch of an image, retries included"""
+    video_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 30.0
+    """the same for a video"""
+    audio_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 10.0
+    """the same for audio"""
+    media_fetch_max_retries: Annotated[int, _field("attempts", ge=0)] = 3
+    """more attempts after a timeout, a broken connection, or status 408, 429 or 5xx"""
+    media_url_allow_redirects: Annotated[bool, _field("0 or 1")] = True
+    """follow up to 3 redirects, each checked like the first URL"""
+    media_cache: Annotated[str, _field("path")] = ""
+    """folder that keeps downloads across requests (--media-cache); empty: none are kept"""
+    media_cache_max_size_mb: Annotated[float, _field("MiB", gt=0, lt=1 << 40)] = 5120.0
+    """most that the folder may hold (--media-cache-max-size-mb)"""
+    media_cache_ttl_hours: Annotated[float, _field("hours", gt=0, lt=1 << 40)] = 24.0
+    """longest time that a download is kept there (--media-cache-ttl-hours)"""
+    max_media_download_size_mb: Annotated[float, _field("MiB", ge=0, lt=1 << 40)] = 256.0
+    """one download or local file; 0: no cap"""
+    max_image_pixels: Annotated[int, _field("pixels", ge=0)] = 178_956_970
+    """one image or frame, read from the header before decoding; 0: no cap"""
+    max_audio_decode_duration_s: Annotated[float, _field("seconds", ge=0)] = 600.0
+    """one audio item; 0: no cap"""
+    max_audio_decode_bytes: Annotated[int, _field("bytes", ge=0)] = 256 << 20
+    """one audio item as float32 samples; 0: no cap"""
+    max_embed_decode_bytes: Annotated[int, _field("bytes", ge=0)] = 2 << 30
+    """embeddings of one item; 0: no cap"""
+    max_video_duration_s: Annotated[float, _field("seconds", ge=0)] = 300.0
+    """one video; 0: no cap"""
+    max_video_decode_pixels: Annotated[int, _field("pixels", ge=0)] = 40_000_000_000
+    """all frames of one video together, read from its headers; 0: no cap"""
+    image_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 10.0
+    """CPU time of decoding one image, and no more than the next"""
+    media_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 60.0
+    """CPU time of decoding one item; a worker that takes half as long again by the clock is
+    replaced"""
+    media_decode_memory_mb: Annotated[float, _field("MiB", gt=0, lt=1 << 40)] = 2048.0
+    """memory that decoding one item may add to a worker"""
 
 
 def read(environ: Mapping[str, str] | None = None) -> Environment:
@@ -160,20 +115,12 @@ def page() -> str:
         "| variable | default | unit | meaning |",
         "| --- | --- | --- | --- |",
     ]
-    defaults = Environment()
+    defaults, docs = Environment(), field_docs(Environment)
     for field, hint in get_type_hints(Environment, include_extras=True).items():
-        meta = get_args(hint)[1]
         default = getattr(defaults, field)
-        shown = (
-            int(default)
-            if isinstance(default, bool)
-            else f"{default:.0f}"
-            if isinstance(default, float)
-            else default
-        )
-        lines.append(
-            f"| `{names_of(field)[0]}` | {shown} | {meta.extra['unit']} | {meta.description} |"
-        )
+        shown = default if isinstance(default, str) else f"{default:.0f}"
+        name, unit = names_of(field)[0], get_args(hint)[1].extra["unit"]
+        lines.append(f"| `{name}` | {shown} | {unit} | {docs[field]} |")
     return "\n".join([*lines, ""])
 
 

@@ -63,11 +63,8 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def cpu_seconds(self, modality: str) -> float:
         """CPU time that decoding one item of a kind may take."""
-        return (
-            min(self.image_seconds, self.decode_seconds)
-            if modality == "image"
-            else self.decode_seconds
-        )
+        most = self.image_seconds if modality == "image" else self.decode_seconds
+        return min(most, self.decode_seconds)
 
 
 class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

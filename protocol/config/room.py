@@ -27,16 +27,13 @@ class Room(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def as_notes(self) -> dict[str, int]:
         """As the runner reports it when it is ready."""
-        return {
-            "states": self.states,
-            **{f"blocks {table}": blocks for table, blocks in enumerate(self.blocks)},
-        }
+        blocks = {f"blocks {table}": blocks for table, blocks in enumerate(self.blocks)}
+        return {"states": self.states, **blocks}
 
     @classmethod
     def from_notes(cls, notes: dict[str, int]) -> "Room":
-        return cls(
-            tuple(notes[f"blocks {table}"] for table in range(len(notes) - 1)), notes["states"]
-        )
+        blocks = tuple(notes[f"blocks {table}"] for table in range(len(notes) - 1))
+        return cls(blocks, notes["states"])
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -60,13 +57,8 @@ def divide_room(nbytes: int, model: ModelFacts, itemsize: int, shape: Shape) -> 
     context; or for as many whole ones as fit, where that is more; at least for one. What grows with
     a sequence gets the rest, which may be none: the caller looks.
     """
-    growing = sum(
-        size
-        for table, size in zip(
-            model.tables, _block_sizes(model, itemsize, shape.block_size), strict=True
-        )
-        if not table.window
-    )
+    sizes = zip(model.tables, _block_sizes(model, itemsize, shape.block_size), strict=True)
+    growing = sum(size for table, size in sizes if not table.window)
 
     def bytes_of(room: Room) -> int:
         return room.nbytes(model, itemsize, shape.block_size)
@@ -96,12 +88,8 @@ def context_in(nbytes: int, model: ModelFacts, itemsize: int, shape: Shape) -> i
     spare = _room(model, shape, 0, 0).nbytes(model, itemsize, shape.block_size)
 
     def taken(blocks: int) -> int:
-        return (
-            bytes_for(
-                model, itemsize, msgspec.structs.replace(shape, context=blocks * shape.block_size)
-            )
-            - spare
-        )
+        longest = msgspec.structs.replace(shape, context=blocks * shape.block_size)
+        return bytes_for(model, itemsize, longest) - spare
 
     most = bisect_right(range(1, _blocks(shape.context, shape.block_size) + 1), nbytes, key=taken)
     return min(shape.context, most * shape.block_size)

@@ -16,10 +16,9 @@ def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) ->
 
     Raises EngineError for a file that cannot be read or holds none.
     """
-    keys = [
-        *server.api_key,
-        *(_keys_in(server.api_key_file) if server.api_key_file is not None else ()),
-    ]
+    keys = list(server.api_key)
+    if server.api_key_file is not None:
+        keys += _keys_in(server.api_key_file)
     keys = [key.strip() for key in keys or [environment.read(environ).api_key]]
     return msgspec.structs.replace(server, api_key=tuple(filter(None, keys)), api_key_file=None)
 
@@ -28,10 +27,8 @@ def _keys_in(path: str) -> list[str]:
     try:
         lines = Path(path).expanduser().read_text("utf-8-sig", "surrogateescape").splitlines()
     except (OSError, ValueError) as error:
-        raise EngineError(
-            f"api_key_file {path!r} cannot be read: "
-            f"{getattr(error, 'strerror', None) or 'no such name'}."
-        ) from None
+        why = getattr(error, "strerror", None) or "no such name"
+        raise EngineError(f"api_key_file {path!r} cannot be read: {why}.") from None
     keys = [line for line in lines if line.strip()]
     if not keys:
         raise EngineError(f"api_key_file {path!r} holds no key.")

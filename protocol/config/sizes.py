@@ -60,15 +60,13 @@ def sizes_of(
     context = engine.max_model_len or _context_that_fits(engine, model, itemsize, memory)
     most = model.context if model.context_stated else MOST_CONTEXT
     if context > most:
-        raise EngineError(
-            f"max_model_len={context} is more than the model's context of {most} tokens."
-        )
+        text = f"max_model_len={context} is more than the model's context of {most} tokens."
+        raise EngineError(text)
     cores = max(1, len(os.sched_getaffinity(0)))
     runner = _threads(engine.runner_threads, model, cores, cores // 2, 1)
     encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, MANY_ROWS_THREADS)
-    if (
-        engine.deterministic
-    ):  # as many threads whatever the other does: a product may cut its sums by them
+    if engine.deterministic:
+        # As many threads whatever the other does: a product may cut its sums by them.
         runner, encoder = Threads(*(runner.alone,) * 3), Threads(*(encoder.beside,) * 3)
     unfilled = Sizes(device, dtype, context, None, runner, encoder)
     return unfilled._replace(room=_room(engine, model, unfilled))
@@ -119,9 +117,8 @@ def _room(engine: EngineConfig, model: ModelFacts, sizes: Sizes) -> Room | None:
         if sizes.device != "cpu":
             return None
         wanted = max(GIB, bytes_for(model, itemsize, shape))
-        return divide_room(
-            min(wanted, bytes_for(model, itemsize, shape, shape.sequences)), model, itemsize, shape
-        )
+        most = bytes_for(model, itemsize, shape, shape.sequences)
+        return divide_room(min(wanted, most), model, itemsize, shape)
     given = in_bytes(engine.kv_cache_gb)
     room = divide_room(given, model, itemsize, shape)
     if room.nbytes(model, itemsize, engine.block_size) > given or 1 in room.blocks:

@@ -204,10 +204,12 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_percent_signs_in_a_description_are_harmless() -> None:
-    class Odd(msgspec.Struct):
-        share: Annotated[float, msgspec.Meta(description="100 % of it")] = 0.5
+class Odd(msgspec.Struct):
+    share: float = 0.5
+    """100 % of it"""
 
+
+def test_percent_signs_in_a_description_are_harmless() -> None:
     parser = build_parser()
     add_flags(parser, Odd)
     assert "100 % of it (default: 0.5)" in parser.format_help()
