@@ -70,7 +70,6 @@ class Fetcher(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=FetcherConfig)
-        writer = f"{self.launch.role}.{self.launch.epoch}"
         try:
             policy = Policy(self.config.allowed_domains, self.config.allow_private)
         except ValueError as error:
@@ -79,6 +78,7 @@ class Fetcher(Actor):
         self.downloader = Downloader(
             self.config, policy, resolver, self._make_connector(policy, resolver)
         )
+        writer = f"{self.launch.role}.{self.launch.epoch}"
         self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.arena_bytes))
         await self.downloader.open()
         return {}
@@ -143,13 +143,14 @@ class Fetcher(Actor):
                 case ToClient(client, message):
                     self.send(client, message)
                 case Linger(id, attempt):
-                    asyncio.get_running_loop().call_later(
-                        LINGER_SECONDS, self._lingered, id, attempt
-                    )
+                    self._later(LINGER_SECONDS, lambda: self.table.read(id, attempt))
 
-    def _lingered(self, id: str, attempt: int) -> None:
-        if not self._stopping.is_set():
-            self._apply(self.table.read(id, attempt))
+    def _later(self, seconds: float, step: Callable[[], list[DownloadAction]]) -> None:
+        def take() -> None:
+            if not self._stopping.is_set():
+                self._apply(step())
+
+        asyncio.get_running_loop().call_later(seconds, take)
 
     async def _run(self, download: Download) -> None:
         """One download, to its end; cancelled when nobody waits for it."""
@@ -177,11 +178,7 @@ class Fetcher(Actor):
             raise
         self._total_bytes += len(data)
         self._apply(self.table.landed(download, blob, (start, time.monotonic())))
-        asyncio.get_running_loop().call_later(AT_ONCE_SECONDS, self._retire, download)
-
-    def _retire(self, download: Download) -> None:
-        if not self._stopping.is_set() and download.joinable:
-            self._apply(self.table.retire(download))
+        self._later(AT_ONCE_SECONDS, lambda: self.table.retire(download))
 
     def _put(self, data: Bytes) -> BlobRef:
         assert self.arena is not None
@@ -196,7 +193,8 @@ class Fetcher(Actor):
         if delta > 0 and self._bytes + delta > self.config.arena_bytes:
             self._give_up_idle()
             if self._bytes + delta > self.config.arena_bytes:
-                raise _no_room()
+                text = "There is no room for more downloads now; try again later."
+                raise FetchError("overloaded", text)
         self._bytes += delta
 
     def _give_up_idle(self) -> None:
@@ -213,10 +211,6 @@ def _failure_of(error: Exception, download: Download) -> Failure:
         return Failure(error.kind, error.text, code=error.code)
     log.error("a download failed in an unforeseen way", exc_info=error)
     return Failure("internal", f"The {download.modality} could not be fetched.")
-
-
-def _no_room() -> FetchError:
-    return FetchError("overloaded", "There is no room for more downloads now; try again later.")
 
 
 def main(launch: Launch) -> None:

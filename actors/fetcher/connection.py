@@ -11,12 +11,10 @@ from aiohttp import ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 
-from .policy import FetchError, Policy
+from .policy import Policy, unavailable
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host and port to addresses. Raises OSError."""
-
-
 _LOOKUPS = ThreadPoolExecutor(32, "lookup")
 """Apart from the loop's own few threads: names whose servers never answer must not hold up the
 others."""
@@ -48,9 +46,7 @@ class CheckedResolver(AbstractResolver):
         try:
             addresses = await self._lookup(host, port)
         except (OSError, UnicodeError):  # the latter for labels that are too long
-            raise FetchError(
-                "media_unavailable", "The host's name cannot be resolved.", retry=True
-            ) from None
+            raise unavailable("The host's name cannot be resolved.", retry=True) from None
         if not addresses or not all(map(self._policy.allows, addresses)):
             raise self._policy.refusal()
         return [
@@ -82,11 +78,8 @@ class CheckedConnector(TCPConnector):
         self, req: ClientRequest, traces: list[Any], timeout: ClientTimeout
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        peer = (
-            connection.transport.get_extra_info("peername")
-            if connection.transport is not None
-            else None
-        )
+        transport = connection.transport
+        peer = None if transport is None else transport.get_extra_info("peername")
         if not peer or not self._policy.allows(str(peer[0])):
             connection.close()
             raise self._policy.refusal()

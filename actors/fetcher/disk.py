@@ -26,6 +26,7 @@ import msgspec
 
 from ...protocol.errors import EngineError
 from ...protocol.memory.blobs import Bytes
+from .local import read_whole
 from .shelf import Evicted, Note, Shelf
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ BACKLOG_BYTES = 64 << 20
 """Waiting to be written; beyond it a download is not kept: memory is for requests."""
 _NAME = re.compile(r"[0-9a-f]{64}")
 _MAX_NOTE = 1024
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class DiskCache:
@@ -49,6 +51,7 @@ class DiskCache:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._root = Path(folder) / "thespis-media"
+        self._notes, self._contents = self._root / "notes", self._root / "contents"
         self._shelf = Shelf(max_bytes, max_seconds)
         self._max_seconds = max_seconds
         self._rules = msgspec.json.encode(list(rules))
@@ -69,14 +72,10 @@ class DiskCache:
         try:
             await asyncio.to_thread(self._open)
         except OSError as error:
-            text = (
-                "another engine uses it; give each its own"
-                if isinstance(error, BlockingIOError)
-                else error.strerror
-            )
-            raise EngineError(
-                f"The media cache {str(self._root.parent)!r} cannot be used: {text}."
-            ) from None
+            used = isinstance(error, BlockingIOError)
+            why = "another engine uses it; give each its own" if used else error.strerror
+            text = f"The media cache {str(self._root.parent)!r} cannot be used: {why}."
+            raise EngineError(text) from None
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -94,27 +93,23 @@ class DiskCache:
         if note is None:
             return None
         admit(note.size)
+        data = None
         try:
             data = await asyncio.to_thread(self._read, note)
-        except BaseException:
-            admit(-note.size)
-            raise
-        if data is None:
-            admit(-note.size)
-            if self._shelf.find(key, self._clock()) == note:
-                await asyncio.to_thread(self._remove, self._shelf.drop(key))
-            return None
-        self.hits += 1
+        finally:
+            if data is None:
+                admit(-note.size)
+        if data is not None:
+            self.hits += 1
+        elif self._shelf.find(key, self._clock()) == note:
+            await asyncio.to_thread(self._remove, self._shelf.drop(key))
         return data
 
     def keep(self, url: str, data: Bytes, seconds: float) -> None:
         """Keep it for at most this long; returns at once. A full disk is only logged."""
         seconds = min(seconds, self._max_seconds)
-        if (
-            seconds <= 0
-            or not self._shelf.fits(len(data))
-            or (self._backlog and self._backlog + len(data) > BACKLOG_BYTES)
-        ):
+        waiting = self._backlog and self._backlog + len(data) > BACKLOG_BYTES
+        if seconds <= 0 or waiting or not self._shelf.fits(len(data)):
             return
         self._backlog += len(data)
         task = asyncio.create_task(self._keep(self._key(url), data, seconds))
@@ -144,15 +139,10 @@ class DiskCache:
         for folder in (self._root, self._notes, self._contents):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = folder.lstat()
-            if (
-                not stat.S_ISDIR(status.st_mode)
-                or status.st_uid != os.geteuid()
-                or status.st_mode & 0o022
-            ):
+            own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if not own or status.st_mode & 0o022:
                 raise PermissionError(1, "it belongs to others, or others may write to it")
-        self._lock = os.open(
-            self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._take_stock()
 
@@ -176,8 +166,7 @@ class DiskCache:
             else:
                 notes.append((sizes[note.digest][0], path.name, note))
         for _, key, note in sorted(notes, key=lambda known: known[:2]):
-            for gone in self._shelf.add(key, note, now).keys:
-                _unlink(self._notes / gone)
+            self._remove(self._shelf.add(key, note, now)._replace(digests=[]))
         for digest in sizes:
             if not self._shelf.holds(digest):
                 _unlink(self._contents / digest)
@@ -185,23 +174,16 @@ class DiskCache:
     def _read(self, note: Note) -> bytes | None:
         path = self._contents / note.digest
         try:
-            with open(
-                os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK),
-                "rb",
-                buffering=0,
-            ) as file:
-                status = os.fstat(file.fileno())
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFE)
+            with open(descriptor, "rb", buffering=0) as file:
+                status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode) or status.st_size != note.size:
                     return None
-                data = bytearray(note.size)
-                view, filled = memoryview(data), 0
-                while filled < note.size and (count := file.readinto(view[filled:])):
-                    filled += count
+                data = bytes(read_whole(file, note.size))
             os.utime(path)  # the order of use, for the next start
         except OSError:
             return None
-        whole = bytes(data)
-        return whole if filled == note.size and _digest(whole) == note.digest else None
+        return data if len(data) == note.size and _digest(data) == note.digest else None
 
     def _write(self, key: str, note: Note, data: Bytes) -> None:
         fresh = not self._shelf.holds(note.digest)
@@ -219,14 +201,6 @@ class DiskCache:
             _unlink(self._notes / key)
         for digest in gone.digests:
             _unlink(self._contents / digest)
-
-    @property
-    def _notes(self) -> Path:
-        return self._root / "notes"
-
-    @property
-    def _contents(self) -> Path:
-        return self._root / "contents"
 
 
 async def _to_the_end(function: Callable[..., T], *arguments: object) -> T:
@@ -246,9 +220,7 @@ def _digest(data: Bytes) -> str:
 
 def _read_note(path: Path) -> Note | None:
     try:
-        with open(
-            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
-        ) as file:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | _SAFE), "rb") as file:
             note = msgspec.json.decode(file.read(_MAX_NOTE), type=Note)
     except (OSError, msgspec.MsgspecError):
         return None
@@ -260,9 +232,7 @@ def _write_whole(path: Path, data: Bytes) -> None:
     part = path.with_name(f"{path.name}.part")
     _unlink(part)
     try:
-        descriptor = os.open(
-            part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o600)
         with open(descriptor, "wb") as file:
             file.write(data)
         part.replace(path)

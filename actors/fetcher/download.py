@@ -17,7 +17,7 @@ from .connection import CheckedConnector, CheckedResolver
 from .disk import DiskCache
 from .freshness import fresh_seconds
 from .local import read_local
-from .policy import FetchError, Policy
+from .policy import FetchError, Policy, unavailable
 
 CONNECT_SHARE = 3
 """A connection attempt may take this part of the time limit, so that a lost packet leaves time for
@@ -77,13 +77,12 @@ class Downloader:
         )
         self.cache: DiskCache | None = None
         if config.cache_path is not None:
-            rules = (
-                *sorted(config.allowed_domains),
-                str(config.allow_private),
-                str(config.redirects),
-            )
+            rules = [*sorted(config.allowed_domains), f"{config.allow_private}"]
             self.cache = DiskCache(
-                config.cache_path, config.cache_bytes, config.cache_seconds, rules
+                config.cache_path,
+                config.cache_bytes,
+                config.cache_seconds,
+                [*rules, f"{config.redirects}"],
             )
         self.downloads = 0
         """That went to the network."""
@@ -107,10 +106,8 @@ class Downloader:
             account(len(read))
             return read
         checked = self._policy.check(url).with_fragment(None)
-        if (
-            self.cache is not None
-            and (kept := await self.cache.find(str(checked), account)) is not None
-        ):
+        kept = None if self.cache is None else await self.cache.find(str(checked), account)
+        if kept is not None:
             return kept
         self.downloads += 1
         progress = Progress(self._config.timeouts[modality])
@@ -118,11 +115,10 @@ class Downloader:
             async with asyncio.timeout_at(progress.deadline):
                 data = await self._attempts(checked, progress, account)
         except TimeoutError:
-            text = (
+            raise unavailable(
                 f"Fetching the {modality} took longer than {progress.seconds:g} s "
                 f"({progress.stage})."
-            )
-            raise FetchError("media_unavailable", text) from None
+            ) from None
         if self.cache is not None:
             self.cache.keep(str(checked), data, progress.fresh)
         return data
@@ -132,9 +128,7 @@ class Downloader:
         while True:
             # Half of what is left, while there are attempts left: a server that hangs leaves time
             # to ask again.
-            progress.patience = (
-                progress.left / 2 if retries < self._config.retries else progress.left
-            )
+            progress.patience = progress.left / (2 if retries < self._config.retries else 1)
             progress.fresh = math.inf
             try:
                 return await self._follow(url, progress, account)
@@ -153,12 +147,9 @@ class Downloader:
             if isinstance(answer, bytearray):
                 return answer
             url = self._policy.check(answer, hop=True)
-        text = (
-            "redirects are switched off"
-            if not self._config.redirects
-            else f"more than {self._config.redirects} redirects"
-        )
-        raise FetchError("media_unavailable", f"The server redirects: {text}.")
+        most = self._config.redirects
+        text = f"more than {most} redirects" if most else "redirects are switched off"
+        raise unavailable(f"The server redirects: {text}.")
 
     async def _hop(self, url: URL, progress: Progress, account: Account) -> bytearray | str:
         """The body, or where a redirect leads."""
@@ -179,34 +170,23 @@ class Downloader:
         except FetchError:
             raise
         except aiohttp.SocketTimeoutError:
-            raise FetchError(
-                "media_unavailable", f"The server stopped answering ({progress.stage}).", retry=True
-            ) from None
-        except (
-            aiohttp.ServerTimeoutError,
-            aiohttp.ClientConnectionError,
-            aiohttp.ClientPayloadError,
-        ) as error:
+            text = f"The server stopped answering ({progress.stage})."
+            raise unavailable(text, retry=True) from None
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             text = f"The connection to the server failed ({progress.stage})."
-            raise _found(error) or FetchError("media_unavailable", text, retry=True) from None
+            raise _found(error) or unavailable(text, retry=True) from None
         except (aiohttp.ClientError, ValueError) as error:
             text = f"The server's answer makes no sense ({progress.stage})."
-            raise _found(error) or FetchError("media_unavailable", text) from None
+            raise _found(error) or unavailable(text) from None
 
     def _check_head(self, response: aiohttp.ClientResponse) -> None:
         status = response.status
         if status != 200:
             retry = status >= 500 or status in _RETRIED
-            raise FetchError(
-                "media_unavailable",
-                f"The server answered with status {status}.",
-                retry,
-                _seconds(response) if retry else 0.0,
-            )
+            pause = _seconds(response) if retry else 0.0
+            raise unavailable(f"The server answered with status {status}.", retry, pause)
         if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in ("identity", ""):
-            raise FetchError(
-                "media_unavailable", "The server sends a compressed answer, which is not accepted."
-            )
+            raise unavailable("The server sends a compressed answer, which is not accepted.")
         if response.content_length is not None and response.content_length > self._config.max_bytes:
             raise self._too_large()
 
@@ -224,10 +204,9 @@ class Downloader:
         return data
 
     def _too_large(self) -> FetchError:
-        return FetchError(
-            "too_large",
-            f"The answer is larger than the {self._config.max_bytes} bytes that one item may have.",
-        )
+        most = self._config.max_bytes
+        text = f"The answer is larger than the {most} bytes that one item may have."
+        return FetchError("too_large", text)
 
 
 def _stages() -> aiohttp.TraceConfig:
@@ -252,9 +231,7 @@ def _join(url: URL, location: str) -> str:
     try:
         return str(url.join(URL(location)))
     except ValueError:
-        raise FetchError(
-            "media_unavailable", "The server redirects to something that is no URL."
-        ) from None
+        raise unavailable("The server redirects to something that is no URL.") from None
 
 
 def _seconds(response: aiohttp.ClientResponse) -> float:

@@ -1,6 +1,7 @@
 """Requests and the downloads they share. Pure: what happened goes in, what is to be done comes
 out."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -16,41 +17,41 @@ from ..kernel.tombstones import Tombstones
 DROPPED = Failure("cancelled", "The request was cancelled.")
 
 
+@dataclass(eq=False, slots=True)
 class Download:
     """One download and those who wait for it or read it."""
 
-    __slots__ = ("blob", "joinable", "modality", "span", "url", "waiters")
+    modality: Modality
+    url: str
+    waiters: "dict[FetchRequest, None]" = field(default_factory=dict)
+    joinable: bool = True
+    """Another request for the same URL may share it."""
+    blob: BlobRef | None = None
+    """The bytes, when they are here."""
+    span: tuple[float, float] = (0.0, 0.0)
+    """Start and end of the download, seconds by time.monotonic."""
 
-    def __init__(self, modality: Modality, url: str) -> None:
-        self.modality: Modality = modality
-        self.url = url
-        self.waiters: dict[FetchRequest, None] = {}
-        self.joinable = True
-        """Another request for the same URL may share it."""
-        self.blob: BlobRef | None = None
-        """The bytes, when they are here."""
-        self.span = (0.0, 0.0)
-        """Start and end of the download, seconds by time.monotonic."""
+    @property
+    def key(self) -> tuple[Modality, str]:
+        return self.modality, self.url
 
     @property
     def wanted(self) -> bool:
         return self.joinable or bool(self.waiters)
 
 
+@dataclass(eq=False, slots=True)
 class FetchRequest:
     """One attempt of one request on its way to the preprocessor."""
 
-    __slots__ = ("after", "downloads", "over", "request", "sent")
-
-    def __init__(self, request: Request, after: int) -> None:
-        self.request = request
-        self.after = after
-        """Only a preprocessor of a later epoch may have it."""
-        self.downloads: dict[tuple[Modality, str], Download] = {}
-        self.sent = False
-        """The preprocessor has it, and reads its bytes until it says `MediaRead`."""
-        self.over = False
-        """Nobody waits for the answer any more."""
+    request: Request
+    after: int
+    """Only a preprocessor of a later epoch may have it."""
+    downloads: dict[tuple[Modality, str], Download] = field(default_factory=dict)
+    sent: bool = False
+    """The preprocessor has it, and reads its bytes until it says `MediaRead`."""
+    over: bool = False
+    """Nobody waits for the answer any more."""
 
     @property
     def name(self) -> tuple[str, int]:
@@ -122,13 +123,9 @@ class DownloadTable:
         held = {key: download for fetch in earlier for key, download in fetch.downloads.items()}
         effects: list[DownloadAction] = []
         fetch = self._fetches[request.id, request.attempt] = FetchRequest(request, after)
-        for item in request.media:
-            if (
-                not isinstance(item.source, Url)
-                or (item.modality, item.source.url) in fetch.downloads
-            ):
+        for key in filter(None, map(_key, request.media)):
+            if key in fetch.downloads:
                 continue
-            key = item.modality, item.source.url
             download = held.get(key) or self._downloads.get(key)
             if download is None:
                 download = self._downloads[key] = Download(*key)
@@ -137,14 +134,9 @@ class DownloadTable:
                 self.shared += 1
             fetch.downloads[key] = download
             download.waiters[fetch] = None
-        for (
-            void
-        ) in earlier:  # after the new one has joined: what it goes on with is not thrown away
-            if not void.sent:
-                effects.extend(self._drop(void))
-        if fetch.arrived:
-            effects.append(_give(fetch))
-        return effects
+        # After the new one has joined: what it goes on with is not thrown away.
+        effects += self._drop_unsent(earlier)
+        return [*effects, _give(fetch)] if fetch.arrived else effects
 
     def landed(
         self, download: Download, blob: BlobRef, span: tuple[float, float]
@@ -163,17 +155,16 @@ class DownloadTable:
         return effects
 
     def retire(self, download: Download) -> list[DownloadAction]:
-        """From now on the same URL is downloaded anew."""
+        """From now on the same URL is downloaded anew. Idempotent."""
+        if not download.joinable:
+            return []
         self._forget(download)
         return [] if download.waiters or download.blob is None else [FreeBytes(download.blob)]
 
     def idle(self) -> list[Download]:
         """Landed and read by nobody: what can go when space is short."""
-        return [
-            download
-            for download in self._downloads.values()
-            if download.blob is not None and not download.waiters
-        ]
+        landed = (download for download in self._downloads.values() if download.blob is not None)
+        return [download for download in landed if not download.waiters]
 
     def delivered(self, id: str, attempt: int) -> None:
         self._fetches[id, attempt].sent = True
@@ -191,12 +182,9 @@ class DownloadTable:
 
     def withdraw(self, id: str, attempt: int) -> list[DownloadAction]:
         """These attempts are void, and a later one is welcome. Idempotent."""
-        fetches = [
-            fetch
-            for fetch in self._fetches.values()
-            if fetch.request.id == id and fetch.request.attempt <= attempt
-        ]
-        return [effect for fetch in fetches if not fetch.sent for effect in self._drop(fetch)]
+        its = [fetch for fetch in self._fetches.values() if fetch.request.id == id]
+        fetches = [fetch for fetch in its if fetch.request.attempt <= attempt]
+        return self._drop_unsent(fetches)
 
     def end(self, ids: tuple[str, ...]) -> list[DownloadAction]:
         """Idempotent. Whose bytes nobody has begun to read is told so; for the others the
@@ -213,22 +201,19 @@ class DownloadTable:
 
     def preprocessor_gone(self) -> list[DownloadAction]:
         """Its leases end; the ledger sends again what goes on."""
-        return [
-            effect
-            for fetch in list(self._fetches.values())
-            if fetch.sent
-            for effect in self._drop(fetch)
-        ]
+        sent = [fetch for fetch in self._fetches.values() if fetch.sent]
+        return [effect for fetch in sent for effect in self._drop(fetch)]
 
     def _end(self, fetches: list[FetchRequest]) -> list[DownloadAction]:
-        effects: list[DownloadAction] = []
+        effects = self._drop_unsent(fetches)
         for fetch in fetches:
-            if not fetch.sent:
-                effects.extend(self._drop(fetch))
-            elif not fetch.over:
+            if fetch.sent and not fetch.over:
                 fetch.over = True
                 effects.append(Linger(*fetch.name))
         return effects
+
+    def _drop_unsent(self, fetches: list[FetchRequest]) -> list[DownloadAction]:
+        return [effect for fetch in fetches if not fetch.sent for effect in self._drop(fetch)]
 
     def _drop(self, fetch: FetchRequest, failed: Download | None = None) -> list[DownloadAction]:
         """Take a fetch off the table, and what nobody else needs with it; `failed` is over
@@ -249,7 +234,7 @@ class DownloadTable:
     def _forget(self, download: Download) -> None:
         if download.joinable:
             download.joinable = False
-            del self._downloads[download.modality, download.url]
+            del self._downloads[download.key]
 
 
 def _dropped(request: Request) -> ToClient:
@@ -258,15 +243,14 @@ def _dropped(request: Request) -> ToClient:
     return ToClient(request.client, Failed(request.id, request.attempt, DROPPED))
 
 
+def _key(item: MediaItem) -> tuple[Modality, str] | None:
+    """Of its download, where it has one."""
+    return (item.modality, item.source.url) if isinstance(item.source, Url) else None
+
+
 def _where(request: Request, download: Download) -> str | None:
     """The first item of the request that names this download."""
-    for item in request.media:
-        if isinstance(item.source, Url) and (item.modality, item.source.url) == (
-            download.modality,
-            download.url,
-        ):
-            return item.where
-    return None
+    return next((item.where for item in request.media if _key(item) == download.key), None)
 
 
 def _give(fetch: FetchRequest) -> ToPreprocessor:
@@ -274,16 +258,13 @@ def _give(fetch: FetchRequest) -> ToPreprocessor:
     media: list[MediaItem] = []
     timings: list[Timing] = []
     for item in fetch.request.media:
-        if not isinstance(item.source, Url):
+        if (key := _key(item)) is None:
             media.append(item)
             continue
-        download = fetch.downloads[item.modality, item.source.url]
+        download = fetch.downloads[key]
         assert download.blob is not None
         media.append(MediaItem(item.modality, Encoded(download.blob), item.where, item.uuid))
-        timings.append(
-            Timing("fetch", *download.span, f"{item.where}: {download.blob.nbytes} bytes")
-        )
-    return ToPreprocessor(
-        Fetched(msgspec.structs.replace(fetch.request, media=tuple(media)), tuple(timings)),
-        fetch.after,
-    )
+        about = f"{item.where}: {download.blob.nbytes} bytes"
+        timings.append(Timing("fetch", *download.span, about))
+    request = msgspec.structs.replace(fetch.request, media=tuple(media))
+    return ToPreprocessor(Fetched(request, tuple(timings)), fetch.after)

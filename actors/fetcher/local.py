@@ -3,9 +3,10 @@ link."""
 
 import os
 import stat
+from io import RawIOBase
 from urllib.parse import unquote, urlsplit
 
-from .policy import FetchError, forbidden, invalid
+from .policy import FetchError, forbidden, invalid, unavailable
 
 _NOT_THERE = "There is no regular file at the file: URL's place, or it cannot be read."
 
@@ -17,37 +18,36 @@ def read_local(url: str, folder: str | None, max_bytes: int) -> bytearray:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise FetchError("media_unavailable", _NOT_THERE)
+        raise unavailable(_NOT_THERE)
     with open(descriptor, "rb", buffering=0) as file:
-        if status.st_size > max_bytes:
-            raise FetchError(
-                "too_large",
-                f"The file is larger than the {max_bytes} bytes that one item may have.",
-            )
-        data = bytearray(
-            status.st_size
-        )  # filled in place: every further copy of a picture takes as long as reading it
-        with memoryview(data) as view:
-            filled = 0
-            while filled < len(data) and (count := file.readinto(view[filled:])):
-                filled += count
-        del data[filled:]  # it has shrunk meanwhile
-        while chunk := file.read(min(1 << 20, max_bytes + 1 - len(data))):
-            data += chunk
-            if len(data) > max_bytes:  # it has grown meanwhile
-                raise FetchError(
-                    "too_large",
-                    f"The file is larger than the {max_bytes} bytes that one item may have.",
-                )
+        size = status.st_size
+        if size <= max_bytes:
+            data = read_whole(file, size)
+            while chunk := file.read(min(1 << 20, max_bytes + 1 - len(data))):
+                data += chunk  # it has grown meanwhile
+            size = len(data)
+        if size > max_bytes:
+            text = f"The file is larger than the {max_bytes} bytes that one item may have."
+            raise FetchError("too_large", text)
         return data
+
+
+def read_whole(file: RawIOBase, size: int) -> bytearray:
+    """So many bytes, or those that are left. Filled in place: every further copy of a picture takes
+    as long as reading it."""
+    data, filled = bytearray(size), 0
+    with memoryview(data) as view:
+        while filled < size and (count := file.readinto(view[filled:])):
+            filled += count
+    del data[filled:]
+    return data
 
 
 def _components(url: str, folder: str | None) -> list[str]:
     """The names from `folder` down to the file."""
     if folder is None:
-        raise forbidden(
-            "file: URLs are switched off; --allowed-local-media-path names a folder for them."
-        )
+        text = "file: URLs are switched off; --allowed-local-media-path names a folder for them."
+        raise forbidden(text)
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -82,5 +82,5 @@ def _open(names: list[str], folder: str) -> int:
     except (OSError, ValueError):
         if current >= 0:
             os.close(current)
-        raise FetchError("media_unavailable", _NOT_THERE) from None
+        raise unavailable(_NOT_THERE) from None
     return current

@@ -74,14 +74,16 @@ def invalid(text: str) -> FetchError:
     return FetchError("invalid_request", text, code=INVALID_URL)
 
 
+def unavailable(text: str, retry: bool = False, retry_after: float = 0.0) -> FetchError:
+    """What the URL leads to cannot be had."""
+    return FetchError("media_unavailable", text, retry, retry_after)
+
+
 def is_public(address: str) -> bool:
     """Whether packets to `address` leave for the public internet, and for nothing that a form of
     writing hides."""
-    if "%" in address:  # a zone: it names an interface of this machine
-        return False
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
+    ip = _address(address)
+    if ip is None or "%" in address:  # a zone: it names an interface of this machine
         return False
     if any(ip.version == block.version and ip in block for block in _SPECIAL):
         return False
@@ -105,27 +107,30 @@ def normal_host(host: str) -> str:
     labels = plain.split(".")
     if not all(labels):
         raise invalid("The URL names no valid host.")
-    if _NUMBER.fullmatch(
-        labels[-1]
-    ):  # browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses
-        return _canonical(plain)
-    return plain
+    # Browsers and inet_aton read 127.1, 0x7f.1 and 2130706433 as addresses.
+    return _canonical(plain) if _NUMBER.fullmatch(labels[-1]) else plain
 
 
 def _canonical(address: str) -> str:
+    found = _address(address)
+    if found is None:
+        raise forbidden("The URL names its host by an unusual form of an address.")
+    return str(found)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return str(ipaddress.ip_address(address))
+        return ipaddress.ip_address(text)
     except ValueError:
-        raise forbidden("The URL names its host by an unusual form of an address.") from None
+        return None
 
 
 def _normal_domain(domain: str) -> str:
     try:
         return normal_host(domain)
     except FetchError:
-        raise ValueError(
-            f"{domain!r} is no host name (without scheme, port or wildcard)."
-        ) from None
+        text = f"{domain!r} is no host name (without scheme, port or wildcard)."
+        raise ValueError(text) from None
 
 
 class Policy:
@@ -162,7 +167,7 @@ class Policy:
                 raise forbidden("A redirect leads to a domain that is not allowed.")
             names = ", ".join(self._allowed)
             raise forbidden(f"The domain {host!r} is not among the allowed media domains: {names}.")
-        if _is_address(host) and not self.allows(host):
+        if _address(host) is not None and not self.allows(host):
             raise self.refusal()
         return parsed.with_host(host)
 
@@ -175,11 +180,3 @@ class Policy:
         return forbidden(
             "The URL leads to an address that is not public (--allow-private-media opens them)."
         )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

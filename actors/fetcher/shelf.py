@@ -28,22 +28,14 @@ class Evicted(NamedTuple):
     digests: list[str]
 
 
-class _Content:
-    __slots__ = ("keys", "size")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.keys: set[str] = set()
-        """The URLs that gave it."""
-
-
 class Shelf:
-    """Notes by URL key, contents by digest, the least recently used first."""
+    """Notes by URL key, contents by digest."""
 
     def __init__(self, max_bytes: int, max_seconds: float) -> None:
         self._max_bytes, self._max_seconds = max_bytes, max_seconds
         self._notes: dict[str, Note] = {}
-        self._contents: OrderedDict[str, _Content] = OrderedDict()
+        self._contents: OrderedDict[str, set[str]] = OrderedDict()
+        """Keys of the URLs that gave it, the least recently used content first."""
         self.nbytes = 0
         """Contents and notes."""
 
@@ -67,58 +59,47 @@ class Shelf:
     def add(self, key: str, note: Note, now: float) -> Evicted:
         """As the last used; what no longer fits is evicted, the note itself where it cannot be
         kept."""
-        gone = Evicted([], [])
-        if self._notes.get(key) != note:
-            self._drop(key, gone)
+        gone = Evicted([], []) if self._notes.get(key) == note else self.drop(key)
         if not self.fits(note.size) or not self._is_fresh(note, now):
             gone.keys.append(key)
             gone.digests.append(note.digest)
         else:
-            content = self._contents.get(note.digest)
-            if content is None:
-                content = self._contents[note.digest] = _Content(note.size)
+            if note.digest not in self._contents:
+                self._contents[note.digest] = set()
                 self.nbytes += note.size
-            if key not in content.keys:
-                content.keys.add(key)
+            if key not in (keys := self._contents[note.digest]):
+                keys.add(key)
                 self.nbytes += NOTE_BYTES
             self._notes[key] = note
             self._contents.move_to_end(note.digest)
             while self.nbytes > self._max_bytes:
-                for oldest in list(next(iter(self._contents.values())).keys):
-                    self._drop(oldest, gone)
-        return self._really(gone)
+                self.drop(*next(iter(self._contents.values())), into=gone)
+        return Evicted(  # without what has come back under the same name
+            [key for key in gone.keys if key not in self._notes],
+            [digest for digest in gone.digests if digest not in self._contents],
+        )
 
-    def drop(self, key: str) -> Evicted:
-        """Forget one URL, and its content if no other gave the same. Idempotent."""
-        gone = Evicted([], [])
-        self._drop(key, gone)
+    def drop(self, *keys: str, into: Evicted | None = None) -> Evicted:
+        """Forget URLs, and the contents that no other gave. Idempotent."""
+        gone = Evicted([], []) if into is None else into
+        for key in keys:
+            note = self._notes.pop(key, None)
+            if note is None:
+                continue
+            self.nbytes -= NOTE_BYTES
+            gone.keys.append(key)
+            others = self._contents[note.digest]
+            others.discard(key)
+            if not others:
+                del self._contents[note.digest]
+                self.nbytes -= note.size
+                gone.digests.append(note.digest)
         return gone
 
     def expired(self, now: float) -> Evicted:
         """Forget what has expired."""
-        gone = Evicted([], [])
-        for key in [key for key, note in self._notes.items() if not self._is_fresh(note, now)]:
-            self._drop(key, gone)
-        return gone
-
-    def _drop(self, key: str, gone: Evicted) -> None:
-        note = self._notes.pop(key, None)
-        if note is None:
-            return
-        self.nbytes -= NOTE_BYTES
-        gone.keys.append(key)
-        content = self._contents[note.digest]
-        content.keys.discard(key)
-        if not content.keys:
-            del self._contents[note.digest]
-            self.nbytes -= content.size
-            gone.digests.append(note.digest)
-
-    def _really(self, gone: Evicted) -> Evicted:
-        """Without what has come back under the same name."""
-        return Evicted(
-            [key for key in gone.keys if key not in self._notes],
-            [digest for digest in gone.digests if digest not in self._contents],
+        return self.drop(
+            *[key for key, note in self._notes.items() if not self._is_fresh(note, now)]
         )
 
     def _is_fresh(self, note: Note, now: float) -> bool:
