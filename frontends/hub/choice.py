@@ -1,6 +1,5 @@
 """Which files of a model are fetched: those that an engine reads, and none that could hold code."""
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import NamedTuple
 
 from ...protocol.checkpoint.foreign import foreign_listing
 from ...protocol.checkpoint.hub_id import HubId
+from ...protocol.checkpoint.json_files import indexed_files
 from ...protocol.errors import EngineError
 from .gguf_choice import chosen, is_gguf
 
@@ -85,7 +85,7 @@ def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]
     known = {file.name: file for file in tensors if _WEIGHTS.fullmatch(file.name)}
     index = folder / INDEX
     if index.is_file():
-        named = _indexed(index, name)
+        named = indexed_files(index, f"of {name!r}")
     else:  # where there is one, the single file holds the same weights again
         named = {SINGLE} if SINGLE in known and INDEX not in listing.names else set(known)
     missing = sorted(named - known.keys())
@@ -97,12 +97,3 @@ def weight_files(wanted: HubId, listing: Listing, folder: Path) -> list[HubFile]
             f"{name!r} {what}: it was published in part. Give another model or revision."
         )
     return [known[found] for found in sorted(named)]
-
-
-def _indexed(index: Path, name: str) -> set[str]:
-    try:
-        return {str(found) for found in json.loads(index.read_bytes())["weight_map"].values()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise EngineError(
-            f"{INDEX} of {name!r} cannot be read as JSON with a weight_map."
-        ) from None

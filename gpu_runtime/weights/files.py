@@ -1,13 +1,13 @@
 """The tensors in a checkpoint's safetensors files, by their names on disk. Reads by mmap, one at a
 time."""
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ...protocol.checkpoint.json_files import indexed_files
 from ...protocol.checkpoint.weight_files import place_of
 from ...protocol.errors import EngineError
 from .rows import StoredRows
@@ -83,12 +83,8 @@ def _shards(folder: Path) -> list[Path]:
     second time in other files."""
     index = folder / INDEX
     if index.is_file():
-        try:
-            named = set(json.loads(index.read_bytes())["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise EngineError(
-                f"{INDEX} of the model {folder.name!r} cannot be read as JSON with a weight_map."
-            ) from None
-        return [folder / str(name) for name in sorted(named)]
+        return [
+            folder / name for name in sorted(indexed_files(index, f"of the model {folder.name!r}"))
+        ]
     single = folder / "model.safetensors"
     return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))

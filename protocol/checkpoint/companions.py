@@ -17,9 +17,8 @@ def named_companions(config: Json, name: str) -> dict[str, str]:
         if stated is None:
             continue
         if not isinstance(stated, str) or not stated or "\0" in stated:
-            raise EngineError(
-                f"The config.json of {name!r} is broken: {field}={stated!r} names no model."
-            )
+            text = f"The config.json of {name!r} is broken: {field}={stated!r} names no model."
+            raise EngineError(text)
         found[part] = stated
     return found
 

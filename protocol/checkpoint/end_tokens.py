@@ -35,12 +35,10 @@ def end_tokens(folder: Path, configs: Iterable[Json]) -> tuple[int, ...]:
         value = source.get("eos_token_id")
         found = value if isinstance(value, list) else [] if value is None else [value]
         if not all(type(id) is int for id in found):
-            raise EngineError(
-                f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}."
-            )
+            text = f"The eos_token_id of the model in {str(folder)!r} is no token id: {value!r}."
+            raise EngineError(text)
         ids.extend(found)
-    ids.extend(_of_tokenizer(folder))
-    return tuple(dict.fromkeys(ids))
+    return tuple(dict.fromkeys([*ids, *_of_tokenizer(folder)]))
 
 
 def _of_tokenizer(folder: Path) -> Iterator[int]:
@@ -59,15 +57,10 @@ def _of_tokenizer(folder: Path) -> Iterator[int]:
 
 def _listed(tokens: Any, text: str) -> int | None:
     """The id of a token in a tokenizer_config.json's list of those that were added."""
-    entries = tokens.items() if isinstance(tokens, dict) else ()
-    return next(
-        (
-            int(id)
-            for id, entry in entries
-            if isinstance(entry, dict) and entry.get("content") == text
-        ),
-        None,
-    )
+    for id, entry in tokens.items() if isinstance(tokens, dict) else ():
+        if isinstance(entry, dict) and entry.get("content") == text:
+            return int(id)
+    return None
 
 
 def token_id(folder: Path, text: str) -> int | None:

@@ -68,11 +68,8 @@ def _folder(name: str) -> Path:
         folder = Path(name).expanduser()
         if not folder.exists():
             raise EngineError(foreign_name(name))
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ):  # a name that is too long, holds a NUL, or a home that is nobody's
+    # A name that is too long, holds a NUL, or a home that is nobody's.
+    except (OSError, ValueError, RuntimeError):
         raise EngineError(foreign_name(name)) from None
     other = foreign_folder(folder, name) if folder.is_dir() else foreign_file(folder, name)
     if other is not None:
@@ -84,20 +81,18 @@ def _check_tokenizer(folder: Path, name: str) -> None:
     """That it is there and is JSON with a model; reading it is the detokenizer's and the
     preprocessor's business."""
     path = folder / "tokenizer.json"
-    if not path.exists() and (folder / "tekken.json").exists():
-        raise EngineError(
-            f"{name!r} has its tokenizer as tekken.json alone, which is not read. {_TEKKEN}"
-        )
     if not path.exists():
-        raise EngineError(f"{name!r} has no tokenizer.json; slow tokenizers are not supported.")
+        text = f"{name!r} has no tokenizer.json; slow tokenizers are not supported."
+        if (folder / "tekken.json").exists():
+            text = f"{name!r} has its tokenizer as tekken.json alone, which is not read. {_TEKKEN}"
+        raise EngineError(text)
     try:
         msgspec.json.decode(path.read_bytes(), type=_Tokenizer)
     except OSError as error:
         raise EngineError(f"tokenizer.json in {name!r} cannot be read: {error.strerror}.") from None
     except msgspec.DecodeError:
-        raise EngineError(
-            f"tokenizer.json in {name!r} is broken: it is no JSON, or holds no tokenizer."
-        ) from None
+        text = f"tokenizer.json in {name!r} is broken: it is no JSON, or holds no tokenizer."
+        raise EngineError(text) from None
 
 
 class _Tokenizer(msgspec.Struct):

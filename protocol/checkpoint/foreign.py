@@ -23,26 +23,17 @@ _PICKLED = (
     "never read; give"
 )
 _ARCHIVE = "an archive; unpack it, and give"
+_NOT_READ = "which is not read here; give, of the model that it was made from,"
 _FILES = {
     ".gguf": "a GGUF file, which an engine starts from by the file's own path; else give, of the "
     "model that it was made from,",
-    ".ggml": "a GGML file, a format of llama.cpp, which is not read here; give, of the model that "
-    "it was made from,",
-    ".bin": _PICKLED,
-    ".pt": _PICKLED,
-    ".pth": _PICKLED,
-    ".ckpt": _PICKLED,
-    ".onnx": "an ONNX model, which is not read here; give, of the model that it was made from,",
-    ".tflite": "a TFLite model, which is not read here; give, of the model that it was made from,",
+    ".ggml": f"a GGML file, a format of llama.cpp, {_NOT_READ}",
+    **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt"), _PICKLED),
+    ".onnx": f"an ONNX model, {_NOT_READ}",
+    ".tflite": f"a TFLite model, {_NOT_READ}",
     ".h5": "a file of Keras or TensorFlow, which is not read here; give, of the same model,",
     ".msgpack": "a file of Flax weights, which is not read here; give, of the same model,",
-    ".zip": _ARCHIVE,
-    ".tar": _ARCHIVE,
-    ".gz": _ARCHIVE,
-    ".tgz": _ARCHIVE,
-    ".xz": _ARCHIVE,
-    ".zst": _ARCHIVE,
-    ".7z": _ARCHIVE,
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".xz", ".zst", ".7z"), _ARCHIVE),
 }
 """By ending: what such a file is, and what to do; `WANTED` follows."""
 _FOLDERS = (
@@ -84,24 +75,16 @@ def foreign_name(name: str) -> str:
 def foreign_file(path: Path, name: str) -> str:
     """What a file is that was given in place of a folder."""
     if (path.parent / "config.json").is_file():
-        return (
-            f"{name!r} is one file of a checkpoint: give the folder that holds it, "
-            f"{str(path.parent)!r}."
-        )
+        holder = str(path.parent)
+        return f"{name!r} is one file of a checkpoint: give the folder that holds it, {holder!r}."
     if path.suffix == ".safetensors":
-        return (
-            f"{name!r} is a file of weights alone, without the configuration of its model: give "
-            f"{WANTED}."
-        )
-    ending = _ending(path)
-    if ending == path.suffix.lower() == ".gguf" and not _begins_as(path, ".gguf"):
-        return (
-            f"{name!r} is no GGUF file, though it is called one: it does not begin as they do. "
-            f"Give another, or {WANTED}."
-        )
-    kind = _FILES.get(ending)
-    if kind is None:
-        return f"{name!r} is a file, but no GGUF file: give such a one, or {WANTED}."
+        kind = "a file of weights alone, without the configuration of its model: give"
+        return f"{name!r} is {kind} {WANTED}."
+    begun = _begun_as(path)
+    if path.suffix.lower() == ".gguf" and begun is None:
+        kind = "no GGUF file, though it is called one: it does not begin as they do."
+        return f"{name!r} is {kind} Give another, or {WANTED}."
+    kind = _FILES.get(begun or path.suffix.lower(), "a file, but no GGUF file: give such a one, or")
     return f"{name!r} is {kind} {WANTED}."
 
 
@@ -109,67 +92,57 @@ def foreign_folder(folder: Path, name: str) -> str | None:
     """What a folder is that is no checkpoint, though it may hold a config.json; None: it may well
     be one."""
     names = _listed(folder)
-    for file, kind in _FOLDERS:
-        if file in names and not (file == "params.json" and "config.json" in names):
-            return f"{name!r} is {kind} {WANTED}."
-    if "config.json" in names:
-        return None
+    if (kind := _other_folder(names)) is not None or "config.json" in names:
+        return kind and f"{name!r} is {kind} {WANTED}."
     inner = sorted(
         str(found.parent)
         for pattern in ("*", "snapshots/*")
         for found in folder.glob(f"{pattern}/config.json")
     )
+    lacking = f"{name!r} is no checkpoint folder: it has no config.json"
     if inner:
-        return (
-            f"{name!r} is no checkpoint folder: it has no config.json, but a folder below it "
-            f"has: give {inner[-1]!r}."
-        )
+        return f"{lacking}, but a folder below it has: give {inner[-1]!r}."
     if not names:
         return f"{name!r} is an empty folder, which has no config.json: give {WANTED}."
     other = _other_weights(names)
-    if other is not None:
-        return (
-            f"{name!r} is no checkpoint folder: it has no config.json. It holds {other} {WANTED}."
-        )
-    return f"{name!r} is no checkpoint folder: it has no config.json. Give {WANTED}."
+    return f"{lacking}. Give {WANTED}." if other is None else f"{lacking}. {other}"
 
 
 def foreign_listing(names: Collection[str], name: str) -> str | None:
     """What a model on a hub is that is no checkpoint, by the names of its files; None: it may well
     be one."""
-    for file, kind in _FOLDERS:
-        if file in names and not (file == "params.json" and "config.json" in names):
-            return f"{name!r} is {kind} {WANTED}."
-    if "config.json" in names and any(
-        found.endswith(".safetensors") and "/" not in found for found in names
-    ):
+    if (kind := _other_folder(names)) is not None:
+        return f"{name!r} is {kind} {WANTED}."
+    weights = any(found.endswith(".safetensors") and "/" not in found for found in names)
+    if weights and "config.json" in names:
         return None
-    other = _other_weights(names)
-    if other is not None:
-        return f"{name!r} holds no *.safetensors weights. It holds {other} {WANTED}."
+    if (other := _other_weights(names)) is not None:
+        return f"{name!r} holds no *.safetensors weights. {other}"
     lacking = "weights (*.safetensors)" if "config.json" in names else "config.json"
     return f"{name!r} is no checkpoint: it has no {lacking}. Give {WANTED}."
 
 
+def _other_folder(names: Collection[str]) -> str | None:
+    """What a folder of these files is, by one that only such folders hold."""
+    for file, kind in _FOLDERS:
+        if file in names and not (file == "params.json" and "config.json" in names):
+            return kind
+    return None
+
+
 def _other_weights(names: Collection[str]) -> str | None:
-    return next(
-        (_FILES[ending] for ending in _WEIGHTS if any(found.endswith(ending) for found in names)),
-        None,
-    )
+    held = (ending for ending in _WEIGHTS if any(found.endswith(ending) for found in names))
+    return next((f"It holds {_FILES[ending]} {WANTED}." for ending in held), None)
 
 
-def _ending(path: Path) -> str:
-    """The file's own, or that of the format that its first bytes show."""
-    return next((ending for _, ending in _MAGIC if _begins_as(path, ending)), path.suffix.lower())
-
-
-def _begins_as(path: Path, ending: str) -> bool:
+def _begun_as(path: Path) -> str | None:
+    """The ending of the format that the file's first bytes show."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError:
-        return False
-    return any(known == ending and start.startswith(magic) for magic, known in _MAGIC)
+        return None
+    return next((ending for magic, ending in _MAGIC if start.startswith(magic)), None)
 
 
 def _listed(folder: Path) -> frozenset[str]:

@@ -19,19 +19,8 @@ MOST_HEADER = 1 << 28
 """Bytes before the tensors', which are looked at one value after the other; of published files they
 are 20 MB at most."""
 F32, F16, BF16 = 0, 1, 30
-_SCALARS = {
-    0: "<B",
-    1: "<b",
-    2: "<H",
-    3: "<h",
-    4: "<I",
-    5: "<i",
-    6: "<f",
-    7: "<?",
-    10: "<Q",
-    11: "<q",
-    12: "<d",
-}
+_SCALARS = {kind: f"<{form}" for kind, form in enumerate("BbHhIif?..Qqd") if form != "."}
+"""By the number of a value's type, how `struct` names it."""
 _STRING, _LIST = 8, 9
 BLOCKS = {
     F32: ("F32", 1, 4), F16: ("F16", 1, 2), BF16: ("BF16", 1, 2),
@@ -101,13 +90,12 @@ class _Reader:
 
     def file(self) -> GgufFile:
         magic, version, tensors, fields = self._unpack("<4sIQQ")
+        name = self._path.name
         if magic != MAGIC:
             raise self._broken("it is none")
         if version not in VERSIONS:
-            raise EngineError(
-                f"{self._path.name} is a GGUF file of version {version}; those of version 2 and "
-                f"3 are read."
-            )
+            text = f"{name} is a GGUF file of version {version}; those of version 2 and 3 are read."
+            raise EngineError(text)
         if tensors > MOST_TENSORS or fields > MOST_FIELDS:
             raise self._broken("its counts are beyond all measure")
         known = dict(self._field() for _ in range(fields))
@@ -128,8 +116,7 @@ class _Reader:
             raise self._broken("its alignment is none")
         start = -(-self._at // alignment) * alignment
         placed = {
-            name: self._placed(name, shape, kind, start + offset)
-            for name, shape, kind, offset in stated
+            one: self._placed(one, shape, kind, start + at) for one, shape, kind, at in stated
         }
         return GgufFile(architecture, known, placed, start)
 
@@ -144,10 +131,8 @@ class _Reader:
         if not shape or min(shape) < 1 or shape[-1] % numbers:
             raise self._broken(f"{name} has the shape {list(shape)}")
         tensor = GgufTensor(shape, kind, start, prod(shape) // numbers * size)
-        if start + tensor.size > len(self._data):
-            raise self._broken(
-                f"it is cut: {len(self._data):,} bytes, and {name} ends at {start + tensor.size:,}"
-            )
+        if (end := start + tensor.size) > len(self._data):
+            raise self._broken(f"it is cut: {len(self._data):,} bytes, and {name} ends at {end:,}")
         return tensor
 
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:

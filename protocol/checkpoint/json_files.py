@@ -15,23 +15,31 @@ DEEPEST = 100
 def read_object(folder: Path, name: str) -> Json:
     """A file's JSON object; {}: there is no such file. Raises EngineError for one that cannot be
     read, or holds no object."""
+    path = f"{name} in {str(folder)!r}"
     try:
-        value = json.loads(
-            (folder / name).read_bytes(), parse_constant=_constant, object_hook=_tagged
-        )
+        text = (folder / name).read_bytes()
+        value = json.loads(text, parse_constant=_constant, object_hook=_tagged)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read: {error.strerror}.") from None
+        raise EngineError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):
-        raise EngineError(f"{name} in {str(folder)!r} cannot be read as JSON.") from None
+        raise EngineError(f"{path} cannot be read as JSON.") from None
     if not isinstance(value, dict):
-        raise EngineError(f"{name} in {str(folder)!r} holds no JSON object.")
+        raise EngineError(f"{path} holds no JSON object.")
     if _is_deep(value):
-        raise EngineError(
-            f"{name} in {str(folder)!r} is broken: it is nested more than {DEEPEST} levels deep."
-        )
+        raise EngineError(f"{path} is broken: it is nested more than {DEEPEST} levels deep.")
     return value
+
+
+def indexed_files(index: Path, whose: str) -> set[str]:
+    """The files that an index of weights names. Raises EngineError for one that cannot be read;
+    `whose` it is."""
+    try:
+        return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        text = f"{index.name} {whose} cannot be read as JSON with a weight_map."
+        raise EngineError(text) from None
 
 
 def _constant(word: str) -> float:
@@ -45,20 +53,13 @@ def _constant(word: str) -> float:
 def _tagged(value: Json) -> Any:
     """transformers writes an endless number as an object with one name, for readers that know
     none."""
-    return (
-        float(value["__float__"])
-        if value.keys() == {"__float__"} and value["__float__"] in ENDLESS
-        else value
-    )
+    endless = value.keys() == {"__float__"} and value["__float__"] in ENDLESS
+    return float(value["__float__"]) if endless else value
 
 
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
-        level = [
-            part
-            for one in level
-            if isinstance(one, dict | list)
-            for part in (one.values() if isinstance(one, dict) else one)
-        ]
+        lists = [one for one in level if isinstance(one, dict | list)]
+        level = [x for one in lists for x in (one.values() if isinstance(one, dict) else one)]
     return bool(level)

@@ -1,6 +1,6 @@
 """In which few-bit form a checkpoint says that its weights are stored, and which forms are read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ def stated_quantization(config: Json) -> Json | None:
 
 def without_quantization(config: Json) -> Json:
     """The same model of plain numbers."""
-    kept = {key: value for key, value in config.items() if key not in KEYS}
     return {
         key: without_quantization(value) if key in PARTS and isinstance(value, dict) else value
-        for key, value in kept.items()
+        for key, value in config.items()
+        if key not in KEYS
     }
 
 
@@ -59,27 +59,25 @@ def quantization_of(config: Json, name: str) -> str | None:
     stated = stated_quantization(config)
     if stated is None:
         return None
-    method = str(
-        stated.get("quant_method")
-        or ("compressed-tensors" if "config_groups" in stated else "unknown")
-    )
+    unnamed = "compressed-tensors" if "config_groups" in stated else "unknown"
+    method, weights = str(stated.get("quant_method") or unnamed), f"The weights of {name!r} are"
     try:
         reason = _REASONS.get(method, _unknown)(stated)
     except (TypeError, ValueError, AttributeError, LookupError):
         raise EngineError(
-            f"The config.json of {name!r} is broken: what it says of its quantised weights "
-            f"cannot be read."
+            f"The config.json of {name!r} is broken: what it says of its quantised weights cannot "
+            "be read."
         ) from None
     if reason is not None:
         raise EngineError(
-            f"The weights of {name!r} are quantised ({method}{reason}), which is not read: give "
-            f"the model unquantised, or as {_READ}."
+            f"{weights} quantised ({method}{reason}), which is not read: give the model "
+            f"unquantised, or as {_READ}."
         )
     library, extra = LIBRARIES.get(method, ("", ""))
     if library and find_spec(library) is None:
         raise EngineError(
-            f"The weights of {name!r} are quantised ({method}), for which a library is missing: "
-            f"pip install 'thespis[{extra}]'."
+            f"{weights} quantised ({method}), for which a library is missing: pip install "
+            f"'thespis[{extra}]'."
         )
     return method
 
@@ -116,26 +114,24 @@ def _fp8(stated: Json) -> str | None:
 
 
 def _awq(stated: Json) -> str | None:
-    version, bits = (
-        str(stated.get("version", "gemm")).lower(),
-        stated.get("bits", stated.get("w_bit", 4)),
-    )
-    group = stated.get("group_size", stated.get("q_group_size", 128))
-    if not isinstance(group, int) or (group < 1 and group != -1):
-        raise ValueError("group_size")
+    version = str(stated.get("version", "gemm")).lower()
+    bits = stated.get("bits", stated.get("w_bit", 4))
+    _check_group(stated.get("group_size", stated.get("q_group_size", 128)))
     return None if version in AWQ_VERSIONS and bits == 4 else f", {bits} bits, version {version}"
 
 
-def _gptq(stated: Json) -> str | None:
-    bits, layout, group = (
-        stated["bits"],
-        str(stated.get("checkpoint_format", "gptq")),
-        stated.get("group_size", 128),
-    )
-    if not isinstance(group, int) or (group < 1 and group != -1):
+def _check_group(size: Any) -> None:
+    if not isinstance(size, int) or (size < 1 and size != -1):
         raise ValueError("group_size")
-    if stated.get("is_marlin_format") or layout not in GPTQ_LAYOUTS or bits not in GPTQ_BITS:
-        return f", {bits} bits, layout {'marlin' if stated.get('is_marlin_format') else layout}"
+
+
+def _gptq(stated: Json) -> str | None:
+    bits, layout = stated["bits"], str(stated.get("checkpoint_format", "gptq"))
+    _check_group(stated.get("group_size", 128))
+    if stated.get("is_marlin_format"):
+        layout = "marlin"
+    if layout not in GPTQ_LAYOUTS or bits not in GPTQ_BITS:
+        return f", {bits} bits, layout {layout}"
     others = [rule for rule in stated.get("dynamic") or {} if not rule.startswith("-:")]
     return ", other bits in some modules" if others else None
 
@@ -158,39 +154,27 @@ def _compressed(stated: Json) -> str | None:
 
 
 def _compressed_weights(weights: Json) -> str | None:
-    kind, bits, strategy = (
-        str(weights.get("type", "int")).lower(),
-        weights.get("num_bits", 8),
-        weights.get("strategy"),
-    )
+    kind, bits = str(weights.get("type", "int")).lower(), weights.get("num_bits", 8)
+    strategy = weights.get("strategy")
     if bits != 8 and not (kind == "int" and bits == 4):
         return f", {kind}{bits}"
     if strategy is not None and strategy not in COMPRESSED_STRATEGIES:
         return f", {strategy}"
-    return (
-        ", in the order of its activations"
-        if weights.get("actorder") in ("group", "dynamic", True)
-        else None
-    )
+    ordered = weights.get("actorder") in ("group", "dynamic", True)
+    return ", in the order of its activations" if ordered else None
 
 
 def _unknown(stated: Json) -> str | None:
     """What else its configuration says of a method that is not read: which of the method's forms it
     is."""
-    said = [key for key in ("load_in_4bit", "load_in_8bit") if stated.get(key)] + [
-        str(stated.get("quant_algo") or "")
-    ]
+    said = [key for key in ("load_in_4bit", "load_in_8bit") if stated.get(key)]
+    said.append(str(stated.get("quant_algo") or ""))
     return "".join(f", {word}" for word in said if word)
 
 
-def _any(stated: Json) -> str | None:
-    """There is one form alone."""
-    return None
-
-
-_REASONS: dict[str, Any] = {
-    "gguf": _any,
-    "mxfp4": _any,
+_REASONS: dict[str, Callable[[Json], str | None]] = {
+    "gguf": lambda _: None,  # there is one form alone
+    "mxfp4": lambda _: None,
     "fp8": _fp8,
     "awq": _awq,
     "gptq": _gptq,

@@ -1,7 +1,6 @@
 """The weight files of a checkpoint as far as their headers tell: which they are, that they are
 whole, and their fingerprint."""
 
-import json
 import struct
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 from ..errors import EngineError
 from .gguf_file import WEIGHTS, read_gguf
 from .hub_id import is_snapshot
+from .json_files import indexed_files
 
 MAX_HEADER = 100 << 20
 """Bytes of a safetensors file's header, as in the safetensors library."""
@@ -48,12 +48,9 @@ def weight_files(folder: Path) -> list[Path]:
             "in all): complete the download or the copy."
         )
     if not weights:
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
-        what = (
-            "its own are pickled, and may run code when they are loaded: convert them"
-            if pickled
-            else "pickled ones are never loaded"
-        )
+        what = "pickled ones are never loaded"
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
+            what = "its own are pickled, and may run code when they are loaded: convert them"
         raise EngineError(f"{str(folder)!r} holds no *.safetensors weights ({what}).")
     return weights
 
@@ -87,18 +84,13 @@ def fingerprint(folder: Path) -> str:
     Of a snapshot in a hub's cache also over its commit, which stands for every byte. Raises
     EngineError for a file that cannot be read, or is not whole.
     """
-    digest = sha256(_commit(folder).encode())
+    digest = sha256((folder.absolute().name if is_snapshot(folder) else "").encode())
     for name in SMALL_FILES:
         path = folder / name
         digest.update(name.encode() + (_read(path) if path.exists() else b"-"))
     for path in weight_files(folder):
         _take_in(digest, path)
     return digest.hexdigest()
-
-
-def _commit(folder: Path) -> str:
-    """Which commit a snapshot is of; any other folder: ""."""
-    return folder.absolute().name if is_snapshot(folder) else ""
 
 
 def _take_in(digest: Any, path: Path) -> None:
@@ -159,25 +151,16 @@ def _entries(path: Path, header: bytes) -> dict[str, _Entry]:
 
 
 def _broken(path: Path, head: bytes) -> EngineError:
+    what = "is broken: it is no safetensors file."
     if _LFS.startswith(head) and head:
-        return EngineError(
-            f"{path.name} in {str(path.parent)!r} is a pointer of Git LFS and not the file "
-            f"itself: fetch it with git lfs pull."
-        )
-    return EngineError(f"{path.name} in {str(path.parent)!r} is broken: it is no safetensors file.")
+        what = "is a pointer of Git LFS and not the file itself: fetch it with git lfs pull."
+    return EngineError(f"{path.name} in {str(path.parent)!r} {what}")
 
 
 def _indexed(folder: Path) -> set[str]:
-    """The files that an index names; an index that cannot be read names none."""
+    """The files that an index names, where there is one."""
     index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return set()
-    try:
-        return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise EngineError(
-            f"{index.name} in {str(folder)!r} cannot be read as JSON with a weight_map."
-        ) from None
+    return indexed_files(index, f"in {str(folder)!r}") if index.is_file() else set()
 
 
 def _read(path: Path) -> bytes:
