@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from ..requests.guide import Calls, Guide
-from .json_schema import SchemaError, enforceable
-from .regex import PatternError, as_whole
+from .json_schema.document import SchemaError
+from .json_schema.enforce import enforceable
+from .regex.parse import PatternError
+from .regex.text import as_whole
 
 WHITESPACE = r"[ \t\r\n]{0,32}"
 """Between the parts of JSON: free, but not without end, since a model may find no way out of it."""
@@ -38,10 +40,7 @@ def lark_of(guide: Guide) -> str:
             return "start: " + " | ".join(lark_text(text) for text in json.loads(guide.text))
         case "tool_calls":
             calls = msgspec.json.decode(guide.text, type=Calls)
-            rules = [
-                f"{named.rule}: {_lark_schema(named.schema, named.owner)}"
-                for named in calls.schemas
-            ]
+            rules = (f"{one.rule}: {_lark_schema(one.schema, one.owner)}" for one in calls.schemas)
             return "\n".join([calls.lark, *rules])
         case "grammar":
             return guide.text
@@ -53,10 +52,7 @@ def schemas_of(guide: Guide) -> list[tuple[str, str]]:
     if guide.kind != "tool_calls":
         return []
     calls = msgspec.json.decode(guide.text, type=Calls)
-    return [
-        (named.owner, "start: " + _lark_schema(named.schema, named.owner))
-        for named in calls.schemas
-    ]
+    return [(one.owner, f"start: {_lark_schema(one.schema, one.owner)}") for one in calls.schemas]
 
 
 def lark_text(text: str) -> str:

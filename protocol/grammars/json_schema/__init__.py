@@ -4,8 +4,3 @@ result fits the original.
 Annotations go, objects are closed unless a schema opens them, and what cannot be enforced is
 refused by its keyword and place.
 """
-
-from .document import SchemaError
-from .enforce import enforceable
-
-__all__ = ["SchemaError", "enforceable"]

@@ -9,6 +9,9 @@ import msgspec
 
 MAX_NODES = 20_000
 """Schemas within one that are looked at."""
+_NOT_THERE = "refers to a definition that it does not have"
+_OTHERS = ("additionalProperties", "unevaluatedProperties")
+"""What they say of properties that are not named."""
 
 
 class SchemaError(ValueError):
@@ -65,9 +68,8 @@ class Document:
         """One more schema is looked at. Raises SchemaError."""
         self._looked += 1
         if self._looked > MAX_NODES:
-            raise SchemaError(
-                "takes too much memory to build: it holds too many schemas; make it simpler", "#"
-            )
+            text = "takes too much memory to build: it holds too many schemas; make it simpler"
+            raise SchemaError(text, "#")
 
     def resolve(self, ref: Any, where: str) -> tuple[Any, str]:
         """What a `$ref` means, and where it stands, through references that are nothing else.
@@ -90,36 +92,27 @@ class Document:
         if pointer in ("#", "", "#/"):
             return self.root, "#"
         if not pointer.startswith("#"):
-            raise SchemaError(
-                "refers to another document, which is not read: a `$ref` must begin with `#`", where
-            )
+            text = "refers to another document, which is not read: a `$ref` must begin with `#`"
+            raise SchemaError(text, where)
         if not pointer.startswith("#/"):
             return self._anchor(pointer[1:], where), pointer
         found: Any = self.root
         for step in pointer[2:].split("/"):
-            name = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(found, dict) and name in found:
-                found = found[name]
-            elif (
-                isinstance(found, list)
-                and name.isascii()
-                and name.isdigit()
-                and int(name[:9]) < len(found)
-            ):
-                found = found[int(name[:9])]
-            else:
-                raise SchemaError("refers to a definition that it does not have", where)
+            key: Any = unquote(step).replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list):
+                found = dict(enumerate(found))
+                key = int(key[:9]) if key.isascii() and key.isdigit() else None
+            if not isinstance(found, dict) or key not in found:
+                raise SchemaError(_NOT_THERE, where)
+            found = found[key]
         return found, pointer
 
     def _anchor(self, name: str, where: str) -> Any:
         if self._anchors is None:
-            self._anchors = {
-                node["$anchor"]: node
-                for node in _objects(self.root)
-                if isinstance(node.get("$anchor"), str)
-            }
+            named = [node for node in _objects(self.root) if isinstance(node.get("$anchor"), str)]
+            self._anchors = {node["$anchor"]: node for node in named}
         if name not in self._anchors:
-            raise SchemaError("refers to a definition that it does not have", where)
+            raise SchemaError(_NOT_THERE, where)
         return self._anchors[name]
 
     def names(self, schema: Any, where: str, seen: frozenset[str] = frozenset()) -> Names:
@@ -130,30 +123,23 @@ class Document:
             return found
         self.count()
         schema = said(schema)
-        for name in _keys(schema.get("properties")):
-            found.properties[name] = None
-        for name in schema["required"] if isinstance(schema.get("required"), list) else ():
-            if isinstance(name, str) and schema.get("unevaluatedProperties") is not False:
-                found.properties[name] = None
-        found.patterns = dict.fromkeys(_keys(schema.get("patternProperties")))
-        found.declared = bool(schema.keys() & {"properties", "patternProperties"})
-        found.declared |= any(
-            schema.get(word) is False for word in ("additionalProperties", "unevaluatedProperties")
-        )
-        found.opened = any(
-            schema.get(word, False) is not False
-            for word in ("additionalProperties", "unevaluatedProperties")
-        )
+        found.properties = dict.fromkeys(_texts(schema.get("properties"), dict))
+        if schema.get("unevaluatedProperties") is not False:
+            found.properties |= dict.fromkeys(_texts(schema.get("required"), list))
+        found.patterns = dict.fromkeys(_texts(schema.get("patternProperties"), dict))
+        others = [schema[word] for word in _OTHERS if word in schema]
+        listed = bool(schema.keys() & {"properties", "patternProperties"})
+        found.declared = listed or any(one is False for one in others)
+        found.opened = any(one is not False for one in others)
         found.opened |= "propertyNames" in schema and not found.declared
         if "$ref" in schema:
             target, pointer = self.resolve(schema["$ref"], where)
             if pointer not in seen:
                 found.add(self._with_alternatives(target, pointer, seen | {pointer}))
-        dependent = schema.get("dependentSchemas")
-        for part in (
-            *(schema["allOf"] if isinstance(schema.get("allOf"), list) else ()),
-            *(dependent.values() if isinstance(dependent, dict) else ()),
-        ):
+        every, dependent = schema.get("allOf"), schema.get("dependentSchemas")
+        parts = [*every] if isinstance(every, list) else []
+        parts += dependent.values() if isinstance(dependent, dict) else ()
+        for part in parts:
             found.add(self._with_alternatives(part, where, seen))
         return found
 
@@ -165,27 +151,26 @@ class Document:
         return found
 
 
-_NOTES = frozenset({"type", "enum", "const", "format", "pattern", "properties", "required", "items",
-    "prefixItems", "allOf",
-    "anyOf", "oneOf", "not", "if", "then", "else", "additionalProperties", "patternProperties",
-    "propertyNames",
-    "unevaluatedProperties", "unevaluatedItems", "dependentRequired", "dependentSchemas",
-    "dependencies", "contains",
-    "minContains", "maxContains", "uniqueItems", "additionalItems", "minLength", "maxLength",
-    "minimum", "maximum",
+_SAYING = frozenset({
+    "type", "enum", "const", "format", "pattern", "properties", "required", "items", "prefixItems",
+    "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "additionalProperties",
+    "patternProperties", "propertyNames", "unevaluatedProperties", "unevaluatedItems",
+    "dependentRequired", "dependentSchemas", "dependencies", "contains", "minContains",
+    "maxContains", "uniqueItems", "additionalItems", "minLength", "maxLength", "minimum", "maximum",
     "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties",
-    "maxProperties", "$ref",
-    "$dynamicRef", "$recursiveRef"})  # fmt: skip
+    "maxProperties", "$ref", "$dynamicRef", "$recursiveRef",
+})  # fmt: skip
 """Keywords that say something of a value. All others are annotations, as JSON Schema calls them."""
 
 
 def is_bare_ref(schema: dict[str, Any]) -> bool:
     """A reference with nothing but annotations beside it."""
-    return schema.get("$ref") is not None and len(said(schema).keys() & _NOTES) == 1
+    return schema.get("$ref") is not None and len(said(schema).keys() & _SAYING) == 1
 
 
-def _keys(value: Any) -> list[str]:
-    return [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+def _texts(value: Any, kind: type[dict[Any, Any]] | type[list[Any]]) -> list[str]:
+    """Names in what should be of this kind."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, kind) else []
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

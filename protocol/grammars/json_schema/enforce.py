@@ -75,11 +75,8 @@ class _Enforced:
         return f"#/$defs/{name}"
 
     def _all_of(self, schema: dict[str, Any], where: str) -> list[Any]:
-        parts = _list(schema, "allOf", where)
-        return [
-            self._schema(part, inner(where, "allOf", index), Names(), False)
-            for index, part in enumerate(parts)
-        ]
+        parts = enumerate(_list(schema, "allOf", where))
+        return [self._schema(one, inner(where, "allOf", at), Names(), False) for at, one in parts]
 
     def _any_of(
         self, schema: dict[str, Any], word: str, where: str, names: Names, closes: bool
@@ -89,30 +86,24 @@ class _Enforced:
         options = _list(schema, word, where)
         if not options:
             raise SchemaError(f"is one that no value fits: its `{word}` is empty", where)
-        options = tagged(self._document, schema, options, where)
-        return [
-            self._schema(part, inner(where, word, index), names, closes)
-            for index, part in enumerate(options)
-        ]
+        parts = enumerate(tagged(self._document, schema, options, where))
+        return [self._schema(one, inner(where, word, at), names, closes) for at, one in parts]
 
     def _dependent(self, schema: dict[str, Any], where: str) -> list[Any]:
         """Either the one is not there, or what depends on it holds."""
         found: list[Any] = []
         for word in ("dependentRequired", "dependentSchemas", "dependencies"):
             for name, needed in _dict(schema, word, where).items():
-                if isinstance(needed, list) and set(needed) <= set(schema.get("required") or ()):
-                    continue
-                then = (
-                    {"required": [name, *needed]}
-                    if isinstance(needed, list)
-                    else {"required": [name], "allOf": [needed]}
-                )
+                then: dict[str, Any] = {"required": [name], "allOf": [needed]}
+                if isinstance(needed, list):
+                    if set(needed) <= set(schema.get("required") or ()):
+                        continue
+                    then = {"required": [name, *needed]}
                 made = self._schema(then, inner(where, word, name), Names(), False)
                 found.append({"anyOf": [{"properties": {name: False}}, made]})
         if len(found) > MAX_DEPENDENT:
-            raise SchemaError(
-                f"has more than {MAX_DEPENDENT} properties that others depend on", where
-            )
+            text = f"has more than {MAX_DEPENDENT} properties that others depend on"
+            raise SchemaError(text, where)
         return found
 
     def _array(self, schema: dict[str, Any], where: str) -> dict[str, Any]:
@@ -126,9 +117,8 @@ class _Enforced:
             out["prefixItems"] = [
                 self._fresh(part, inner(where, word, index)) for index, part in enumerate(prefix)
             ]
-            if items is None and (
-                schema.get("maxItems") is None or schema["maxItems"] <= len(prefix)
-            ):
+            most = schema.get("maxItems")
+            if items is None and (most is None or most <= len(prefix)):
                 items = False  # a tuple is as closed as an object
         if items is not None:
             out["items"] = self._fresh(items, inner(where, "items"))
@@ -137,15 +127,14 @@ class _Enforced:
 
     def _object(self, schema: dict[str, Any], where: str) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        if (listed := _dict(schema, "properties", where)) or "properties" in schema:
+        if "properties" in schema:
             out["properties"] = {
                 name: self._fresh(part, inner(where, "properties", name))
-                for name, part in listed.items()
+                for name, part in _dict(schema, "properties", where).items()
             }
         if required := schema.get("required"):
-            if not isinstance(required, list) or not all(
-                isinstance(name, str) for name in required
-            ):
+            listed = required if isinstance(required, list) else [None]
+            if not all(isinstance(name, str) for name in listed):
                 raise wrong("required", "a list of names", where)
             out["required"] = list(dict.fromkeys(required))
         for pattern, part in _dict(schema, "patternProperties", where).items():
@@ -175,18 +164,12 @@ class _Enforced:
         names = [rule["const"]] if "const" in rule else rule.get("enum")
         own = out.get("properties", {})
         if names is not None:
-            names = [name for name in names if isinstance(name, str)]
-            out["properties"] = {name: own.get(name, rest) for name in names} | dict.fromkeys(
-                own.keys() - set(names), False
-            )
+            named = {name: own.get(name, rest) for name in names if isinstance(name, str)}
+            out["properties"] = named | dict.fromkeys(own.keys() - named.keys(), False)
             out["additionalProperties"] = False
         elif made.keys() & {"pattern", "minLength", "maxLength"}:
-            if (
-                own
-                or "patternProperties" in out
-                or "allOf" in made
-                or {"pattern", "minLength"} <= made.keys()
-            ):
+            several = "allOf" in made or {"pattern", "minLength"} <= made.keys()
+            if own or several or "patternProperties" in out:
                 raise unsupported("propertyNames", where)
             sizes = f"{{{made.get('minLength', 0)},{made.get('maxLength', '')}}}"
             out["patternProperties"] = {made.get("pattern", f"^(?s:.){sizes}$"): rest}
@@ -205,26 +188,21 @@ class _Enforced:
         return schema
 
     def _check_others(self, schema: dict[str, Any], where: str) -> None:
-        for word in _NEVER:
-            if word not in schema:
-                continue
-            idle = (
-                (word == "not" and schema[word] is False)
-                or (
-                    word == "contains"
-                    and schema.get("minContains") == 0
-                    and schema.get("maxContains") is None
-                )
-                or (
-                    word == "unevaluatedItems"
-                    and (schema[word] in (True, {}) or "items" in schema or "prefixItems" in schema)
-                )
-            )
+        for word in [word for word in _NEVER if word in schema]:
+            match word:
+                case "not":
+                    idle = schema[word] is False
+                case "contains":
+                    idle = schema.get("minContains") == 0 and schema.get("maxContains") is None
+                case "unevaluatedItems":
+                    told = bool(schema.keys() & {"items", "prefixItems"})
+                    idle = told or schema[word] in (True, {})
+                case _:
+                    idle = False
             if not idle:
                 raise unsupported(word, where)
-        if "if" in schema and any(
-            schema.get(word, True) not in (True, {}) for word in ("then", "else")
-        ):
+        branches = [schema.get(word, True) for word in ("then", "else")]
+        if "if" in schema and any(branch not in (True, {}) for branch in branches):
             raise unsupported("if", where)
 
 
@@ -232,15 +210,12 @@ def _close(out: dict[str, Any], parts: list[Any], names: Names, where: str) -> N
     """No property but those that are named here or around here."""
     if "additionalProperties" in out:
         return  # by its own word
-    own = out.get("properties", {})
-    shape = {
-        "properties": {name: own.get(name, True) for name in names.properties} | own,
-        "patternProperties": {_one_pattern(name, where): True for name in names.patterns}
-        | out.get("patternProperties", {}),
-        "additionalProperties": False,
-    }
-    if not shape["patternProperties"]:
-        del shape["patternProperties"]
+    own = dict.fromkeys(names.properties, True) | out.get("properties", {})
+    shape: dict[str, Any] = {"properties": own}
+    patterns_of = {_one_pattern(name, where): True for name in names.patterns}
+    if known := patterns_of | out.get("patternProperties", {}):
+        shape["patternProperties"] = known
+    shape["additionalProperties"] = False
     if not parts:
         out.update(shape)
         if not out.keys() & {"type", "enum", "const"}:
@@ -252,9 +227,8 @@ def _close(out: dict[str, Any], parts: list[Any], names: Names, where: str) -> N
 def _one_pattern(pattern: str, where: str) -> str:
     first, *more = patterns(pattern, "patternProperties", where)
     if more:
-        raise SchemaError(
-            "has a `patternProperties` that looks ahead, which is not supported", where
-        )
+        text = "has a `patternProperties` that looks ahead, which is not supported"
+        raise SchemaError(text, where)
     return first
 
 

@@ -36,14 +36,9 @@ def _common_tag(options: list[Any]) -> str | None:
     if len(options) < 2 or not all(isinstance(option, dict) for option in options):
         return None
     for name in _dict(options[0].get("properties")):
-        values = [
-            value
-            for option in options
-            for value in _values(_dict(option.get("properties")).get(name))
-        ]
-        if len(values) == len(set(values)) and all(
-            _values(_dict(option.get("properties")).get(name)) for option in options
-        ):
+        each = [_values(_dict(option.get("properties")).get(name)) for option in options]
+        values = [value for values in each for value in values]
+        if all(each) and len(values) == len(set(values)):
             return str(name)
     return None
 
@@ -52,9 +47,9 @@ def _values(schema: Any) -> list[str]:
     if not isinstance(schema, dict):
         return []
     listed = [schema["const"]] if "const" in schema else schema.get("enum")
-    return (
-        [json.dumps(value, sort_keys=True) for value in listed] if isinstance(listed, list) else []
-    )
+    if not isinstance(listed, list):
+        return []
+    return [json.dumps(value, sort_keys=True) for value in listed]
 
 
 def _meant(document: Document, option: Any, where: str) -> Any:

@@ -1,27 +1,18 @@
 """The keywords that say something of one value, each checked and written as the grammar engine
 takes it."""
 
-import itertools
 import json
 from collections.abc import Iterator
+from itertools import permutations
 from typing import Any
 
-from ..regex import PatternError, as_search
+from ..regex.parse import PatternError
+from ..regex.text import as_search
 from .document import SchemaError, unsupported, wrong
 
 TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
-FORMATS = (
-    "date-time",
-    "date",
-    "time",
-    "duration",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "uuid",
-    "uri",
-)
+_MOMENTS = ("date-time", "date", "time", "duration")
+FORMATS = (*_MOMENTS, "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
 """Formats that are enforced, though JSON Schema asks for none to be."""
 FORMAT_ROOM = 64
 """Characters that a text must have room for if its format is to be enforced."""
@@ -42,9 +33,8 @@ def value_keywords(schema: dict[str, Any], where: str) -> dict[str, Any]:
     if "enum" in schema:
         out["enum"] = _enum(schema["enum"], where)
     for word in _COUNTS:
-        if word in schema and (count := _count(schema[word], word, where)) != (
-            0 if word.startswith("min") else None
-        ):
+        count = _count(schema.get(word), word, where)
+        if count is not None and (count or word.startswith("max")):
             out[word] = count
     out.update(_bounds(schema, where))
     if "pattern" in schema:
@@ -93,12 +83,8 @@ def _enum(value: Any, where: str) -> list[Any]:
 def _count(value: Any, word: str, where: str) -> int | None:
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or value < 0
-        or value != int(value)
-    ):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or value < 0 or value != int(value):
         raise wrong(word, "a whole number, not negative", where)
     return int(value)
 
@@ -138,23 +124,16 @@ def unique(schema: dict[str, Any], items: Any, where: str) -> list[Any] | None:
     value = schema.get("uniqueItems", False)
     if not isinstance(value, bool):
         raise wrong("uniqueItems", "true or false", where)
-    if (
-        not value
-        or schema.get("maxItems") in (0, 1)
-        or schema.get("type", "array") not in ("array", ["array", "null"])
-    ):
+    arrays_only = schema.get("type", "array") in ("array", ["array", "null"])
+    if not value or not arrays_only or schema.get("maxItems") in (0, 1):
         return None
     listed = _listed(items)
     if listed is None or len(listed) > MAX_UNIQUE:
         raise unsupported("uniqueItems", where)
-    low, high = schema.get("minItems") or 0, schema.get("maxItems", len(listed))
-    sizes = range(
-        _count(low, "minItems", where) or 0,
-        min(_count(high, "maxItems", where) or 0, len(listed)) + 1,
-    )
-    arrays: list[Any] = [
-        list(order) for size in sizes for order in itertools.permutations(listed, size)
-    ]
+    low = _count(schema.get("minItems"), "minItems", where) or 0
+    high = _count(schema.get("maxItems", len(listed)), "maxItems", where) or 0
+    sizes = range(low, min(high, len(listed)) + 1)
+    arrays: list[Any] = [list(one) for size in sizes for one in permutations(listed, size)]
     return [*arrays, None] if schema.get("type") == ["array", "null"] else arrays
 
 

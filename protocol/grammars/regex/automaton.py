@@ -120,15 +120,14 @@ class _Automaton:
             self._known[key] = self._derive(node, before, char)
         found = self._known[key]
         if found is None:
-            raise PatternError(
-                "repeats a look-ahead that takes no character, which is not supported"
-            )
+            text = "repeats a look-ahead that takes no character, which is not supported"
+            raise PatternError(text)
         return found
 
     def _derive(self, node: Node, before: int, char: int) -> Node:
         match node:
             case Chars(ranges):
-                return EMPTY if any(low <= char <= high for low, high in ranges) else NOTHING
+                return EMPTY if _holds(ranges, char) else NOTHING
             case Alt(options):
                 return _alt([self._after(option, before, char) for option in options])
             case All(parts):
@@ -148,13 +147,10 @@ class _Automaton:
                 rest = _seq(*others)
                 if _has_look(first):
                     return self._after(_spread(first, rest), before, char)
-                taken = _seq(self._after(first, before, char), rest)
-                skipped = (
-                    self._after(rest, before, char)
-                    if _may_be_empty(first, before, _kind(char))
-                    else NOTHING
-                )
-                return _alt([taken, skipped])
+                ways = [_seq(self._after(first, before, char), rest)]
+                if _may_be_empty(first, before, _kind(char)):
+                    ways.append(self._after(rest, before, char))
+                return _alt(ways)
         return NOTHING
 
     def expression(self) -> Node:
@@ -178,17 +174,13 @@ class _Automaton:
                     head = way if loop is None else _seq(way, Repeat(loop, 0, None))
                     for target, tail in out.items():
                         edges[target] = _alt([edges.get(target, NOTHING), _seq(head, tail)])
-            self._check_size(into)
+            if sum(_size(node) for edges in into.values() for node in edges.values()) > MAX_SIZE:
+                raise PatternError(_TOO_LARGE)
         return into[None].get(None, NOTHING)
-
-    @staticmethod
-    def _check_size(into: dict[State | None, dict[State | None, Node]]) -> None:
-        if sum(_size(node) for edges in into.values() for node in edges.values()) > MAX_SIZE:
-            raise PatternError(_TOO_LARGE)
 
 
 def _kind(char: int) -> int:
-    return _WORD if any(low <= char <= high for low, high in WORD) else _OTHER
+    return _WORD if _holds(WORD, char) else _OTHER
 
 
 def _may_be_empty(node: Node, before: int, after: int) -> bool:
@@ -216,25 +208,22 @@ def _may_be_empty(node: Node, before: int, after: int) -> bool:
 def _alphabet(node: Node) -> list[Ranges]:
     """Sets of characters that nothing tells apart."""
     sets = _sets(node) | {WORD}
-    cuts = sorted(
-        {
-            0,
-            *(low for ranges in sets for low, _ in ranges),
-            *(high + 1 for ranges in sets for _, high in ranges),
-        }
-    )
+    edges = {edge for ranges in sets for low, high in ranges for edge in (low, high + 1)}
+    cuts = sorted({0} | edges)
     if len(cuts) * len(sets) > 10 * MAX_STEPS:
         raise PatternError(_TOO_LARGE)
     letters: dict[frozenset[Ranges], list[tuple[int, int]]] = {}
     for low, after in zip(cuts, [*cuts[1:], TOP + 1], strict=True):
         if low < after:
-            told = frozenset(
-                ranges for ranges in sets if any(first <= low <= last for first, last in ranges)
-            )
+            told = frozenset(ranges for ranges in sets if _holds(ranges, low))
             letters.setdefault(told, []).append((low, after - 1))
     return [
         ranges for found in letters.values() if (ranges := complement(complement(union(found))))
     ]
+
+
+def _holds(ranges: Ranges, char: int) -> bool:
+    return any(low <= char <= high for low, high in ranges)
 
 
 def _sets(node: Node) -> set[Ranges]:
@@ -249,11 +238,10 @@ def _seq(*nodes: Node) -> Node:
     if NOTHING in nodes:
         return NOTHING
     parts: list[Node] = []
-    for part in (
-        part for node in nodes for part in (node.parts if isinstance(node, Seq) else (node,))
-    ):
-        if part != ANYTHING or parts[-1:] != [ANYTHING]:
-            parts.append(part)
+    for node in nodes:
+        for part in node.parts if isinstance(node, Seq) else (node,):
+            if part != ANYTHING or parts[-1:] != [ANYTHING]:
+                parts.append(part)
     return parts[0] if len(parts) == 1 else Seq(tuple(parts))
 
 

@@ -2,6 +2,7 @@
 what no automaton can do, is refused by its name and its place in the caller's own text.
 """
 
+import re
 import string
 from typing import NoReturn
 
@@ -46,6 +47,7 @@ _POSIX: dict[str, Ranges] = {
     "graph": ((33, 126),), "ascii": ((0, 127),),
 }  # fmt: skip
 _HEX = frozenset(string.hexdigits)
+_BRACE = re.compile("{([0-9 ]*(?:,[0-9 ]*)?)}")
 _FLAGS = {"i": "ignore", "s": "dotall", "u": "", "a": "", "g": ""}
 _LOOK_BEHIND = "uses look-behind"
 _OPENINGS: tuple[tuple[str, str], ...] = (
@@ -124,17 +126,13 @@ class _Parser:
         for sign, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
             if self._take(sign):
                 return bounds
-        end = self.text.find("}", self.at)
-        if not self.text.startswith("{", self.at) or end < 0:
-            return None
-        low, comma, high = self.text[self.at + 1 : end].replace(" ", "").partition(",")
-        if not (low or high) or not all(
-            not part or (part.isascii() and part.isdigit()) for part in (low, high)
-        ):
+        found = _BRACE.match(self.text, self.at)
+        low, comma, high = (found[1].replace(" ", "") if found else "").partition(",")
+        if found is None or not (low or high):
             return None  # a brace that is only a brace
         if len(low) > 6 or len(high) > 6:
             self.fail("repeats something a million times or more")
-        self.at = end + 1
+        self.at = found.end()
         most = int(low) if not comma else (int(high) if high else None)
         return int(low or 0), most
 
@@ -247,16 +245,11 @@ class _Parser:
             digits = self.text[self.at : self.at + size]
             digits = digits if len(digits) == size else ""
             self.at += size
-        if (
-            not digits
-            or len(digits) > 8
-            or not set(digits) <= _HEX
-            or (code := int(digits, 16)) > 0x10FFFF
-        ):
+        read = 0 < len(digits) <= 8 and set(digits) <= _HEX
+        if not read or (code := int(digits, 16)) > 0x10FFFF:
             self.fail(f"has an escape `\\{kind}` without the digits of a character", start)
-        if 0xD800 <= code <= 0xDBFF and self._take(
-            "\\u"
-        ):  # half a pair, as JavaScript may write one
+        # Half a pair, as JavaScript may write one.
+        if 0xD800 <= code <= 0xDBFF and self._take("\\u"):
             code = 0x10000 + ((code - 0xD800) << 10) + (self._code("u", start) - 0xDC00)
         if 0xD800 <= code <= 0xDFFF and kind != "u":
             self.fail("names half of a surrogate pair", start)
@@ -297,10 +290,8 @@ class _Parser:
         return self._set_of(union(ranges), tuple(names), negated)
 
     def _is_range(self) -> bool:
-        return self.text.startswith("-", self.at) and self.text[self.at + 1 : self.at + 2] not in (
-            "]",
-            "",
-        )
+        sign, behind = self.text[self.at : self.at + 1], self.text[self.at + 1 : self.at + 2]
+        return sign == "-" and behind not in ("]", "")
 
     def _member(self) -> tuple[Ranges, str]:
         """One character or class of characters in a set."""
@@ -336,11 +327,8 @@ def _both_cases(ranges: Ranges) -> Ranges:
             if max(low, first) <= min(high, last):
                 more.append((max(low, first) + shift, min(high, last) + shift))
         if low == high:
-            more += [
-                (ord(other), ord(other))
-                for other in (chr(low).lower(), chr(low).upper())
-                if len(other) == 1
-            ]
+            others = chr(low).lower(), chr(low).upper()
+            more += [(ord(other), ord(other)) for other in others if len(other) == 1]
     return union((*ranges, *more))
 
 

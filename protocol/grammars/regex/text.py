@@ -5,18 +5,14 @@ from .automaton import without_looking
 from .nodes import ANYTHING, EMPTY, NOTHING, Alt, At, Chars, Look, Node, Repeat, Seq, looks_around
 from .parse import PatternError, parse
 
-__all__ = ["PatternError", "as_search", "as_whole"]
-
 
 def as_whole(pattern: str) -> list[str]:
     """For the texts that `pattern` matches from end to end: expressions that all must match. Raises
     PatternError."""
     node = _trimmed(_trimmed(parse(pattern), "start", 0), "end", -1)
     conditions, node = _conditions(node)
-    texts = [Seq((condition, ANYTHING)) for condition in conditions]
-    return [
-        _written(without_looking(part) if looks_around(part) else part) for part in (*texts, node)
-    ]
+    parts = [*(Seq((condition, ANYTHING)) for condition in conditions), node]
+    return [_written(without_looking(one) if looks_around(one) else one) for one in parts]
 
 
 def as_search(pattern: str) -> list[str]:
@@ -83,10 +79,10 @@ def _text(node: Node) -> str:
             return _chars(node)
         case Seq(parts):
             return "".join(
-                f"(?:{_text(part)})" if isinstance(part, Alt) else _text(part) for part in parts
+                f"(?:{_text(one)})" if isinstance(one, Alt) else _text(one) for one in parts
             )
         case Alt(options):
-            return "|".join(_text(option) for option in options)
+            return "|".join(map(_text, options))
         case Repeat(inner, least, most):
             sign = {(0, None): "*", (1, None): "+", (0, 1): "?"}.get((least, most))
             many = str(least) if least == most else f"{least},{'' if most is None else most}"
@@ -98,9 +94,9 @@ def _text(node: Node) -> str:
 def _chars(node: Chars) -> str:
     if not node.ranges and not node.names:
         raise PatternError("has a set without characters")
-    one = len(node.ranges) == 1 and node.ranges[0][0] == node.ranges[0][1] and not node.names
-    if one:
-        return _char(node.ranges[0][0])
+    match node.ranges, node.names:
+        case ((low, high),), () if low == high:
+            return _char(low)
     listed = "".join(
         _char(low) if low == high else f"{_char(low)}-{_char(high)}" for low, high in node.ranges
     )

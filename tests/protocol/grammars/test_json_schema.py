@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thespis.protocol.grammars.json_schema import SchemaError, enforceable
+from thespis.protocol.grammars.json_schema.document import SchemaError
+from thespis.protocol.grammars.json_schema.enforce import enforceable
 
 from ...helpers.walking import accepts, as_run, walk
 

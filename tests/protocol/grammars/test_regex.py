@@ -11,7 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thespis.protocol.grammars.regex import PatternError, as_search, as_whole, automaton
+from thespis.protocol.grammars.regex import automaton
+from thespis.protocol.grammars.regex.parse import PatternError
+from thespis.protocol.grammars.regex.text import as_search, as_whole
 
 TEXTS = ["".join(letters) for size in range(5) for letters in product("a1 ", repeat=size)]
 _ATOM = st.sampled_from(
