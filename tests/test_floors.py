@@ -19,7 +19,7 @@ WITH_PROCESSORS = (
     "actors/decode_worker/item.py",
     "actors/decode_worker/video.py",
 )
-"""What decode workers alone import, and may use `gpu_runtime.processing`."""
+"""What decode workers alone import, and may use what makes items, and a grammar's vocabulary."""
 SHARED = ("jobs", "kernel", "prompting", "quarantine")
 """The folders of actors/ that are no actor: what several of them stand on."""
 ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/client/connection.py")
@@ -57,7 +57,9 @@ def test_imports_point_down(file: Path) -> None:
             f"{file} imports {'.'.join(name)}, which stands above it"
         )
         if floor == "actors" and name[0] == "gpu_runtime":
-            makes_items = str(file) in WITH_PROCESSORS and name[1] == "processing"
+            makes_items = str(file) in WITH_PROCESSORS and (
+                name[1] == "processing" or name[1:3] == ("sampling", "vocabulary")
+            )
             assert actor in WITH_TORCH or makes_items, f"{file} imports {'.'.join(name)}"
         if floor == "actors" and name[0] == "actors":
             assert name[1] in (*SHARED, actor[1]), (

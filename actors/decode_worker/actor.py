@@ -11,7 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...gpu_runtime.processing import Part as MadePart
 from ...gpu_runtime.processing import load
+from ...gpu_runtime.sampling.vocabulary import vocabulary_of
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.control import Gone
 from ...protocol.edges.decode_worker_to_preprocessor import (
@@ -33,7 +35,7 @@ from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
 from ...protocol.requests.prepared import Timing
 from ...protocol.requests.request import MediaItem
 from ..jobs.guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
-from ..jobs.identity import blob_of, content_digest, item_key, part_keys
+from ..jobs.identity import BYTES_LOST, blob_of, content_digest, item_key, part_keys
 from ..jobs.limits import too_slow
 from ..kernel.blocking import BlockingActor
 from ..kernel.budget import BudgetError, CpuSpent, memory_budget, within_cpu
@@ -41,7 +43,7 @@ from ..kernel.launch import Launch, give_way
 from ..prompting.prompt import TEMPLATE_TOO_LARGE, PromptRenderer
 from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
-from .item import ItemDecoder, Made
+from .item import ItemDecoder
 
 T = TypeVar("T")
 
@@ -73,14 +75,9 @@ class DecodeWorker(BlockingActor):
         self._renderer = PromptRenderer(
             model, tokenizer, Splicer(model.placeholders, tokenizer, model.frame), None, context
         )
-        self._decoder = ItemDecoder(
-            load(model.path, model.pixels),
-            model.embed_width,
-            self.config.media,
-            context,
-            model.hidden,
-        )
-        self._guides = GuideChecker(model)
+        processor, limits = load(model.path, model.pixels), self.config.media
+        self._decoder = ItemDecoder(processor, model.embed_width, limits, context, model.hidden)
+        self._guides = GuideChecker(lambda: vocabulary_of(model))
         # Room for what is kept, and for what is made while all that is kept is being read.
         limit = self.config.cache_bytes // self.config.workers + self.config.media.memory
         self._arena = Arena(self.launch.directory, f"{self.launch.role}.{self.launch.epoch}", limit)
@@ -108,11 +105,8 @@ class DecodeWorker(BlockingActor):
 
     def counters(self) -> dict[str, float]:
         assert self._arena is not None
-        return {
-            **self._count,
-            "arena_bytes_used": self._arena.used,
-            "arena_bytes_held": self._arena.held,
-        }
+        used, held = self._arena.used, self._arena.held
+        return {**self._count, "arena_bytes_used": used, "arena_bytes_held": held}
 
     def _check(self, job: CheckGuide) -> GuideChecked | DecodeFailed:
         def check() -> GuideChecked:
@@ -145,25 +139,19 @@ class DecodeWorker(BlockingActor):
             failure = Failure("too_large", "The item takes more memory than one item may.")
         except CpuSpent:
             failure = too_slow(job.item.modality, self.config.media.cpu_seconds(job.item.modality))
-        except (
-            Exception
-        ) as error:  # whatever a decoder raises on hostile bytes belongs to this item alone
+        except Exception as error:  # what a decoder raises on hostile bytes is this item's alone
             failure = shortage(error) or self._undecodable(job, error)
         else:
             self._count["decoded"] += 1
             return decoded
         self._count["failed"] += 1
         self._free(job.job)
-        return DecodeFailed(
-            job.job, msgspec.structs.replace(failure, part=failure.part or job.item.where)
-        )
+        failure = msgspec.structs.replace(failure, part=failure.part or job.item.where)
+        return DecodeFailed(job.job, failure)
 
     def _undecodable(self, job: Decode, error: Exception) -> Failure:
         if isinstance(error, BlobError):
-            return Failure(
-                "restarted",
-                "The item's bytes went with a process that was restarted; send the request again.",
-            )
+            return BYTES_LOST
         log.warning("job %d: %s", job.job, type(error).__name__)
         return Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
 
@@ -174,43 +162,29 @@ class DecodeWorker(BlockingActor):
         with self._reader.view(blob_of(item.source)) as view:
             data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
-        work = partial(
-            self._decoder.features,
-            item.modality,
-            item.source,
-            data,
-            job.processor_kwargs,
-            job.io_kwargs,
-        )
-        made = within_cpu(self.config.media.cpu_seconds(item.modality), work)
-        key = item_key(digest, item.modality, job.processor_kwargs, job.io_kwargs, job.key_salt)
+        options, io = job.processor_kwargs, job.io_kwargs
+        work = partial(self._decoder.features, item.modality, item.source, data, options, io)
+        made, dtype = within_cpu(self.config.media.cpu_seconds(item.modality), work)
+        key = item_key(digest, item.modality, options, io, job.key_salt)
+        parts = zip(part_keys(key, len(made.parts)), made.parts, strict=True)
         return Decoded(
             job=job.job,
             digest=digest,
             key=key,
-            parts=self._keep(job, key, made),
-            text=made.item.text,
-            counts=made.item.counts,
-            number=made.item.number,
-            planes=None if made.item.planes is None else made.item.planes.astype("<i4").tobytes(),
-            anchors=None
-            if made.item.anchors is None
-            else made.item.anchors.astype(np.uint8).tobytes(),
-            advance=made.item.advance,
+            parts=tuple(self._keep(job, key, part, dtype) for key, part in parts),
+            text=made.text,
+            counts=made.counts,
+            number=made.number,
+            planes=None if made.planes is None else made.planes.astype("<i4").tobytes(),
+            anchors=None if made.anchors is None else made.anchors.astype(np.uint8).tobytes(),
+            advance=made.advance,
             timings=(Timing("decode", start, time.monotonic(), item.modality),),
         )
 
-    def _keep(self, job: Decode, key: str, made: Made) -> tuple[Part, ...]:
-        found = []
-        for part_key, part in zip(
-            part_keys(key, len(made.item.parts)), made.item.parts, strict=True
-        ):
-            tensors = {
-                name: self._put(job.job, array, made.dtype) for name, array in part.tensors.items()
-            }
-            kind = "prompt" if job.item.modality == "prompt" else part.kind
-            found.append(Part(part_key, kind, part.rows, tensors, part.embed_token_id))
-        return tuple(found)
+    def _keep(self, job: Decode, key: str, made: MadePart, dtype: str | None) -> Part:
+        tensors = {name: self._put(job.job, one, dtype) for name, one in made.tensors.items()}
+        kind = "prompt" if job.item.modality == "prompt" else made.kind
+        return Part(key, kind, made.rows, tensors, made.embed_token_id)
 
     def _put(self, job: int, array: NDArray[Any], dtype: str | None) -> BlobRef:
         assert self._arena is not None

@@ -3,7 +3,6 @@
 import io
 import struct
 import warnings
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ from ..jobs.options import WHITE
 from . import png
 from .image import flatten
 
-NOT_ANIMATED = "The file is a picture, not a video; send it as an image."
 DAMAGED = "The video is damaged: frames are missing or cannot be decoded."
 SHORTEST = 11
 """Milliseconds. Players show frames that state less for `INSTEAD`."""
@@ -50,7 +48,10 @@ def animation_of(data: bytes) -> Animation | None:
     """None for a file of another kind. Raises RequestError for one that is a still picture."""
     if not is_animation(data):
         return None
-    return _apng(data) if data.startswith(png.MAGIC) else _webp(data)
+    found = _apng(data) if data.startswith(png.MAGIC) else _webp(data)
+    if not found.durations:
+        raise undecodable("The file is a picture, not a video; send it as an image.")
+    return found
 
 
 def frames_of(animation: Animation, chosen: list[int]) -> NDArray[np.uint8]:
@@ -87,33 +88,25 @@ def _apng(data: bytes) -> Animation:
         elif kind == b"fcTL":
             over, under = struct.unpack_from(">HH", body, 20)
             durations.append(_shown(over * 1000 // (under or 100)))
-    if not animated or not durations:
-        raise undecodable(NOT_ANIMATED)
-    return Animation(width, height, tuple(durations), hidden, png.plain(data, animated=True))
+    plain = png.plain(data, animated=True)
+    return Animation(width, height, tuple(durations) if animated else (), hidden, plain)
 
 
 def _webp(data: bytes) -> Animation:
-    width = height = 0
-    durations = []
-    for kind, at in _riff(data):
-        if kind == b"VP8X":
-            width, height = (
-                1 + int.from_bytes(data[at + skip : at + skip + 3], "little") for skip in (4, 7)
-            )
-        elif kind == b"ANMF":
-            durations.append(_shown(int.from_bytes(data[at + 12 : at + 15], "little")))
-    if not durations:
-        raise undecodable(NOT_ANIMATED)
-    return Animation(width, height, tuple(durations), 0, data)
+    """Its chunks are of RIFF: kind, size, content."""
 
+    def number(at: int, size: int = 3) -> int:
+        return int.from_bytes(data[at : at + size], "little")
 
-def _riff(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Kind of each chunk, and where its content begins."""
-    at = 12
+    width, height, durations, at = 0, 0, list[int](), 12
     while at + 8 <= len(data):
-        yield data[at : at + 4], at + 8
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"VP8X":
+            width, height = 1 + number(at + 12), 1 + number(at + 15)
+        elif data[at : at + 4] == b"ANMF":
+            durations.append(_shown(number(at + 20)))
+        size = number(at + 4, 4)
         at += 8 + size + size % 2
+    return Animation(width, height, tuple(durations), 0, data)
 
 
 def _shown(milliseconds: int) -> int:

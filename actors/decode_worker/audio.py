@@ -59,12 +59,12 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
     """One channel, and its rate. Without sound: nothing of a clip, else RequestError."""
     if sniff(data) is None:
         data = data[behind_junk(data) :]
-    with open_container(
-        data, AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS, NOT_DECODABLE
-    ) as container:
-        if not container.streams.audio and of_clip:
-            return NOTHING, 1
+    allowed = AUDIO_FORMATS | VIDEO_FORMATS if of_clip else AUDIO_FORMATS
+    pieces: list[Wave] = []
+    with open_container(data, allowed, NOT_DECODABLE) as container:
         if not container.streams.audio:
+            if of_clip:
+                return NOTHING, 1
             raise undecodable(NO_SOUND)
         stream = container.streams.audio[0]
         own_rate = int(stream.rate or 0) if stream.codec_context is not None else 0
@@ -73,7 +73,6 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
         seconds = seconds_of(container, stream)
         if seconds is not None:
             check_length(seconds, seconds * own_rate, limits, stream.channels)
-        pieces: list[Wave] = []
         count = 0
         for mono in _mono(_frames(container, stream), own_rate):
             count += len(mono)
@@ -90,17 +89,12 @@ def _mono(frames: Iterator[Any], own_rate: int) -> Iterator[Wave]:
     channels."""
     convert, before = None, None
     for frame in frames:
-        channels, kind = (
-            frame.layout.nb_channels,
-            (frame.layout.name, frame.format.name, frame.sample_rate),
-        )
+        kind = frame.layout.name, frame.format.name, frame.sample_rate
         if convert is None or kind != before:
-            convert = av.AudioResampler(
-                "flt", rate=None if frame.sample_rate == own_rate else own_rate
-            )
-            before = kind
+            rate = None if frame.sample_rate == own_rate else own_rate
+            convert, before = av.AudioResampler("flt", rate=rate), kind
         for out in convert.resample(frame):
-            samples = out.to_ndarray().reshape(-1, channels)
+            samples = out.to_ndarray().reshape(-1, frame.layout.nb_channels)
             with np.errstate(all="ignore"):
                 yield samples.mean(axis=1, dtype=np.float32)
 
@@ -129,11 +123,9 @@ def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: Med
         )
     if own_rate is not None and not 1000 <= own_rate <= 768_000:
         raise invalid(f"A sampling rate of {own_rate} Hz is not taken; give 1,000 to 768,000.")
-    mono = (
-        samples
-        if samples.ndim == 1
-        else samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
-    )
+    mono = samples
+    if samples.ndim == 2:
+        mono = samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
     check_length(len(mono) / (own_rate or rate), len(mono), limits)
     if not np.isfinite(mono).all():
         raise invalid("The samples hold values that are no finite numbers.")
@@ -147,9 +139,7 @@ def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
         return wave
     length = math.ceil(len(wave) * rate / own_rate)
     made = soxr.resample(wave, own_rate, rate, quality="HQ")[:length]
-    out = np.zeros(length, np.float32)
-    out[: len(made)] = made
-    return out
+    return np.pad(made, (0, length - len(made)))
 
 
 def check_length(seconds: float, samples: float, limits: MediaLimits, channels: int = 1) -> None:
@@ -160,10 +150,8 @@ def check_length(seconds: float, samples: float, limits: MediaLimits, channels: 
             f"taken."
         )
     if samples * 4 * max(1, channels / FREE_CHANNELS) > limits.audio_bytes:
-        text = (
-            f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are "
-            f"taken"
-        )
+        less = f", and less of {channels} channels" if channels > FREE_CHANNELS else ""
         raise too_large(
-            f"{text}." if channels <= FREE_CHANNELS else f"{text}, and less of {channels} channels."
+            f"The sound takes {int(samples * 4)} bytes decoded; at most {limits.audio_bytes} are "
+            f"taken{less}."
         )

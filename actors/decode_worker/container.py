@@ -15,7 +15,6 @@ av.logging.set_level(None)  # FFmpeg's lines about damaged media belong to a req
 
 _NEEDED = (b"moov", b"mdat", b"moof")
 """Boxes that must be whole; what is cut off of any other is not missed."""
-
 _MOST_BOXES = 1 << 20
 """At the top of a file; a fragment is two."""
 
@@ -31,14 +30,10 @@ def open_container(data: bytes, allowed: frozenset[str], refusal: str) -> Iterat
         whole = _without_trailer(data) if name == "mp4" else data
         with av.open(io.BytesIO(whole), mode="r", format=name) as container:
             yield container
-    except (
-        av.error.FFmpegError,
-        UnicodeDecodeError,
-        IndexError,
-    ) as error:  # the last: a stream that begins in the middle
-        if isinstance(error, MemoryError):
-            raise
-        raise undecodable(refusal) from error
+    except MemoryError:  # FFmpeg's is one, too
+        raise
+    except (av.error.FFmpegError, UnicodeDecodeError, IndexError) as error:
+        raise undecodable(refusal) from error  # the last: a stream that begins in the middle
 
 
 def seconds_of(container: Any, stream: Any) -> float | None:
@@ -56,13 +51,10 @@ def cut_off(data: bytes) -> bool:
             return any(kind in _NEEDED and end > len(data) for kind, end in _boxes(data))
         case "avi":
             size = int.from_bytes(data[4:8], "little")
-            return (
-                0 < size < 0x7FFFF000 and size + 8 > len(data) + 1
-            )  # a writer that cannot go back leaves all ones
-        case "matroska":
-            return _ends_behind(data, _ends_behind(data, 0)) > len(
-                data
-            )  # the header, then the one segment
+            # A writer that cannot go back leaves all ones.
+            return 0 < size < 0x7FFFF000 and size + 8 > len(data) + 1
+        case "matroska":  # the header, then the one segment
+            return _ends_behind(data, _ends_behind(data, 0)) > len(data)
         case "gif":
             return b"\x3b" not in data[-64:]
         case _:

@@ -8,8 +8,6 @@ from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import invalid, too_large
 from ...protocol.memory.blobs import ITEM_SIZE
 
-_FLOATS = ("float32", "float16", "bfloat16")
-
 
 def check_embeds(
     dtype: str,
@@ -21,7 +19,7 @@ def check_embeds(
 ) -> int:
     """Rows of a valid embedding [rows, width]. `what`: the width's name. Raises RequestError with
     got and expected."""
-    if dtype not in _FLOATS:
+    if dtype not in ("float32", "float16", "bfloat16"):
         raise invalid(f"Embeddings must be float32, float16 or bfloat16, got {dtype}.")
     if len(shape) != 2:
         raise invalid(f"Embeddings must be [rows, {width}], got shape {list(shape)}.")
@@ -40,9 +38,7 @@ def check_embeds(
 
 
 def _finite(dtype: str, data: bytes | memoryview) -> bool:
-    if (
-        dtype == "bfloat16"
-    ):  # numpy has no such type: all exponent bits set means infinite or no number
+    if dtype == "bfloat16":  # numpy has no such type: infinite ones have all exponent bits set
         bits: NDArray[np.uint16] = np.frombuffer(data, np.uint16)
         return not bool(((bits & 0x7F80) == 0x7F80).any())
     return bool(np.isfinite(np.frombuffer(data, dtype)).all())

@@ -13,8 +13,8 @@ from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import RequestError, invalid, too_large, undecodable
 from ..jobs.options import WHITE
+from ..jobs.pictures import may_be_clear, upper_half, upright
 from . import png
-from .orientation import upright
 from .picture_cost import check_cost
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -49,17 +49,13 @@ def decode_image(
     data: bytes, limits: MediaLimits, background: tuple[int, int, int] = WHITE
 ) -> Image.Image:
     """RGB, upright. Raises RequestError."""
-    with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
-        return _decode(data, limits, background)
-
-
-def _decode(data: bytes, limits: MediaLimits, background: tuple[int, int, int]) -> Image.Image:
-    image = _open(data)
-    check_pixels(image.width, image.height, limits)
-    check_cost(image.format, data, image.width * image.height, limits)
     try:
-        image.load()
-        return flatten(upright(image), background)
+        with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
+            image = _open(data)
+            check_pixels(image.width, image.height, limits)
+            check_cost(image.format, data, image.width * image.height, limits)
+            image.load()
+            return flatten(upright(image), background)
     except (MemoryError, RequestError):
         raise
     except Exception as error:  # each of PIL's decoders raises its own
@@ -71,16 +67,11 @@ def _open(data: bytes) -> Image.Image:
     formats: tuple[str, ...] = FORMATS
     if _HEIF.match(data) and b"avif" not in data[8:64]:
         formats = (_register_heif(),)
+    plain = png.plain(data) if data.startswith(png.MAGIC) else data
     try:
-        return Image.open(
-            io.BytesIO(png.plain(data) if data.startswith(png.MAGIC) else data), formats=formats
-        )
+        return Image.open(io.BytesIO(plain), formats=formats)
     except UnidentifiedImageError as error:
         raise undecodable(_not_decodable(data)) from error
-    except (MemoryError, RequestError):
-        raise
-    except Exception as error:  # of a header that is right so far
-        raise undecodable(DAMAGED) from error
 
 
 def _register_heif() -> str:
@@ -99,11 +90,9 @@ def _not_decodable(data: bytes) -> str:
         return DAMAGED
     start = data[:64].lstrip()
     name = next((name for magic, name in OTHERS if start.startswith(magic)), None)
-    return (
-        NOT_DECODABLE
-        if name is None
-        else f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
-    )
+    if name is None:
+        return NOT_DECODABLE
+    return f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
 
 
 def image_of_pixels(
@@ -112,16 +101,11 @@ def image_of_pixels(
     """From [H, W] or [H, W, C] uint8 of PIL mode `mode`."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}.get(mode)
-    if (
-        channels is None
-        or pixels.ndim not in (2, 3)
-        or (pixels.shape[2] if pixels.ndim == 3 else 1) != channels
-        or not pixels.size
-    ):
+    channels = pixels.shape[2] if pixels.ndim == 3 else int(pixels.ndim == 2)
+    if {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}.get(mode) != channels or not pixels.size:
         raise invalid(f"An image of shape {list(pixels.shape)} has not the layout of mode {mode}.")
-    check_pixels(pixels.shape[1], pixels.shape[0], limits)
     size = (pixels.shape[1], pixels.shape[0])
+    check_pixels(*size, limits)
     return flatten(Image.frombytes(mode, size, np.ascontiguousarray(pixels).tobytes()), background)
 
 
@@ -131,7 +115,7 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
         values = np.asarray(image)
         levels = [_of_deep(values, image.mode), np.where(values == clear, 0, 255).astype(np.uint8)]
         image = Image.merge("LA", [Image.fromarray(level) for level in levels])
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if may_be_clear(image):
         layer = image.convert("RGBA")
         canvas = Image.new("RGBA", layer.size, (*background, 255))
         canvas.alpha_composite(layer)
@@ -145,16 +129,15 @@ def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
     """uint8 of one channel of more bits: 16 by their upper half; wider ones are 8 or 16 bits,
     floats 0 to 1 or 0 to 255."""
     if mode.startswith("I;16"):
-        return (values >> 8).astype(np.uint8)
+        return upper_half(values)
     top = float(values.max(initial=0))
     if not np.isfinite(values).all() or top >= 1 << 16 or (mode == "F" and top > 256):
         raise undecodable(
             "The picture's values have no known range; save it with 8 or 16 bits a channel."
         )
     scale = 255.0 if mode == "F" and top <= 1 else 1 / 256 if top > 255 else 1.0
-    pixels: NDArray[np.uint8] = np.clip(
-        values * scale + (0.5 if mode == "F" else 0.0), 0, 255
-    ).astype(np.uint8)
+    rounded = values * scale + (0.5 if mode == "F" else 0.0)
+    pixels: NDArray[np.uint8] = np.clip(rounded, 0, 255).astype(np.uint8)
     return pixels
 
 

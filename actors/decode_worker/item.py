@@ -1,8 +1,8 @@
 """One item from its source to features: the decode worker's work without its sockets."""
 
 import warnings
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Processor
 from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import invalid, undecodable
-from ...protocol.memory.blobs import ITEM_SIZE
+from ...protocol.memory.blobs import BlobRef
 from ...protocol.refusals import beyond_context
 from ...protocol.requests.request import (
     CLIP_FACTS,
@@ -43,8 +43,7 @@ GRID_FILE_BYTES = 1 << 20
 """Of a file that holds a grid, three numbers; this leaves room for every format's header."""
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """What became of one item."""
 
     item: ProcessedItem
@@ -77,11 +76,10 @@ class ItemDecoder:
         """`data` is the source's blob, copied: nobody can change it any more. `options`: of the
         model's processor."""
         if isinstance(source, Embeds):
-            kind = (
-                np.uint16 if source.blob.dtype == "bfloat16" else source.blob.dtype
-            )  # numpy has no bfloat16: its bits
+            dtype = source.blob.dtype
+            kind = "uint16" if dtype == "bfloat16" else dtype  # numpy has no such type: its bits
             given = np.frombuffer(data, kind).reshape(source.blob.shape)
-            return self._embeds(modality, source.blob.dtype, given, source.grid, options)
+            return self._embeds(modality, dtype, given, source.grid, options)
         if isinstance(source, PackedEmbeds):
             return self._packed(modality, source, data, options)
         sound: Array | None = None
@@ -103,10 +101,8 @@ class ItemDecoder:
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
         if any(part.rows < 1 for part in made.parts):
-            raise undecodable(
-                f"The {modality} is too {'small' if modality == 'image' else 'short'} to hold "
-                f"anything."
-            )
+            how = "small" if modality == "image" else "short"
+            raise undecodable(f"The {modality} is too {how} to hold anything.")
         self._check_rows(made.rows)
         return Made(made)
 
@@ -116,37 +112,26 @@ class ItemDecoder:
             case Encoded():
                 return decode_image(data, self._limits, background)
             case Pixels(blob, mode):
-                return image_of_pixels(
-                    np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape),
-                    mode,
-                    self._limits,
-                    background,
-                )
+                pixels = _numbers(data, blob, "uint8")
+                return image_of_pixels(pixels, mode, self._limits, background)
             case _:
                 raise invalid("An image must be an encoded picture or pixels.")
 
     def _video(self, source: Source, data: bytes, options: Options, io: Options) -> Clip:
         match source:
             case Encoded():
-                return decode_video(
-                    data,
-                    self._limits,
-                    self._sampling(options, io, DEFAULT_FRAMES),
-                    bool(io.get("frame_recovery")),
-                )
+                sampling = self._sampling(options, io, DEFAULT_FRAMES)
+                return decode_video(data, self._limits, sampling, bool(io.get("frame_recovery")))
             case FrameList(sizes=sizes):
                 return self._frame_list(data, sizes, {**io, **_facts(source)}, options)
             case Frames(blob, rate):
-                frames = np.frombuffer(data, _numeric(blob.dtype, "uint8")).reshape(blob.shape)
-                asked = options.keys() & {"num_frames", "fps"} or io.keys() & {"num_frames", "fps"}
+                frames = _numbers(data, blob, "uint8")
+                asked = (options.keys() | io.keys()) & {"num_frames", "fps"}
                 wanted = asked and source.do_sample_frames and options.get("do_sample_frames", True)
-                sampling = self._sampling(options, io, None) if wanted else None
+                chosen = self._sampling(options, io, None) if wanted else None
                 _check_facts(len(frames), source.frames_indices, source.total_num_frames)
-                return _of_facts(
-                    *frames_of_array(frames, rate, self._limits, sampling),
-                    _facts(source),
-                    len(frames),
-                )
+                made = frames_of_array(frames, rate, self._limits, chosen)
+                return _of_facts(*made, _facts(source), len(frames))
             case _:
                 raise invalid("A video must be an encoded clip or frames.")
 
@@ -163,9 +148,8 @@ class ItemDecoder:
             sampling = self._sampling(options, asked, DEFAULT_FRAMES)
         else:
             sampling = Sampling(None, None, None, self._limits.video_seconds)
-        return _of_facts(
-            *frames_of_pictures(pictures, self._limits, sampling, io.get("fps")), io, len(pictures)
-        )
+        made = frames_of_pictures(pictures, self._limits, sampling, io.get("fps"))
+        return _of_facts(*made, io, len(pictures))
 
     def _sampling(self, options: Options, io: Options, default: int | None) -> Sampling:
         named = {name: value for name, value in options.items() if name != "do_sample_frames"}
@@ -188,7 +172,7 @@ class ItemDecoder:
             case Encoded():
                 return decode_audio(data, rate, self._limits, False)
             case Samples(blob, own_rate):
-                samples = np.frombuffer(data, _numeric(blob.dtype, "float32")).reshape(blob.shape)
+                samples = _numbers(data, blob, "float32")
                 return audio_of_samples(samples, own_rate, rate, self._limits)
             case _:
                 raise invalid("A sound must be an encoded file or samples.")
@@ -215,23 +199,19 @@ class ItemDecoder:
         options: Options,
     ) -> Made:
         """`dtype` is that of the values; bfloat16 comes as its bits."""
-        shape = tuple(given.shape)
         columns = self._hidden if modality == "prompt" else self._width
-        what = (
-            "the model's hidden size"
-            if columns == self._hidden
-            else f"the width of this model's {modality} items,"
-        )
-        rows = check_embeds(dtype, shape, given.data, columns, self._limits, what)
+        what = "the model's hidden size"
+        if columns != self._hidden:
+            what = f"the width of this model's {modality} items,"
+        rows = check_embeds(dtype, given.shape, given.data, columns, self._limits, what)
         self._check_rows(rows)  # before anything of their size is made
         if modality == "prompt":
             if grid is not None:
                 raise invalid(
                     "Embeddings of prompt items have no grid with this model; leave it out."
                 )
-            given = np.pad(
-                given, ((0, 0), (0, self._width - columns))
-            )  # text adds nothing in deeper layers
+            # Text adds nothing in deeper layers.
+            given = np.pad(given, ((0, 0), (0, self._width - columns)))
             made = ProcessedItem("", (), (Part("image", {}, rows, 0),))
         else:
             made = self._processor.ready(modality, rows, grid, options)
@@ -265,10 +245,8 @@ def _of_time(source: Source, options: Options, io: Options) -> Options:
     rate = options.get("fps", told.get("fps"))
     if rate is None:
         return left
-    return {
-        **left,
-        "fps": min(rate, io.get(MOST_FPS, rate)) if isinstance(source, Encoded) else rate,
-    }
+    most = io.get(MOST_FPS, rate) if isinstance(source, Encoded) else rate
+    return {**left, "fps": min(rate, most)}
 
 
 def _facts(source: Frames | FrameList) -> Options:
@@ -295,7 +273,8 @@ def _check_facts(frames: int, indices: Any, total: Any) -> None:
         raise invalid(f"total_num_frames must be at least the {frames} frames given, got {total}.")
 
 
-def _numeric(dtype: str, expected: str) -> str:
-    if dtype != expected or dtype not in ITEM_SIZE:
-        raise invalid(f"Values must be {expected}, got {dtype}.")
-    return dtype
+def _numbers(data: bytes, blob: BlobRef, expected: str) -> Array:
+    """Those of a blob, which must be of this type."""
+    if blob.dtype != expected:
+        raise invalid(f"Values must be {expected}, got {blob.dtype}.")
+    return np.frombuffer(data, expected).reshape(blob.shape)

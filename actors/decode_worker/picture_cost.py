@@ -24,11 +24,11 @@ def check_cost(form: str | None, data: bytes, pixels: int, limits: MediaLimits) 
     if form in ("JPEG", "MPO"):
         scans = jpeg_scans(data)
         if scans * pixels > MOST_SCANS * limits.pixels:
-            text = (
+            raise too_large(
                 f"The picture has {scans} scans of {pixels} pixels, more work than a picture may "
-                f"make; save it with fewer."
+                f"make; save it with fewer.",
+                code="media_cost",
             )
-            raise too_large(text, code="media_cost")
     elif form == "TIFF" and (strips := tiff_strips(data)) > MOST_STRIPS:
         text = f"The picture is in {strips} strips; at most {MOST_STRIPS} are taken."
         raise too_large(text, code="media_cost")

@@ -43,12 +43,10 @@ def sampling_of(
     asked = processor.get("num_frames", io.get("num_frames"))
     fps = processor.get("fps", io.get("fps"))
     most = io.get(MOST_FPS)
-    if fps is not None and most is not None:
-        fps = min(fps, most)
     two = processor.keys() >= {"num_frames", "fps"}  # which the model's own processor would refuse
     return Sampling(
         None if asked == -1 else asked,
-        fps,
+        fps if fps is None or most is None else min(fps, most),
         io.get(MOST_FRAMES),
         min(max_duration, io.get("max_duration", max_duration)),
         most,

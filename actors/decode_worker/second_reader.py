@@ -34,19 +34,16 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
             for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
                 count += len(block)
                 if count > rate * limits.audio_seconds or count * 4 > limits.audio_bytes:
-                    text = (
+                    raise too_large(
                         f"The sound is longer than the {limits.audio_seconds:g} s or "
                         f"{limits.audio_bytes} bytes that are taken."
                     )
-                    raise too_large(text)
                 pieces.append(block.mean(axis=1))
     except RequestError:
         raise
     except (soundfile.SoundFileError, ValueError):
         return None
-    if not count:
-        return None
-    return np.concatenate(pieces), rate
+    return (np.concatenate(pieces), rate) if count else None
 
 
 class _File(io.BytesIO):
@@ -54,12 +51,8 @@ class _File(io.BytesIO):
     raise."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return super().seek(
-            max(0, offset) if whence == os.SEEK_SET else max(offset, -self._from(whence)), whence
-        )
-
-    def _from(self, whence: int) -> int:
-        return self.tell() if whence == os.SEEK_CUR else len(self.getbuffer())
+        begin = (0, self.tell(), self.getbuffer().nbytes)[whence]
+        return super().seek(max(0, begin + offset))
 
 
 @contextmanager

@@ -4,28 +4,10 @@ read it."""
 import re
 from itertools import pairwise
 
-VIDEO_FORMATS = frozenset(
-    {"mp4", "matroska", "avi", "gif", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg"}
-)
-AUDIO_FORMATS = frozenset(
-    {
-        "mp4",
-        "matroska",
-        "avi",
-        "mpegts",
-        "mpeg",
-        "flv",
-        "asf",
-        "wav",
-        "w64",
-        "flac",
-        "ogg",
-        "mp3",
-        "aac",
-        "ac3",
-        "eac3",
-    }
-    | {"aiff", "au", "caf", "amr"}
+_BOTH = frozenset({"mp4", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg"})
+VIDEO_FORMATS = _BOTH | {"gif", "mpegvideo"}
+AUDIO_FORMATS = (
+    _BOTH | {"wav", "w64", "flac", "mp3", "aac", "ac3", "eac3"} | {"aiff", "au", "caf", "amr"}
 )
 JUNK = 1 << 16
 """Bytes before the first frame of an mp3 that are passed over; zeros may be more."""
@@ -99,9 +81,9 @@ def behind_junk(data: bytes) -> int:
 
 def _tagged(data: bytes) -> str:
     """Behind an ID3 tag stands an mp3, or what else carries one."""
-    size = sum(
-        (byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=False)
-    )
+    size = 0
+    for byte in data[6:10].ljust(4, b"\0"):
+        size = size << 7 | byte & 0x7F
     rest = data[10 + size : 10 + size + 16]
     name = None if rest.startswith(b"ID3") else sniff(rest)
     return name if name in ("flac", "aac", "ac3", "eac3") else "mp3"
@@ -116,17 +98,14 @@ def _frame_bytes(head: bytes) -> int:
         return 0
     first = version == 3
     hertz = _RATES[rate] >> (0 if first else 1 if version == 2 else 2)
-    return (144 if first else 72) * _BITRATES[not first][bitrate - 1] * 1000 // hertz + (
-        head[2] >> 1 & 1
-    )
+    samples, padding = 144 if first else 72, head[2] >> 1 & 1
+    return samples * _BITRATES[not first][bitrate - 1] * 1000 // hertz + padding
 
 
 def is_chained(data: bytes) -> bool:
     """Whether an Ogg file has streams one after the other: a page that begins one behind a page
     that goes on (RFC 3533, 4)."""
-    begins = (
-        [bool(page[1][0] & 2) for page in _OGG_PAGE.finditer(data)]
-        if data.startswith(b"OggS")
-        else []
-    )
+    if not data.startswith(b"OggS"):
+        return False
+    begins = [bool(page[1][0] & 2) for page in _OGG_PAGE.finditer(data)]
     return any(late and not early for early, late in pairwise(begins))

@@ -56,13 +56,9 @@ def grid_of(values: NDArray[Any]) -> tuple[int, int, int]:
 
 
 def _npy(data: bytes, limit: int) -> Packed:
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
+    file, form = io.BytesIO(data), np.lib.format
+    first = form.read_magic(file) == (1, 0)
+    read = form.read_array_header_1_0 if first else form.read_array_header_2_0
     shape, _, dtype = read(file)
     _check_size(shape, dtype.itemsize, limit)
     if dtype.hasobject or len(data) - file.tell() != math.prod(shape) * dtype.itemsize:
@@ -75,9 +71,8 @@ def _npy(data: bytes, limit: int) -> Packed:
 def _torch(data: bytes, limit: int) -> Packed:
     import torch
 
-    with ZipFile(
-        io.BytesIO(data)
-    ) as archive:  # torch.save packs nothing tighter: what would be inflated is none of its files
+    with ZipFile(io.BytesIO(data)) as archive:
+        # torch.save packs nothing tighter: what would be inflated is none of its files.
         if sum(member.file_size for member in archive.infolist()) > len(data):
             raise invalid(NOT_READABLE)
     tensor: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -104,22 +99,18 @@ def _plain(tensor: Any, limit: int) -> Packed:
 
     if not isinstance(tensor, torch.Tensor):
         raise invalid("The file must hold one tensor.")
-    if (
-        tensor.layout != torch.strided
-        or tensor.is_quantized
-        or tensor.is_nested
-        or tensor.device.type != "cpu"
-    ):
+    special = tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested
+    if special or tensor.device.type != "cpu":
         raise invalid(
             "Embeddings must be a dense tensor: sparse, quantised and nested ones are refused."
         )
     _check_size(tuple(tensor.shape), tensor.element_size(), limit)
     if not tensor.is_contiguous():
         raise invalid("Embeddings must be a contiguous tensor; save tensor.contiguous().")
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    bits = tensor.detach().view(torch.int16) if dtype == "bfloat16" else tensor.detach()
-    values = bits.numpy()
-    return Packed(values.view(np.uint16) if dtype == "bfloat16" else values, dtype)
+    dtype, bare = str(tensor.dtype).removeprefix("torch."), tensor.detach()
+    if dtype == "bfloat16":
+        return Packed(bare.view(torch.int16).numpy().view(np.uint16), dtype)
+    return Packed(bare.numpy(), dtype)
 
 
 def _check_size(shape: tuple[int, ...], item: int, limit: int) -> None:

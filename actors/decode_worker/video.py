@@ -1,5 +1,6 @@
 """Clips: only the chosen frames are kept in memory."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -25,6 +26,7 @@ NOT_DECODABLE = (
 )
 DAMAGED = "The video is damaged: frames are missing or cannot be decoded."
 BROADCAST = ("mpegts", "mpeg", "mpegvideo")
+_COVER = Disposition.attached_pic
 ANIMATION_WORK = 8
 """What a pixel of an animated picture costs, against one of a video."""
 
@@ -47,23 +49,20 @@ def decode_video(
         chosen = _choose(times, stream, sampling)
         check_frames(len(chosen), *size, limits)
     for second in (False, True):
-        with open_container(
-            data, VIDEO_FORMATS, NOT_DECODABLE
-        ) as container:  # from the start again: GIF cannot seek
+        # From the start again: GIF cannot seek.
+        with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
             stream = _stream(container)
             shown = Shown(chosen, limits)
             shown.take(_decoded(container, stream, recover))
             truth = chosen
             if not (shown.over or shown.lost):
                 times, truth = shown.times, _choose(shown.times, stream, sampling)
-            rate = _rate(
-                times, stream
-            )  # here: where the file has been closed, the stream's memory is another's
+            # Here: where the file has been closed, the stream's memory is another's.
+            rate = _rate(times, stream)
         if second or truth == chosen:
             break
-        chosen = (
-            truth  # packets and frames are not the same: hidden frames, fields, lost references
-        )
+        # Packets and frames are not the same: hidden frames, fields, lost references.
+        chosen = truth
     return Clip(shown.frames(recover), rate, tuple(chosen), len(times))
 
 
@@ -73,9 +72,9 @@ def frames_of_array(
     """Those of [T, H, W, 3] that are chosen, and which they are; `sampling` None takes all."""
     if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise invalid(f"A video must be frames [T, H, W, 3], got shape {list(frames.shape)}.")
-    chosen = (
-        choose(len(frames), rate, sampling) if sampling is not None else list(range(len(frames)))
-    )
+    chosen = list(range(len(frames)))
+    if sampling is not None:
+        chosen = choose(len(frames), rate, sampling)
     check_frames(len(chosen), frames.shape[2], frames.shape[1], limits)
     return frames if len(chosen) == len(frames) else frames[chosen], chosen
 
@@ -113,11 +112,11 @@ def check_frames(count: int, width: int, height: int, limits: MediaLimits) -> No
 def check_work(frames: int, width: int, height: int, limits: MediaLimits) -> None:
     """All frames up to the last that is chosen are decoded, each from the one before."""
     if frames * width * height > limits.video_pixels:
-        text = (
+        raise too_large(
             f"The video has {frames} frames of {width}x{height} pixels, more work than a video "
-            f"may make; send fewer or smaller."
+            f"may make; send fewer or smaller.",
+            code="media_cost",
         )
-        raise too_large(text, code="media_cost")
 
 
 class Shown:
@@ -139,11 +138,10 @@ class Shown:
         for index, frame in enumerate(frames):
             self.times.append(None if frame is None else frame.pts)
             self.lost |= frame is None
-            if frame is not None and len(kept) < len(chosen) and chosen[len(kept)] <= index:
+            due = bisect_right(chosen, index) - len(kept)
+            if frame is not None and due > 0:
                 check_frames(len(chosen), frame.width, frame.height, self._limits)
-                pixels = rgb(frame)
-                while len(kept) < len(chosen) and chosen[len(kept)] <= index:
-                    kept.append(pixels)
+                kept += [rgb(frame)] * due
             if chosen == [0] and kept:
                 self.over = True
                 return
@@ -173,14 +171,10 @@ def _animated(animation: Animation, limits: MediaLimits, sampling: Sampling) -> 
 
 def _stream(container: Any) -> Any:
     """The first that moves: pictures on covers are streams too."""
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not streams:
+    moving = (one for one in container.streams.video if not one.disposition & _COVER)
+    stream = next(moving, None)
+    if stream is None:
         raise undecodable("The file holds no video.")
-    stream = streams[0]
     if stream.codec_context is None:
         raise undecodable(NOT_DECODABLE)
     stream.thread_type = "SLICE"  # whole frames in flight would each cost memory
@@ -217,21 +211,21 @@ def _check_length(seconds: float, limits: MediaLimits) -> None:
 
 
 def _choose(times: Sequence[int | None], stream: Any, sampling: Sampling) -> list[int]:
-    """Of frames shown at `times`, where they are known and rise."""
-    known = [time for time in times if time is not None]
-    return choose(len(times), _rate(times, stream), sampling, known if _rising(times) else None)
+    """Of frames shown at `times`."""
+    return choose(len(times), _rate(times, stream), sampling, _rising(times))
 
 
 def _rate(times: Sequence[int | None], stream: Any) -> float | None:
     stated = float(stream.average_rate) if stream.average_rate else None
+    rising = _rising(times)
+    return stated if rising is None else rate_of(rising, stream.time_base, stated)
+
+
+def _rising(times: Sequence[int | None]) -> list[int] | None:
+    """Those same, where they are known and rise."""
     known = [time for time in times if time is not None]
-    return rate_of(known, stream.time_base, stated) if _rising(times) else stated
-
-
-def _rising(times: Sequence[int | None]) -> bool:
-    return None not in times and all(
-        a <= b for a, b in pairwise(time for time in times if time is not None)
-    )
+    whole = len(known) == len(times) and all(a <= b for a, b in pairwise(known))
+    return known if whole else None
 
 
 def _decoded(container: Any, stream: Any, recover: bool) -> Iterator[Any]:

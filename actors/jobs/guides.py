@@ -7,15 +7,14 @@ grammar does to the grammar engine, it does there. The runner builds only what h
 
 import re
 import time
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ...protocol.bounded import Bounded
-from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import Failure, RequestError, invalid, refuse
-from ...protocol.facts import ModelFacts
 from ...protocol.grammars.grammar import GuideError, grammar_of, lark_of, schemas_of
 from ...protocol.requests.guide import Guide, checked
 from ..kernel.budget import CpuSpent, within_cpu
@@ -32,11 +31,9 @@ dearest takes 6 ms, an enumeration of 3,000 values 10."""
 PROBE_TOKENS = 8
 GUIDE_MEMORY = 512 << 20
 """Bytes that building one may add."""
-TOO_SLOW = Failure(
-    "invalid_request", "The grammar takes too long to build; make it simpler.", code=CODE
-)
-TOO_LARGE = Failure(
-    "invalid_request", "The grammar takes too much memory to build; make it simpler.", code=CODE
+TOO_SLOW, TOO_LARGE = (
+    Failure("invalid_request", f"The grammar takes {what} to build; make it simpler.", code=CODE)
+    for what in ("too long", "too much memory")
 )
 
 
@@ -72,8 +69,9 @@ class _Trial(NamedTuple):
 class GuideChecker:
     """The worker's side: builds each guide as the runner will."""
 
-    def __init__(self, info: ModelFacts) -> None:
-        self._info = info
+    def __init__(self, vocabulary: Callable[[], Any]) -> None:
+        """`vocabulary`: loads the model's in the grammar engine's form."""
+        self._load = vocabulary
         self._tokenizer: Any = None
 
     def check(self, guide: Guide) -> Guide:
@@ -91,10 +89,8 @@ class GuideChecker:
             trial = self._try(lark)
         if sum(trial.seconds) > RUNNER_SECONDS:
             raise RequestError(TOO_SLOW)
-        first, *others = trial.seconds
-        return msgspec.structs.replace(
-            lark, first_seconds=first, each_seconds=max(others, default=0.0)
-        )
+        first, each = trial.seconds[0], max(trial.seconds[1:], default=0.0)
+        return msgspec.structs.replace(lark, first_seconds=first, each_seconds=each)
 
     def _try(self, lark: Guide) -> _Trial:
         """Build it as the runner will, and follow it for a few tokens."""
@@ -106,17 +102,13 @@ class GuideChecker:
         for _ in range(PROBE_TOKENS):
             if matcher.is_error() or matcher.is_stopped():
                 break
-            mask = matcher.compute_bitmask()
-            token = next(
-                (8 * i + (byte & -byte).bit_length() - 1 for i, byte in enumerate(mask) if byte),
-                None,
-            )
-            if token is None or token in vocabulary.eos_tokens:
+            mask = int.from_bytes(matcher.compute_bitmask(), "little")
+            token = (mask & -mask).bit_length() - 1
+            if token < 0 or token in vocabulary.eos_tokens:
                 break
             matcher.consume_token(token)
-            now = time.thread_time()
-            seconds.append(now - began)
-            began = now
+            seconds.append(time.thread_time() - began)
+            began += seconds[-1]
         seconds.append(time.thread_time() - began)
         return _Trial(str(matcher.get_error()) if matcher.is_error() else None, tuple(seconds))
 
@@ -131,16 +123,11 @@ class GuideChecker:
         """Read the vocabulary, once; raises RequestError where the grammar engine does not know
         this kind of tokenizer."""
         if self._tokenizer is None:
-            from llguidance import LLTokenizer
-
             try:
-                text = tokenizer_text(self._info.path, self._info.tokenizer_parts)
-                eos = list(self._info.eos_token_ids)
-                self._tokenizer = LLTokenizer(text, n_vocab=self._info.vocab, eos_token=eos or None)
+                self._tokenizer = self._load()
             except Exception as error:  # the library raises plain Exception
-                raise refuse(
-                    "unsupported", "This model's tokenizer does not support structured output."
-                ) from error
+                text = "This model's tokenizer does not support structured output."
+                raise refuse("unsupported", text) from error
 
 
 def _lark(guide: Guide) -> Guide:
@@ -157,9 +144,7 @@ def _lark(guide: Guide) -> Guide:
     try:
         return Guide("grammar", any_to_lark(guide.text))
     except Exception as error:  # whatever its parser raises
-        raise invalid(
-            "The grammar is neither Lark (with a rule `start`) nor GBNF.", code=CODE
-        ) from error
+        raise _refusal("The grammar is neither Lark (with a rule `start`) nor GBNF.") from error
 
 
 _WHAT = {"regex": "regular expression", "grammar": "grammar", "tool_calls": "tools' grammar"}
@@ -170,13 +155,9 @@ def _explained(what: str, text: str) -> RequestError:
     if any(sign in text for sign in ("TooComplex", "too many expressions", "too large", "fuel")):
         return RequestError(TOO_LARGE)
     for pattern, words in _EXPLANATIONS:
-        found = re.search(pattern, text)
-        if found:
-            return _refusal(
-                words.format(
-                    what, *(re.sub(r"[^\w.-]", "", group)[:64] for group in found.groups())
-                )
-            )
+        if found := re.search(pattern, text):
+            named = [re.sub(r"[^\w.-]", "", group)[:64] for group in found.groups()]
+            return _refusal(words.format(what, *named))
     place = re.search(r"^(?:at )?(\d+)\((\d+)\)", text)
     if place is not None and what == "grammar":  # a text that the caller wrote
         return _refusal(f"The grammar is not valid at line {place[1]}, column {place[2]}.")

@@ -9,13 +9,14 @@ other bytes.
 import json
 from collections.abc import Callable
 from hashlib import sha256, sha512
-from typing import Any, Protocol
+from typing import Any
 
 from blake3 import blake3
 
-from ...protocol.errors import refuse
+from ...protocol.errors import Failure, refuse
 from ...protocol.memory.blobs import BlobRef, Bytes
 from ...protocol.requests.request import (
+    CLIP_FACTS,
     Embeds,
     Encoded,
     FrameList,
@@ -25,34 +26,21 @@ from ...protocol.requests.request import (
     Pixels,
     Samples,
     Source,
+    Url,
+)
+
+_HASHERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
+KEY_VERSION = "2"
+"""Changes when this package computes other features from the same bytes and options."""
+BYTES_LOST = Failure(
+    "restarted", "The item's bytes went with a process that was restarted; send the request again."
 )
 
 
-class _Hash(Protocol):
-    def update(self, data: Any, /) -> Any: ...
-
-    def hexdigest(self) -> str: ...
-
-
-_HASHERS: dict[str, Callable[[], _Hash]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
-KEY_VERSION = "2"
-"""Changes when this package computes other features from the same bytes and options."""
-
-
 def blob_of(source: Source) -> BlobRef:
-    match source:
-        case (
-            Encoded(blob)
-            | Pixels(blob)
-            | Frames(blob)
-            | Samples(blob)
-            | Embeds(blob)
-            | FrameList(blob)
-            | PackedEmbeds(blob)
-        ):
-            return blob
-        case _:
-            raise refuse("internal", "An item came without its bytes.")
+    if isinstance(source, Url):
+        raise refuse("internal", "An item came without its bytes.")
+    return source.blob
 
 
 def content_digest(hasher: str, source: Source, data: Bytes) -> str:
@@ -68,29 +56,16 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
             case Samples(_, rate):
                 about.append(rate)
             case Frames():
-                about += [
-                    source.fps,
-                    source.duration,
-                    source.total_num_frames,
-                    source.frames_indices,
-                    source.do_sample_frames,
-                ]
-            case FrameList():
-                facts = (
-                    source.fps,
-                    source.duration,
-                    source.total_num_frames,
-                    source.frames_indices,
-                    source.do_sample_frames,
-                )
-                about += [source.sizes, *facts]
+                about += [getattr(source, fact) for fact in CLIP_FACTS]
+            case FrameList(sizes=sizes):
+                about += [sizes, *(getattr(source, fact) for fact in CLIP_FACTS)]
             case Embeds(_, grid):
                 about.append(grid)
             case PackedEmbeds(_, grid, grid_bytes):
                 about += [grid, grid_bytes]
         digest.update(json.dumps(about).encode())
     digest.update(data)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def key_salt(tenant: str, fingerprint: str, era: str = "") -> str:

@@ -1,7 +1,7 @@
 """The kinds of work that a decode worker is given: how long each may take, and what is said of one
 that ends it. Pure."""
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ...protocol.config.roles import MediaLimits
 from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, RenderChat
@@ -29,42 +29,29 @@ def too_slow(modality: Modality, seconds: float) -> Failure:
     return Failure("unprocessable_media", text, code="decode_timeout")
 
 
-def wall_seconds(job: Job, limits: MediaLimits) -> float:
-    """After which the worker is killed."""
+class Limits(NamedTuple):
+    """Of one piece of work."""
+
+    seconds: float
+    """Of wall clock, after which its worker is killed."""
+    overrun: Failure
+    """What is said then."""
+    deadly: Failure
+    """What is said when it killed two workers: it is not tried on a third."""
+
+
+def limits_of(job: Job, limits: MediaLimits) -> Limits:
     match job:
         case RenderChat():
-            return RENDER_SECONDS
+            return Limits(RENDER_SECONDS, TEMPLATE_TOO_SLOW, TEMPLATE_TOO_LARGE)
         case CheckGuide():
-            return GUIDE_SECONDS
+            return Limits(GUIDE_SECONDS, TOO_SLOW, TOO_LARGE)
         case Decode(item=item):
-            return WALL * limits.cpu_seconds(item.modality)
-
-
-def overrun(job: Job, limits: MediaLimits) -> Failure:
-    """What is said when its worker had to be killed for the time that it took."""
-    match job:
-        case RenderChat():
-            return TEMPLATE_TOO_SLOW
-        case CheckGuide():
-            return TOO_SLOW
-        case Decode(item=item):
-            return too_slow(item.modality, limits.cpu_seconds(item.modality))
-
-
-def deadly(job: Job) -> Failure:
-    """What killed two workers is not tried on a third."""
-    match job:
-        case RenderChat():
-            return TEMPLATE_TOO_LARGE
-        case CheckGuide():
-            return TOO_LARGE
-        case Decode(item=item):
-            return poison(item.modality)
+            seconds = limits.cpu_seconds(item.modality)
+            slow = too_slow(item.modality, seconds)
+            return Limits(WALL * seconds, slow, poison(item.modality))
 
 
 def poison(modality: Modality) -> Failure:
-    return Failure(
-        "unprocessable_media",
-        f"The {modality} cannot be decoded: it ended the decoder twice.",
-        code="poison",
-    )
+    text = f"The {modality} cannot be decoded: it ended the decoder twice."
+    return Failure("unprocessable_media", text, code="poison")

@@ -20,10 +20,8 @@ applies."""
 def background_of(options: dict[str, Any]) -> tuple[int, int, int]:
     """`rgba_background_color`; raises RequestError where it is no colour."""
     value = options.get("rgba_background_color", WHITE)
-    whole = isinstance(value, list | tuple) and len(value) == 3
-    if not whole or not all(
-        isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in value
-    ):
+    three = isinstance(value, list | tuple) and len(value) == 3
+    if not three or not all(type(v) is int and 0 <= v <= 255 for v in value):
         raise invalid(
             "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255].",
             "media_io_kwargs",

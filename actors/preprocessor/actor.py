@@ -51,7 +51,7 @@ from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
 from .assembly import Assembler, check_room
 from .decoding import ItemDecoding
-from .effort import Effort, effort_of
+from .effort import effort_of
 from .identities import Identities, cache_miss
 from .pending_request import PendingRequest, brings_template
 from .shell import Shell, failure_of
@@ -85,19 +85,18 @@ class Preprocessor(Actor):
         self._tokenizer = tokenizer = read_tokenizer(model)
         self._validator = RequestValidator(self.config, tokenizer.longest)
         splicer = Splicer(model.placeholders, tokenizer, model.frame)
-        self._renderer = PromptRenderer(
-            model, tokenizer, splicer, self.config.chat_template, context
-        )
+        template = self.config.chat_template
+        self._renderer = PromptRenderer(model, tokenizer, splicer, template, context)
         self._assembler = Assembler(model, splicer, self._renderer, context)
         shell = Shell(
             self.send,
-            self._kill,
-            self._excuse,
-            self._later,
-            self._submit,
-            self._fail,
-            self._rendered,
-            self._effort,
+            kill=lambda role: self.link.send(Kill(role, self._epochs[role])),
+            excuse=lambda role, epoch: self.link.send(Excuse(role, (epoch,))),
+            later=self._later,
+            complete=self._submit,
+            fail=self._fail,
+            rendered=self._rendered,
+            effort=lambda role: effort_of(self._pids[role], time.monotonic()),
         )
         self._decoding = ItemDecoding(self.config, shell)
         return {}
@@ -136,9 +135,8 @@ class Preprocessor(Actor):
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         self._over.add(ids)
-        for request_id in ids:
-            pending = self._pending.get(request_id)
-            if pending is not None:
+        for id in ids:
+            if (pending := self._pending.get(id)) is not None:
                 self._drop(pending)
 
     def on_reset(self, cache: Cache) -> None:
@@ -164,22 +162,17 @@ class Preprocessor(Actor):
                 self._decoding.evict()
             case topology.CLIENT:
                 self._drop_all(lambda pending: pending.request.client == role)
-            case (
-                topology.FETCHER
-            ):  # their clients have them fetched again; who brings the same bytes himself goes on
-                self._drop_all(
-                    lambda pending: any(
-                        self._reader.written_by(writer, blob.segment) for blob in pending.blobs
-                    )
-                )
+            case topology.FETCHER:
+                # Clients have theirs fetched again; who brings the same bytes himself goes on.
+                written = partial(self._reader.written_by, writer)
+                self._drop_all(lambda pending: any(written(blob.segment) for blob in pending.blobs))
 
     # requests
 
     def _accept(self, request: Request, fetched: bool, timings: tuple[Timing, ...]) -> None:
         known = self._pending.get(request.id)
-        if request.id in self._over or (
-            known is not None and known.request.attempt >= request.attempt
-        ):
+        late = known is not None and known.request.attempt >= request.attempt
+        if late or request.id in self._over:
             self._give_back(request, fetched)
             return
         if known is not None:
@@ -196,13 +189,8 @@ class Preprocessor(Actor):
         except Exception as error:  # by structure: one request's fault ends one request
             self._refuse(request, fetched, failure_of(error))
             return
-        pending = PendingRequest(
-            request,
-            fetched,
-            rendered,
-            [*timings, Timing("preprocess", start, time.monotonic())],
-            sampling,
-        )
+        told = [*timings, Timing("preprocess", start, time.monotonic())]
+        pending = PendingRequest(request, fetched, rendered, told, sampling)
         self._pending[request.id] = pending
         if own:
             self._decoding.want_rendering(pending)
@@ -220,23 +208,19 @@ class Preprocessor(Actor):
 
     def _want_items(self, pending: PendingRequest) -> None:
         """Of a request that is rendered."""
-        pending.rendered = cut(
-            pending.rendered, pending.request, self._tokenizer, self.config.max_model_len
-        )
+        request, context = pending.request, self.config.max_model_len
+        pending.rendered = cut(pending.rendered, request, self._tokenizer, context)
         if (token_ids := pending.rendered.token_ids) is not None:
-            check_room(
-                pending.request, len(token_ids), self.config.max_model_len, self.config.model
-            )
+            check_room(request, len(token_ids), context, self.config.model)
         if sum(blob.nbytes for blob in pending.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, pending)
         else:
             self._want_all(pending, self._identities.digests(pending.request.media))
 
     async def _hash_in_thread(self, pending: PendingRequest) -> None:
+        media = pending.request.media
         try:
-            digests = await anyio.to_thread.run_sync(
-                self._identities.digests, pending.request.media
-            )
+            digests = await anyio.to_thread.run_sync(self._identities.digests, media)
         except Exception as error:
             self._fail(pending, failure_of(error))
             return
@@ -278,32 +262,23 @@ class Preprocessor(Actor):
             self._fail(pending, failure_of(error))
             return
         submitted_to = 0
-        if (
-            request.attempt == 0
-        ):  # a later attempt is resumed by its client, which knows what was delivered
+        # A later attempt is resumed by its client, which knows what was delivered.
+        if request.attempt == 0:
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)
             self.send(topology.SCHEDULER, Submit(prepared))
         text = pending.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
         self.send(request.client, PreparedCopy(prepared, submitted_to, text))
         self._count["prepared"] += 1
         self._release(pending)
-        if pending.fetched:
-            self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
+        self._say_read(request, pending.fetched)
 
     def _send_features(self, pending: PendingRequest) -> None:
         """Each item once, however often the prompt has it."""
         request = pending.request
         for entry in {entry.key: entry for entry in pending.held}.values():
             for part in entry.decoded.parts:
-                features = Features(
-                    request.id,
-                    request.client,
-                    part.key,
-                    part.kind,
-                    part.rows,
-                    part.tensors,
-                    entry.ready,
-                )
+                what = part.key, part.kind, part.rows, part.tensors
+                features = Features(request.id, request.client, *what, entry.ready)
                 if self.send(topology.ENCODER_CACHE, features):
                     entry.leases[part.key] += 1
 
@@ -311,21 +286,18 @@ class Preprocessor(Actor):
         try:
             self._validator.check(request)
             if brings_template(request):
-                pending = PendingRequest(
-                    request, False, UNRENDERED, [], request.sampling, question=True
-                )
+                pending = PendingRequest(request, False, UNRENDERED, [], request.sampling)
+                pending.question = True
                 self._pending[request.id] = pending
                 self._decoding.want_rendering(pending)
-                return
-            self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
+            else:
+                self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
         except Exception as error:
             self.send(request.client, PrepareFailed(request.id, request.attempt, failure_of(error)))
 
     def _tell_tokens(self, request: Request, rendered: Rendered) -> None:
-        self.send(
-            request.client,
-            Tokenized(request.id, tuple(self._renderer.tokens(rendered)), rendered.shown),
-        )
+        ids = tuple(self._renderer.tokens(rendered))
+        self.send(request.client, Tokenized(request.id, ids, rendered.shown))
 
     # ends
 
@@ -347,6 +319,10 @@ class Preprocessor(Actor):
     def _refuse(self, request: Request, fetched: bool, failure: Failure) -> None:
         self._count["failed"] += 1
         self.send(request.client, PrepareFailed(request.id, request.attempt, failure))
+        self._say_read(request, fetched)
+
+    def _say_read(self, request: Request, fetched: bool) -> None:
+        """To the fetcher, whose bytes its media may have been."""
         if fetched:
             self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
 
@@ -361,8 +337,7 @@ class Preprocessor(Actor):
 
     def _give_back(self, request: Request, fetched: bool) -> None:
         self.send(request.client, MediaDropped(request.id, request.attempt))
-        if fetched:
-            self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
+        self._say_read(request, fetched)
 
     def _release(self, pending: PendingRequest) -> None:
         pending.over = True
@@ -381,15 +356,6 @@ class Preprocessor(Actor):
                     pending.entries[index] = None
                     self._guarded(pending, partial(self._want, pending, index, again=True))
         self._decoding.pump()
-
-    def _kill(self, role: str) -> None:
-        self.link.send(Kill(role, self._epochs[role]))
-
-    def _effort(self, role: str) -> Effort:
-        return effort_of(self._pids[role], time.monotonic())
-
-    def _excuse(self, role: str, epoch: int) -> None:
-        self.link.send(Excuse(role, (epoch,)))
 
     def _later(self, seconds: float, step: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer whose exceptions end the process like a handler's."""

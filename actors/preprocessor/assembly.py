@@ -65,15 +65,12 @@ class Assembler:
 
     def _lay_out(self, pending: PendingRequest) -> "_Layout":
         rendered, held = pending.rendered, [entry.decoded for entry in pending.held]
-        if isinstance(
-            pending.request.prompt, EmbedsPrompt
-        ):  # in every model such rows are text, and counted on like it
+        if isinstance(pending.request.prompt, EmbedsPrompt):
+            # In every model such rows are text, and counted on like it.
             (part,) = held[0].parts
             assert rendered.token_ids is not None
-            return _Layout(
-                rendered.token_ids * part.rows,
-                [Item(part.key, "prompt", part.rows, (Span(0, part.rows),))],
-            )
+            item = Item(part.key, "prompt", part.rows, (Span(0, part.rows),))
+            return _Layout(rendered.token_ids * part.rows, [item])
         if not held:
             assert rendered.token_ids is not None
             return _Layout(rendered.token_ids)
@@ -113,25 +110,20 @@ class Assembler:
         for insert, runs in laid.placed:
             decoded, modality = held[insert.index], modalities[insert.index]
             if decoded.planes is not None:
-                planes = np.frombuffer(decoded.planes, "<i4").reshape(
-                    self._model.position_planes, -1
-                )
-                anchors = (
-                    None
-                    if decoded.anchors is None
-                    else np.frombuffer(decoded.anchors, np.uint8).reshape(planes.shape)
-                )
+                flat = np.frombuffer(decoded.planes, "<i4")
+                planes = flat.reshape(self._model.position_planes, -1)
+                anchors = None
+                if decoded.anchors is not None:
+                    anchors = np.frombuffer(decoded.anchors, np.uint8).reshape(planes.shape)
                 start = runs[0].start - self._splicer.lead(insert)
-                end = start + planes.shape[1]
-                if start < (blocks[-1].end if blocks else 0) or not runs[-1].end <= end <= len(
-                    laid.token_ids
-                ):
-                    text = (
+                block = Block(start, planes, decoded.advance, anchors, seen[modality])
+                apart = start >= (blocks[-1].end if blocks else 0)
+                if not apart or not runs[-1].end <= block.end <= len(laid.token_ids):
+                    raise invalid(
                         f"A run of the {modality} items lacks the tokens that the model's "
                         f"processor puts around it."
                     )
-                    raise invalid(text)
-                blocks.append(Block(start, planes, decoded.advance, anchors, seen[modality]))
+                blocks.append(block)
             seen[modality] += 1
         return blocks
 
@@ -151,18 +143,14 @@ def unbroken(token_ids: Sequence[int], model: ModelFacts) -> tuple[tuple[int, in
     runner finds these."""
     if model.span_scope in ("prompt", "text"):
         return ((0, len(token_ids)),)
-    places = (
-        np.isin(token_ids, model.span_token_ids).nonzero()[0]
-        if model.span_token_ids
-        else np.empty(0, np.int64)
-    )
+    if not model.span_token_ids:
+        return ()
+    places = np.isin(token_ids, model.span_token_ids).nonzero()[0]
     if not len(places):
         return ()
-    parts = (
-        np.split(places, (np.diff(places) > 1).nonzero()[0] + 1)
-        if model.span_scope == "item"
-        else [places]
-    )
+    parts = [places]
+    if model.span_scope == "item":
+        parts = np.split(places, (np.diff(places) > 1).nonzero()[0] + 1)
     return tuple((int(part[0]), int(part[-1]) + 1) for part in parts)
 
 
@@ -186,10 +174,10 @@ def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -
         raise invalid("The prompt is empty.")
     rows = tokens if request.pooling is not None and request.pooling.task != "embed" else 1
     if (size := 4 * rows * model.hidden) > MAX_BYTES:
-        text = (
+        raise invalid(
             f"A vector for each of {tokens} tokens takes {size} bytes together; a prompt gets at "
-            f"most {MAX_BYTES}."
+            f"most {MAX_BYTES}.",
+            code="answer_too_large",
         )
-        raise invalid(text, code="answer_too_large")
     if tokens + (request.pooling is None) > context:
         raise beyond_context(f"The prompt has {tokens} tokens", context)

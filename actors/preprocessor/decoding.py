@@ -10,7 +10,7 @@ import logging
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,7 @@ from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.guide import Guide
 from ...protocol.requests.request import ChatPrompt, Embeds, PackedEmbeds
 from ..jobs.guides import KnownGuides
-from ..jobs.limits import deadly, overrun, poison, wall_seconds
+from ..jobs.limits import Job, limits_of, poison
 from ..prompting.prompt import Rendered
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
@@ -36,6 +36,7 @@ from .shell import Shell
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 
 log = logging.getLogger(__name__)
+Task: TypeAlias = DecodeTask[Waiter]
 
 CUT_SECONDS = 0.5
 """For which a decode that nobody waits for any more may go on; waits for a processor do not count.
@@ -60,8 +61,8 @@ class ItemDecoding:
         self.guides = KnownGuides()
         self._limits = config.media
         self._shell = shell
-        self._timers: dict[DecodeTask[Waiter], TimerHandle] = {}
-        self._began: dict[DecodeTask[Waiter], Effort] = {}
+        self._timers: dict[Task, TimerHandle] = {}
+        self._began: dict[Task, Effort] = {}
         """Of those that have a timer: what its worker had done before."""
         self._jobs = itertools.count(1)
         self.count = {"decoded": 0, "decode_hits": 0, "worker_kills": 0, "worker_deaths": 0}
@@ -110,10 +111,8 @@ class ItemDecoding:
             self.count["decode_hits"] += 1
         else:
             job = Decode(next(self._jobs), item, processor, io, salt)
-            task = DecodeTask(
-                key, _owner(pending), job, isinstance(item.source, Embeds | PackedEmbeds)
-            )
-            self.pool.enqueue(task)
+            ready = isinstance(item.source, Embeds | PackedEmbeds)
+            task = self._enqueue(pending, key, job, ready)
         task.waiters.append(Waiter(pending, index))
         return True
 
@@ -129,8 +128,8 @@ class ItemDecoding:
         pending.unchecked = True
         task = self.pool.task(key := self.guides.key(guide))
         if task is None:
-            task = DecodeTask(key, _owner(pending), CheckGuide(next(self._jobs), guide), True)
-            self.pool.enqueue(task, first=True)
+            job = CheckGuide(next(self._jobs), guide)
+            task = self._enqueue(pending, key, job, True, first=True)
         task.waiters.append(Waiter(pending, None))
 
     def want_rendering(self, pending: PendingRequest) -> None:
@@ -140,20 +139,27 @@ class ItemDecoding:
         assert isinstance(request.prompt, ChatPrompt)
         modalities = tuple(item.modality for item in request.media)
         job = RenderChat(next(self._jobs), request.prompt, modalities)
-        task: DecodeTask[Waiter] = DecodeTask(f"chat:{job.job}", _owner(pending), job, True)
         pending.unrendered = True
+        task = self._enqueue(pending, f"chat:{job.job}", job, True)
         task.waiters.append(Waiter(pending, None))
-        self.pool.enqueue(task)
         self.pump()
+
+    def _enqueue(
+        self, pending: PendingRequest, key: str, job: Job, ready: bool, first: bool = False
+    ) -> Task:
+        """A new task, in its request's turn."""
+        request = pending.request
+        task: Task = DecodeTask(key, (request.tenant, request.client, request.id), job, ready)
+        self.pool.enqueue(task, first)
+        return task
 
     def pump(self) -> None:
         """Give idle workers what waits."""
         for task in self.pool.start():
             assert task.worker is not None
             self._began[task] = self._shell.effort(task.worker)
-            self._timers[task] = self._later(
-                wall_seconds(task.decode, self._limits), self._overrun, task
-            )
+            seconds = limits_of(task.decode, self._limits).seconds
+            self._timers[task] = self._later(seconds, self._overrun, task)
             self._shell.send(task.worker, task.decode)
 
     def release(self, pending: PendingRequest) -> None:
@@ -163,44 +169,38 @@ class ItemDecoding:
         for entry in pending.entries:
             if entry is not None:
                 entry.pins -= 1
-        for task in (
-            self.pool.tasks()
-            if pending.request.media or pending.unchecked or pending.unrendered
-            else ()
-        ):
+        waits = pending.request.media or pending.unchecked or pending.unrendered
+        for task in self.pool.tasks() if waits else ():
             before = len(task.waiters)
             task.waiters = [waiter for waiter in task.waiters if waiter.pending is not pending]
             if len(task.waiters) < before:
                 self._fewer_waiters(task)
         self.evict()
 
-    def _fewer_waiters(self, task: DecodeTask[Waiter]) -> None:
+    def _fewer_waiters(self, task: Task) -> None:
         if not task.waiters:
             if self.pool.drop(task):
                 self._excuse(task)
             else:
                 assert task.worker is not None
-                self._later(
-                    CUT_SECONDS, partial(self._cut, before=self._shell.effort(task.worker)), task
-                )
-        elif not any(
-            waiter.item is task.item for waiter in task.waiters
-        ):  # whose bytes are read is over
-            if task.worker is None:
-                self._repoint(task)
-            else:
-                task.stale = True
+                before = self._shell.effort(task.worker)
+                self._later(CUT_SECONDS, partial(self._cut, before=before), task)
+        elif any(waiter.item is task.item for waiter in task.waiters):
+            return
+        elif task.worker is None:  # whose bytes are read is over
+            self._repoint(task)
+        else:
+            task.stale = True
 
     # answers of workers
 
     def decoded(self, worker: str, message: Decoded) -> None:
         task = self._landed(worker, message.job)
-        if task is None or task.over or message.key != task.key:
+        if task is None or message.key != task.key:
             self._shell.send(worker, FreeFeatures((message.job,)))
-            if task is not None and not task.over:
-                self._again(
-                    task, Failure("internal", "The item's bytes changed while they were read.")
-                )
+            if task is not None:
+                text = "The item's bytes changed while they were read."
+                self._again(task, Failure("internal", text))
         else:
             self.count["decoded"] += 1
             self.pool.finish(task)
@@ -220,7 +220,7 @@ class ItemDecoding:
     def guide_checked(self, worker: str, job: int, guide: Guide) -> None:
         """The guide can be built; `guide` is how the runner wants it."""
         task = self._landed(worker, job)
-        if task is not None and not task.over:
+        if task is not None:
             self.pool.finish(task)
             self.guides.learn(task.key, guide)
             for waiter in task.waiters:
@@ -231,19 +231,18 @@ class ItemDecoding:
 
     def chat_rendered(self, worker: str, message: ChatRendered) -> None:
         task = self._landed(worker, message.job)
-        if task is not None and not task.over:
+        if task is not None:
             self.pool.finish(task)
+            ids, text, order = message.token_ids, message.text, message.order
             for waiter in task.waiters:
                 waiter.pending.unrendered = False
-                rendered = Rendered(
-                    message.token_ids, message.text, message.order, True, message.framed
-                )
+                rendered = Rendered(ids, text, order, True, message.framed)
                 self._shell.rendered(waiter.pending, rendered)
         self.pump()
 
     def failed(self, worker: str, job: int, failure: Failure) -> None:
         task = self._landed(worker, job)
-        if task is not None and not task.over:
+        if task is not None:
             if task.stale or (failure.code == NO_ROOM and self._free(self.store.evict(worker))):
                 self._again(task, failure)
             else:
@@ -258,13 +257,15 @@ class ItemDecoding:
         lost = set(self.store.worker_gone(worker))
         if task is not None:
             self._stop_timer(task)
-            if not task.over and task.waiters and task.evidence < PROOF:
+            if task.over:
+                return lost
+            if task.waiters and task.evidence < PROOF:
                 if self._repoint(task):
                     self.pool.enqueue(task, first=True)
-            elif not task.over:
+            else:
                 if task.evidence >= PROOF:
                     self._banned.add(task.key, self._shell.clock())
-                self._end(task, deadly(task.decode))
+                self._end(task, limits_of(task.decode, self._limits).deadly)
         return lost
 
     # features
@@ -286,15 +287,16 @@ class ItemDecoding:
 
     # tasks
 
-    def _landed(self, worker: str, job: int) -> DecodeTask[Waiter] | None:
-        """The task that this answers; its worker is idle again."""
+    def _landed(self, worker: str, job: int) -> Task | None:
+        """The task that this answers, unless it has an end; its worker is idle again."""
         task = self.pool.by_job(worker, job)
-        if task is not None:
-            self._stop_timer(task)
-            self.pool.release(task)
-        return task
+        if task is None:
+            return None
+        self._stop_timer(task)
+        self.pool.release(task)
+        return None if task.over else task
 
-    def _again(self, task: DecodeTask[Waiter], failure: Failure) -> None:
+    def _again(self, task: Task, failure: Failure) -> None:
         """Run it once more, from the bytes of somebody who still waits."""
         if not task.stale:  # that costs a waiter each time, and says nothing of the item
             task.retries += 1
@@ -303,15 +305,13 @@ class ItemDecoding:
         elif self._repoint(task):
             self.pool.enqueue(task, first=True)
 
-    def _repoint(self, task: DecodeTask[Waiter]) -> bool:
+    def _repoint(self, task: Task) -> bool:
         """To the bytes of somebody who still waits. False: who waits named it by its id alone, and
         the task has ended."""
         task.stale = False
         if isinstance(task.decode, Decode):
-            item = next(
-                (w.item for w in task.waiters if w.item is not None and w.item.source is not None),
-                None,
-            )
+            items = (waiter.item for waiter in task.waiters)
+            item = next((one for one in items if one is not None and one.source is not None), None)
             if item is None:
                 self._end(task, BYTES_GONE)
                 return False
@@ -319,14 +319,13 @@ class ItemDecoding:
         task.decode = msgspec.structs.replace(task.decode, job=next(self._jobs))
         return True
 
-    def _end(self, task: DecodeTask[Waiter], failure: Failure) -> None:
+    def _end(self, task: Task, failure: Failure) -> None:
         """Every request that waits for it ends; each is told its own name for the item."""
         if isinstance(task.decode, CheckGuide):
             self.guides.learn(task.key, failure)
         self._excuse(task)
-        own_part = failure.part is not None and (
-            task.item is None or failure.part != task.item.where
-        )
+        told = None if task.item is None else task.item.where
+        own_part = failure.part is not None and failure.part != told
         self.pool.drop(task)
         self.pool.finish(task)
         task.over = True
@@ -335,27 +334,25 @@ class ItemDecoding:
             part = failure.part if own_part or waiter.item is None else waiter.item.where
             self._shell.fail(waiter.pending, msgspec.structs.replace(failure, part=part))
 
-    def _excuse(self, task: DecodeTask[Waiter]) -> None:
+    def _excuse(self, task: Task) -> None:
         """It is not tried again: the deaths of its workers are its fault. Had it been decoded, they
         would be their own."""
         for role, epoch in task.ended:
             self._shell.excuse(role, epoch)
         task.ended.clear()
 
-    def _overrun(self, task: DecodeTask[Waiter]) -> None:
+    def _overrun(self, task: Task) -> None:
         assert task.worker is not None
-        left = (
-            wall_seconds(task.decode, self._limits)
-            - self._shell.effort(task.worker).since(self._began[task]).could_run
-        )
+        spent = self._shell.effort(task.worker).since(self._began[task]).could_run
+        left = limits_of(task.decode, self._limits).seconds - spent
         wait, step = (left, self._overrun) if left > 0 else (0.0, self._end_overrun)
         self._timers[task] = self._later(max(wait, LOOK_AGAIN_SECONDS), step, task)
 
-    def _end_overrun(self, task: DecodeTask[Waiter]) -> None:
+    def _end_overrun(self, task: Task) -> None:
         self._kill(task, "it takes too long")
-        self._end(task, overrun(task.decode, self._limits))
+        self._end(task, limits_of(task.decode, self._limits).overrun)
 
-    def _cut(self, task: DecodeTask[Waiter], before: Effort) -> None:
+    def _cut(self, task: Task, before: Effort) -> None:
         if task.waiters or task.worker is None or task.over:
             return
         left = CUT_SECONDS - self._shell.effort(task.worker).since(before).own
@@ -365,26 +362,18 @@ class ItemDecoding:
             self._kill(task, "nobody waits for it any more")
             self._end(task, Failure("cancelled", "Nobody waits for the item."))
 
-    def _kill(self, task: DecodeTask[Waiter], why: str) -> None:
+    def _kill(self, task: Task, why: str) -> None:
         """The worker stays busy in the books until it is gone."""
         assert task.worker is not None
         log.warning("%s is ended in the middle of job %d: %s", task.worker, task.decode.job, why)
         self.count["worker_kills"] += 1
-        self.pool.doom(task)
+        task.doomed = True
         self._shell.kill(task.worker)
 
-    def _later(
-        self, seconds: float, step: Callable[[DecodeTask[Waiter]], None], task: DecodeTask[Waiter]
-    ) -> TimerHandle:
+    def _later(self, seconds: float, step: Callable[[Task], None], task: Task) -> TimerHandle:
         return self._shell.later(seconds, lambda: step(task))
 
-    def _stop_timer(self, task: DecodeTask[Waiter]) -> None:
+    def _stop_timer(self, task: Task) -> None:
         self._began.pop(task, None)
-        timer = self._timers.pop(task, None)
-        if timer is not None:
+        if (timer := self._timers.pop(task, None)) is not None:
             timer.cancel()
-
-
-def _owner(pending: PendingRequest) -> tuple[str, ...]:
-    request = pending.request
-    return request.tenant, request.client, request.id

@@ -2,13 +2,16 @@
 
 import msgspec
 
+from ...protocol.bounded import Bounded
 from ...protocol.errors import RequestError, invalid, refuse
 from ...protocol.memory.blobs import BlobError, BlobReader
 from ...protocol.memory.shortage import shortage
 from ...protocol.requests.request import MediaItem, Request
-from ..jobs.identity import blob_of, content_digest
+from ..jobs.identity import BYTES_LOST, blob_of, content_digest
 from .pending_request import PendingRequest
-from .store import UuidBindings
+
+BINDINGS = 1 << 17
+"""Ids that are remembered, those used last."""
 
 
 class Identities:
@@ -16,7 +19,8 @@ class Identities:
 
     def __init__(self, hasher: str, reader: BlobReader) -> None:
         self._hasher, self._reader = hasher, reader
-        self._bindings = UuidBindings()
+        self._bindings: Bounded[tuple[str, str], str] = Bounded(BINDINGS)
+        """By (tenant, id): the digest of the first content seen under it."""
 
     def digests(self, media: tuple[MediaItem, ...]) -> list[str | None]:
         """Of each item's bytes; None where there are none. Raises RequestError. May be called from
@@ -30,13 +34,8 @@ class Identities:
                 with self._reader.view(blob_of(item.source)) as view:
                     digests.append(content_digest(self._hasher, item.source, view))
             except BlobError as error:
-                if (short := shortage(error)) is not None:
-                    raise RequestError(msgspec.structs.replace(short, part=item.where)) from error
-                text = (
-                    "The item's bytes went with a process that was restarted; send the request "
-                    "again."
-                )
-                raise refuse("restarted", text, item.where) from error
+                failure = shortage(error) or BYTES_LOST
+                raise RequestError(msgspec.structs.replace(failure, part=item.where)) from error
         return digests
 
     def identify(self, pending: PendingRequest, index: int) -> str:
@@ -47,26 +46,21 @@ class Identities:
         if item.uuid is None:
             assert digest is not None
             return digest
-        if digest is None:
-            known = self._bindings.get(request.tenant, item.uuid)
-            if known is None:
+        known = self._bindings.use(name := (request.tenant, item.uuid))
+        if known is None:
+            if digest is None:
                 raise cache_miss(request, index)
-            return known
-        if self._bindings.get(request.tenant, item.uuid) is None:
             pending.bound.append(item.uuid)
-        if not self._bindings.bind(request.tenant, item.uuid, digest):
-            raise refuse(
-                "conflict",
-                f"The id {item.uuid!r} names other content already.",
-                item.where,
-                "uuid_conflict",
-            )
-        return digest
+            known = self._bindings[name] = digest
+        elif digest not in (None, known):
+            text = f"The id {item.uuid!r} names other content already."
+            raise refuse("conflict", text, item.where, "uuid_conflict")
+        return known
 
     def free(self, pending: PendingRequest) -> None:
         """It has failed: what was bound for it has turned out to be no medium."""
         for uuid in pending.bound:
-            self._bindings.free(pending.request.tenant, uuid)
+            self._bindings.pop((pending.request.tenant, uuid), None)
 
     def clear(self) -> None:
         """Every id may name other content."""
@@ -78,12 +72,9 @@ def cache_miss(request: Request, index: int, again: bool = False) -> RequestErro
     request was accepted."""
     item = request.media[index]
     if again or request.attempt:
-        text = (
-            "What this id names went with a process that was restarted; send the request again "
-            "with its data."
-        )
-        return refuse("restarted", text, item.where)
-    nth = sum(1 for earlier in request.media[:index] if earlier.modality == item.modality)
+        text = "What this id names went with a process that was restarted; send the request again"
+        return refuse("restarted", f"{text} with its data.", item.where)
+    nth = [earlier.modality for earlier in request.media[:index]].count(item.modality)
     return invalid(
         f"Cache miss for {item.modality} at index {nth} but data is not provided.",
         item.where,

@@ -36,25 +36,10 @@ NESTED: dict[Modality, str] = {
 those of all."""
 SOUND_SWITCH = "use_audio_in_video"
 """A processor option of the whole prompt, to which it adds items."""
+_PICTURES = ("max_pixels", "max_slice_nums", "max_soft_tokens")
 COSTLY: dict[Modality, tuple[str, ...]] = {
-    "image": (
-        "max_pixels",
-        "max_patches",
-        "max_slice_nums",
-        "max_image_tokens",
-        "max_soft_tokens",
-        "max_crops",
-        "num_crops",
-    ),
-    "video": (
-        "max_pixels",
-        "num_frames",
-        "fps",
-        "max_duration",
-        "max_frames",
-        "max_slice_nums",
-        "max_soft_tokens",
-    ),
+    "image": (*_PICTURES, "max_patches", "max_image_tokens", "max_crops", "num_crops"),
+    "video": (*_PICTURES, "num_frames", "fps", "max_duration", "max_frames"),
     "audio": (),
 }
 """Options of which the operator's own value is a ceiling."""
@@ -76,12 +61,9 @@ class MediaOptions:
         except RequestError as error:
             raise EngineError(error.failure.text) from error
         if isinstance(for_modality(config.processor_kwargs, "video").get("fps"), list):
-            raise EngineError(
-                "fps of the engine is one number; a list has one for each video of a prompt."
-            )
-        self._ceilings: dict[Modality, OptionValues] = {
-            modality: _ceilings(config, modality) for modality in MODALITIES
-        }
+            text = "fps of the engine is one number; a list has one for each video of a prompt."
+            raise EngineError(text)
+        self._ceilings = {modality: _ceilings(config, modality) for modality in MODALITIES}
 
     def check(self, request: Request) -> None:
         """Raises RequestError naming an option that is unknown, or is not what it must be."""
@@ -98,11 +80,9 @@ class MediaOptions:
     def hears_clips(self, request: Request) -> bool:
         """Whether the sound of clips is wanted."""
         asked = for_modality(request.mm_processor_kwargs, "video").get(SOUND_SWITCH)
-        return bool(
-            for_modality(self._config.processor_kwargs, "video").get(SOUND_SWITCH)
-            if asked is None
-            else asked
-        )
+        if asked is None:
+            asked = for_modality(self._config.processor_kwargs, "video").get(SOUND_SWITCH)
+        return bool(asked)
 
     def of(self, request: Request, index: int) -> tuple[OptionValues, OptionValues]:
         """(processor, io) options in effect for one item, irrelevant ones left out."""
@@ -110,59 +90,34 @@ class MediaOptions:
         modality = item.modality
         if modality not in MODALITIES:
             return {}, {}
-        asked = for_modality(request.mm_processor_kwargs, modality)
-        asked = {name: value for name, value in asked.items() if value is not None}
-        processor = {
-            **for_modality(self._config.processor_kwargs, modality),
-            **asked,
-            **item.options,
-        }
+        asked = _given(for_modality(request.mm_processor_kwargs, modality))
+        processor = for_modality(self._config.processor_kwargs, modality) | asked | item.options
         if isinstance(processor.get("fps"), list):  # one per clip, as qwen-vl-utils returns them
             nth = sum(1 for earlier in request.media[:index] if earlier.modality == "video")
             processor["fps"] = processor["fps"][nth] if modality == "video" else None
         relevant = self._options.get(modality, frozenset())
-        processor = {
-            name: value
-            for name, value in processor.items()
-            if name in relevant and value is not None
-        }
-        io = {
-            **self._config.io_kwargs.get(modality, {}),
-            **request.media_io_kwargs.get(modality, {}),
-        }
-        return self._below_ceilings(modality, processor, io)
+        processor = {k: value for k, value in _given(processor).items() if k in relevant}
+        own, its = self._config.io_kwargs.get(modality), request.media_io_kwargs.get(modality)
+        return self._below_ceilings(modality, processor, {**(own or {}), **(its or {})})
 
     def beside(self, request: Request, index: int) -> dict[str, bool]:
         """What an item's embedding depends on beside its content and the options that its caller
         gave."""
-        found: dict[str, bool] = {}
         item = request.media[index]
-        encoded = item.source is None or isinstance(
-            item.source, Encoded
-        )  # frames alone have no sound
-        if item.modality == "video" and encoded and self.hears_clips(request):
-            found[SOUND_TRACK] = True
+        encoded = isinstance(item.source, Encoded | None)  # frames alone have no sound
+        sounds = item.modality == "video" and encoded and self.hears_clips(request)
         changed_by = self._model.siblings.get(item.modality)
-        if any(
-            other.modality == changed_by
-            for other in (*request.media[:index], *request.media[index + 1 :])
-        ):
-            found[SIBLINGS] = True
-        return found
+        others = [*request.media[:index], *request.media[index + 1 :]]
+        changed = any(other.modality == changed_by for other in others)
+        return {name: True for name, on in ((SOUND_TRACK, sounds), (SIBLINGS, changed)) if on}
 
     def in_effect(self, request: Request) -> dict[str, dict[str, OptionValues]]:
         """What `of` came to, by kind of option and modality, for a request that asked for any: one
         value, or one per item."""
-        if not (
-            request.mm_processor_kwargs
-            or request.media_io_kwargs
-            or any(item.options for item in request.media)
-        ):
+        own = any(item.options for item in request.media)
+        if not (request.mm_processor_kwargs or request.media_io_kwargs or own):
             return {}
-        found: dict[str, dict[str, OptionValues]] = {
-            "mm_processor_kwargs": {},
-            "media_io_kwargs": {},
-        }
+        found: dict[str, dict[str, OptionValues]] = {}
         for modality in MODALITIES:
             each = [
                 self._told(request, index)
@@ -174,8 +129,8 @@ class MediaOptions:
                 processor[SOUND_SWITCH] = True
             for kind, options in (("mm_processor_kwargs", processor), ("media_io_kwargs", io)):
                 if options:
-                    found[kind][modality] = options
-        return {kind: options for kind, options in found.items() if options}
+                    found.setdefault(kind, {})[modality] = options
+        return found
 
     def _told(self, request: Request, index: int) -> tuple[OptionValues, OptionValues]:
         """`of` one item, in the callers' words."""
@@ -183,8 +138,7 @@ class MediaOptions:
         frames, rate = io.pop(MOST_FRAMES, None), io.pop(MOST_FPS, None)
         if frames is not None:
             io["num_frames"] = frames
-        source = request.media[index].source
-        if rate is not None and (source is None or isinstance(source, Encoded)):
+        if rate is not None and isinstance(request.media[index].source, Encoded | None):
             for options in (processor, io):
                 if "fps" in options:
                     options["fps"] = min(options["fps"], rate)
@@ -216,11 +170,8 @@ class MediaOptions:
         known = self._options.get(item.modality, frozenset())
         for name, value in item.options.items():
             if name not in known:
-                names = ", ".join(sorted(known)) or "none"
-                text = (
-                    f"Unknown option {name!r}; of {item.modality} items, this model's are: {names}."
-                )
-                raise invalid(text, item.where)
+                whose = f"; of {item.modality} items, this model's"
+                raise _unknown(name, whose, known, item.where)
             _check_value(name, value, item.where)
 
     def _check_processor(self, options: OptionValues) -> None:
@@ -228,20 +179,13 @@ class MediaOptions:
             nested = options.get(kind) or {}
             if not isinstance(nested, dict):
                 raise invalid(f"{kind} must be an object with options.", "mm_processor_kwargs")
-            known = self._options.get(modality, frozenset()) | (
-                {SOUND_SWITCH} if modality == "video" else set()
-            )
+            switch = {SOUND_SWITCH} if modality == "video" else set()
+            known = self._options.get(modality, frozenset()) | switch
             for name in nested:
                 if name not in known:
-                    text = (
-                        f"Unknown option {name!r} in {kind}; this model's are: "
-                        f"{', '.join(sorted(known)) or 'none'}."
-                    )
-                    raise invalid(text, "mm_processor_kwargs")
+                    raise _unknown(name, f" in {kind}; this model's", known, "mm_processor_kwargs")
             self._check_flat(nested)
-        self._check_flat(
-            {name: value for name, value in options.items() if name not in NESTED.values()}
-        )
+        self._check_flat(_flat(options))
 
     def _check_flat(self, options: OptionValues) -> None:
         for name, value in options.items():
@@ -249,17 +193,13 @@ class MediaOptions:
                 if value not in (True, False, None):
                     raise invalid(f"{name} must be true or false.", "mm_processor_kwargs")
                 if value and not self._model.hears_clips:
-                    raise refuse(
-                        "unsupported", f"{name}: this model hears no clips.", "mm_processor_kwargs"
-                    )
+                    text = f"{name}: this model hears no clips."
+                    raise refuse("unsupported", text, "mm_processor_kwargs")
             elif name == "fps" and isinstance(value, list) and name in self._known:
                 for rate in value:
                     _check_value(name, rate, "mm_processor_kwargs")
             elif name not in self._known:
-                known = ", ".join(sorted(self._known)) or "none"
-                raise invalid(
-                    f"Unknown option {name!r}; this model's are: {known}.", "mm_processor_kwargs"
-                )
+                raise _unknown(name, "; this model's", self._known, "mm_processor_kwargs")
             elif value is not None:
                 _check_value(name, value, "mm_processor_kwargs")
 
@@ -270,9 +210,8 @@ class MediaOptions:
             for name, value in values.items():
                 if name not in IO_OPTIONS[modality]:
                     known = ", ".join(sorted(IO_OPTIONS[modality])) or "none"
-                    raise invalid(
-                        f"Unknown {modality} option {name!r}; known: {known}.", "media_io_kwargs"
-                    )
+                    text = f"Unknown {modality} option {name!r}; known: {known}."
+                    raise invalid(text, "media_io_kwargs")
                 if name == "rgba_background_color":
                     background_of(values)
                 else:
@@ -281,8 +220,23 @@ class MediaOptions:
 
 def for_modality(options: OptionValues, modality: Modality) -> OptionValues:
     """Processor options of all modalities and of this one alone, without those of the others."""
-    flat = {name: value for name, value in options.items() if name not in NESTED.values()}
-    return flat | (options.get(NESTED[modality]) or {})
+    return _flat(options) | (options.get(NESTED[modality]) or {})
+
+
+def _flat(options: OptionValues) -> OptionValues:
+    """Those of all modalities."""
+    return {name: value for name, value in options.items() if name not in NESTED.values()}
+
+
+def _given(options: OptionValues) -> OptionValues:
+    """Without those that are None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _unknown(name: str, whose: str, known: Iterable[str], part: str) -> RequestError:
+    """`whose`: where it stands, and of what the known ones are."""
+    names = ", ".join(sorted(known)) or "none"
+    return invalid(f"Unknown option {name!r}{whose} are: {names}.", part)
 
 
 def _ceilings(config: PreprocessorConfig, modality: Modality) -> OptionValues:
@@ -296,22 +250,16 @@ def _ceilings(config: PreprocessorConfig, modality: Modality) -> OptionValues:
             sources.append({"max_pixels": limit["width"] * limit["height"]})
     found: OptionValues = {}
     for name in COSTLY[modality]:
-        values = [
-            value
-            for source in sources
-            if isinstance(value := source.get(name), int | float) and value > 0
-        ]
-        if values:
-            found[name] = min(values)
+        values = [value for one in sources if isinstance(value := one.get(name), int | float)]
+        if above := [value for value in values if value > 0]:
+            found[name] = min(above)
     return found
 
 
 def _together(each: Iterable[OptionValues]) -> OptionValues:
     """One value for each option where all items have the same, else one per item."""
-    items = list(each)
-    names = dict.fromkeys(name for options in items for name in options)
-    together: OptionValues = {}
-    for name in names:
+    items, together = list(each), OptionValues()
+    for name in dict.fromkeys(name for options in items for name in options):
         values = [options.get(name) for options in items]
         together[name] = values[0] if all(value == values[0] for value in values) else values
     return together
@@ -319,32 +267,23 @@ def _together(each: Iterable[OptionValues]) -> OptionValues:
 
 def _check_value(name: str, value: Any, part: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    whole = number and isinstance(value, int) and value >= 1
     match name:
         case "frame_recovery" | "do_sample_frames":
             fine, wanted = isinstance(value, bool), "true or false"
-        case (
-            "fps"
-        ):  # of a rate near nothing, the moments of the frames would be no positions any more
-            fine, wanted = (
-                number and 1e-3 <= value < 1e6,
-                "a positive number of frames per second, at least 0.001",
-            )
+        case "fps":  # of a rate near nothing, moments of frames would be no positions any more
+            wanted = "a positive number of frames per second, at least 0.001"
+            fine = number and 1e-3 <= value < 1e6
         case "max_duration" | "duration":
             fine, wanted = number and 0 < value < 1e6, "a positive number"
         case "frames_indices":
-            whole = isinstance(value, list | tuple) and all(
-                type(v) is int and 0 <= v < 1 << 40 for v in value
-            )
-            fine, wanted = whole, "a list of whole numbers"
+            listed = value if isinstance(value, list | tuple) else [None]
+            fine = all(type(one) is int and 0 <= one < 1 << 40 for one in listed)
+            wanted = "a list of whole numbers"
         case "num_frames":
-            fine, wanted = (
-                number and isinstance(value, int) and (value == -1 or value >= 1),
-                "a positive whole number, or -1 for all",
-            )
+            wanted = "a positive whole number, or -1 for all"
+            fine = whole or (type(value) is int and value == -1)
         case _:
-            fine, wanted = (
-                number and isinstance(value, int) and value >= 1,
-                "a positive whole number",
-            )
+            fine, wanted = whole, "a positive whole number"
     if not fine:
         raise invalid(f"{name} must be {wanted}.", part)

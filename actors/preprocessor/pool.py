@@ -51,11 +51,9 @@ class DecodeTask(Generic[W]):
     def slow(self) -> bool:
         """It may take much longer than a picture may."""
         item = self.item
-        return (
-            item is not None
-            and item.modality != "image"
-            and not isinstance(item.source, Embeds | PackedEmbeds)
-        )
+        if item is None or isinstance(item.source, Embeds | PackedEmbeds):
+            return False
+        return item.modality != "image"
 
 
 class Pool(Generic[W]):
@@ -127,10 +125,6 @@ class Pool(Generic[W]):
         if task.worker is not None and self._workers.get(task.worker) is task:
             self._workers[task.worker] = None
         task.worker = None
-
-    def doom(self, task: DecodeTask[W]) -> None:
-        """Its worker will be killed and gets no more work."""
-        task.doomed = True
 
     def drop(self, task: DecodeTask[W]) -> bool:
         """Nobody waits for it any more: take it from the queue. False where it is being decoded."""

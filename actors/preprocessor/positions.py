@@ -46,10 +46,7 @@ def compose(length: int, blocks: Sequence[Block]) -> tuple[bytes | None, int]:
 
 
 def _placed(block: Block, position: int) -> NDArray[np.int64]:
+    anchors = 0 if block.anchors is None else block.anchors
     planes: NDArray[np.int64] = block.planes.astype(np.int64)
-    planes += (
-        position
-        if block.anchors is None
-        else np.choose(block.anchors, (position, 0, block.ordinal))
-    )
+    planes += np.choose(anchors, (position, 0, block.ordinal))
     return planes

@@ -8,14 +8,12 @@ No bytes here: the features lie in the workers' arenas until the shell sends `Fr
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
-from ...protocol.bounded import Bounded
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.memory.shortage import NO_SPACE
 
 NO_ROOM = NO_SPACE.code
 """`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes
 room."""
-
 ITEMS = 16384
 """Entries at most: each costs 1.4 KB here, however small its features are."""
 
@@ -147,30 +145,3 @@ class FeatureStore:
             del self._items[part.key]
         self._retired.discard(entry.key)
         self.bytes -= entry.nbytes
-
-
-class UuidBindings:
-    """(tenant, id) -> digest of the first content seen under it; bounded, the least recently used
-    goes first."""
-
-    def __init__(self, limit: int = 1 << 17) -> None:
-        self._digests: Bounded[tuple[str, str], str] = Bounded(limit)
-
-    def get(self, tenant: str, uuid: str) -> str | None:
-        return self._digests.use((tenant, uuid))
-
-    def bind(self, tenant: str, uuid: str, digest: str) -> bool:
-        """False where the id is bound to other content."""
-        known = self.get(tenant, uuid)
-        if known is not None:
-            return known == digest
-        self._digests[tenant, uuid] = digest
-        return True
-
-    def clear(self) -> None:
-        """Every id may name other content."""
-        self._digests.clear()
-
-    def free(self, tenant: str, uuid: str) -> None:
-        """What was bound to it has turned out to be no medium."""
-        self._digests.pop((tenant, uuid), None)

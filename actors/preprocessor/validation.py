@@ -47,13 +47,13 @@ class RequestValidator:
 
     def check(self, request: Request) -> None:
         """Raises RequestError naming the part."""
-        size = _characters(request.prompt)
-        if (beside := _characters_beside(request.prompt)) > MOST_BESIDE:
-            text = (
+        size, beside = _characters(request.prompt)
+        if beside > MOST_BESIDE:
+            raise invalid(
                 f"`tools` and `chat_template_kwargs` have {beside} characters, at most "
-                f"{MOST_BESIDE} are taken."
+                f"{MOST_BESIDE} are taken.",
+                code="body_too_complex",
             )
-            raise invalid(text, code="body_too_complex")
         if size > self.most_text:
             text = f"The prompt has {size} characters where at most {self.most_text} fit"
             raise beyond_context(text, self._config.max_model_len)
@@ -78,24 +78,21 @@ class RequestValidator:
     def _check_items(self, request: Request) -> None:
         counts: dict[Modality, int] = {}
         for item in request.media:
-            if item.modality not in self._config.model.placeholders:
-                raise refuse(
-                    "unsupported", f"This model takes no {item.modality} input.", item.where
-                )
-            index = counts.get(item.modality, 0)
-            counts[item.modality] = index + 1
-            if counts[item.modality] > (limit := self._limit(item)):
+            if (name := item.modality) not in self._config.model.placeholders:
+                raise refuse("unsupported", f"This model takes no {name} input.", item.where)
+            index = counts.get(name, 0)
+            counts[name] = index + 1
+            if index >= (limit := self._limit(item)):
                 raise invalid(
-                    f"At most {limit} {item.modality}(s) may be provided in one prompt. Raise it "
-                    f"with --limit-mm-per-prompt.",
+                    f"At most {limit} {name}(s) may be provided in one prompt. Raise it with "
+                    "--limit-mm-per-prompt.",
                     item.where,
                 )
             if isinstance(item.source, Url):
                 raise refuse("internal", "The item has not been fetched.", item.where)
             if isinstance(item.source, Embeds | PackedEmbeds) and not self._config.enable_embeds:
-                raise embeds_disabled(f"{item.modality}_embeds", item.where)
+                raise embeds_disabled(f"{name}_embeds", item.where)
             if item.source is None and item.uuid is None:
-                name = item.modality
                 raise invalid(
                     f"multi_modal_data['{name}'][{index}] is empty but "
                     f"multi_modal_uuids['{name}'][{index}] is missing.",
@@ -117,17 +114,10 @@ class RequestValidator:
                 "prompt_logprobs or prompt_embeds."
             )
             raise refuse("unsupported", text, "prompt_logprobs", "unsupported")
-        kinds = [
-            item.modality
-            for item in request.media
-            if isinstance(item.source, Embeds | PackedEmbeds)
-        ]
-        if kinds != ["prompt"] or len(request.media) != 1:
-            raise refuse(
-                "internal",
-                "A prompt of embeddings came with other items, or without its rows.",
-                "prompt_embeds",
-            )
+        kinds = [(item.modality, type(item.source)) for item in request.media]
+        if kinds not in ([("prompt", Embeds)], [("prompt", PackedEmbeds)]):
+            text = "A prompt of embeddings came with other items, or without its rows."
+            raise refuse("internal", text, "prompt_embeds")
 
     def _limit(self, item: MediaItem) -> int:
         """None of a modality means none to be encoded: embeddings, where they are enabled, need no
@@ -137,25 +127,18 @@ class RequestValidator:
         return ITEMS_PER_PROMPT if limit is None or (limit == 0 and ready) else limit
 
 
-def _characters(prompt: Prompt) -> int:
+def _characters(prompt: Prompt) -> tuple[int, int]:
+    """What is to be read, and what a template is given beside it, and may write or not."""
     match prompt:
         case TextPrompt(text):
-            return len(text)
+            return len(text), 0
         case ChatPrompt(messages):
-            said = sum(
-                len(part.text)
-                for message in messages
-                for part in message.content
-                if isinstance(part, Text)
-            )
-            return said + _length([message.extra for message in messages])
+            parts = [part for message in messages for part in message.content]
+            said = [part.text for part in parts if isinstance(part, Text)]
+            beside = [prompt.tools, prompt.template_kwargs]
+            return _length([said, [message.extra for message in messages]]), _length(beside)
         case _:
-            return 0
-
-
-def _characters_beside(prompt: Prompt) -> int:
-    """What a template is given that is no message, and may write or not."""
-    return _length([prompt.tools, prompt.template_kwargs]) if isinstance(prompt, ChatPrompt) else 0
+            return 0, 0
 
 
 def _length(value: Any) -> int:
@@ -174,6 +157,5 @@ def _length(value: Any) -> int:
 
 def without_ids(request: Request) -> Request:
     """Where nothing is kept, ids name nothing."""
-    return msgspec.structs.replace(
-        request, media=tuple(msgspec.structs.replace(item, uuid=None) for item in request.media)
-    )
+    media = tuple(msgspec.structs.replace(item, uuid=None) for item in request.media)
+    return msgspec.structs.replace(request, media=media)

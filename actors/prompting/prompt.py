@@ -22,13 +22,21 @@ from ...protocol.requests.request import (
 )
 from .splice import Splicer, too_many
 from .template import (
+    RENDERING_ERRORS,
     ChatTemplate,
     TemplateRefusal,
     TemplateTooSlow,
     compile_template,
-    is_template_error,
 )
-from .tokens import TextTokenizer, count_marked, mark, mark_role, mark_texts, unmark
+from .tokens import (
+    TextTokenizer,
+    count_marked,
+    mark,
+    mark_role,
+    mark_texts,
+    spelled_tokens,
+    unmark,
+)
 
 TEMPLATE_TOO_SLOW = Failure(
     "invalid_request", "The chat template takes too long to render this conversation."
@@ -38,6 +46,7 @@ TEMPLATE_TOO_LARGE = Failure(
 )
 USUAL_ROLES = ("system", "user", "assistant", "tool", "function")
 """Which OpenAI's API has; a template may know more."""
+NO_TEMPLATE = "The chat template is no valid Jinja template."
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
@@ -88,22 +97,14 @@ class PromptRenderer:
         self._splicer = splicer
         self._placeholders = model.placeholders
         self._vocab = model.known
-        causal = [
-            one.embed_token_id
-            for one in model.placeholders.values()
-            if one.embed_token_id not in model.span_token_ids
-        ]
-        self._row_id = causal[0] if causal else 0
+        rows = (one.embed_token_id for one in model.placeholders.values())
+        self._row_id = next((row for row in rows if row not in model.span_token_ids), 0)
         """Stands for each row of a prompt of embeddings: of media where it can be, for no answer
         that means anything has it."""
-        self._default: ChatTemplate | None = None
-        if template is not None:
-            try:
-                self._default = compile_template(template)
-            except Exception as error:
-                if not is_template_error(error):
-                    raise
-                raise EngineError("The chat template is no valid Jinja template.") from error
+        try:
+            self._default = None if template is None else compile_template(template)
+        except RENDERING_ERRORS as error:
+            raise EngineError(NO_TEMPLATE) from error
 
     def render(self, prompt: Prompt, media: tuple[MediaItem, ...]) -> Rendered:
         """Raises RequestError naming what is wrong."""
@@ -114,9 +115,8 @@ class PromptRenderer:
                     order.setdefault(media[index].modality, []).append(index)
                 text = self._chat(prompt, media)
                 framed = self._framed(text) if prompt.framed is None else prompt.framed
-                return self._of_text(
-                    Rendered(None, self._splicer.frame(text), order, True, framed), False
-                )
+                text = self._splicer.frame(text)
+                return self._of_text(Rendered(None, text, order, True, framed), False)
             case TextPrompt(text, framed):
                 text = self._splicer.frame(text) if framed else text
                 return self._of_text(Rendered(None, text, _in_order(media), framed=framed), True)
@@ -180,17 +180,13 @@ class PromptRenderer:
         except RequestError:
             raise
         except TemplateRefusal as error:
-            raise invalid(
-                f"The chat template refuses this conversation: "
-                f"{_sayable(unmark(str(error.message))[:300])}"
-            ) from error
+            said = _sayable(unmark(str(error.message))[:300])
+            raise invalid(f"The chat template refuses this conversation: {said}") from error
         except TemplateTooSlow as error:
             raise RequestError(TEMPLATE_TOO_SLOW) from error
         except MemoryError as error:
             raise RequestError(TEMPLATE_TOO_LARGE) from error
-        except Exception as error:
-            if not is_template_error(error):
-                raise
+        except RENDERING_ERRORS as error:
             raise invalid("The chat template cannot render this conversation.") from error
         self._check_text(text)
         _check_roles(prompt.messages, template, text)
@@ -199,19 +195,17 @@ class PromptRenderer:
     def _check_text(self, text: str) -> None:
         """What was rendered, before it is tokenised. Raises RequestError."""
         if _sayable(text) != text:
-            raise invalid(
-                "The chat template writes half of a surrogate pair, which is no character."
-            )
-        if self._most_tokens is None:
+            said = "The chat template writes half of a surrogate pair, which is no character."
+            raise invalid(said)
+        if (most := self._most_tokens) is None:
             return
-        if len(text) > (most := self._most_tokens * self._tokenizer.longest):
+        if len(text) > (room := most * self._tokenizer.longest):
             raise beyond_context(
-                f"The rendered prompt has {len(text)} characters where at most {most} fit",
-                self._most_tokens,
+                f"The rendered prompt has {len(text)} characters where at most {room} fit", most
             )
-        if (marked := count_marked(text)) > self._most_tokens:
+        if (marked := count_marked(text)) > most:
             raise beyond_context(
-                f"The rendered prompt spells {marked} control tokens as text", self._most_tokens
+                f"The rendered prompt spells {marked} control tokens as text", most
             )
 
     def _variables(
@@ -219,17 +213,9 @@ class PromptRenderer:
     ) -> dict[str, Any]:
         """What the template gets, the callers' words marked. Raises RecursionError for what nests
         too deep."""
-        places = self._placeholders.values()
-        always = frozenset(
-            text for place in places for text in (place.token, place.embed_token, *place.marks)
-        )
+        always = frozenset(spelled_tokens(self._placeholders.values()))
         control = self._tokenizer.control_tokens(template.literals, always)
-        texts = [
-            part.text
-            for message in prompt.messages
-            for part in message.content
-            if isinstance(part, Text)
-        ]
+        texts = [part.text for part in _parts(prompt) if isinstance(part, Text)]
         marked = iter(mark_texts(texts, control))
         messages = [
             {
@@ -254,20 +240,14 @@ class PromptRenderer:
         if prompt.template is not None:
             try:
                 return compile_template(prompt.template)
-            except Exception as error:
-                if not is_template_error(error):
-                    raise
-                raise invalid(
-                    "The chat template is no valid Jinja template.", "chat_template"
-                ) from error
+            except RENDERING_ERRORS as error:
+                raise invalid(NO_TEMPLATE, "chat_template") from error
         if self._default is None:
-            raise refuse(
-                "unsupported",
+            text = (
                 "This model has no chat template: give one as a file, as literal Jinja, or by a "
-                "built-in one's name.",
-                "chat_template",
-                "no_chat_template",
+                "built-in one's name."
             )
+            raise refuse("unsupported", text, "chat_template", "no_chat_template")
         return self._default
 
     def _content(
@@ -316,15 +296,14 @@ def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:
         raise invalid("The conversation is empty.", "messages")
     if prompt.continue_final_message and prompt.add_generation_prompt:
         raise invalid("continue_final_message and add_generation_prompt exclude each other.")
-    indices = [
-        part.index
-        for message in prompt.messages
-        for part in message.content
-        if isinstance(part, Slot)
-    ]
+    indices = [part.index for part in _parts(prompt) if isinstance(part, Slot)]
     if sorted(indices) != list(range(len(media))):
         raise invalid(f"The messages name {len(indices)} media items, but {len(media)} were given.")
     return indices
+
+
+def _parts(prompt: ChatPrompt) -> Iterator[Text | Slot]:
+    return (part for message in prompt.messages for part in message.content)
 
 
 def _in_order(media: tuple[MediaItem, ...]) -> dict[Modality, list[int]]:
@@ -349,9 +328,8 @@ def _tag_last(messages: list[dict[str, Any]]) -> None:
 
 def _cut_at_tag(text: str) -> str:
     """Up to the tag; where the template trims messages, the spaces before it went with them."""
-    tag = text.rfind(_CONTINUE.strip())
-    if tag < 0:
-        raise invalid(
-            "The chat template does not show the final message, so it cannot be continued."
-        )
-    return text[:tag] if text[tag : tag + len(_CONTINUE)] == _CONTINUE else text[:tag].rstrip()
+    before, tag, behind = text.rpartition(_CONTINUE.strip())
+    if not tag:
+        said = "The chat template does not show the final message, so it cannot be continued."
+        raise invalid(said)
+    return before if behind.startswith(" ") else before.rstrip()

@@ -74,26 +74,16 @@ class Splicer:
         self._frame = frame
         self._tokenizer = tokenizer
         longest_first = sorted(
-            placeholders, key=lambda modality: len(placeholders[modality].token), reverse=True
+            placeholders.items(), key=lambda one: len(one[1].token), reverse=True
         )
-        self._places = re.compile(
-            "|".join(
-                [
-                    MARKED,
-                    *(_names_of(modality, placeholders[modality]) for modality in longest_first),
-                ]
-            )
-        )
+        self._places = re.compile("|".join([MARKED, *(_names_of(*one) for one in longest_first)]))
         """Of its groups the last is the modality, and `MODALITY_number` the item's number, where it
         has one."""
         self._apart = any(facts.apart for facts in placeholders.values())
-        self._embed_texts = {
-            facts.embed_token_id: facts.embed_token for facts in placeholders.values()
-        }
-        self._marks = {
-            mark: text for facts in placeholders.values() for text, mark in facts.marks.items()
-        }
-        self._embed_texts |= self._marks
+        every = placeholders.values()
+        self._marks = {mark: text for facts in every for text, mark in facts.marks.items()}
+        embed_texts = {facts.embed_token_id: facts.embed_token for facts in every}
+        self._embed_texts = embed_texts | self._marks
         self.marks = {
             number: tokenizer.place_of(text) for number, text in self._embed_texts.items()
         }
@@ -113,11 +103,8 @@ class Splicer:
         part_of |= {
             self._embed_texts[number]: (number, part) for part, number in enumerate(embed_token_ids)
         }
-        longest_first = sorted(part_of, key=len, reverse=True)
-        found = [
-            part_of[match[0]]
-            for match in re.finditer("|".join(map(re.escape, longest_first)), text)
-        ]
+        longest_first = "|".join(map(re.escape, sorted(part_of, key=len, reverse=True)))
+        found = [part_of[match] for match in re.findall(longest_first, text)]
         return tuple(
             Run(self.marks[number], number, count, part)
             for (number, part), count in zip(found, counts, strict=True)
@@ -142,11 +129,8 @@ class Splicer:
         if self._frame.behind_items:
             at = max((match.end() for _, match in self._found(text)), default=0)
             text = text[:at] + self._frame.behind_items + text[at:]
-        return (
-            ("" if text.startswith(self._frame.begin) else self._frame.begin)
-            + text
-            + self._frame.end
-        )
+        begin = "" if text.startswith(self._frame.begin) else self._frame.begin
+        return begin + text + self._frame.end
 
     def _found(self, text: str) -> Iterator[tuple[Modality, re.Match[str]]]:
         """Every name of an item."""
@@ -191,10 +175,8 @@ class Splicer:
             return self._expand(encode(spliced, framed), order)
         texts = [encode(piece, framed) for piece in between]
         runs = [self._tokenizer.encode_within(item) for item in items]
-        return self._expand(
-            list(chain.from_iterable(chain.from_iterable(zip_longest(texts, runs, fillvalue=[])))),
-            order,
-        )
+        pieces = chain.from_iterable(zip_longest(texts, runs, fillvalue=[]))
+        return self._expand(list(chain.from_iterable(pieces)), order)
 
     def lay_ids(self, ids: Sequence[int], queues: Queues) -> Laid:
         """Of a caller's token ids, in which an item is named by its placeholder or by its whole
@@ -203,13 +185,10 @@ class Splicer:
         whole: dict[int, list[tuple[Insert, Run]]] = {}
         for modality, queue in queues.items():
             if self._whole(modality, ids, len(queue)):
-                for number in (
-                    self._facts[modality].embed_token_id,
-                    *self._facts[modality].marks.values(),
-                ):
-                    whole.setdefault(number, []).extend(
-                        one for one in _runs_of(queue) if one[1].token_id == number
-                    )
+                facts, runs_of = self._facts[modality], _runs_of(queue)
+                for number in (facts.embed_token_id, *facts.marks.values()):
+                    own = [one for one in runs_of if one[1].token_id == number]
+                    whole.setdefault(number, []).extend(own)
             elif (name := self.ids[modality]) is not None:
                 names[name] = iter(queue)
         for number, found in whole.items():
@@ -235,10 +214,10 @@ class Splicer:
             else:
                 out.append(token)
             at += length
-        for insert in (
-            insert for queue in queues.values() for insert in queue if insert not in order
-        ):
-            raise _wrong_run(self._embed_texts[insert.runs[0].token_id], insert.runs[0].length)
+        for insert in chain.from_iterable(queues.values()):
+            if insert not in order:
+                run = insert.runs[0]
+                raise _wrong_run(self._embed_texts[run.token_id], run.length)
         return self._expand(out, order)
 
     def _next(self, waiting: Iterator[T], token: int) -> T:

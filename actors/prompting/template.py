@@ -3,7 +3,7 @@ gives its templates."""
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
@@ -65,23 +65,15 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         sizes = [len(value) for value in (left, right) if isinstance(value, str | list | tuple)]
         counts = [value for value in (left, right) if isinstance(value, int)]
-        if operator == "*" and sizes and counts and sizes[0] * counts[0] > MAX_REPEATED:
-            raise SecurityError("a chat template may not make a text or list that long")
-        if (
-            operator == "*"
-            and len(counts) == 2
-            and sum(count.bit_length() for count in counts) > 1024
-        ):
-            raise SecurityError("a chat template may not make a number that large")
-        if (
-            operator == "**"
-            and isinstance(left, int)
-            and isinstance(right, int)
-            and left.bit_length() * right > 4096
-        ):
-            raise SecurityError("a chat template may not raise to that power")
-        if operator == "%" and isinstance(left, str) and _WIDE.search(left):
-            raise SecurityError("a chat template may not format that wide")
+        match operator, len(counts):
+            case "*", 1 if sizes and sizes[0] * counts[0] > MAX_REPEATED:
+                raise SecurityError("a chat template may not make a text or list that long")
+            case "*", 2 if sum(count.bit_length() for count in counts) > 1024:
+                raise SecurityError("a chat template may not make a number that large")
+            case "**", 2 if counts[0].bit_length() * counts[1] > 4096:
+                raise SecurityError("a chat template may not raise to that power")
+            case "%", _ if isinstance(left, str) and _WIDE.search(left):
+                raise SecurityError("a chat template may not format that wide")
         return super().call_binop(context, operator, left, right)
 
 
@@ -183,13 +175,7 @@ def compile_template(source: str) -> ChatTemplate:
     return ChatTemplate(source)
 
 
-def is_template_error(error: Exception) -> bool:
-    """What rendering may raise: Jinja's own errors, and those of expressions in a template on data
-    it did not expect."""
-    return isinstance(error, _RENDERING_ERRORS)
-
-
-_RENDERING_ERRORS = (
+RENDERING_ERRORS = (
     jinja2.TemplateError,
     TypeError,
     ValueError,
@@ -199,6 +185,8 @@ _RENDERING_ERRORS = (
     RecursionError,
     MemoryError,
 )
+"""What rendering may raise: Jinja's own errors, and those of expressions in a template on data it
+did not expect."""
 
 
 def _loops_over_content(tree: nodes.Template) -> bool:
@@ -213,12 +201,8 @@ def _loops_over_content(tree: nodes.Template) -> bool:
                 names.add(assign.target.name)
         for call in tree.find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in macros:
-                parameters = macros[call.node.name].args
-                names.update(
-                    p.name
-                    for p, arg in zip(parameters, call.args, strict=False)
-                    if _is_content(arg, names)
-                )
+                given = zip(macros[call.node.name].args, call.args, strict=False)
+                names |= {place.name for place, arg in given if _is_content(arg, names)}
         if len(names) == before:
             break
     return any(_is_content(loop.iter, names) for loop in tree.find_all(nodes.For))
@@ -231,7 +215,7 @@ def _is_content(node: nodes.Node | None, names: set[str]) -> bool:
         case nodes.Filter():
             return _is_content(node.node, names)
         case nodes.CondExpr():
-            return any(_is_content(branch, names) for branch in _branches(node))
+            return _is_content(node.expr1, names) or _is_content(node.expr2, names)
         case nodes.Getitem():
             if isinstance(node.arg, nodes.Slice):
                 return _is_content(node.node, names)
@@ -242,9 +226,3 @@ def _is_content(node: nodes.Node | None, names: set[str]) -> bool:
             return node.name in names
         case _:
             return False
-
-
-def _branches(node: nodes.CondExpr) -> Iterator[nodes.Node]:
-    yield node.expr1
-    if node.expr2 is not None:
-        yield node.expr2

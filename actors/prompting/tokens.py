@@ -12,7 +12,7 @@ from ...protocol.bounded import Bounded
 from ...protocol.checkpoint.json_files import read_object
 from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.errors import EngineError
-from ...protocol.facts import ModelFacts
+from ...protocol.facts import ModelFacts, PlaceholderFacts
 from ...protocol.requests.sampling import SamplingParams
 
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
@@ -103,27 +103,24 @@ class TextTokenizer:
         return ids
 
     def encode_within(self, text: str) -> list[int]:
-        """As in the middle of a text."""
-        return self._after_newline(text)
+        """As in the middle of a text: SentencePiece puts a space before what it takes for a
+        beginning."""
+        return self._after_newlines([text])[text]
 
     def _encode_all(self, texts: list[str], add_special_tokens: bool = False) -> list[list[int]]:
         # Not `encode`: it keeps the interpreter's lock, and a megabyte of text would silence the
         # heartbeats for a second.
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+        found: list[list[int]] = [encoding.ids for encoding in encodings]
         if self._own:
-            return [
-                [self._own.get(number, number) for number in encoding.ids] for encoding in encodings
-            ]
-        return [encoding.ids for encoding in encodings]
+            return [[self._own.get(number, number) for number in ids] for ids in found]
+        return found
 
     def spellings(self, words: Iterable[str]) -> tuple[tuple[int, ...], ...]:
         """The token sequences of words, at a beginning and after a space, each once."""
-        found: dict[tuple[int, ...], None] = {}
-        for word in words:
-            for text in (word.lstrip(), f" {word.lstrip()}"):
-                found[tuple(self._as_text(text))] = None
-        found.pop((), None)
-        return tuple(found)
+        texts = (text for word in words for text in (word.lstrip(), f" {word.lstrip()}"))
+        spelled = dict.fromkeys(tuple(self._as_text(text)) for text in texts)
+        return tuple(filter(None, spelled))
 
     def spelled(self, sampling: SamplingParams, vocab: int) -> SamplingParams:
         """With the words that may not come as token sequences."""
@@ -144,10 +141,9 @@ class TextTokenizer:
         longest_first = sorted(tokens, key=len, reverse=True)
         names = [numbered_pattern(name) for name in self._numbered]
         pattern = re.compile("|".join([*names, *map(re.escape, longest_first)]) or "(?!)")
-        longest = max(
-            [*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)], default=0
-        )
-        self._controls[literals, always] = control = Control(pattern, longest, tuple(longest_first))
+        lengths = [*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)]
+        control = Control(pattern, max(lengths, default=0), tuple(longest_first))
+        self._controls[literals, always] = control
         return control
 
     def encode_marked(self, text: str, add_special_tokens: bool) -> list[int]:
@@ -156,9 +152,7 @@ class TextTokenizer:
         if _OPEN not in text and _CLOSE not in text:
             return self.encode(text, add_special_tokens)
         pieces = re.split(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}|[{_OPEN}{_CLOSE}]", text)
-        marked = {
-            piece: self._as_text(piece) for piece in dict.fromkeys(filter(None, pieces[1::2]))
-        }
+        marked = {piece: self._as_text(piece) for piece in set(filter(None, pieces[1::2]))}
         between = self._after_newlines(list(dict.fromkeys(filter(None, pieces[2::2]))))
         ids = self._plain(pieces[0])
         for index, piece in enumerate(pieces[1:], start=1):
@@ -173,23 +167,17 @@ class TextTokenizer:
         token = self._tokenizer.token_to_id(piece)
         self._tokenizer.encode_special_tokens = True  # the library's name for "encode them as text"
         try:
-            ids = self._after_newline(piece)
+            ids = self.encode_within(piece)
         finally:
             self._tokenizer.encode_special_tokens = False
-        if (
-            token is not None and token in ids
-        ):  # an added token that is not special: spelled letter by letter it is plain text
-            return [number for letter in piece for number in self._after_newline(letter)]
+        # An added token that is not special: spelled letter by letter it is plain text.
+        if token is not None and token in ids:
+            return [number for letter in piece for number in self.encode_within(letter)]
         return ids
 
-    def _after_newline(self, piece: str) -> list[int]:
-        """As in the middle of a text: SentencePiece puts a space before what it takes for a
-        beginning."""
-        return self._after_newlines([piece])[piece]
-
     def _after_newlines(self, pieces: list[str]) -> dict[str, list[int]]:
-        """Each of them so, at once: one call for each would hold everybody up where a caller's
-        words are full of marks."""
+        """Each as `encode_within`, at once: one call for each would hold everybody up where a
+        caller's words are full of marks."""
         encoded = self._encode_all(["\n" + piece for piece in pieces])
         start = len(self._newline)
         return {
@@ -213,15 +201,15 @@ def read_tokenizer(model: ModelFacts) -> TextTokenizer:
         tokenizer = Tokenizer.from_str(tokenizer_text(model.path, model.tokenizer_parts))
     except Exception as error:  # the library raises plain Exception
         raise EngineError("The model's tokenizer.json cannot be read.") from error
-    texts = [
-        text
-        for place in model.placeholders.values()
-        for text in (place.token, place.embed_token, *place.marks)
-    ]
-    numbered = [place.numbered for place in model.placeholders.values() if place.numbered]
-    return TextTokenizer(
-        tokenizer, read_object(Path(model.path), "tokenizer_config.json"), texts, numbered
-    )
+    places = model.placeholders.values()
+    numbered = [place.numbered for place in places if place.numbered]
+    config = read_object(Path(model.path), "tokenizer_config.json")
+    return TextTokenizer(tokenizer, config, spelled_tokens(places), numbered)
+
+
+def spelled_tokens(places: Iterable[PlaceholderFacts]) -> list[str]:
+    """What names items and their rows in a text."""
+    return [text for one in places for text in (one.token, one.embed_token, *one.marks)]
 
 
 def numbered_pattern(name: str, group: str = "") -> str:
@@ -236,9 +224,8 @@ def mark(value: Any, control: Control) -> Any:
     included."""
     match value:
         case str():
-            return control.pattern.sub(
-                lambda found: f"{_OPEN}{found[0]}{_CLOSE}", _without_marks(value)
-            )
+            clean = unmark(value)  # callers may not bring marks of their own
+            return control.pattern.sub(lambda found: f"{_OPEN}{found[0]}{_CLOSE}", clean)
         case Mapping():
             return {_mark_name(key, control): mark(entry, control) for key, entry in value.items()}
         case list() | tuple():
@@ -261,27 +248,20 @@ def mark_role(role: str, control: Control, known: Collection[str]) -> str:
     API's nor among the template's own words (`known`), makes none: where it is a piece of a control
     token's spelling it is set apart, and stays text.
     """
-    if (
-        role in ROLES
-        or role in known
-        or not any(role.lower() in token.lower() for token in control.tokens)
-    ):
-        return role
-    return f"{_OPEN}{_without_marks(role)}{_CLOSE}"
+    piece = any(role.lower() in token.lower() for token in control.tokens)
+    apart = piece and role not in ROLES and role not in known
+    return f"{_OPEN}{unmark(role)}{_CLOSE}" if apart else role
 
 
 def mark_texts(texts: Sequence[str], control: Control) -> list[str]:
     """Mark texts that a template may write one behind the other, trimmed or not: what they spell
     together is broken apart."""
-    clean = [_without_marks(text) for text in texts]
-    seams = zip(
-        _spelled_over(clean, control),
-        _spelled_over([text.strip() for text in clean], control),
-        strict=True,
-    )
+    clean = [unmark(text) for text in texts]
+    whole = _spelled_over(clean, control)
+    trimmed = _spelled_over([text.strip() for text in clean], control)
     return [
-        (_CLOSE if any(seam) else "") + mark(text, control)
-        for text, seam in zip(clean, seams, strict=True)
+        (_CLOSE if first or second else "") + mark(text, control)
+        for text, first, second in zip(clean, whole, trimmed, strict=True)
     ]
 
 
@@ -298,10 +278,6 @@ def _spelled_over(texts: Sequence[str], control: Control) -> list[bool]:
     return found
 
 
-def _without_marks(text: str) -> str:
-    return text.replace(_OPEN, "").replace(_CLOSE, "")  # callers may not bring marks of their own
-
-
 def count_marked(text: str) -> int:
     """Control tokens that are marked in it: each becomes at least one token."""
     return text.count(_OPEN)
@@ -309,4 +285,4 @@ def count_marked(text: str) -> int:
 
 def unmark(text: str) -> str:
     """The text as the caller would read it."""
-    return _without_marks(text)
+    return text.replace(_OPEN, "").replace(_CLOSE, "")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...actors.jobs.pictures import upper_half
 from ...protocol.errors import invalid
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ def to_bytes(array: Array, where: str) -> Array:
         case "u", 1:
             return array
         case "u", 2:
-            return (array >> 8).astype(np.uint8)
+            return upper_half(array)
         case "b", _:
             return array.astype(np.uint8) * np.uint8(255)
         case (("i" | "u"), _):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...actors.jobs.pictures import may_be_clear, upright
 from ...protocol.errors import invalid
 from ...protocol.requests.request import CLIP_FACTS, Frames, Modality, Pixels, Samples
 from .clip_metadata import read_facts
@@ -92,11 +93,8 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
     """Upright. Alpha is kept for the decode worker, which knows the background."""
-    from ...actors.decode_worker.orientation import upright
-
     image = upright(image)
-    transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-    wanted = ("RGBA", "LA") if transparent else ("RGB", "L")
+    wanted = ("RGBA", "LA") if may_be_clear(image) else ("RGB", "L")
     if image.mode[0] in "IF":  # PIL would clip at 255
         deep = np.asarray(image)
         if (

@@ -8,13 +8,14 @@ longest of all, and a token's keys would depend on chunks and company; each sequ
 
 import copy
 import inspect
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from ...protocol.bounded import Bounded
 
 KEPT = 1024
 """Lengths whose frequencies are remembered."""
@@ -30,7 +31,7 @@ class LengthRope(nn.Module):
         """Cosines and sines by the module's frequencies as they are: without its look at the
         lengths."""
         self._lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
-        self._chosen: OrderedDict[tuple[int, *tuple[Any, ...]], Any] = OrderedDict()
+        self._chosen: Bounded[tuple[int, *tuple[Any, ...]], Any] = Bounded(KEPT)
         """By length and what else the module is asked for: the frequencies of some differ from
         layer type to layer type."""
         self._distinct: dict[bytes, Any] = {}
@@ -72,12 +73,11 @@ class LengthRope(nn.Module):
             }
             rotary(x, position_ids.new_full((*position_ids.shape[:-1], 1), length - 1), **more)
             key = b"".join(buffer.cpu().numpy().tobytes() for buffer in rotary._buffers.values())
+            full = len(self._chosen) == KEPT
             self._chosen[asked] = self._distinct.setdefault(key, rotary)
-            if len(self._chosen) > KEPT:
-                self._chosen.popitem(last=False)
-                self._distinct = {
-                    key: one for key, one in self._distinct.items() if one in self._chosen.values()
-                }
+            if full:
+                kept = self._chosen.values()
+                self._distinct = {key: one for key, one in self._distinct.items() if one in kept}
         return self._chosen[asked]
 
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from ...protocol.bounded import Bounded
-from ...protocol.checkpoint.tokenizer_file import tokenizer_text
 from ...protocol.facts import ModelFacts
 from ...protocol.grammars.grammar import GuideError, grammar_of
 from ...protocol.requests.guide import Guide
 from .unrunnable import Unrunnable
+from .vocabulary import vocabulary_of
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -99,12 +99,8 @@ class Guides:
 
     def _vocabulary(self) -> "LLTokenizer":
         if self._tokenizer is None:
-            from llguidance import LLTokenizer
-
             try:
-                text = tokenizer_text(self._info.path, self._info.tokenizer_parts)
-                eos = list(self._info.eos_token_ids)
-                self._tokenizer = LLTokenizer(text, n_vocab=self._info.vocab, eos_token=eos or None)
+                self._tokenizer = vocabulary_of(self._info)
             except Exception as error:  # the library raises plain Exception
                 raise Unrunnable("the tokenizer does not support structured output.") from error
         return self._tokenizer

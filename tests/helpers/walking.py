@@ -9,6 +9,7 @@ import numpy as np
 
 from thespis.actors.jobs.guides import GuideChecker
 from thespis.gpu_runtime.sampling.guiding import Guides
+from thespis.gpu_runtime.sampling.vocabulary import vocabulary_of
 from thespis.protocol.requests.guide import Guide, guide_of
 
 from .facts import DEMO
@@ -19,7 +20,7 @@ MOST_TOKENS = 1500
 
 @cache
 def checker() -> GuideChecker:
-    return GuideChecker(INFO)
+    return GuideChecker(lambda: vocabulary_of(INFO))
 
 
 @cache

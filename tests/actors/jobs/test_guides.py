@@ -8,6 +8,7 @@ import pytest
 
 from thespis.actors.jobs import guides
 from thespis.actors.jobs.guides import CODE, REMEMBERED, GuideChecker, KnownGuides
+from thespis.gpu_runtime.sampling.vocabulary import vocabulary_of
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.requests.guide import (
     Calls,
@@ -23,7 +24,7 @@ from ...helpers.facts import DEMO
 @pytest.fixture(scope="module")
 def checker() -> GuideChecker:
     info = DEMO
-    return GuideChecker(info)
+    return GuideChecker(lambda: vocabulary_of(info))
 
 
 def words(checker: GuideChecker, guide: Guide) -> str:

@@ -162,7 +162,7 @@ def test_a_doomed_worker_gets_no_work_until_it_is_gone() -> None:
     pool.add_worker("w")
     pool.enqueue(task("a"))
     (running,) = pool.start()
-    pool.doom(running)
+    running.doomed = True
     pool.finish(running)
     pool.enqueue(task("b"))
     assert pool.start() == []

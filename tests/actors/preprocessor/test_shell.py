@@ -481,7 +481,10 @@ class Machine:
         monkeypatch.setattr("thespis.actors.preprocessor.actor.effort_of", lambda *_: self.effort)
         for name, seconds in (("LOOK_AGAIN_SECONDS", 0.005), ("CUT_SECONDS", 0.02)):
             monkeypatch.setattr(f"thespis.actors.preprocessor.decoding.{name}", seconds)
-        monkeypatch.setattr("thespis.actors.preprocessor.decoding.wall_seconds", lambda *_: 0.03)
+        monkeypatch.setattr(
+            "thespis.actors.preprocessor.decoding.limits_of",
+            lambda *given: jobs.limits_of(*given)._replace(seconds=0.03),
+        )
 
 
 @pytest.fixture

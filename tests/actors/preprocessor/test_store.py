@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from thespis.actors.preprocessor.store import FeatureEntry, FeatureStore, UuidBindings
+from thespis.actors.preprocessor.store import FeatureEntry, FeatureStore
 from thespis.gpu_runtime.processing import Part, ProcessedItem
 from thespis.protocol.memory.blobs import BlobRef
 
@@ -97,17 +97,6 @@ def test_room_is_made_at_one_worker() -> None:
     assert len(books) == 1
 
 
-def test_S21_an_id_names_the_first_content_of_its_tenant() -> None:
-    bindings = UuidBindings(limit=2)
-    assert bindings.bind("t", "sku", "d1")
-    assert bindings.bind("t", "sku", "d1")
-    assert not bindings.bind("t", "sku", "d2")
-    assert bindings.bind("u", "sku", "d2")
-    assert bindings.get("t", "sku") == "d1"
-    assert bindings.bind("t", "other", "d3")
-    assert bindings.get("u", "sku") is None
-
-
 def test_so_many_small_entries_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thespis.actors.preprocessor.store.ITEMS", 3)
     books, entries = store(*"abcde", limit=1 << 30)
@@ -137,11 +126,3 @@ def test_B14_what_died_with_its_worker_after_a_reset_may_come_back_and_stay() ->
     books.worker_gone("decode-worker-0")
     books.add(again := entry("a"))
     assert (books.evict(), books.get("a")) == ([], again)
-
-
-def test_B14_ids_name_nothing_after_a_reset() -> None:
-    bindings = UuidBindings()
-    assert bindings.bind("alice", "cat", "1")
-    bindings.clear()
-    assert bindings.get("alice", "cat") is None
-    assert bindings.bind("alice", "cat", "2")
