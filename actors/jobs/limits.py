@@ -24,7 +24,7 @@ time, unless a single operation holds it."""
 
 
 def too_slow(modality: Modality, seconds: float) -> Failure:
-    what = {"image": "picture", "video": "video", "audio": "sound"}[modality]
+    what = {"image": "picture", "audio": "sound"}.get(modality, modality)
     text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
     return Failure("unprocessable_media", text, code="decode_timeout")
 

@@ -60,6 +60,11 @@ def test_the_paths_are_those_of_the_app() -> None:
     assert open_paths == OPEN_PATHS
 
 
+OF_ONE_KIND = ("invalid", "too_large", "undecodable")
+CODE_PLACES = {"refuse": 3, "Failure": 3, "FetchError": 3, **dict.fromkeys(OF_ONE_KIND, 2)}
+"""By what makes a failure: which of its arguments is the code."""
+
+
 def codes_in(file: Path) -> Iterator[str]:
     """Literal codes of the failures that a file makes."""
     tree = ast.parse(file.read_text())
@@ -74,10 +79,10 @@ def codes_in(file: Path) -> Iterator[str]:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and node.func.id in ("refuse", "Failure", "FetchError")
+            and (place := CODE_PLACES.get(node.func.id)) is not None
         ):
             given = [
-                *node.args[3:4],
+                *node.args[place : place + 1],
                 *(keyword.value for keyword in node.keywords if keyword.arg == "code"),
             ]
             for value in given:
