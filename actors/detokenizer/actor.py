@@ -6,7 +6,7 @@ import msgspec
 
 from ...protocol.config.roles import DetokenizerConfig
 from ...protocol.edges.control import Gone
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptScores, Vectors
+from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptLogprobs, Vectors
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
@@ -30,7 +30,7 @@ class Detokenizer(Actor):
                 self._deliver(self.sessions.outputs(message))
             case Open() if not self.peers.departed(message.client):
                 self.sessions.open(message)
-            case PromptScores():
+            case PromptLogprobs():
                 self._deliver(self.sessions.prompt_scores(message))
             case Vectors():
                 self._deliver(self.sessions.vectors(message))

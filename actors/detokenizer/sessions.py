@@ -9,15 +9,15 @@ from ...protocol.edges.detokenizer_to_client import (
     Deltas,
     DetokenizeFailed,
     Finished,
-    PromptText,
 )
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
+from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import (
     Close,
     Open,
     Output,
     Outputs,
-    PromptScores,
+    PromptLogprobs,
     Vectors,
 )
 from ...protocol.errors import Failure
@@ -107,12 +107,13 @@ class Sessions:
         texts: Replies = [(client, Deltas(tuple(grown))) for client, grown in deltas.items()]
         return texts + others
 
-    def prompt_scores(self, message: PromptScores) -> Replies:
+    def prompt_scores(self, message: PromptLogprobs[TokenLogprobs]) -> Replies:
         session = self._find(message.id, message.attempt)
         if session is None:
             return []
         entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
-        return [(session.client, PromptText(session.id, session.attempt, message.start, entries))]
+        told = PromptLogprobs(session.id, session.attempt, message.start, entries)
+        return [(session.client, told)]
 
     def vectors(self, message: Vectors) -> Replies:
         """They are numbers for the client: nothing is made of them here."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ...protocol.edges.gpu_runner_to_scheduler import (
     Pooled,
-    PromptLogprobs,
     Sampled,
+    Scored,
     SequenceFault,
     StepResult,
 )
@@ -131,7 +131,7 @@ class Flights:
             self._tally.accepted_tokens += len(sampled) - 1
         return len(seq.output) - first
 
-    def _advance(self, part: Part, taken: int, scores: PromptLogprobs | None) -> None:
+    def _advance(self, part: Part, taken: int, scores: Scored | None) -> None:
         """The positions up to its end have been computed; of a draft, those before the first wrong
         guess."""
         seq, end = part.seq, part.end
@@ -190,7 +190,7 @@ class Flights:
             self._tally.faults += 1
             self._register.fail(seq.request, failure_of(fault))
 
-    def _score(self, seq: Sequence, part: PromptLogprobs | None) -> None:
+    def _score(self, seq: Sequence, part: Scored | None) -> None:
         """Tell the prompt's log-probabilities as they come; after a preemption they come again from
         the start."""
         request, known = seq.request, len(seq.request.scores)

@@ -7,7 +7,7 @@ from ...protocol.edges.scheduler_to_detokenizer import (
     Open,
     Output,
     Outputs,
-    PromptScores,
+    PromptLogprobs,
     SchedulerToDetokenizer,
     Vectors,
 )
@@ -34,7 +34,7 @@ def prompt_scores(request: ScheduledRequest, begin: int = 0) -> list[SchedulerTo
     score."""
     id, attempt, scores = request.id, request.prepared.attempt, request.scores
     return [
-        PromptScores(id, attempt, 1 + first, tuple(scores[first : first + SCORES_AT_ONCE]))
+        PromptLogprobs(id, attempt, 1 + first, tuple(scores[first : first + SCORES_AT_ONCE]))
         for first in range(begin, max(len(scores), begin + 1), SCORES_AT_ONCE)
     ]
 

@@ -13,7 +13,6 @@ from ...protocol.edges.detokenizer_to_client import (
     Deltas,
     DetokenizeFailed,
     Finished,
-    PromptText,
 )
 from ...protocol.edges.fetcher_to_client import Failed
 from ...protocol.edges.preprocessor_to_client import (
@@ -23,7 +22,7 @@ from ...protocol.edges.preprocessor_to_client import (
     Tokenized,
 )
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
-from ...protocol.edges.scheduler_to_detokenizer import Vectors
+from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Vectors
 from ...protocol.errors import Failure
 from .admission import Admission
 from .connection import Connection
@@ -68,7 +67,7 @@ class Dispatcher:
             case Deltas(deltas):
                 for delta in deltas:
                     self._hear_of(delta)
-            case Finished() | PromptText() | Vectors():
+            case Finished() | PromptLogprobs() | Vectors():
                 self._hear_of(message)
             case PreparedCopy():
                 self._prepared(message)
@@ -120,7 +119,7 @@ class Dispatcher:
                     entry.stream.push(new)
                     if entry.stream.unread > MOST_UNREAD:
                         self.end(entry, UNREAD)
-            case PromptText(start=start, entries=entries):
+            case PromptLogprobs(start=start, entries=entries):
                 entry.stream.push_prompt(start, entries)
             case Vectors():
                 entry.heard = True

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
-from ...protocol.edges.detokenizer_to_client import Delta, Finished, PromptText
-from ...protocol.edges.scheduler_to_detokenizer import Vectors
+from ...protocol.edges.detokenizer_to_client import Delta, Finished, PositionLogprobs
+from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Vectors
 from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.request import Request, Url
 from .admission import Cost
@@ -32,7 +32,7 @@ class Hole(Exception):
     """Tokens before these are missing: the caller must never get text with a gap in it."""
 
 
-Early = Delta | PromptText | Vectors | Finished
+Early = Delta | PromptLogprobs[PositionLogprobs] | Vectors | Finished
 """What the detokenizer sends about a request; it can overtake the prepared prompt."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...protocol.edges.gpu_runner_to_scheduler import Pooled, PromptLogprobs, Sampled
+from ...protocol.edges.gpu_runner_to_scheduler import Pooled, Sampled, Scored
 from ..models.language_model import LanguageModel
 from ..sampling.logprobs import AT_ONCE, token_logprobs
 from ..sampling.verifying import Turn, speak
@@ -22,7 +22,7 @@ class Made:
     """What a step has answered so far."""
 
     sampled: list[Sampled] = field(default_factory=list)
-    prompt: list[PromptLogprobs] = field(default_factory=list)
+    prompt: list[Scored] = field(default_factory=list)
     pooled: list[Pooled] = field(default_factory=list)
 
 
@@ -51,10 +51,10 @@ class Answers:
 
     def _prompt_logprobs(
         self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]
-    ) -> list[PromptLogprobs]:
+    ) -> list[Scored]:
         """Of the prompt positions that this step's hidden states predict; not again after output
         has begun."""
-        found: list[PromptLogprobs] = []
+        found: list[Scored] = []
         for index, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True)):
             top = sequence.sampler.params.prompt_logprobs
             last = min(work.start + work.count, sequence.prompt_tokens - 1)
@@ -68,7 +68,7 @@ class Answers:
                 piece = torch.from_numpy(targets[first : first + AT_ONCE]).to(self._device)
                 logits = self._model.logits(hidden[offset + first : offset + first + len(piece)])
                 entries += token_logprobs(logits, piece, top)
-            found.append(PromptLogprobs(work.seq, work.start + 1, tuple(entries)))
+            found.append(Scored(work.seq, work.start + 1, tuple(entries)))
         return found
 
     def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Sampled]:

@@ -8,7 +8,7 @@ import msgspec
 from ..errors import Failure
 from ..requests.prepared import Timing
 from ..wire import Message
-from .scheduler_to_detokenizer import Usage, Vectors
+from .scheduler_to_detokenizer import PromptLogprobs, Usage, Vectors
 
 
 class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
@@ -55,16 +55,6 @@ class Deltas(Message, frozen=True):
     deltas: tuple[Delta, ...]
 
 
-class PromptText(Message, frozen=True):
-    """The prompt's log-probabilities, one entry per token from position `start` on; the first is 1.
-    In pieces."""
-
-    id: str
-    attempt: int
-    start: int
-    entries: tuple[PositionLogprobs, ...]
-
-
 class Finished(Message, frozen=True):
     """All choices of a request have ended well. Terminal."""
 
@@ -83,4 +73,6 @@ class DetokenizeFailed(Message, frozen=True):
     failure: Failure
 
 
-DetokenizerToClient = Deltas | PromptText | Vectors | Finished | DetokenizeFailed
+DetokenizerToClient = (
+    Deltas | PromptLogprobs[PositionLogprobs] | Vectors | Finished | DetokenizeFailed
+)

@@ -33,8 +33,8 @@ class Pooled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     """float32 little endian [rows, width]."""
 
 
-class PromptLogprobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """Of prompt positions [start, start + len(entries)) of one sequence."""
+class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Prompt positions [start, start + len(entries)) of one sequence."""
 
     seq: int
     start: int
@@ -55,7 +55,7 @@ class StepResult(Message, frozen=True):
     step: int
     sampled: tuple[Sampled, ...]
     """Several of one sequence where its draft was guessed rightly, in their order."""
-    prompt_logprobs: tuple[PromptLogprobs, ...] = ()
+    prompt_logprobs: tuple[Scored, ...] = ()
     faults: tuple[SequenceFault, ...] = ()
     seconds: float = 0.0
     """Time in the model."""

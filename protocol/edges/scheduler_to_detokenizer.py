@@ -1,6 +1,6 @@
 """scheduler -> detokenizer: tokens, batched per step."""
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -58,15 +58,18 @@ class Outputs(Message, frozen=True):
     outputs: tuple[Output, ...]
 
 
-class PromptScores(Message, frozen=True):
+E = TypeVar("E")
+
+
+class PromptLogprobs(Message, Generic[E], frozen=True):
     """Log-probabilities of the prompt's tokens at [start, start + len(entries)), as they are
     computed; all come before the first output. A prompt of one token, which has none, gives one
-    message without entries."""
+    message without entries. The detokenizer passes them on, with texts for ids."""
 
     id: str
     attempt: int
     start: int
-    entries: tuple[TokenLogprobs, ...]
+    entries: tuple[E, ...]
 
 
 class Vectors(Message, frozen=True):
@@ -89,4 +92,4 @@ class Close(Message, frozen=True):
     timings: tuple[Timing, ...]
 
 
-SchedulerToDetokenizer = Open | Outputs | PromptScores | Vectors | Close
+SchedulerToDetokenizer = Open | Outputs | PromptLogprobs[TokenLogprobs] | Vectors | Close

@@ -20,8 +20,8 @@ from thespis.actors.kernel.launch import Launch
 from thespis.protocol.config.roles import RunnerConfig
 from thespis.protocol.config.room import Room
 from thespis.protocol.edges.gpu_runner_to_scheduler import (
-    PromptLogprobs,
     Sampled,
+    Scored,
     SequenceFault,
     StepResult,
     TokenLogprobs,
@@ -125,7 +125,7 @@ class FakeRunner(BlockingActor):
             self._states[new.seq] = _State(new, list(new.token_ids))
         self._rows += sum(embed.count for embed in plan.embeds)
         sampled: list[Sampled] = []
-        scores: list[PromptLogprobs] = []
+        scores: list[Scored] = []
         faults: list[SequenceFault] = []
         for work in plan.work:
             state = self._states.get(work.seq)
@@ -152,12 +152,12 @@ class FakeRunner(BlockingActor):
         return Sampled(seq, token, None if wanted is None else _logprobs(token, wanted))
 
     @staticmethod
-    def _score(state: _State, work: Work) -> PromptLogprobs:
+    def _score(state: _State, work: Work) -> Scored:
         """The logits of a position give the log-probability of the next one."""
         stop = min(work.start + work.count + 1, state.new.prompt_tokens)
         wanted = state.new.sampling.prompt_logprobs or 0
         entries = tuple(_logprobs(token, wanted) for token in state.tokens[work.start + 1 : stop])
-        return PromptLogprobs(work.seq, work.start + 1, entries)
+        return Scored(work.seq, work.start + 1, entries)
 
 
 def _logprobs(token: int, wanted: int) -> TokenLogprobs:

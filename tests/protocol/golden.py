@@ -9,7 +9,7 @@ import importlib
 import json
 import pkgutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import inspect as mi
@@ -41,7 +41,14 @@ def messages() -> dict[str, type[Any]]:
     """Every message of every union and every part of a request, by module and name."""
     kinds = {kind for union in unions().values() for kind in members(union)}
     kinds |= {*members(request.Source), *members(request.Prompt), request.Slot}
-    return {f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}": kind for kind in kinds}
+    return {_name(kind): kind for kind in kinds}
+
+
+def _name(kind: Any) -> str:
+    """`module.Kind`, or `module.Kind[Part]` of one that is made for several parts."""
+    parts = ", ".join(part.__name__ for part in get_args(kind))
+    of = get_origin(kind) or kind
+    return f"{of.__module__.rpartition('.')[2]}.{of.__name__}" + (f"[{parts}]" if parts else "")
 
 
 def declared() -> set[type[Any]]:

@@ -1,5 +1,5 @@
 import json
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 
@@ -17,7 +17,8 @@ def test_every_message_has_golden_bytes() -> None:
 
 
 def test_every_message_belongs_to_a_union() -> None:
-    assert declared() <= {kind for union in unions().values() for kind in members(union)}
+    known = (kind for union in unions().values() for kind in members(union))
+    assert declared() <= {get_origin(kind) or kind for kind in known}
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
@@ -34,7 +35,7 @@ def test_a_union_tells_its_messages_apart(name: str) -> None:
     union = unions()[name]
     decoder: Decoder[Any] = Decoder(union)
     for kind in members(union):
-        assert type(decoder.decode(encode(sample(kind)))) is kind
+        assert type(decoder.decode(encode(sample(kind)))) is (get_origin(kind) or kind)
 
 
 HELLO = encode(Hello("scheduler", 1, 2, 3))

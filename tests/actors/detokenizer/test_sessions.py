@@ -12,7 +12,6 @@ from thespis.protocol.edges.detokenizer_to_client import (
     Deltas,
     DetokenizeFailed,
     Finished,
-    PromptText,
 )
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
@@ -21,7 +20,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
     Open,
     Output,
     Outputs,
-    PromptScores,
+    PromptLogprobs,
     Usage,
 )
 from thespis.protocol.requests.sampling import SamplingParams
@@ -300,7 +299,7 @@ def test_prompt_scores_go_to_the_client() -> None:
     books = sessions()
     books.open(opened())
     [(role, message)] = books.prompt_scores(
-        PromptScores("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),))
+        PromptLogprobs("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),))
     )
-    assert isinstance(message, PromptText)
+    assert isinstance(message, PromptLogprobs)
     assert (role, message.start, message.entries[0].chosen.decoded_token) == ("client-a", 5, "a")

@@ -17,7 +17,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
     Open,
     Output,
     Outputs,
-    PromptScores,
+    PromptLogprobs,
     Vectors,
 )
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
@@ -304,7 +304,7 @@ class Bench:
                 case Outputs(outputs):
                     for output in outputs:
                         self._output(output)
-                case PromptScores(id, _, start, entries):
+                case PromptLogprobs(id, _, start, entries):
                     told = self.scores.setdefault(id, [])
                     assert start == 1 + len(told)
                     assert len(entries) <= SCORES_AT_ONCE

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from thespis.protocol.config.roles import SchedulerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import (
     Pooled,
-    PromptLogprobs,
     Sampled,
+    Scored,
     SequenceFault,
     StepResult,
     TokenLogprobs,
@@ -166,7 +166,7 @@ class PagedModel:
                     for p in range(work.start + 1, stop)
                 )
                 if entries:
-                    scores.append(PromptLogprobs(work.seq, work.start + 1, entries))
+                    scores.append(Scored(work.seq, work.start + 1, entries))
         for source, target in snapshots:
             self.slots[target] = self.slots[source]
         return StepResult(
