@@ -75,11 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of one answer (default: as many as the context leaves)",
     )
-    add_flags(
-        parser.add_argument_group("engine", "ignored with --base-url"),
-        EngineConfig,
-        skip=("model",),
-    )
+    group = parser.add_argument_group("engine", "ignored with --base-url")
+    add_flags(group, EngineConfig, skip=("model",))
     parser.usage = "thespis chat [MODEL] [flags]"
     parser.epilog = HELP
 
@@ -150,11 +147,8 @@ async def _answer(
     api: Api, model: str, conversation: ChatSession, given: argparse.Namespace
 ) -> None:
     system = [{"role": "system", "content": given.system}] if given.system else []
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": system + conversation.messages,
-        "temperature": given.temperature,
-    }
+    messages, temperature = system + conversation.messages, given.temperature
+    body: dict[str, Any] = {"model": model, "messages": messages, "temperature": temperature}
     if given.max_tokens is not None:
         body["max_tokens"] = given.max_tokens
     said: list[str] = []

@@ -136,12 +136,8 @@ class Fetch:
             pause = next(pauses, None)
             if pause is None:
                 raise cut or broken(file, self._model)
-            log.warning(
-                "%s was cut after %s of %s: trying again",
-                file.name,
-                size(part.tell()),
-                size(file.size),
-            )
+            text = "%s was cut after %s of %s: trying again"
+            log.warning(text, file.name, size(part.tell()), size(file.size))
             self._pause(pause)
 
     def _transfer(self, file: HubFile, part: BinaryIO) -> None:

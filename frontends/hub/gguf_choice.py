@@ -43,12 +43,8 @@ def chosen(names: Collection[str], choice: str | None, model: str) -> str:
 def is_gguf(name: str) -> bool:
     """A text model in one piece: no tower (mmproj), part of several, or imatrix."""
     lower = name.lower()
-    return (
-        "/" not in lower
-        and lower.endswith(_ENDING)
-        and not _PART.search(name)
-        and not any(word in lower for word in ("mmproj", "imatrix"))
-    )
+    other = _PART.search(name) or any(word in lower for word in ("/", "mmproj", "imatrix"))
+    return lower.endswith(_ENDING) and not other
 
 
 def _is_called(name: str, choice: str) -> bool:

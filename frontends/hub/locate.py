@@ -102,12 +102,8 @@ def _as_on_the_hub(
         text = sentence(error, wanted, cached.root)
         if known is None or isinstance(error, RevisionNotFoundError):
             raise EngineError(text) from None
-        log.warning(
-            "%s is taken from the cache as it was at commit %s. %s",
-            shown(wanted),
-            known.name[:12],
-            text,
-        )
+        taken = "%s is taken from the cache as it was at commit %s. %s"
+        log.warning(taken, shown(wanted), known.name[:12], text)
         return known
     try:
         _complete(wanted, cached, listing, stop)

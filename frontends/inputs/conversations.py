@@ -98,9 +98,7 @@ def read_chat(
         chat,
         add_generation_prompt=add_generation_prompt,
         continue_final_message=continue_final_message,
-        tools=tuple(
-            read_options(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())
-        ),
+        tools=tuple(read_options(tool, f"tools[{at}]") for at, tool in enumerate(tools or ())),
         template=template,
         template_kwargs=read_options(chat_template_kwargs, "chat_template_kwargs"),
         framed=add_special_tokens,

@@ -102,10 +102,8 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
     if (fault := _not_let_in(request, state)) is not None:
         return error_response(*fault)
     if request.method == hdrs.METH_OPTIONS and (methods := _methods(request)):
-        return web.Response(
-            status=204,
-            headers={hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)},
-        )
+        headers = {hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)}
+        return web.Response(status=204, headers=headers)
     try:
         return await handler(request)
     except ConnectionError as error:

@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from aiohttp import web
@@ -92,11 +92,9 @@ class AppState:
         """The body, what it asks for, and headers that name the ignored fields. What is not small
         is read by another process. With `generates` the head alone decides whether there is room:
         if not, raises RequestError 429. Call `forget` when the request is over."""
-        place = (
-            self.client.admission.expecting(request.content_length or 0)
-            if generates
-            else nullcontext()
-        )
+        place: AbstractContextManager[None] = nullcontext()
+        if generates:
+            place = self.client.admission.expecting(request.content_length or 0)
         with place:
             async with self.bodies.receive(request) as body:
                 call = await self._read(kind, body, request[TENANT])
@@ -145,11 +143,8 @@ class AppState:
 
     def _warn(self, fields: Sequence[str]) -> None:
         """Once for each name: a caller that sends it sends it every time."""
-        new = {
-            name: None
-            for field in fields
-            if (name := re.sub(r"\[\d+\]", "[]", field)) not in self._warned
-        }
+        names = dict.fromkeys(re.sub(r"\[\d+\]", "[]", field) for field in fields)
+        new = [name for name in names if name not in self._warned]
         if new and len(self._warned) < MAX_WARNED:
             self._warned.update(new)
             log.warning("requests have fields that are ignored: %s", ", ".join(new))

@@ -44,14 +44,8 @@ class Reader:
     def __init__(self) -> None:
         self._link, theirs = socket.socketpair()
         with theirs:
-            command = [
-                sys.executable,
-                "-P",
-                "-m",
-                f"{__package__}.reader",
-                str(os.getpid()),
-                str(theirs.fileno()),
-            ]
+            command = [sys.executable, "-P", "-m", f"{__package__}.reader"]
+            command += [str(os.getpid()), str(theirs.fileno())]
             try:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[theirs.fileno()]

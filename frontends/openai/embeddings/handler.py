@@ -41,12 +41,8 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         first_id, answers = await _run(state.client, request[TENANT], inputs)
         meter.end(answers)
         id = own_id or first_id
-        head = {
-            "id": f"embd-{id}",
-            "object": "list",
-            "created": int(time.time()),
-            "model": state.config.name,
-        }
+        now, model = int(time.time()), state.config.name
+        head = {"id": f"embd-{id}", "object": "list", "created": now, "model": model}
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "X-Request-Id": id, **headers}
         )
@@ -102,9 +98,7 @@ async def _run(
 def _item(index: int, vectors: Vectors, form: str) -> bytes:
     """The bytes of base64 are float32, little endian, as OpenAI's clients read them."""
     if form == "base64":
-        return b'{"object":"embedding","index":%d,"embedding":"%b"}' % (
-            index,
-            base64.b64encode(vectors.data),
-        )
+        text = base64.b64encode(vectors.data)
+        return b'{"object":"embedding","index":%d,"embedding":"%b"}' % (index, text)
     numbers = encode_json(np.frombuffer(vectors.data, "<f4").tolist())
     return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, numbers)

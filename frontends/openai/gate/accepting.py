@@ -127,11 +127,8 @@ class Gate(web.BaseSite):
             return False
         caller.setblocking(False)
         number = caller.fileno()  # the lowest that was free: about as many are open
-        self._admit(
-            caller,
-            neighbourhood(address[0]) if isinstance(address, tuple) else "",
-            _files_left(number),
-        )
+        home = neighbourhood(address[0]) if isinstance(address, tuple) else ""
+        self._admit(caller, home, _files_left(number))
         if _files_left(number) <= SPARE // 2 and not self._ending:
             self._pause()  # until a connection ends: there is this one
             return False

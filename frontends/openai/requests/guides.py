@@ -8,12 +8,7 @@ from ...inputs.unread import Unread
 from .schema import Common
 
 CODE = "invalid_grammar"
-GUIDED = {
-    "guided_json": "json",
-    "guided_regex": "regex",
-    "guided_choice": "choice",
-    "guided_grammar": "grammar",
-}
+GUIDED = {f"guided_{name}": name for name in ("json", "regex", "choice", "grammar")}
 """vLLM's older names, and the field of `structured_outputs` that each stands for."""
 
 
