@@ -15,6 +15,7 @@ import msgspec
 import torch
 
 from ...gpu_runtime.models.encoder import load_encoder
+from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
@@ -62,12 +63,12 @@ class EncoderCache(Actor):
 
     def load(self, config: EncoderCacheConfig) -> Encoder:
         """Tests put their own encoder here."""
-        return load_encoder(
-            config.model, config.dtype, config.device, config.threads.alone, config.modalities,
-            self._share_cores,
-            config.deterministic,
-            native_kernels=config.native_kernels,
-        )  # fmt: skip
+        with allow_kernels(config.native_kernels):
+            return load_encoder(
+                config.model, config.dtype, config.device, config.threads.alone, config.modalities,
+                self._share_cores,
+                config.deterministic,
+            )  # fmt: skip
 
     def _share_cores(self) -> None:
         """On the thread that encodes, part by part: a large picture takes seconds, and streams go

@@ -39,14 +39,6 @@ class Unsupported(Exception):
     ..."."""
 
 
-def register() -> None:
-    """Make `NAME` an attention implementation of transformers.
-
-    No mask is registered for the name, which makes transformers build none.
-    """
-    AttentionInterface.register(NAME, attention)
-
-
 def bind(decoder: nn.Module, paged: PagedAttention) -> None:
     """Have the layers of `decoder` attend through `paged`. Not a keyword of its call: not every
     class hands those down."""
@@ -115,3 +107,6 @@ def _refuse_unknown(others: dict[str, Any], mask: torch.Tensor | None, causal: b
     for name, value in others.items():
         if value is not None and name not in _WITHOUT_EFFECT:
             raise Unsupported(f"gives its attention {name!r}")
+
+
+AttentionInterface.register(NAME, attention)  # and no mask, so that transformers builds none

@@ -21,7 +21,6 @@ class TransformersDecoder:
 
     def __init__(self, decoder: Any, model: ModelFacts) -> None:
         """Raises Unsupported for a layer whose state cannot be kept for it."""
-        ours.register()
         decoder.set_attn_implementation(ours.NAME)
         ours.tell_layers(decoder)
         self._recurrence = Recurrence(decoder, model.recurrent)

@@ -27,12 +27,6 @@ _told: dict[int, tuple[int | None, int | None]] = {}
 attention is told."""
 
 
-def register() -> None:
-    """Make `NAME` an attention implementation of transformers."""
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, _mask)
-
-
 def wrong_layer(forward: Callable[[], Any], context: int, ahead: bool = False) -> int | None:
     """The first layer whose mask is not the causal one of the window that its attention gets, or
     with `ahead` that of all tokens as far as this window reaches on both sides; None: all are.
@@ -109,3 +103,7 @@ def _attention(
     mask = None if attention_mask is None else int(attention_mask.reshape(-1)[0])
     _told[module.layer_idx] = (mask, given.get("sliding_window"))
     return query.new_zeros((1, query.shape[2], query.shape[1], value.shape[3])), None
+
+
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, _mask)

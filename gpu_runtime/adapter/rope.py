@@ -9,6 +9,7 @@ longest of all, and a token's keys would depend on chunks and company; each sequ
 import copy
 import inspect
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ class LengthRope(nn.Module):
         self._chosen: Bounded[tuple[int, *tuple[Any, ...]], Any] = Bounded(KEPT)
         """By length and what else the module is asked for: the frequencies of some differ from
         layer type to layer type."""
-        self._distinct: dict[bytes, Any] = {}
+        self._distinct: WeakValueDictionary[bytes, Any] = WeakValueDictionary()
+        """Those that are chosen, by their frequencies."""
 
     def begin(self, lengths: NDArray[np.int64]) -> None:
         """`lengths` [tokens]: of each token's sequence, the positions that its prompt takes."""
@@ -64,8 +66,9 @@ class LengthRope(nn.Module):
         """A copy of the module with the frequencies that it chooses for one sequence of `length`
         positions."""
         asked = (length, *more.values())
-        if asked not in self._chosen:
-            rotary: Any = copy.copy(self._rotary)
+        rotary: Any = self._chosen.use(asked)
+        if rotary is None:
+            rotary = copy.copy(self._rotary)
             rotary._buffers = {
                 name: buffer.clone()
                 for name, buffer in self._rotary._buffers.items()
@@ -73,12 +76,8 @@ class LengthRope(nn.Module):
             }
             rotary(x, position_ids.new_full((*position_ids.shape[:-1], 1), length - 1), **more)
             key = b"".join(buffer.cpu().numpy().tobytes() for buffer in rotary._buffers.values())
-            full = len(self._chosen) == KEPT
-            self._chosen[asked] = self._distinct.setdefault(key, rotary)
-            if full:
-                kept = self._chosen.values()
-                self._distinct = {key: one for key, one in self._distinct.items() if one in kept}
-        return self._chosen[asked]
+            rotary = self._chosen[asked] = self._distinct.setdefault(key, rotary)
+        return rotary
 
 
 def fix_lengths(decoder: nn.Module) -> list[LengthRope]:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.requests.request import MODALITIES
-from ..attention.choice import Kernels
+from ..attention.choice import AttentionKernels
+from ..attention.metadata import AttentionMetadata, build_metadata
 from ..attention.paged import PagedAttention
-from ..attention.step import Ints, StepLayout, lay_out
 from ..layers.how import How
 from ..memory.kv_pool import KvPool
+from ..memory.pieces import Ints
 from ..memory.state_pool import RecurrentStep, StatePool
 from . import masks
 from .attention import Unsupported
@@ -91,7 +92,6 @@ def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
         return scores
 
     try:
-        masks.register()
         parts.decoder.set_attn_implementation(masks.NAME)
         masked = masks.wrong_layer(forward, model.context, model.span_scope == "text")
         parts.decoder.set_attn_implementation("eager")
@@ -151,7 +151,7 @@ def check(
     model: ModelFacts,
     dtype: torch.dtype,
     device: torch.device,
-    kernels: Kernels | None = None,
+    kernels: AttentionKernels | None = None,
     bound: float | None = None,
 ) -> None:
     """Raises EngineError that says in what, and in which layer, the model is another one here.
@@ -208,7 +208,7 @@ def _run(
         )
         index = np.concatenate([np.arange(done[row], done[row] + counts[row]) for row in rows])
         owner = np.repeat(rows, [counts[row] for row in rows])
-        slots = (
+        slot_mapping = (
             tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
         )
         starts, sizes = (
@@ -216,7 +216,9 @@ def _run(
         )
         marked = spans[index] if model.span_layers else None
         attention.begin(
-            _layouts(model, attention, starts, sizes, tables[rows], slots, tokens.device, marked)
+            _metadata(
+                model, attention, starts, sizes, tables[rows], slot_mapping, tokens.device, marked
+            )
         )
         where = torch.from_numpy(index).to(tokens.device)
         positions = places[:, where] if len(places) > 1 else where
@@ -238,23 +240,23 @@ def _run(
     return [torch.cat(each) for each in found]
 
 
-def _layouts(
+def _metadata(
     model: ModelFacts,
     attention: PagedAttention,
     starts: Ints,
     sizes: Ints,
     blocks: NDArray[np.int32],
-    slots: Ints,
+    slot_mapping: Ints,
     device: torch.device,
     spans: Ints | None,
-) -> list[StepLayout]:
+) -> list[AttentionMetadata]:
     """Of each table of the model; both sequences have the same blocks in all."""
     return [
-        lay_out(
+        build_metadata(
             starts,
             sizes,
             blocks,
-            slots,
+            slot_mapping,
             BLOCK_SIZE,
             device,
             window=table.window,
@@ -275,7 +277,7 @@ def _pieces(model: ModelFacts) -> tuple[tuple[int, int], ...]:
 class _Watched(PagedAttention):
     """Which layers call, and how far back each looks: a short prompt does not show that."""
 
-    def __init__(self, pool: KvPool, model: ModelFacts, kernels: Kernels | None) -> None:
+    def __init__(self, pool: KvPool, model: ModelFacts, kernels: AttentionKernels | None) -> None:
         super().__init__(pool, model.span_layers, model.span_windows, kernels)
         self.layer = -1
         """The last that called."""

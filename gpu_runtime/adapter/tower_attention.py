@@ -42,8 +42,6 @@ def attend_in_pieces(
 ) -> None:
     """Have every attention in `tower` that would be SDPA's call `before_piece` between pieces of
     its work, and be `dense` where it can."""
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
     way = _Way(before_piece, dense)
     for module in tower.modules():
         setattr(module, _BOUND, way)
@@ -95,3 +93,7 @@ def _sdpa(*given: Any, **others: Any) -> torch.Tensor:
     """[items, n, heads, width]"""
     made: torch.Tensor = sdpa_attention_forward(*given, **others)[0]
     return made
+
+
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -7,16 +7,16 @@ from ..native import library as native
 from ..triton.attention import TritonKernels
 from . import tried, tried_on_device
 
-Kernels = native.Kernels | TritonKernels
+AttentionKernels = native.Kernels | TritonKernels
 
 
-def usable_kernels(dtype: torch.dtype, device: torch.device) -> Kernels | None:
+def usable_kernels(dtype: torch.dtype, device: torch.device) -> AttentionKernels | None:
     """On a CPU those of its compiler, on a GPU Triton's; None: torch's own operations are used, as
     where none are allowed."""
     if not native.kernels_are_allowed():
         return None
     return (
-        tried.usable_kernels(dtype)
+        tried.usable_native_kernels(dtype)
         if device.type == "cpu"
-        else tried_on_device.usable_kernels(dtype, device)
+        else tried_on_device.usable_triton_kernels(dtype, device)
     )

@@ -57,12 +57,12 @@ def _numbers(tensor: torch.Tensor) -> Numbers:
 
 def usable_dense() -> Dense | None:
     """None, after one line in the log, where there are no kernels or they are not right."""
-    kernels = believed(load_kernels(), is_right, "attention of towers")
+    kernels = believed(load_kernels(), dense_is_right, "attention of towers")
     return None if kernels is None else Dense(kernels)
 
 
 @torch.inference_mode()
-def is_right(kernels: Kernels) -> bool:
+def dense_is_right(kernels: Kernels) -> bool:
     """Whether it gives what torch gives, on this processor and as this compiler made it: of several
     tiles and steps, none of them full, and of widths that fill no vector."""
     dice = torch.Generator().manual_seed(0)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ...protocol.facts import SpanWindows
 from ..memory.kv_pool import PADDING
-from ..triton.step import DeviceStep, lay_out_on_device
+from ..memory.pieces import Ints
+from ..triton.step import DeviceStep, build_device_step
 from .seen import InPlaceChunks, InPlaceRows
 
-Ints = NDArray[np.int64]
 WASTE = 2
 """Rows share a padded gather while the longest reads at most this many times the blocks of the
 shortest..."""
@@ -128,10 +128,10 @@ class Chunk:
 
 
 @dataclass
-class StepLayout:
+class AttentionMetadata:
     """Everything the attention of one table's layers needs to know of one step."""
 
-    slots: torch.Tensor
+    slot_mapping: torch.Tensor
     """int64 [tokens]: where each token's key and value go."""
     groups: Sequence[Group]
     chunks: list[Chunk]
@@ -146,11 +146,11 @@ class StepLayout:
         return not self.chunks and self.in_place is None
 
 
-def lay_out(
+def build_metadata(
     starts: Ints,
     counts: Ints,
     blocks: NDArray[np.int32],
-    slots: Ints,
+    slot_mapping: Ints,
     block_size: int,
     device: torch.device,
     most: int | None = None,
@@ -158,7 +158,7 @@ def lay_out(
     spans: Ints | None = None,
     in_place: bool = False,
     on_device: bool = False,
-) -> StepLayout:
+) -> AttentionMetadata:
     """`starts`, `counts` per work; `blocks` [works, blocks] of one table, padded; works of one
     token first, by falling `starts`.
 
@@ -167,10 +167,10 @@ def lay_out(
     the table's layers look back; blocks behind it are not read, whatever `blocks` says of them.
     `spans` [tokens]: see `Chunk.spans`.
     """
-    places = torch.from_numpy(slots).to(device)
+    places = torch.from_numpy(slot_mapping).to(device)
     if on_device:
-        kernels = lay_out_on_device(starts, counts, blocks, device, window, spans)
-        return StepLayout(places, (), [], on_device=kernels)
+        kernels = build_device_step(starts, counts, blocks, device, window, spans)
+        return AttentionMetadata(places, (), [], on_device=kernels)
     ends = (starts + counts + block_size - 1) // block_size
     begins = (
         np.zeros_like(starts)
@@ -202,7 +202,7 @@ def lay_out(
     chunks = _chunks(
         gathered, starts, counts, blocks, begins, ends, block_size, device, window, spans
     )
-    return StepLayout(places, groups, chunks, read)
+    return AttentionMetadata(places, groups, chunks, read)
 
 
 def _chunks(

@@ -16,9 +16,9 @@ from ..memory.kv_pool import KvPool
 from ..native.library import Kernels
 from ..triton.attention import OnDevice, TritonKernels
 from .in_place import InPlace
+from .metadata import AttentionMetadata, Chunk, DecodeGroup
 from .scores import attend
 from .seen import InPlaceRows
-from .step import Chunk, DecodeGroup, StepLayout
 
 
 class PagedAttention:
@@ -54,7 +54,7 @@ class PagedAttention:
         """Asked by every layer, so that a long step may be given more threads, or fewer."""
         self._span_layers = frozenset(span_layers)
         self._span_windows = span_windows
-        self._layouts: Sequence[StepLayout] = ()
+        self._metadata: Sequence[AttentionMetadata] = ()
         self._kept: dict[torch.Size, torch.Tensor] = {
             whole.shape[1:]: whole.new_empty((0, *whole.shape[1:]))
             for whole in pool.blocks.values()
@@ -62,9 +62,9 @@ class PagedAttention:
         """Gathered blocks, by their shape; kept between steps, because fresh megabytes fault in
         page by page at every step."""
 
-    def begin(self, layouts: Sequence[StepLayout]) -> None:
-        """`layouts`: of each table."""
-        self._layouts = layouts
+    def begin(self, metadata: Sequence[AttentionMetadata]) -> None:
+        """`metadata`: of each table."""
+        self._metadata = metadata
 
     def looks_ahead(self, layer: int) -> bool:
         """Whether tokens of a span see those behind them in this layer."""
@@ -79,26 +79,26 @@ class PagedAttention:
         width]."""
         if self.before_layer is not None:
             self.before_layer()
-        layout = self._layouts[self._pool.table_of[layer]]
+        metadata = self._metadata[self._pool.table_of[layer]]
         if layer not in self._pool.readers:
-            self._pool.slots[layer].index_copy_(0, layout.slots, kv)
-        if layout.on_device is not None:
+            self._pool.slots[layer].index_copy_(0, metadata.slot_mapping, kv)
+        if metadata.on_device is not None:
             assert self._device is not None, (
                 "laid out for kernels, which `on_device` does not say of the table"
             )
-            return self._device(layer, query, layout.on_device, how, self.looks_ahead(layer))
-        only = layout.groups[0] if len(layout.groups) == 1 and layout.has_no_chunks else None
+            return self._device(layer, query, metadata.on_device, how, self.looks_ahead(layer))
+        only = metadata.groups[0] if len(metadata.groups) == 1 and metadata.has_no_chunks else None
         if isinstance(only, DecodeGroup):
             return self._decode(layer, query, only, how)
         out = query.new_empty((query.shape[0], query.shape[1] * query.shape[2]))
-        for group in layout.groups:
+        for group in metadata.groups:
             if isinstance(group, InPlaceRows):
                 self._in_place.rows(layer, query, group, how, out)
             else:
                 out[group.first : group.last] = self._decode(
                     layer, query[group.first : group.last], group, how
                 )
-        self._chunks(layer, query, kv, layout, how, out)
+        self._chunks(layer, query, kv, metadata, how, out)
         return out
 
     def _chunks(
@@ -106,16 +106,16 @@ class PagedAttention:
         layer: int,
         query: torch.Tensor,
         kv: torch.Tensor,
-        layout: StepLayout,
+        metadata: AttentionMetadata,
         how: How,
         out: torch.Tensor,
     ) -> None:
-        if layout.in_place is not None:
-            seen = layout.in_place.seen(self.looks_ahead(layer), self._span_windows)
+        if metadata.in_place is not None:
+            seen = metadata.in_place.seen(self.looks_ahead(layer), self._span_windows)
             if seen is not None:
                 self._in_place.chunks(layer, query, seen, how, out, self.threads_of_long_chunks)
                 return
-        for chunk in layout.chunks:
+        for chunk in metadata.chunks:
             part = slice(chunk.first, chunk.last)
             out[part] = self._prefill(layer, query[part], kv[part], chunk, how)
 

@@ -5,10 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.facts import SpanWindows
-from ..memory.pieces import pieces_read
+from ..memory.pieces import Ints, pieces_read
 from ..native.library import Chunks, Rows
 
-Ints = NDArray[np.int64]
 PIECE = 256
 """Tokens of a context that one task reads. Cuts lie at fixed positions, so a row's result is the
 same in every company."""
@@ -90,7 +89,7 @@ class InPlaceChunks:
     ) -> None:
         """`first`: of the step's tokens. Of each chunk the position of its first token, how many it
         has, and in `tables` [chunks, blocks] its sequence's blocks. `spans` [tokens of all]: see
-        `step.Chunk`."""
+        `metadata.Chunk`."""
         self._first = first
         self._tables = np.ascontiguousarray(tables)
         edges = np.concatenate((np.zeros(1, dtype=np.int64), counts.cumsum()))

@@ -13,14 +13,18 @@ from .scores import attend
 from .seen import PIECE, InPlaceChunks, InPlaceRows
 
 
-def usable_kernels(dtype: torch.dtype) -> Kernels | None:
+def usable_native_kernels(dtype: torch.dtype) -> Kernels | None:
     """Those of this machine; None, after one line in the log, where there are none or they are not
     right."""
     kernels = load_kernels()
-    return believed(kernels, are_right, "operations", dtype) if dtype in KNOWN else kernels
+    return (
+        believed(kernels, native_kernels_are_right, "operations", dtype)
+        if dtype in KNOWN
+        else kernels
+    )
 
 
-def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
+def native_kernels_are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
     """Whether they give what torch gives: three rows, of which one is cut, and two chunks."""
     lengths, counts, size, width = np.array([1, 40, PIECE + 45]), np.array([40, 70]), 16, 64
     per = (PIECE + 45) // 16 + 1

@@ -12,9 +12,9 @@ from ..memory.kv_pool import KvPool
 from ..native.build import Unavailable
 from ..triton.attention import TritonKernels
 from ..triton.configurations import PIECE
-from ..triton.library import is_made_for, load_kernels
+from ..triton.library import is_made_for, load_triton_kernels
+from .metadata import build_metadata
 from .paged import PagedAttention
-from .step import lay_out
 
 log = logging.getLogger(__name__)
 UNUSED = "torch's own operations are used in place of Triton's kernels: %s"
@@ -25,14 +25,14 @@ CLOSE = {torch.bfloat16: 3e-2, torch.float16: 1e-2, torch.float32: 1e-4}
 """Largest distance of what is a mean of numbers drawn from a normal distribution."""
 
 
-def usable_kernels(dtype: torch.dtype, device: torch.device) -> TritonKernels | None:
+def usable_triton_kernels(dtype: torch.dtype, device: torch.device) -> TritonKernels | None:
     """None, after one line in the log, where a GPU that they are made for cannot run them, or has
     other numbers of them."""
     if not is_made_for(dtype, device):
         return None
     try:
-        kernels = load_kernels()
-        if are_right(kernels, dtype, device):
+        kernels = load_triton_kernels()
+        if triton_kernels_are_right(kernels, dtype, device):
             return kernels
         log.warning(UNUSED, "here they give other numbers")
     except Unavailable as error:
@@ -45,7 +45,9 @@ def usable_kernels(dtype: torch.dtype, device: torch.device) -> TritonKernels | 
 
 
 @torch.inference_mode()
-def are_right(kernels: TritonKernels, dtype: torch.dtype, device: torch.device) -> bool:
+def triton_kernels_are_right(
+    kernels: TritonKernels, dtype: torch.dtype, device: torch.device
+) -> bool:
     """Whether they give what torch gives of one step."""
     windows = (None, 20)
     groups = [
@@ -80,16 +82,16 @@ def _attend(
     index = np.concatenate(
         [start + np.arange(count) for start, count in zip(STARTS, COUNTS, strict=True)]
     )
-    slots = (
+    slot_mapping = (
         blocks[np.repeat(np.arange(works), COUNTS), index // size].astype(np.int64) * size
         + index % size
     )
-    layouts = [
-        lay_out(
+    metadata = [
+        build_metadata(
             STARTS,
             COUNTS,
             blocks,
-            slots,
+            slot_mapping,
             size,
             qkv.device,
             window=table.window,
@@ -97,6 +99,6 @@ def _attend(
         )
         for table, on_device in zip(pool.tables, attention.on_device, strict=True)
     ]
-    attention.begin(layouts)
+    attention.begin(metadata)
     kv = qkv[:, HEADS:].view(len(qkv), 2, KV_HEADS, WIDTH)
     return [attention(layer, qkv[:, :HEADS], kv, how) for layer, how in enumerate(hows)]

@@ -69,7 +69,7 @@ class UltravoxConfig(PreTrainedConfig):
             raise ValueError("only Whisper's encoder is built for sounds")
 
 
-class Encoder(WhisperEncoder):
+class UltravoxEncoder(WhisperEncoder):
     """Whisper's, of sounds of any length up to thirty seconds."""
 
     def forward(self, input_features: torch.Tensor, audio_lens: torch.Tensor) -> torch.Tensor:
@@ -129,7 +129,7 @@ class UltravoxBody(Body):
         super().__init__(config)
         parts: Any = config
         self.language_model = AutoModel.from_config(parts.text_config)
-        self.audio_tower = Encoder(parts.audio_config)
+        self.audio_tower = UltravoxEncoder(parts.audio_config)
         self.multi_modal_projector = Projector(config)
         self.post_init()
 

@@ -107,11 +107,11 @@ def narrowest(weight: torch.Tensor) -> torch.dtype:
 def usable_float_kernels() -> Kernels | None:
     """Those of this machine; None, after one line in the log, where there are none or they are not
     right."""
-    return believed(load_kernels(), are_right, "products")
+    return believed(load_kernels(), float_products_are_right, "products")
 
 
 @torch.inference_mode()
-def are_right(kernels: Kernels) -> bool:
+def float_products_are_right(kernels: Kernels) -> bool:
     """Whether they give what torch gives: of every type, and of outputs that fill no panel."""
     dice = torch.Generator().manual_seed(0)
     bias = torch.randn(PANEL * 9 + 3, generator=dice)

@@ -87,11 +87,11 @@ def largest_step(numbers: torch.Tensor) -> int:
 
 def usable_product() -> Product | None:
     """Of this machine; None, after one line in the log, where there is none or it is not right."""
-    kernels = believed(load_kernels(), are_right, "products of int8 weights")
+    kernels = believed(load_kernels(), int8_products_are_right, "products of int8 weights")
     return None if kernels is None else Product(kernels)
 
 
-def are_right(kernels: Kernels) -> bool:
+def int8_products_are_right(kernels: Kernels) -> bool:
     """Whether they give what torch gives: of rows of every type, and of shapes that fill no
     panel."""
     return all(_is_right(Product(kernels), dtype) for dtype in _KNOWN)

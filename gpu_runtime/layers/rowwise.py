@@ -101,11 +101,11 @@ def rowwise_for(kernels: object, like: torch.Tensor, widths: tuple[int, ...]) ->
         and not any(width % LANES for width in widths)
     )
     native = kernels if isinstance(kernels, Kernels) and fits else None
-    found = believed(native, are_right, "norms, gates and turns", like.dtype)
+    found = believed(native, rowwise_is_right, "norms, gates and turns", like.dtype)
     return Rowwise() if found is None else NativeRowwise(found)
 
 
-def are_right(kernels: Kernels, dtype: torch.dtype) -> bool:
+def rowwise_is_right(kernels: Kernels, dtype: torch.dtype) -> bool:
     """Whether they give what torch gives of rows of this type."""
     dice = torch.Generator().manual_seed(0)
     x, more, weight, both, heads = (

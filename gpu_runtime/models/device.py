@@ -9,7 +9,7 @@ import torch
 _backends: Any = torch.backends  # its settings of precision have no types yet
 
 
-def prepare(device: str, threads: int, deterministic: bool = False) -> torch.device:
+def prepare_device(device: str, threads: int, deterministic: bool = False) -> torch.device:
     """The device, with CPU work on `threads` threads and float32 that is float32: by default
     cuDNN's convolutions round its mantissa to 10 bits (TF32), which moves a picture's embedding by
     1e-3.

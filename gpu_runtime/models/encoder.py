@@ -20,10 +20,9 @@ from ..layers.linear import Linear
 from ..layers.patches import PatchProduct, replace_patch_convolutions
 from ..layers.pixels import expand
 from ..layers.serving import replace_linears
-from ..native.library import allow_kernels
 from ..weights.checkpoint import Checkpoint
 from ..weights.filling import fill
-from .device import prepare
+from .device import prepare_device
 
 Tensors = dict[str, torch.Tensor]
 """One item's features, by the names that the model's `get_..._features` takes."""
@@ -113,14 +112,13 @@ def load_encoder(
     modalities: Sequence[Modality] = MODALITIES,
     before_part: Callable[[], None] | None = None,
     deterministic: bool = False,
-    native_kernels: bool = True,
 ) -> Encoder:
     """Read the towers of these modalities; on a CPU `before_part` is called before every part of
     their work, on its thread.
 
     Raises EngineError where the checkpoint does not hold them.
     """
-    place = prepare(device, threads, deterministic)
+    place = prepare_device(device, threads, deterministic)
     kind = getattr(torch, dtype)
     whole = build_on_meta(model.path, kind)
     towers = find_towers(whole, modalities)
@@ -130,14 +128,12 @@ def load_encoder(
         )
     for root in towers.roots if place.type == "cpu" else ():
         tower = whole.get_submodule(root)
-        with allow_kernels(native_kernels):
-            replace_linears(tower)
-            replace_patch_convolutions(tower)
-            dense = usable_dense()
+        replace_linears(tower)
+        replace_patch_convolutions(tower)
         replace_activations(tower)
         if before_part is not None:
             _tell_parts(tower, before_part)
-        attend_in_pieces(tower, before_part or (lambda: None), dense)
+        attend_in_pieces(tower, before_part or (lambda: None), usable_dense())
     return Encoder(towers, model.embed_width, kind, place, model.pixels)
 
 

@@ -15,7 +15,7 @@ from ..adapter.head import Head
 from ..adapter.parts import ModelParts, path_of, take_apart
 from ..adapter.self_check import ROUNDED, ask, check, refusal
 from ..adapter.step import Decoder
-from ..attention.choice import Kernels
+from ..attention.choice import AttentionKernels
 from ..inspection.hf import build_on_meta
 from ..layers.int8 import Int8Weights
 from ..layers.linear import worth_packing
@@ -75,7 +75,7 @@ def load_language_model(
     dtype: torch.dtype,
     device: torch.device,
     fused: bool = True,
-    kernels: Kernels | None = None,
+    kernels: AttentionKernels | None = None,
     hold: Hold | None = None,
 ) -> LanguageModel:
     """Read the language model. `fused`: take the fused decoder where the architecture is known to

@@ -39,7 +39,7 @@ def features_of(answer: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     }
 
 
-def choose(
+def choose_tower(
     model: type[Any], modality: str, features: dict[str, NDArray[Any]], company: bool = False
 ) -> tuple[Kind, dict[str, NDArray[Any]]]:
     """(kind, its tensors) by the signature of `get_<kind>_features`; of a model without such a

@@ -24,14 +24,14 @@ from .clips import choose_frames
 from .layouts import MOST, Layouts
 from .loading import SAFE, load_processor
 from .options import as_called, bounds_of, options_of
-from .parts import choose, features_of
+from .parts import choose_tower, features_of
 from .pixels import RAW, find_forms, pack_item
 from .placeholders import find_placeholders
 from .positions import Planes, Prompt, rule_of
 from .previews import Extent, preview
 from .ready import Grid, blank, check_grid, unlike
 from .rules import rules_of
-from .runs import Run, embedding_ids, row_marks, take_apart
+from .runs import Run, embedding_ids, read_run, row_marks
 from .sounds import unpadded
 from .types import Clip, Options, Part, ProcessedItem
 
@@ -306,7 +306,7 @@ class Processor:
         self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None
     ) -> ProcessedItem:
         answer = self._answer(modality, media, called, siblings, sound)
-        run = take_apart(
+        run = read_run(
             answer.replacement, self._processor.tokenizer, (*self._ids.values(), *self._marks)
         )
         planes = self._planes(modality, answer, run, sound is not None)
@@ -367,12 +367,12 @@ class Processor:
         features = features_of(answer.values)
         if not heard:
             row = max(set(run.stretches), key=run.rows, default=-1)
-            kind, tensors = choose(self._model, modality, features)
+            kind, tensors = choose_tower(self._model, modality, features)
             tensors = tensors | self._marked(run, row) | self._told(modality, siblings)
             return (Part(kind, tensors, run.rows(row, *self._marks), row),)
         found = []
         for part in ("video", "audio"):
-            kind, tensors = choose(self._model, part, features, company=True)
+            kind, tensors = choose_tower(self._model, part, features, company=True)
             row = self._ids[kind]
             found.append(Part(kind, tensors, run.rows(row), row))
         return tuple(found)

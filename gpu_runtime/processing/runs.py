@@ -55,7 +55,7 @@ def row_marks(config: Any) -> tuple[int, ...]:
     return tuple(getattr(config, "visual_indicator_token_ids", None) or ())
 
 
-def take_apart(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
+def read_run(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
     """Tokenised as a text of its own: what stands around it may merge with its ends."""
     words = {
         token: number

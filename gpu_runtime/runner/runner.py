@@ -16,14 +16,15 @@ from ...protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Wor
 from ...protocol.requests.pooling import PoolingParams
 from ..adapter.step import StepInputs
 from ..attention.choice import usable_kernels
+from ..attention.metadata import CPU_CACHE_BYTES, AttentionMetadata, build_metadata
 from ..attention.paged import PagedAttention
-from ..attention.step import CPU_CACHE_BYTES, StepLayout, lay_out
 from ..layers.int8 import Int8
 from ..layers.product import usable_product
 from ..memory.kv_pool import KvPool
+from ..memory.pieces import Ints
 from ..memory.room import room_that_fits
 from ..memory.state_pool import RecurrentStep, StatePool
-from ..models.device import keep_freed_memory, prepare
+from ..models.device import keep_freed_memory, prepare_device
 from ..models.fused import FusedDecoder
 from ..models.language_model import load_language_model
 from ..native.library import allow_kernels
@@ -32,8 +33,8 @@ from ..pooling.pooling import Pooling
 from ..sampling.guiding import Guides
 from ..sampling.sampler import SamplerState
 from ..sampling.unrunnable import Unrunnable
-from ..steps.batch import Batch, Ints, build_batch
-from ..steps.overlay import Read, Rows, find_spans, lay_over, place, read_rows
+from ..steps.batch import Batch, build_batch
+from ..steps.overlay import EmbeddingRows, Read, find_spans, lay_over, place, read_rows
 from ..steps.repeated import RepeatedDecode, recorder_for
 from ..steps.sequences import RunnerSequence, SequenceTable
 from .answers import DEAD_END, Answers, Made
@@ -61,7 +62,7 @@ class Runner:
         `fused=False` runs transformers' own modules also for the architectures that have a fused
         decoder.
         """
-        self._device = prepare(config.device, config.threads.alone, config.deterministic)
+        self._device = prepare_device(config.device, config.threads.alone, config.deterministic)
         self._apart = config.deterministic
         """Each work is a step of its own in all but name, so that no number depends on how many
         rows there are."""
@@ -154,7 +155,9 @@ class Runner:
             plan.step, tuple(made.sampled), tuple(made.prompt), told, seconds, tuple(made.pooled)
         )
 
-    def _compute(self, entries: Entries, embeds: Rows, made: Made, faults: dict[int, str]) -> None:
+    def _compute(
+        self, entries: Entries, embeds: EmbeddingRows, made: Made, faults: dict[int, str]
+    ) -> None:
         """Some works of a step, in one flat batch."""
         narrow = self._model.decoder.narrows and not any(
             self._answers.takes_all(sequence) for _, sequence in entries
@@ -292,12 +295,12 @@ class Runner:
 
     # the model
 
-    def _forward(self, batch: Batch, embeds: Rows) -> torch.Tensor:
+    def _forward(self, batch: Batch, embeds: EmbeddingRows) -> torch.Tensor:
         """Hidden states [rows, hidden], as the batch has them."""
         placed = place(batch, embeds)
         if self._repeated is not None and not placed and self._repeated.takes(batch):
             return self._repeated(batch, self._blocks(batch))
-        self._attention.begin(self._layouts(batch, find_spans(batch, self._facts)))
+        self._attention.begin(self._metadata(batch, find_spans(batch, self._facts)))
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         looked_up = self._model.looked_up(tokens)
         x = self._model.embed(looked_up)
@@ -323,14 +326,14 @@ class Runner:
             return None
         windows = [table.window for table in self._pool.tables]
         return RepeatedDecode(
-            self._decode, windows, rows, self._table.blocks.shape[2], self._device, record
+            self._decode, windows, rows, self._table.block_tables.shape[2], self._device, record
         )
 
     def _decode(
-        self, tokens: torch.Tensor, positions: torch.Tensor, layouts: Sequence[StepLayout]
+        self, tokens: torch.Tensor, positions: torch.Tensor, metadata: Sequence[AttentionMetadata]
     ) -> torch.Tensor:
         """Hidden states [rows, hidden] of rows of one token, by what is on the device alone."""
-        self._attention.begin(layouts)
+        self._attention.begin(metadata)
         looked_up = self._model.looked_up(tokens)
         inputs = StepInputs(
             looked_up, self._model.embed(looked_up), positions, np.zeros(0, dtype=np.int64)
@@ -357,15 +360,15 @@ class Runner:
             ):
                 self._states.copy(sequence.state, work.snapshot)
 
-    def _layouts(self, batch: Batch, spans: Ints | None) -> list[StepLayout]:
+    def _metadata(self, batch: Batch, spans: Ints | None) -> list[AttentionMetadata]:
         """Of each table."""
         blocks = self._blocks(batch)
         size, device = self._block_size, self._device
         return [
-            lay_out(
-                batch.starts, batch.counts, blocks[number], batch.slots[number], size, device,
-                self._at_once[number], table.window, spans, self._attention.in_place[number],
-                self._attention.on_device[number],
+            build_metadata(
+                batch.starts, batch.counts, blocks[number], batch.slot_mapping[number], size,
+                device, self._at_once[number], table.window, spans,
+                self._attention.in_place[number], self._attention.on_device[number],
             )
             for number, table in enumerate(self._pool.tables)
         ]  # fmt: skip
@@ -373,7 +376,7 @@ class Runner:
     def _blocks(self, batch: Batch) -> NDArray[np.int32]:
         """[tables, works, blocks of the longest context]"""
         widest = -(-int((batch.starts + batch.counts).max()) // self._block_size)
-        return self._table.blocks[:, batch.rows, :widest]
+        return self._table.block_tables[:, batch.rows, :widest]
 
     def _fault_non_finite(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> None:
         """Works with a NaN or infinity anywhere: their sequences fault and what they wrote is
@@ -387,7 +390,7 @@ class Runner:
                 faults[work.seq] = (
                     "The model computed a number that is not finite for this request."
                 )
-                for table, slots in enumerate(batch.slots[:, part]):
+                for table, slots in enumerate(batch.slot_mapping[:, part]):
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))
                 if self._states is not None:
                     self._states.clear([batch.sequences[index].state])

@@ -105,7 +105,7 @@ class Choices:
     """Rows whose logits are not finite, or leave no token to choose."""
 
 
-def choose(logits: torch.Tensor, states: Sequence[SamplerState]) -> Choices:
+def sample(logits: torch.Tensor, states: Sequence[SamplerState]) -> Choices:
     """The next token of every row of `logits` [rows, vocab], float32, left unchanged. Does not
     advance the states."""
     if not all(state.plain for state in states):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
-from .sampler import SamplerState, choose, chosen_logprobs
+from .sampler import SamplerState, chosen_logprobs, sample
 
 
 @dataclass
@@ -38,7 +38,7 @@ def speak(logits: torch.Tensor, turns: Sequence[Turn]) -> None:
         rows = [turn.rows[place] for turn in speaking]
         own = logits if rows == list(range(len(logits))) else logits[rows]
         states = [turn.state for turn in speaking]
-        choices = choose(own, states)
+        choices = sample(own, states)
         logprobs = chosen_logprobs(own, choices.tokens, states)
         right: list[Turn] = []
         for row, turn in enumerate(speaking):

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...protocol.edges.scheduler_to_gpu_runner import Work
+from ..memory.pieces import Ints
 from .sequences import RunnerSequence, SequenceTable
-
-Ints = NDArray[np.int64]
 
 
 @dataclass
@@ -24,7 +22,7 @@ class Batch:
     """[works + 1]: where each work's tokens begin in the flat step."""
     rows: Ints
     tokens: Ints
-    slots: Ints
+    slot_mapping: Ints
     """[tables, tokens]: where each token's key and value go."""
     positions: Ints
     """[tokens], or [planes, tokens] where a prompt brings its own."""
@@ -56,8 +54,9 @@ def build_batch(
         row = rows.repeat(counts)
         index = np.arange(offsets[-1]) + (starts - offsets[:-1]).repeat(counts)
     tokens = table.tokens[row, index].astype(np.int64)
-    slots = (
-        table.blocks[:, row, index // block_size].astype(np.int64) * block_size + index % block_size
+    slot_mapping = (
+        table.block_tables[:, row, index // block_size].astype(np.int64) * block_size
+        + index % block_size
     )
     positions = _positions(works, sequences, offsets, index + table.deltas[row])
     hidden = np.arange(len(works) + 1) if narrow else offsets
@@ -69,7 +68,7 @@ def build_batch(
         offsets,
         rows,
         tokens,
-        slots,
+        slot_mapping,
         positions,
         table.extents[row],
         hidden,

@@ -9,15 +9,16 @@ import torch
 from ...protocol.edges.scheduler_to_gpu_runner import Embed
 from ...protocol.facts import ModelFacts
 from ...protocol.memory.blobs import BlobError, BlobRef
-from .batch import Batch, Ints
+from ..memory.pieces import Ints
+from .batch import Batch
 
 Read = Callable[[BlobRef], memoryview]
 """The bytes of a blob. Raises BlobError."""
-Rows = dict[int, list[tuple[int, torch.Tensor]]]
+EmbeddingRows = dict[int, list[tuple[int, torch.Tensor]]]
 """By sequence: (prompt position, embedding rows [n, embed_width]) to lay over the token
 embeddings."""
 Placed = list[tuple[int, torch.Tensor]]
-"""Rows by where they begin in a flat step, in its order."""
+"""EmbeddingRows by where they begin in a flat step, in its order."""
 
 
 class Items(NamedTuple):
@@ -31,9 +32,9 @@ class Items(NamedTuple):
 
 def read_rows(
     embeds: Sequence[Embed], read: Read, width: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Rows, list[int]]:
+) -> tuple[EmbeddingRows, list[int]]:
     """What a plan says lies in blobs, and the sequences of which something could not be read."""
-    rows: Rows = {}
+    rows: EmbeddingRows = {}
     unread = []
     for embed in embeds:
         try:
@@ -65,7 +66,7 @@ def _read(embed: Embed, read: Read, width: int) -> torch.Tensor:
     return torch.frombuffer(data, dtype=dtype).view(embed.count, width)
 
 
-def place(batch: Batch, rows: Rows) -> Placed:
+def place(batch: Batch, rows: EmbeddingRows) -> Placed:
     """Those of `rows` that belong to tokens of this step."""
     found: Placed = []
     for index, work in enumerate(batch.works):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..attention.step import StepLayout
+from ..attention.metadata import AttentionMetadata
 from ..triton.step import DeviceStep, most_pieces
 from .batch import Batch
 
@@ -22,8 +22,8 @@ Work = Callable[[], torch.Tensor]
 Record = Callable[[Work], tuple[torch.Tensor, Callable[[], object]]]
 """Records what a call launches: its answer, which stays where it is, and what launches all of it
 again."""
-Compute = Callable[[torch.Tensor, torch.Tensor, Sequence[StepLayout]], torch.Tensor]
-"""Hidden states [rows, hidden] of tokens int64 [rows] at positions int64 [rows], by a layout of
+Compute = Callable[[torch.Tensor, torch.Tensor, Sequence[AttentionMetadata]], torch.Tensor]
+"""Hidden states [rows, hidden] of tokens int64 [rows] at positions int64 [rows], by the metadata of
 each table."""
 COUNTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Of rows; steps of more are not recorded."""
@@ -87,7 +87,9 @@ class RepeatedDecode:
 
     def _fill(self, batch: Batch, blocks: NDArray[np.int32], rows: int) -> None:
         own = np.minimum(np.arange(rows), len(batch.works) - 1)
-        longs = np.concatenate((batch.tokens[None], batch.positions[None], batch.slots))[:, own]
+        longs = np.concatenate((batch.tokens[None], batch.positions[None], batch.slot_mapping))[
+            :, own
+        ]
         self._longs[:, :rows].copy_(torch.from_numpy(longs))
         self._lengths[:rows].copy_(torch.from_numpy((batch.starts + 1)[own]))
         self._tables[:, :rows, : blocks.shape[2]].copy_(torch.from_numpy(blocks[:, own]))
@@ -97,7 +99,7 @@ class RepeatedDecode:
 
         def work() -> torch.Tensor:
             return self._compute(
-                self._longs[0, : key[0]], self._longs[1, : key[0]], self._layouts(*key)
+                self._longs[0, : key[0]], self._longs[1, : key[0]], self._metadata(*key)
             )
 
         right = work()
@@ -118,9 +120,9 @@ class RepeatedDecode:
             self._recorded.clear()
         return right
 
-    def _layouts(self, rows: int, *pieces: int) -> list[StepLayout]:
+    def _metadata(self, rows: int, *pieces: int) -> list[AttentionMetadata]:
         return [
-            StepLayout(
+            AttentionMetadata(
                 self._longs[2 + table, :rows], (), [],
                 on_device=DeviceStep(
                     rows, most, 0, self._tables[table, :rows], self._lengths[:rows], self._nothing,

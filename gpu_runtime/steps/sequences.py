@@ -54,7 +54,7 @@ class SequenceTable:
         """Rotary position of an output token minus its index."""
         self.extents = np.zeros(rows, dtype=np.int64)
         """Positions that the prompt takes: one more than the largest of them."""
-        self.blocks = np.full((len(blocks), rows, self._max_blocks), PADDING, dtype=np.int32)
+        self.block_tables = np.full((len(blocks), rows, self._max_blocks), PADDING, dtype=np.int32)
         """By table: blocks by position // block size; unused places name the padding block."""
         self.block_counts = np.zeros((len(blocks), rows), dtype=np.int64)
         self.capacities = np.zeros(rows, dtype=np.int64)
@@ -102,7 +102,7 @@ class SequenceTable:
                 raise Unrunnable("it has more blocks than the context.")
             if more and not (min(more) >= 0 and max(more) < self._limits[table]):
                 raise Unrunnable("it has a block outside the cache.")
-            self.blocks[table, row, first : first + len(more)] = more
+            self.block_tables[table, row, first : first + len(more)] = more
             self.block_counts[table, row] = first + len(more)
         self.capacities[row] = self.block_counts[:, row].min(initial=self._max_blocks)
 
@@ -122,7 +122,7 @@ class SequenceTable:
         """Forget it; idempotent."""
         known = self._known.pop(seq, None)
         if known is not None:
-            self.blocks[:, known.row] = PADDING
+            self.block_tables[:, known.row] = PADDING
             self.block_counts[:, known.row] = 0
             self._free.append(known.row)
 
@@ -136,7 +136,9 @@ class SequenceTable:
         self.lengths = np.concatenate((self.lengths, np.zeros_like(self.lengths)))
         self.deltas = np.concatenate((self.deltas, np.zeros_like(self.deltas)))
         self.extents = np.concatenate((self.extents, np.zeros_like(self.extents)))
-        self.blocks = np.concatenate((self.blocks, np.full_like(self.blocks, PADDING)), axis=1)
+        self.block_tables = np.concatenate(
+            (self.block_tables, np.full_like(self.block_tables, PADDING)), axis=1
+        )
         self.block_counts = np.concatenate(
             (self.block_counts, np.zeros_like(self.block_counts)), axis=1
         )

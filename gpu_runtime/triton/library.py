@@ -20,7 +20,7 @@ def is_made_for(dtype: torch.dtype, device: torch.device) -> bool:
     )
 
 
-def load_kernels() -> TritonKernels:
+def load_triton_kernels() -> TritonKernels:
     """What they are compiled to is kept in a folder that is the user's alone.
 
     Raises ImportError where there is no Triton, Unavailable where there can be no such folder.

@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..memory.pieces import pieces_read
+from ..memory.pieces import Ints, pieces_read
 from .configurations import PIECE
-
-Ints = NDArray[np.int64]
 
 
 @dataclass
@@ -36,7 +34,7 @@ class DeviceStep:
     the step has none."""
 
 
-def lay_out_on_device(
+def build_device_step(
     starts: Ints,
     counts: Ints,
     blocks: NDArray[np.int32],
@@ -44,7 +42,7 @@ def lay_out_on_device(
     window: int | None,
     spans: Ints | None,
 ) -> DeviceStep:
-    """The arguments are those of `lay_out`. All goes over in one copy."""
+    """The arguments are those of `build_metadata`. All goes over in one copy."""
     singles = int((counts == 1).sum())
     lengths = starts[:singles] + 1
     firsts = counts.cumsum()[singles:] - counts[singles:]

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from thespis.gpu_runtime.attention.metadata import CPU_CACHE_BYTES, build_metadata
 from thespis.gpu_runtime.attention.paged import PagedAttention
-from thespis.gpu_runtime.attention.step import CPU_CACHE_BYTES, lay_out
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.native.library import Kernels, load_kernels
@@ -85,7 +85,7 @@ def _measure(
         in_place = turn % 2 == 1
         most = pool.blocks_in(CPU_CACHE_BYTES)[0]
         ways[in_place].begin(
-            [lay_out(starts, counts, tables, slots, BLOCK, CPU, most, in_place=in_place)]
+            [build_metadata(starts, counts, tables, slots, BLOCK, CPU, most, in_place=in_place)]
         )
         began = clock()
         for layer in range(layers):

@@ -25,9 +25,9 @@ import torch
 
 from thespis import LLM, SamplingParams
 from thespis.frontends.cli.bench.bare import BareRunner
-from thespis.gpu_runtime.attention.choice import Kernels, usable_kernels
+from thespis.gpu_runtime.attention.choice import AttentionKernels, usable_kernels
+from thespis.gpu_runtime.attention.metadata import build_metadata
 from thespis.gpu_runtime.attention.paged import PagedAttention
-from thespis.gpu_runtime.attention.step import lay_out
 from thespis.gpu_runtime.facts.model import model_facts
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import KvPool
@@ -110,8 +110,8 @@ def measure_roofs(device: torch.device, dtype: torch.dtype, rounds: int) -> dict
 
 
 def measure_attention(
-    kernels: Kernels | None, device: torch.device, dtype: torch.dtype, shape: tuple[int, int, int],
-    works: list[tuple[int, int]], rounds: int,
+    kernels: AttentionKernels | None, device: torch.device, dtype: torch.dtype,
+    shape: tuple[int, int, int], works: list[tuple[int, int]], rounds: int,
 ) -> dict[str, Any]:  # fmt: skip
     """One layer of a step, by the kernels and by torch; milliseconds, and what the first come
     to."""
@@ -140,7 +140,7 @@ def measure_attention(
         in_place, on_device = attention.in_place[0], attention.on_device[0]
         attention.begin(
             [
-                lay_out(
+                build_metadata(
                     starts,
                     counts,
                     tables,

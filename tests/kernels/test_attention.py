@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thespis.gpu_runtime.attention.tried_on_device import are_right
+from thespis.gpu_runtime.attention.tried_on_device import triton_kernels_are_right
 from thespis.gpu_runtime.triton.configurations import PIECE
 from thespis.protocol.facts import SpanWindows
 
@@ -142,4 +142,4 @@ def test_whatever_the_shape(
 
 @pytest.mark.parametrize("dtype", ALL, ids=str)
 def test_the_trial_at_a_start_passes(dtype: torch.dtype) -> None:
-    assert are_right(kernels(), dtype, PLACE)
+    assert triton_kernels_are_right(kernels(), dtype, PLACE)

@@ -18,7 +18,7 @@ from thespis.gpu_runtime.triton.configurations import (
     merge_form,
     prefill_form,
 )
-from thespis.gpu_runtime.triton.library import load_kernels
+from thespis.gpu_runtime.triton.library import load_triton_kernels
 
 triton = pytest.importorskip("triton")
 if triton.knobs.runtime.interpret:
@@ -120,10 +120,10 @@ def test_what_is_compiled_lies_where_nobody_else_writes(
 ) -> None:
     monkeypatch.setattr(triton.knobs.cache, "dir", triton.knobs.cache.dir)  # put back afterwards
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    load_kernels()
+    load_triton_kernels()
     compiled("merge_kernel", merge_form(4, 16, PLAIN), 90, tmp_path)
     folder = tmp_path / "thespis" / "triton"
     assert list(folder.rglob("merge_kernel.cubin"))
     folder.chmod(0o770)
     with pytest.raises(Unavailable, match="is not a folder of this user alone"):
-        load_kernels()
+        load_triton_kernels()

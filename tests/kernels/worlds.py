@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from thespis.gpu_runtime.attention.metadata import build_metadata
 from thespis.gpu_runtime.attention.paged import PagedAttention
-from thespis.gpu_runtime.attention.step import lay_out
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.triton.attention import TritonKernels
@@ -96,7 +96,7 @@ class World:
         spans = None if self.spans is None else np.array(self.spans, dtype=np.int64)
         attention.begin(
             [
-                lay_out(
+                build_metadata(
                     starts,
                     counts,
                     tables,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from thespis.gpu_runtime.sampling.sampler import SamplerState, choose
+from thespis.gpu_runtime.sampling.sampler import SamplerState, sample
 from thespis.tests.helpers.reference import Reference
 
 from ..history import Record, Want, first_difference
@@ -99,7 +99,7 @@ class Oracle:
         state = SamplerState(
             ask.sampling, choice, prompt_ids, before, (), len(logits), torch.device("cpu")
         )
-        return got in choose(moved, [state] * DRAWS).tokens
+        return got in sample(moved, [state] * DRAWS).tokens
 
     def _prompt(self, ask: Ask) -> str:
         return self._reference.prompt(ask.case.messages(encoded=False))

@@ -39,7 +39,7 @@ def raising(error: Exception) -> Any:
 
 def test_a_cpu_has_those_of_its_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.dtype] = []
-    monkeypatch.setattr(tried, "usable_kernels", asked.append)
+    monkeypatch.setattr(tried, "usable_native_kernels", asked.append)
     assert usable_kernels(torch.float32, CPU) is None
     assert asked == [torch.float32]
 
@@ -49,8 +49,11 @@ def test_where_none_are_allowed_none_are_looked_for(
     device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
-    for module in (tried, tried_on_device):
-        monkeypatch.setattr(module, "usable_kernels", lambda *given: asked.append(given))
+    for module, name in (
+        (tried, "usable_native_kernels"),
+        (tried_on_device, "usable_triton_kernels"),
+    ):
+        monkeypatch.setattr(module, name, lambda *given: asked.append(given))
     with allow_kernels(False):
         assert usable_kernels(torch.float16, device) is None
     assert not asked
@@ -94,14 +97,14 @@ def test_what_cannot_be_believed_is_left_out(
     load: Any, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tried_on_device, "is_made_for", lambda dtype, device: True)
-    monkeypatch.setattr(tried_on_device, "load_kernels", load)
-    assert tried_on_device.usable_kernels(torch.bfloat16, CPU) is None
+    monkeypatch.setattr(tried_on_device, "load_triton_kernels", load)
+    assert tried_on_device.usable_triton_kernels(torch.bfloat16, CPU) is None
     assert caplog.messages == [BEGINNING + said]
 
 
 def test_what_is_not_made_for_the_device_is_not_looked_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tried_on_device, "load_kernels", raising(AssertionError()))
-    assert tried_on_device.usable_kernels(torch.bfloat16, CPU) is None
+    monkeypatch.setattr(tried_on_device, "load_triton_kernels", raising(AssertionError()))
+    assert tried_on_device.usable_triton_kernels(torch.bfloat16, CPU) is None
     assert caplog.messages == []

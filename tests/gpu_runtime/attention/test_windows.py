@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thespis.gpu_runtime.attention.metadata import DecodeGroup, build_metadata
 from thespis.gpu_runtime.attention.paged import PagedAttention
-from thespis.gpu_runtime.attention.step import DecodeGroup, lay_out
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import PADDING, KvPool
 from thespis.protocol.facts import KvGroup, KvTable
@@ -73,7 +73,7 @@ def test_a_window_is_a_mask_and_reads_its_own_blocks(
         index = np.concatenate([np.arange(start, start + count) for start, count in works])
         owner = np.repeat(np.arange(len(works)), counts)
         slots = blocks[owner, index // size].astype(np.int64) * size + index % size
-        layouts.append(lay_out(starts, counts, blocks, slots, size, CPU, most, table.window))
+        layouts.append(build_metadata(starts, counts, blocks, slots, size, CPU, most, table.window))
     for group in layouts[1].groups:
         assert isinstance(group, DecodeGroup)
         read = len(group.blocks) // (group.last - group.first)
@@ -96,7 +96,9 @@ def test_a_layer_that_reads_anothers_keys_has_no_memory_and_writes_none() -> Non
     pool = KvPool([KvTable(None, (group,))], [4], 2, torch.float32, CPU)
     assert pool.blocks[2].data_ptr() == pool.blocks[1].data_ptr() != pool.blocks[0].data_ptr()
     one = np.zeros(1, dtype=np.int64)
-    layout = lay_out(one, one + 3, np.array([[3, 1]], dtype=np.int32), np.array([6, 7, 2]), 2, CPU)
+    layout = build_metadata(
+        one, one + 3, np.array([[3, 1]], dtype=np.int32), np.array([6, 7, 2]), 2, CPU
+    )
     attention = PagedAttention(pool)
     attention.begin([layout])
     query, new = torch.randn(3, HEADS, WIDTH), torch.randn(3, 2, 1, WIDTH)

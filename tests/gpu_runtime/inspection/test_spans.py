@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from thespis.actors.preprocessor.assembly import unbroken
-from thespis.gpu_runtime.attention.step import Chunk
+from thespis.gpu_runtime.attention.metadata import Chunk
 from thespis.gpu_runtime.models.language_model import load_language_model
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts, PlaceholderFacts

@@ -26,7 +26,7 @@ from thespis.gpu_runtime.layers.int8 import (
 from thespis.gpu_runtime.layers.product import (
     MOST_SUM,
     Product,
-    are_right,
+    int8_products_are_right,
     largest_step,
     usable_product,
 )
@@ -201,7 +201,7 @@ def test_rows_of_another_width_are_refused_before_memory_is_read(dtype: torch.dt
 def test_products_are_tried_before_they_are_used(
     wide: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert are_right(kernels(wide))
+    assert int8_products_are_right(kernels(wide))
     wrong = Kernels(str(library_path(best_level())))
     monkeypatch.setattr(wrong, "multiply", lambda call: None)
     monkeypatch.setattr(product, "load_kernels", lambda: wrong)

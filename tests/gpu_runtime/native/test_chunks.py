@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thespis.gpu_runtime.attention.in_place import InPlace
+from thespis.gpu_runtime.attention.metadata import AttentionMetadata, build_metadata
 from thespis.gpu_runtime.attention.paged import PagedAttention
 from thespis.gpu_runtime.attention.seen import InPlaceChunks
-from thespis.gpu_runtime.attention.step import StepLayout, lay_out
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.native.build import best_level, library_path
@@ -67,7 +67,7 @@ class World:
             self.tables[row, at // self.size].astype(np.int64) * self.size + at % self.size
         )
 
-    def layout(self, in_place: bool, rows: slice = slice(None)) -> StepLayout:
+    def layout(self, in_place: bool, rows: slice = slice(None)) -> AttentionMetadata:
         parts = list(zip(range(len(self.works)), self.works, strict=True))[rows]
         slots = np.concatenate(
             [
@@ -76,7 +76,7 @@ class World:
             ]
         )
         tables, spans = self.tables[rows], self.spans
-        return lay_out(
+        return build_metadata(
             self.starts[rows],
             self.counts[rows],
             tables,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from thespis.gpu_runtime.attention.dense import WIDEST, Dense, is_right, usable_dense
+from thespis.gpu_runtime.attention.dense import WIDEST, Dense, dense_is_right, usable_dense
 from thespis.gpu_runtime.native.library import allow_kernels
 
 from ...helpers.kernels import asks_the_compiler, kernels, needs_kernels
@@ -92,9 +92,9 @@ def test_what_it_does_not_take_is_told() -> None:
 
 
 def test_only_kernels_that_are_right_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_right(kernels())
+    assert dense_is_right(kernels())
     with allow_kernels(False):
         assert usable_dense() is None
     wrong = kernels(True)
     monkeypatch.setattr(wrong, "attend_dense", lambda _: None)
-    assert not is_right(wrong)
+    assert not dense_is_right(wrong)

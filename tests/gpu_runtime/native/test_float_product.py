@@ -10,7 +10,7 @@ from thespis.gpu_runtime.layers import float_product
 from thespis.gpu_runtime.layers.float_product import (
     TYPES,
     FloatMatrix,
-    are_right,
+    float_products_are_right,
     narrowest,
     usable_float_kernels,
 )
@@ -108,7 +108,7 @@ def test_what_it_is_not_made_for_is_refused_before_memory_is_read(x: torch.Tenso
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_kernels_are_tried_before_they_are_used(wide: bool) -> None:
-    assert are_right(kernels(wide))
+    assert float_products_are_right(kernels(wide))
 
 
 def test_kernels_that_give_other_numbers_are_left_out(

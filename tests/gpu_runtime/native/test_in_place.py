@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thespis.gpu_runtime.attention import tried
 from thespis.gpu_runtime.attention.in_place import InPlace
 from thespis.gpu_runtime.attention.seen import PIECE, InPlaceRows
-from thespis.gpu_runtime.attention.tried import are_right, usable_kernels
+from thespis.gpu_runtime.attention.tried import native_kernels_are_right, usable_native_kernels
 from thespis.gpu_runtime.layers.how import How
 from thespis.gpu_runtime.memory.kv_pool import PADDING, KvPool
 from thespis.gpu_runtime.native.build import best_level, library_path
@@ -179,7 +179,7 @@ def test_threads_are_those_of_torch() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("wide", [False, True])
 def test_kernels_are_tried_before_they_are_used(dtype: torch.dtype, wide: bool) -> None:
-    assert are_right(kernels(wide), dtype)
+    assert native_kernels_are_right(kernels(wide), dtype)
 
 
 @pytest.mark.parametrize("kernel", ["attend", "attend_chunks"])
@@ -190,8 +190,8 @@ def test_kernels_that_give_other_numbers_are_left_out(
     wrong = Kernels(str(library_path(best_level())))
     monkeypatch.setattr(wrong, kernel, lambda call: None)
     monkeypatch.setattr(tried, "load_kernels", lambda: wrong)
-    assert usable_kernels(torch.float32) is None
+    assert usable_native_kernels(torch.float32) is None
     assert caplog.messages == [
         "torch's own operations are used in place of native kernels: here these give other numbers"
     ]
-    assert usable_kernels(torch.float16) is wrong, "which are not asked for anything then"
+    assert usable_native_kernels(torch.float16) is wrong, "which are not asked for anything then"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from thespis.gpu_runtime.sampling.guiding import Guides, Matcher
-from thespis.gpu_runtime.sampling.sampler import SamplerState, choose
+from thespis.gpu_runtime.sampling.sampler import SamplerState, sample
 from thespis.protocol.requests.guide import Guide, guide_of
 from thespis.protocol.requests.sampling import SamplingParams
 
@@ -60,7 +60,7 @@ def run(state: SamplerState, seed: int, limit: int = 500) -> list[int]:
     """Tokens up to the end token, from random scores."""
     tokens: list[int] = []
     for step in range(limit):
-        choices = choose(scores(1000 * seed + step), [state])
+        choices = sample(scores(1000 * seed + step), [state])
         assert not choices.failed
         state.advance(choices.tokens[0])
         tokens.append(choices.tokens[0])
@@ -95,18 +95,18 @@ def test_a_matcher_rebuilt_from_the_output_goes_on_as_the_one_that_made_it(guide
     whole = run(start(guides, guide), 7)
     for cut in range(len(whole)):
         state = start(guides, guide, whole[:cut])
-        assert choose(scores(7000 + cut), [state]).tokens[0] == whole[cut]
+        assert sample(scores(7000 + cut), [state]).tokens[0] == whole[cut]
 
 
 def test_after_the_end_only_end_tokens_come_also_below_min_tokens(guides: Guides) -> None:
     state = start(guides, guide_of(choice=["red"]), min_tokens=50, max_tokens=60)
     tokens = [0]
     while tokens[-1] not in EOS:
-        tokens.append(choose(scores(len(tokens)), [state]).tokens[0])
+        tokens.append(sample(scores(len(tokens)), [state]).tokens[0])
         state.advance(tokens[-1])
     assert text_of(tokens[1:-1]) == "red"
     for step in range(3):
-        token = choose(scores(100 + step), [state]).tokens[0]
+        token = sample(scores(100 + step), [state]).tokens[0]
         assert token in EOS
         state.advance(token)
 
@@ -118,8 +118,8 @@ def test_rows_without_a_guide_are_as_they_were_among_guided_ones(guides: Guides)
         start(guides, None, temperature=0.0),
     ]
     logits = scores(3, 3)
-    tokens = choose(logits, mixed).tokens
-    alone = [choose(logits[row : row + 1], [mixed[row]]).tokens[0] for row in (0, 2)]
+    tokens = sample(logits, mixed).tokens
+    alone = [sample(logits[row : row + 1], [mixed[row]]).tokens[0] for row in (0, 2)]
     assert [tokens[0], tokens[2]] == alone
 
 
@@ -127,7 +127,7 @@ def test_a_token_that_does_not_fit_leaves_no_token_and_no_exception(guides: Guid
     state = start(guides, guide_of(choice=["red"]))
     state.advance(5 if 5 not in EOS else 6)
     for step in range(2):
-        if choose(scores(step), [state]).failed == [0]:
+        if sample(scores(step), [state]).failed == [0]:
             return
         state.advance(0)
     raise AssertionError("it still had a token")
@@ -142,7 +142,7 @@ def test_built_guides_are_kept_apart_from_their_sequences(guides: Guides) -> Non
     guide = guide_of(choice=["red", "blue"])
     first: Matcher = guides.start(guide, (), EOS)
     before = guides.start(guide, (), EOS).allowed().tolist()
-    first.advance(choose(scores(1), [start(guides, guide)]).tokens[0])
+    first.advance(sample(scores(1), [start(guides, guide)]).tokens[0])
     assert guides.start(guide, (), EOS).allowed().tolist() == before
 
 
@@ -154,7 +154,7 @@ def test_bad_words_never_come_as_their_token_sequences(guides: Guides) -> None:
         state = start(guides, None, bad_words_ids=bad, bad_words=("x",), seed=seed)
         tokens: list[int] = []
         for _ in range(60):
-            tokens.append(choose(favourite, [state]).tokens[0])
+            tokens.append(sample(favourite, [state]).tokens[0])
             state.advance(tokens[-1])
         joined = "," + ",".join(map(str, tokens)) + ","
         for spelling in bad:
@@ -166,8 +166,8 @@ def test_bad_words_look_back_over_a_resume(guides: Guides) -> None:
     favourite[0, 15], favourite[0, 20] = 5.0, 1.0
     fresh = start(guides, None, temperature=0.0, bad_words_ids=((13, 14, 15),))
     resumed = start(guides, None, (9, 13, 14), temperature=0.0, bad_words_ids=((13, 14, 15),))
-    assert choose(favourite, [fresh]).tokens == [15]
-    assert choose(favourite, [resumed]).tokens == [20]
+    assert sample(favourite, [fresh]).tokens == [15]
+    assert sample(favourite, [resumed]).tokens == [20]
 
 
 def test_the_grammar_engine_is_loaded_by_the_first_guide_only() -> None:

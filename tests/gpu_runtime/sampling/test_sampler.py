@@ -10,7 +10,7 @@ import torch
 from transformers import RepetitionPenaltyLogitsProcessor
 
 from thespis.gpu_runtime.sampling.logits import apply_min_p, apply_top, penalise
-from thespis.gpu_runtime.sampling.sampler import SamplerState, choose, chosen_logprobs
+from thespis.gpu_runtime.sampling.sampler import SamplerState, chosen_logprobs, sample
 from thespis.protocol.requests.sampling import SamplingParams
 
 VOCAB = 50
@@ -35,7 +35,7 @@ def state(
 
 def test_greedy_takes_the_likeliest() -> None:
     scores = logits(8)
-    assert choose(scores, [state(temperature=0.0)] * 8).tokens == scores.argmax(-1).tolist()
+    assert sample(scores, [state(temperature=0.0)] * 8).tokens == scores.argmax(-1).tolist()
 
 
 def test_a_sample_does_not_depend_on_its_batch() -> None:
@@ -53,17 +53,17 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
         {"temperature": 0.7, "choice": 2},
     ]
     states = [state(**{"seed": index, **p}) for index, p in enumerate(params)]
-    together = choose(scores, states).tokens
-    alone = [choose(scores[i : i + 1], [states[i]]).tokens[0] for i in range(len(states))]
+    together = sample(scores, states).tokens
+    alone = [sample(scores[i : i + 1], [states[i]]).tokens[0] for i in range(len(states))]
     order = [4, 8, 1, 0, 7, 3, 2, 6, 5]
-    shuffled = choose(scores[order], [states[i] for i in order]).tokens
+    shuffled = sample(scores[order], [states[i] for i in order]).tokens
     assert together == alone
     assert shuffled == [together[i] for i in order]
 
 
 def test_samples_follow_the_distribution() -> None:
     scores = logits(1).expand(4000, -1)
-    tokens = choose(scores, [state(seed=i, temperature=0.8) for i in range(4000)]).tokens
+    tokens = sample(scores, [state(seed=i, temperature=0.8) for i in range(4000)]).tokens
     expected = (scores[0] / 0.8).softmax(-1).numpy() * 4000
     found = np.bincount(tokens, minlength=VOCAB)
     common = expected > 5
@@ -73,9 +73,9 @@ def test_samples_follow_the_distribution() -> None:
 
 def test_seed_choice_and_position_each_change_the_draw() -> None:
     scores = logits(1).expand(200, -1) * 0.1
-    by_seed = choose(scores, [state(seed=i) for i in range(200)]).tokens
-    by_choice = choose(scores, [state(choice=i) for i in range(200)]).tokens
-    by_position = choose(scores, [state(output=[0] * i) for i in range(200)]).tokens
+    by_seed = sample(scores, [state(seed=i) for i in range(200)]).tokens
+    by_choice = sample(scores, [state(choice=i) for i in range(200)]).tokens
+    by_position = sample(scores, [state(output=[0] * i) for i in range(200)]).tokens
     assert min(len(set(tokens)) for tokens in (by_seed, by_choice, by_position)) > 30
 
 
@@ -146,10 +146,10 @@ def test_presence_and_frequency_count_the_output_only() -> None:
     scores = torch.zeros(1, VOCAB)
     scores[0, 5], scores[0, 6], scores[0, 7] = 3.0, 2.5, 2.2
     common: dict[str, Any] = {"prompt": (5, 5, 5), "temperature": 0.0}
-    assert choose(scores, [state(frequency_penalty=0.6, **common)]).tokens == [5]
-    assert choose(scores, [state(frequency_penalty=0.6, output=(5,), **common)]).tokens == [6]
-    assert choose(scores, [state(frequency_penalty=0.45, output=(5, 5, 6), **common)]).tokens == [7]
-    assert choose(scores, [state(presence_penalty=1.0, output=(5, 5, 6), **common)]).tokens == [7]
+    assert sample(scores, [state(frequency_penalty=0.6, **common)]).tokens == [5]
+    assert sample(scores, [state(frequency_penalty=0.6, output=(5,), **common)]).tokens == [6]
+    assert sample(scores, [state(frequency_penalty=0.45, output=(5, 5, 6), **common)]).tokens == [7]
+    assert sample(scores, [state(presence_penalty=1.0, output=(5, 5, 6), **common)]).tokens == [7]
 
 
 def test_state_advanced_equals_state_replayed() -> None:
@@ -165,7 +165,7 @@ def test_state_advanced_equals_state_replayed() -> None:
 def test_bias_and_allowed_tokens_bind_greedy_rows_too() -> None:
     scores = logits(2)
     worst = int(scores[0].argmin())
-    tokens = choose(
+    tokens = sample(
         scores,
         [
             state(temperature=0.0, logit_bias={worst: 100.0}),
@@ -185,9 +185,9 @@ def test_no_end_before_min_tokens() -> None:
         "temperature": 0.0,
         "min_tokens": 2,
     }
-    assert choose(scores, [state(**early)]).tokens == [4]
-    assert choose(scores, [state(output=(4,), **early)]).tokens == [4]
-    assert choose(scores, [state(output=(4, 4), **early)]).tokens == [2]
+    assert sample(scores, [state(**early)]).tokens == [4]
+    assert sample(scores, [state(output=(4,), **early)]).tokens == [4]
+    assert sample(scores, [state(output=(4, 4), **early)]).tokens == [2]
 
 
 def test_rows_that_leave_no_token_fail_alone() -> None:
@@ -198,7 +198,7 @@ def test_rows_that_leave_no_token_fail_alone() -> None:
         state(temperature=0.5),
         state(temperature=0.0, eos=(2,), allowed_token_ids=(2,), min_tokens=1),
     ]
-    chosen = choose(scores, states)
+    chosen = sample(scores, states)
     assert chosen.failed == [1, 2]
     assert chosen.tokens[0] == int(scores[0].argmax())
 
@@ -219,7 +219,7 @@ def test_logprobs_are_of_the_raw_logits() -> None:
         state(),
         state(logprobs=0, temperature=0.0),
     ]
-    tokens = choose(scores, states).tokens
+    tokens = sample(scores, states).tokens
     found = chosen_logprobs(scores, tokens, states)
     table = scores.log_softmax(-1)
     assert set(found) == {0, 2}

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thespis.gpu_runtime.attention.step import CHEAP, WASTE, group_rows
+from thespis.gpu_runtime.attention.metadata import CHEAP, WASTE, group_rows
 
 
 @given(st.lists(st.integers(1, 400), max_size=40), st.none() | st.integers(1, 2000))
