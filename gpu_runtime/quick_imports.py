@@ -35,11 +35,8 @@ class _Finder(MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         wrap: Callable[[Loader], Loader] | None = _LOADERS.get(name)
-        if (
-            wrap is None
-            and name != _ALONE
-            and isinstance(sys.modules.get(name.rpartition(".")[0]), _PutOff)
-        ):
+        package = sys.modules.get(name.rpartition(".")[0])
+        if wrap is None and name != _ALONE and isinstance(package, _PutOff):
             wrap = _Inside
         spec = None if wrap is None else PathFinder.find_spec(name, path, target)
         if wrap is not None and spec is not None and spec.loader is not None:
@@ -58,10 +55,8 @@ class _Names(Loader):
         self._real.exec_module(module)
         module.is_torch_distributed_available = lambda: False
         with suppress(AttributeError):  # a release that reads them otherwise does so
-            read, names = (
-                cache(module.create_import_structure_from_path.__wrapped__),
-                module.fetch__all__,
-            )
+            read = cache(module.create_import_structure_from_path.__wrapped__)
+            names = module.fetch__all__
             module.create_import_structure_from_path = lambda path: read(_folder(path))
             module.fetch__all__ = lambda text: names(text[text.rfind("\n__all__") + 1 :])
 
@@ -150,9 +145,8 @@ def _of_numbers(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
     def function(*given: Any) -> Any:
         own = sys.modules[_ALGEBRA].__dict__[name]
-        return (
-            plain(*given) if own is function else own(*given)
-        )  # itself also while the algebra is being read
+        # Itself also while the algebra is being read.
+        return plain(*given) if own is function else own(*given)
 
     return function
 

@@ -17,14 +17,8 @@ from typing import Any
 from transformers.utils import logging as library_logging
 
 from thespis.gpu_runtime.facts.model import end_ids, stated_dtype
-from thespis.gpu_runtime.inspection.hf import (
-    build_on_meta,
-    load_config,
-    read_config,
-    text_config,
-    text_part,
-    unwrap,
-)
+from thespis.gpu_runtime.inspection.config_forms import text_config, text_part, unwrap
+from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, read_config
 from thespis.gpu_runtime.inspection.measure import (
     Layers,
     deepstack_levels,

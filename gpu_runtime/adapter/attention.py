@@ -14,23 +14,11 @@ from ..layers.how import How
 
 NAME = "thespis_paged"
 _BOUND = "thespis_attention"
-_WITHOUT_EFFECT = frozenset(
-    {
-        "position_ids",
-        "position_embeddings",
-        "cache_position",
-        "use_cache",
-        "return_dict",
-        "output_attentions",
-    }
-    | {
-        "output_hidden_states",
-        "output_router_logits",
-        "logits_to_keep",
-        "visual_pos_masks",
-        "deepstack_visual_embeds",
-    }
-)
+_WITHOUT_EFFECT = {
+    "position_ids", "position_embeddings", "cache_position", "use_cache", "return_dict",
+    "output_attentions", "output_hidden_states", "output_router_logits", "logits_to_keep",
+    "visual_pos_masks", "deepstack_visual_embeds",
+}  # fmt: skip
 """Keywords of the model's call that it hands down to its attention, which have no say in it."""
 
 
@@ -51,10 +39,8 @@ def tell_layers(decoder: nn.Module) -> None:
     """Have an attention that several layers share know for which of them it is called: it is told
     at each call."""
     for module in decoder.modules():
-        if (
-            hasattr(module, "layer_idx")
-            and "layer_idx" in inspect.signature(module.forward).parameters
-        ):
+        given = inspect.signature(module.forward).parameters
+        if hasattr(module, "layer_idx") and "layer_idx" in given:
             module.register_forward_pre_hook(_told, with_kwargs=True)
 
 

@@ -41,10 +41,8 @@ class TransformersDecoder:
             self._recurrence.begin(step.recurrent)
         more: dict[str, Any] = {}
         if step.items is not None and step.items.deep is not None:
-            more = {
-                "visual_pos_masks": step.items.mask[None],
-                "deepstack_visual_embeds": list(step.items.deep),
-            }
+            more["visual_pos_masks"] = step.items.mask[None]
+            more["deepstack_visual_embeds"] = list(step.items.deep)
         if self._per_layer:
             more["per_layer_inputs"] = self._decoder.get_per_layer_inputs(step.tokens[None])
         out = self._decoder(

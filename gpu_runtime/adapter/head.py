@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..layers.replacing import put
 from ..layers.serving import serving
-from .parts import ModelParts
+from .parts import ModelParts, path_of
 
 
 class Head:
@@ -18,17 +19,12 @@ class Head:
         """`pack`: nobody else needs the projection's weight as it is."""
         self._whole: Any = parts.whole
         self._body = _GivenHidden(self._whole.get_submodule(parts.body))
-        owner, _, name = parts.body.rpartition(".")
-        setattr(self._whole.get_submodule(owner), name, self._body)
+        put(self._whole, parts.body, self._body)
         projection: Any = serving(parts.head, pack)
-        if projection is not None:
-            where = next(
-                path for path, module in self._whole.named_modules() if module is parts.head
-            )
-            owner, _, name = where.rpartition(".")
-            setattr(self._whole.get_submodule(owner), name, projection)
-        else:
+        if projection is None:
             projection = parts.head
+        else:
+            put(self._whole, path_of(self._whole, parts.head), projection)
         like = next(parts.embedding.parameters())
         self._plain: Any = projection if self._is_plain(projection, like) else None
 
@@ -41,19 +37,17 @@ class Head:
 
     def _by_forward(self, hidden: torch.Tensor) -> torch.Tensor:
         self._body.hidden = hidden[None]
-        logits: torch.Tensor = self._whole(
-            inputs_embeds=hidden[None], attention_mask=None, use_cache=False
-        ).logits
+        out = self._whole(inputs_embeds=hidden[None], attention_mask=None, use_cache=False)
         self._body.hidden = None
-        return logits[0].float()
+        logits: torch.Tensor = out.logits[0]
+        return logits.float()
 
     @torch.inference_mode()
     def _is_plain(self, projection: Any, like: torch.Tensor) -> bool:
         """The forward does nothing but project: it need not be called at every step. Wide numbers,
         so that a cap shows."""
-        rows = torch.linspace(
-            -9, 9, 2 * projection.in_features, device=like.device, dtype=like.dtype
-        ).view(2, -1)
+        count = 2 * projection.in_features
+        rows = torch.linspace(-9, 9, count, device=like.device, dtype=like.dtype).view(2, -1)
         return torch.equal(projection(rows).float(), self._by_forward(rows))
 
 

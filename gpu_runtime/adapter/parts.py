@@ -31,11 +31,9 @@ class ModelParts(NamedTuple):
 
     def roots(self, headless: bool = False) -> list[str]:
         """Paths of the modules that a process needs which has no towers; `headless`: nor a head."""
-        beside = [
-            name
-            for name, _ in self.whole.named_children()
-            if self.body == self.whole.base_model_prefix != name
-        ]
+        beside: set[str] = set()
+        if self.body == self.whole.base_model_prefix:
+            beside = {name for name, _ in self.whole.named_children()} - {self.body}
         needed = [path_of(self.whole, part) for part in (self.decoder, self.embedding, self.head)]
         without = {needed[-1]} if headless else set()
         return sorted({*beside, *needed} - without)
@@ -43,24 +41,16 @@ class ModelParts(NamedTuple):
     def towers(self) -> list[str]:
         """Paths of towers that lie in the decoder itself."""
         row = OWN.get(self.whole.config.model_type)
-        return (
-            []
-            if row is None
-            else [f"{path_of(self.whole, self.decoder)}.{part}" for part in row.inside]
-        )
+        inside = () if row is None else row.inside
+        return [f"{path_of(self.whole, self.decoder)}.{part}" for part in inside]
 
 
 def take_apart(whole: PreTrainedModel) -> ModelParts:
     """Raises EngineError for a model that is no decoder with embeddings and a head."""
     model: Any = whole  # half of what is asked of it has no types
-    embedding, head, decoder = (
-        model.get_input_embeddings(),
-        model.get_output_embeddings(),
-        model.get_decoder(),
-    )
-    if (
-        hasattr(decoder, "get_output_embeddings") and decoder.get_output_embeddings() is not None
-    ):  # itself a model with a head
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    decoder = model.get_decoder()
+    if getattr(decoder, "get_output_embeddings", lambda: None)() is not None:  # it has a head, too
         inner = decoder.get_decoder() if decoder is not whole else decoder
         decoder = inner if inner is not decoder else getattr(inner, "model", None)
     if embedding is None or head is None or decoder is None:
@@ -72,6 +62,6 @@ def take_apart(whole: PreTrainedModel) -> ModelParts:
 
 
 def path_of(whole: nn.Module, part: nn.Module) -> str:
-    return str(
-        next(path for path, module in whole.named_modules(remove_duplicate=False) if module is part)
-    )
+    modules = whole.named_modules(remove_duplicate=False)
+    found: str = next(path for path, module in modules if module is part)
+    return found

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ...protocol.facts import RecurrentGroup
 from ..inspection.measure import UNLIMITED, cache_name, step_limits
+from ..layers.replacing import replace_modules
 from ..memory.state_pool import RecurrentStep, StatePool
 from .attention import Unsupported
 from .scan import SCAN, UPDATE, called, replace, selective_scan
@@ -47,13 +48,16 @@ class Recurrence:
         """A prompt's tokens are computed otherwise than an answer's."""
         wanted = {number for group in groups for number in group.layers}
         found: set[int] = set()
-        for parent in list(decoder.modules()):
-            for name, child in list(parent.named_children()):
-                number = getattr(child, "layer_idx", None)
-                if number in wanted and any(isinstance(one, nn.Conv1d) for one in child.children()):
-                    self._cuts = self._cuts or step_limits(child) is not None
-                    setattr(parent, name, RecurrentLayer(child, self))
-                    found.add(number)
+
+        def kept(child: Any) -> RecurrentLayer | None:
+            number = getattr(child, "layer_idx", None)
+            if number not in wanted or not any(isinstance(c, nn.Conv1d) for c in child.children()):
+                return None
+            self._cuts = self._cuts or step_limits(child) is not None
+            found.add(number)
+            return RecurrentLayer(child, self)
+
+        replace_modules(decoder, kept)
         if found != wanted:
             raise Unsupported(f"its layer {min(wanted - found)} keeps a state of an unknown kind")
 
@@ -107,10 +111,8 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
         """[1, tokens, hidden] to the same shape."""
-        out = [
-            self._part(hidden_states[0, part.first : part.last], part, given)
-            for part in self._recurrence.parts
-        ]
+        parts, hidden = self._recurrence.parts, hidden_states[0]
+        out = [self._part(hidden[part.first : part.last], part, given) for part in parts]
         return (out[0] if len(out) == 1 else torch.cat(out))[None]
 
     def _part(self, hidden: torch.Tensor, part: _Part, given: dict[str, Any]) -> torch.Tensor:
@@ -120,16 +122,13 @@ class RecurrentLayer(nn.Module):
         stores = pool.conv.get(self._layer), pool.state.get(self._layer)
         states = _States(*(None if store is None else _gather(store, part) for store in stores))
         if states.state is not None:
-            self._begins = iter(
-                states.state.unbind(1) if states.state.ndim > 3 else (states.state,)
-            )
+            self._begins = iter(states.state.unbind(1) if states.state.ndim > 3 else [states.state])
         if self._limits is not None:
             self._prompt = part.prompt
             self._module.time_step_limit = UNLIMITED if part.prompt is None else self._limits
         rows = hidden.view(len(part.slots), -1, hidden.shape[-1])
-        out: torch.Tensor = self._module(
-            rows, **{**given, self._cache: states, "attention_mask": None}
-        )
+        given = given | {self._cache: states, "attention_mask": None}
+        out: torch.Tensor = self._module(rows, **given)
         for store, state in zip(stores, (states.conv, states.state), strict=True):
             if store is not None and state is not None:
                 store.index_copy_(0, part.slots, state.to(store.dtype))

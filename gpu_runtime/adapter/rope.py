@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...protocol.bounded import Bounded
+from ..layers.replacing import replace_modules
 
 KEPT = 1024
 """Lengths whose frequencies are remembered."""
@@ -69,11 +70,8 @@ class LengthRope(nn.Module):
         rotary: Any = self._chosen.use(asked)
         if rotary is None:
             rotary = copy.copy(self._rotary)
-            rotary._buffers = {
-                name: buffer.clone()
-                for name, buffer in self._rotary._buffers.items()
-                if buffer is not None
-            }
+            buffers = self._rotary._buffers.items()
+            rotary._buffers = {name: each.clone() for name, each in buffers if each is not None}
             rotary(x, position_ids.new_full((*position_ids.shape[:-1], 1), length - 1), **more)
             key = b"".join(buffer.cpu().numpy().tobytes() for buffer in rotary._buffers.values())
             rotary = self._chosen[asked] = self._distinct.setdefault(key, rotary)
@@ -83,14 +81,14 @@ class LengthRope(nn.Module):
 def fix_lengths(decoder: nn.Module) -> list[LengthRope]:
     """Replace every rotary module of `decoder` whose frequencies depend on lengths."""
     found: list[LengthRope] = []
-    for parent in list(decoder.modules()):
-        for name, child in list(parent.named_children()):
-            kinds = getattr(child, "rope_type", None)
-            kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
-            if any(
-                isinstance(kind, str) and ("dynamic" in kind or kind == "longrope")
-                for kind in kinds
-            ):
-                found.append(LengthRope(child))
-                setattr(parent, name, found[-1])
+
+    def fixed(child: nn.Module) -> LengthRope | None:
+        kinds: Any = getattr(child, "rope_type", None) or ""
+        kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
+        if not any("dynamic" in kind or kind == "longrope" for kind in kinds):
+            return None
+        found.append(LengthRope(child))
+        return found[-1]
+
+    replace_modules(decoder, fixed)
     return found

@@ -26,13 +26,8 @@ def replace(module: Any, name: str, function: Any) -> None:
     """Have the forward of this one `module` call `function` in the place of transformers' of that
     name."""
     own = inspect.unwrap(type(module).forward)
-    made = FunctionType(
-        own.__code__,
-        {**own.__globals__, name: function},
-        own.__name__,
-        own.__defaults__,
-        own.__closure__,
-    )
+    names = {**own.__globals__, name: function}
+    made = FunctionType(own.__code__, names, own.__name__, own.__defaults__, own.__closure__)
     module.forward = MethodType(made, module)
 
 
@@ -60,9 +55,8 @@ def selective_scan(
     for first in range(0, len(steps), AT_ONCE):
         part = slice(first, first + AT_ONCE)
         kept = torch.exp(steps[part] * A)
-        states = (
-            steps[part] * B[part, :, None].float() * inputs[part]
-        )  # [tokens, rows, channels, width]: what each adds
+        # [tokens, rows, channels, width]: what each adds.
+        states = steps[part] * B[part, :, None].float() * inputs[part]
         for token in range(len(states)):
             state = states[token].addcmul_(kept[token], state)
         out.append((states.to(hidden.dtype) @ C[part, ..., None])[..., 0])

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.requests.request import MODALITIES
 from ..attention.choice import AttentionKernels
-from ..attention.metadata import AttentionMetadata, build_metadata
+from ..attention.metadata import build_metadata
 from ..attention.paged import PagedAttention
+from ..inspection.hf import said
 from ..layers.how import How
 from ..memory.kv_pool import KvPool
 from ..memory.pieces import Ints
@@ -97,18 +97,14 @@ def ask(parts: ModelParts, model: ModelFacts, device: torch.device) -> Expected:
         parts.decoder.set_attn_implementation("eager")
         scores = forward(**_kinds(asked, model, device))
     except Exception as error:  # foreign code, hundreds of classes of it
-        raise refusal(model, f"its own forward fails ({_said(error)})") from error
+        raise refusal(model, f"its own forward fails ({said(error)})") from error
     if masked is not None:
         wanted = "without direction" if model.span_scope == "text" else "causal"
-        raise refusal(
-            model,
-            f"the mask of its layer {masked} is neither {wanted} nor the window that its "
-            f"attention is given",
-        )
+        why = f"is neither {wanted} nor the window that its attention is given"
+        raise refusal(model, f"the mask of its layer {masked} {why}")
     if not vectors and scores.shape != (1, TOKENS, model.vocab):
-        raise refusal(
-            model, f"its head scores {scores.shape[-1]} tokens; its facts say {model.vocab}"
-        )
+        why = f"its head scores {scores.shape[-1]} tokens; its facts say {model.vocab}"
+        raise refusal(model, why)
     return Expected(tokens, scores[0].float(), places)
 
 
@@ -124,11 +120,9 @@ def _kinds(asked: Any, model: ModelFacts, device: torch.device) -> dict[str, tor
     nothing is seen both ways."""
     if not model.span_layers or model.span_scope == "text":
         return {}
-    inside, outside = (
-        (0, 1)
-        if model.span_scope == "prompt"
-        else (MODALITIES.index(model.span_modalities[0]) + 1, 0)
-    )
+    inside, outside = 0, 1
+    if model.span_scope != "prompt":
+        inside, outside = MODALITIES.index(model.span_modalities[0]) + 1, 0
     kinds = torch.from_numpy(np.where(_spans(model) < 0, outside, inside))[None].to(device)
     taken = inspect.signature(asked.forward).parameters
     return {name: kinds for name in ("token_type_ids", "mm_token_type_ids") if name in taken}
@@ -165,26 +159,21 @@ def check(
     try:
         steps = _run(served, expected, attention, states, model)
     except Unsupported as error:
-        raise refusal(
-            model, f"its layer {attention.layer + 1} {error}, which is not built"
-        ) from error
+        why = f"its layer {attention.layer + 1} {error}, which is not built"
+        raise refusal(model, why) from error
     except EngineError:
         raise
     except Exception as error:
-        raise refusal(
-            model, f"it fails over this attention, at layer {attention.layer + 1} ({_said(error)})"
-        ) from error
+        why = f"it fails over this attention, at layer {attention.layer + 1} ({said(error)})"
+        raise refusal(model, why) from error
     attention.judge(model, len(_pieces(model)))
     spread = float(expected.scores.std()) or 1.0
     what = "logits" if model.output == "token" else "states"
     for name, scores in zip(("whole", "in pieces"), steps, strict=True):
         distance = float((scores - expected.scores).abs().mean()) / spread
         if not distance <= (BOUNDS[dtype] if bound is None else bound):
-            raise refusal(
-                model,
-                f"its {what} for a prompt computed {name} differ from its own by {distance:.2g} "
-                f"of their spread",
-            )
+            why = f"differ from its own by {distance:.2g} of their spread"
+            raise refusal(model, f"its {what} for a prompt computed {name} {why}")
 
 
 def _run(
@@ -203,71 +192,31 @@ def _run(
     found: list[list[torch.Tensor]] = [[], []]
     done = [0, 0]
     for counts in _pieces(model):
-        rows = sorted(
-            (row for row in (0, 1) if counts[row]), key=lambda row: (counts[row] > 1, -done[row])
-        )
+        rows = [row for row in (0, 1) if counts[row]]
+        rows.sort(key=lambda row: (counts[row] > 1, -done[row]))
         index = np.concatenate([np.arange(done[row], done[row] + counts[row]) for row in rows])
         owner = np.repeat(rows, [counts[row] for row in rows])
-        slot_mapping = (
-            tables[owner, index // BLOCK_SIZE].astype(np.int64) * BLOCK_SIZE + index % BLOCK_SIZE
-        )
-        starts, sizes = (
-            np.array([each[row] for row in rows], dtype=np.int64) for each in (done, counts)
-        )
+        held = tables[owner, index // BLOCK_SIZE].astype(np.int64)
+        slot_mapping = held * BLOCK_SIZE + index % BLOCK_SIZE
+        starts, sizes = (np.array(each, dtype=np.int64)[rows] for each in (done, counts))
+        work = starts, sizes, tables[rows], slot_mapping, BLOCK_SIZE, tokens.device, None
         marked = spans[index] if model.span_layers else None
-        attention.begin(
-            _metadata(
-                model, attention, starts, sizes, tables[rows], slot_mapping, tokens.device, marked
-            )
-        )
+        ways = zip(model.tables, attention.in_place, attention.on_device, strict=True)
+        attention.begin([build_metadata(*work, one.window, marked, *way) for one, *way in ways])
         where = torch.from_numpy(index).to(tokens.device)
         positions = places[:, where] if len(places) > 1 else where
         ids = served.looked_up(tokens[where])
         offsets = np.concatenate((np.zeros(1, dtype=np.int64), sizes.cumsum()))
-        recurrent = (
-            RecurrentStep(states, torch.tensor(rows).to(tokens.device), offsets, starts == 0, sizes)
-            if model.recurrent
-            else None
-        )
-        step = StepInputs(
-            ids, served.embed(ids), positions, np.full(len(index), extent), recurrent=recurrent
-        )
+        step = StepInputs(ids, served.embed(ids), positions, np.full(len(index), extent))
+        if model.recurrent:
+            slots = torch.tensor(rows).to(tokens.device)
+            step.recurrent = RecurrentStep(states, slots, offsets, starts == 0, sizes)
         hidden = served.decoder(step, attention)
         scores = served.logits(hidden) if model.output == "token" else hidden.float()
         for row in rows:
             found[row].append(scores[torch.from_numpy(owner == row).to(scores.device)])
             done[row] += counts[row]
     return [torch.cat(each) for each in found]
-
-
-def _metadata(
-    model: ModelFacts,
-    attention: PagedAttention,
-    starts: Ints,
-    sizes: Ints,
-    blocks: NDArray[np.int32],
-    slot_mapping: Ints,
-    device: torch.device,
-    spans: Ints | None,
-) -> list[AttentionMetadata]:
-    """Of each table of the model; both sequences have the same blocks in all."""
-    return [
-        build_metadata(
-            starts,
-            sizes,
-            blocks,
-            slot_mapping,
-            BLOCK_SIZE,
-            device,
-            window=table.window,
-            spans=spans,
-            in_place=in_place,
-            on_device=on_device,
-        )
-        for table, in_place, on_device in zip(
-            model.tables, attention.in_place, attention.on_device, strict=True
-        )
-    ]
 
 
 def _pieces(model: ModelFacts) -> tuple[tuple[int, int], ...]:
@@ -297,17 +246,12 @@ class _Watched(PagedAttention):
             for layer in (*group.layers, *group.readers):
                 calls = self._calls.pop(layer, 0)
                 if calls != steps:
-                    raise refusal(
-                        model,
-                        f"its layer {layer} calls its attention {calls} times in {steps} steps",
-                    )
+                    why = f"calls its attention {calls} times in {steps} steps"
+                    raise refusal(model, f"its layer {layer} {why}")
                 window = self._windows[layer]
                 if _bounded(window, model) != _bounded(group.window, model):
-                    raise refusal(
-                        model,
-                        f"its layer {layer} has a window of {window} tokens; its facts say "
-                        f"{group.window}",
-                    )
+                    why = f"has a window of {window} tokens; its facts say {group.window}"
+                    raise refusal(model, f"its layer {layer} {why}")
         if self._calls:
             raise refusal(model, f"its layer {min(self._calls)} is not among its facts")
 
@@ -321,8 +265,3 @@ def refusal(model: ModelFacts, why: str) -> EngineError:
     """The sentence with which a model is refused."""
     kind = f"{model.architecture} ({model.model_type})" if model.architecture else model.model_type
     return EngineError(f"The model of type {kind} cannot be run here: {why}.")
-
-
-def _said(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:199] + "…"

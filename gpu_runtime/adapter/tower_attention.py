@@ -47,9 +47,8 @@ def attend_in_pieces(
         setattr(module, _BOUND, way)
         config: Any = getattr(module, "config", None)
         if getattr(config, "_attn_implementation", None) == "sdpa":
-            config._attn_implementation = {
-                "": NAME
-            }  # of this part alone: those within it may have no choice
+            # Of this part alone: those within it may have no choice.
+            config._attn_implementation = {"": NAME}
 
 
 def _attention(
@@ -67,13 +66,9 @@ def _attention(
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if causal or attention_mask is not None or others.get("position_bias") is not None:
         return _sdpa(module, query, key, value, attention_mask, is_causal=is_causal, **others), None
-    dense = (
-        way.dense
-        if way.dense is not None
-        and way.dense.takes(query, key, value)
-        and not others.get("dropout")
-        else None
-    )
+    dense = way.dense
+    if dense is not None and (others.get("dropout") or not dense.takes(query, key, value)):
+        dense = None
     scale = others.get("scaling") or query.shape[-1] ** -0.5
     count, step = query.shape[2], ROWS if dense is None else NATIVE_ROWS
     rows = step * max(1, PIECE // max(1, query[:, :, 0].numel() * key.shape[2]) // step)

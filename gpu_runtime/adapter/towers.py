@@ -48,20 +48,14 @@ def _call(
 ) -> list[torch.Tensor]:
     # A mask that keeps everything is for the model's own forward, which pads sounds of one batch:
     # an item is alone.
-    unknown = {
-        name
-        for name in tensors.keys() - taken
-        if not ("mask" in name and bool(tensors[name].all()))
-    }
+    others = sorted(tensors.keys() - taken)
+    unknown = [name for name in others if not ("mask" in name and bool(tensors[name].all()))]
     if unknown:
-        raise ValueError(f"the tower does not take {', '.join(sorted(unknown))}")
+        raise ValueError(f"the tower does not take {', '.join(unknown)}")
     found = method(**{name: tensor for name, tensor in tensors.items() if name in taken})
     pooled = getattr(found, "pooler_output", None)
     rows = found.last_hidden_state if pooled is None else pooled
-    return [
-        _flat(rows),
-        *(_flat(level) for level in getattr(found, "deepstack_features", None) or ()),
-    ]
+    return [_flat(level) for level in (rows, *(getattr(found, "deepstack_features", None) or ()))]
 
 
 def _flat(rows: Any) -> torch.Tensor:
@@ -82,25 +76,19 @@ def find_towers(whole: PreTrainedModel, modalities: Sequence[Modality]) -> Tower
     if not kept:
         return Towers(body, [], [], own)
     path = path_of(whole, body)
-    for module in (
-        body.get_submodule(row.seeing).modules() if row is not None and row.seeing else ()
-    ):
+    seeing = row is not None and row.seeing
+    for module in body.get_submodule(seeing).modules() if seeing else ():
         if hasattr(module, "is_causal"):
             module.is_causal = False
     if row is not None and row.inside:
         return Towers(body, [f"{path}.{part}" for part in row.inside], [], own)
     model: Any = whole  # half of what is asked of it has no types
-    without: list[nn.Module | None] = [
-        model.get_decoder(),
-        model.get_input_embeddings(),
-        model.get_output_embeddings(),
-    ]
+    without = [model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings()]
     needed = [_encoder(body, kind) for kind in kept]
     unneeded = [_encoder(body, kind) for kind in kinds if kind not in kept]
     without += [module for module in unneeded if module not in needed]
-    return Towers(
-        body, [path], [path_of(whole, module) for module in without if module is not None], own
-    )
+    unneeded_paths = [path_of(whole, module) for module in without if module is not None]
+    return Towers(body, [path], unneeded_paths, own)
 
 
 def _encoder(body: Any, kind: Modality) -> nn.Module | None:

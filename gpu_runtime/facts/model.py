@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ...protocol.checkpoint.end_tokens import end_tokens
@@ -18,7 +19,8 @@ from ...protocol.errors import EngineError
 from ...protocol.facts import MOST_CONTEXT, ModelFacts
 from ...protocol.requests.pooling import Pooler
 from ..adapter.parts import ModelParts, take_apart
-from ..inspection.hf import build_on_meta, load_config, read_config, text_config, text_part, unwrap
+from ..inspection.config_forms import text_config, text_part, unwrap
+from ..inspection.hf import build_on_meta, load_config, read_config
 from ..inspection.measure import (
     adds_rows,
     answers_apart,
@@ -61,24 +63,16 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
     EngineError as `model_facts`."""
     placeholders = processor.placeholders()
     try_towers(model, facts, processor.tried)
-    ranges = {modality: processor.pixel_range(modality) for modality in placeholders}
+    spans = [kind for kind in facts.span_modalities if kind in placeholders]
+    ranges = {kind: processor.pixel_range(kind) for kind in placeholders}
     return msgspec.structs.replace(
         facts,
         placeholders=placeholders,
-        span_token_ids=tuple(
-            id
-            for kind in facts.span_modalities
-            if kind in placeholders
-            for id in processor.marks(kind)
-        ),
+        span_token_ids=tuple(id for kind in spans for id in processor.marks(kind)),
         frame=processor.frame,
         siblings=dict(processor.siblings),
-        media_options={
-            modality: tuple(sorted(processor.options(modality))) for modality in placeholders
-        },
-        pixel_ranges={
-            modality: bounds for modality, bounds in ranges.items() if bounds is not None
-        },
+        media_options={kind: tuple(sorted(processor.options(kind))) for kind in placeholders},
+        pixel_ranges={kind: bounds for kind, bounds in ranges.items() if bounds is not None},
         pixels=processor.pixels(),
         hears_clips=processor.hears_clips,
         sampling_rate=processor.sampling_rate,
@@ -86,14 +80,9 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
     )
 
 
-def decoder_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts:
-    """All but what the checkpoint's processor tells. Raises EngineError as `model_facts`."""
-    return measured(folder, runner)[0]
-
-
-def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFacts, PreTrainedModel]:
-    """As `decoder_facts`, with the model on meta by which they were found: its towers are as they
-    were."""
+def measured(folder: str | Path, runner: RunnerKind) -> tuple[ModelFacts, PreTrainedModel]:
+    """All but what the checkpoint's processor tells, and the model on meta by which it was found:
+    its towers are as they were. Raises EngineError as `model_facts`."""
     checkpoint = inspect(folder)
     path = Path(checkpoint.path)
     stated = unwrap(read_config(path))
@@ -104,6 +93,10 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
     vocab, unscored = _vocab(model)
     head = _head(Checkpoint(checkpoint.path, model), model)
     pooler = _pooler(path, stated, head, runner, int(text.hidden_size))
+    parameters = sum(weight.numel() for weight in model.parameters())
+    if pooler and head != "tied":  # a model of vectors does not load a head of its own
+        parameters -= _weight(model.get_output_embeddings()).numel()
+    folders = [checkpoint.fingerprint, *fingerprints(path)]
     layers = measure_layers(model, _context(text))
     spans = measure_spans(model)
     if spans.scope == "text" and pooler is None:
@@ -140,10 +133,9 @@ def measured(folder: str | Path, runner: RunnerKind = "auto") -> tuple[ModelFact
         eos_token_ids=_ends(path, stated, config, vocab, needed=pooler is None),
         dtype=stated_dtype(stated) or stored_dtype(path),
         quantization=quantization_of(read_config(path), str(folder)),
-        parameters=sum(weight.numel() for weight in model.parameters())
-        - (_untied(model) if pooler and head != "tied" else 0),
+        parameters=parameters,
         held_parameters=_held(take_apart(model)),
-        fingerprint=_joined(checkpoint.fingerprint, fingerprints(path)),
+        fingerprint=sha256("".join(folders).encode()).hexdigest() if folders[1:] else folders[0],
     )
     return facts, model
 
@@ -158,9 +150,8 @@ def _refuse_hard_tokens(config: PreTrainedConfig) -> None:
     does, but not by the table of its text model, so that nothing here would show it."""
     if getattr(getattr(config, "vision_config", None), "vocab_offset", None) is not None:
         raise EngineError(
-            f"Models of type {config.model_type!r} look up the tokens around their items in "
-            f"tables of their towers, which is "
-            "not built. Choose another model."
+            f"Models of type {config.model_type!r} look up the tokens around their items in tables "
+            "of their towers, which is not built. Choose another model."
         )
 
 
@@ -170,26 +161,29 @@ def _rope_bound(text: PreTrainedConfig) -> int | None:
     ropes = getattr(text, "rope_parameters", None) or {}
     each = [rope for rope in ropes.values() if isinstance(rope, dict)] or [ropes]
     own = getattr(text, "original_max_position_embeddings", None) or _context(text)
-    bounds = [
-        rope.get("original_max_position_embeddings") or own
-        for rope in each
-        if rope.get("rope_type") in ("dynamic", "longrope")
-    ]
-    return min(map(int, bounds), default=None)
+    bounding = [rope for rope in each if rope.get("rope_type") in ("dynamic", "longrope")]
+    bounds = [int(rope.get("original_max_position_embeddings") or own) for rope in bounding]
+    return min(bounds, default=None)
 
 
 def _vocab(model: Any) -> tuple[int, int]:
     """Tokens that the head scores, and how many more the embedding table has. Raises EngineError
     where that has fewer."""
     head = model.get_output_embeddings()
-    rows = int(model.get_input_embeddings().weight.shape[0])
-    scored = rows if head is None else int(head.weight.shape[0])
+    rows = len(_weight(model.get_input_embeddings()))
+    scored = rows if head is None else len(_weight(head))
     if scored > rows:
         raise EngineError(
             f"The head of {type(model).__name__} scores {scored} tokens; its embedding table has "
             f"{rows} rows."
         )
     return scored, rows - scored
+
+
+def _weight(module: Any) -> torch.Tensor:
+    """Of an embedding or a head, [vocab, hidden]."""
+    weight: torch.Tensor = module.weight
+    return weight
 
 
 def _stated_context(text: PreTrainedConfig) -> Any:
@@ -201,15 +195,11 @@ def _context(text: PreTrainedConfig) -> int:
     """Positions that the model was made for. Within one chunk of chunked attention everything sees
     everything before it."""
     context = int(_stated_context(text) or DEFAULT_CONTEXT)
+    broken = f"The config.json is broken: max_position_embeddings={context}"
     if context < 1:
-        raise EngineError(
-            f"The config.json is broken: max_position_embeddings={context}, which no prompt fits "
-            f"into."
-        )
+        raise EngineError(f"{broken}, which no prompt fits into.")
     if context > MOST_CONTEXT:
-        raise EngineError(
-            f"The config.json is broken: max_position_embeddings={context} is beyond all measure."
-        )
+        raise EngineError(f"{broken} is beyond all measure.")
     chunked = "chunked_attention" in (getattr(text, "layer_types", None) or ())
     return min(context, int(text.attention_chunk_size)) if chunked else context
 
@@ -225,23 +215,15 @@ def _head(checkpoint: Checkpoint, model: Any) -> Literal["stored", "tied", "none
     if missing:
         more = f" ({len(missing)} such weights)" if len(missing) > 1 else ""
         raise EngineError(
-            f"The checkpoint {checkpoint.name!r} lacks the weight {missing[0]}{more}: is it "
-            f"whole, and of the type its "
-            "config.json says?"
+            f"The checkpoint {checkpoint.name!r} lacks the weight {missing[0]}{more}: is it whole, "
+            "and of the type its config.json says?"
         )
     checkpoint.check_shapes()
     if checkpoint.holds(head):
         return "stored"
-    tied = any(
-        getattr(part, "tie_word_embeddings", False)
-        for part in (model.config, text_config(model.config))
-    )
+    parts = (model.config, text_config(model.config))
+    tied = any(getattr(part, "tie_word_embeddings", False) for part in parts)
     return "tied" if tied else "none"
-
-
-def _untied(model: Any) -> int:
-    """Numbers of a head of its own, which a model of vectors does not load."""
-    return int(model.get_output_embeddings().weight.numel())
 
 
 def _pooler(
@@ -253,9 +235,8 @@ def _pooler(
     if runner == "generate" and head == "none":
         raise EngineError(
             f"The checkpoint {folder.name!r} stores no head (such as lm_head.weight), and its "
-            f"config.json does not tie it to "
-            "the embedding table (tie_word_embeddings): it is not whole, or makes vectors and no "
-            "text (runner=pooling)."
+            "config.json does not tie it to the embedding table (tie_word_embeddings): it is not "
+            "whole, or makes vectors and no text (runner=pooling)."
         )
     if runner == "generate" or (
         runner == "auto" and head != "none" and not (folder / MODULES).exists()
@@ -275,15 +256,12 @@ def end_ids(folder: Path, stated: Json, config: PreTrainedConfig) -> tuple[int, 
 
     Raises EngineError for what is no id.
     """
+    own: list[int | None] = []
+    for part in (config, text_config(config)):
+        value = getattr(part, "eos_token_id", None)
+        own += value if isinstance(value, list) else [value]
     named = end_tokens(folder, (stated, text_part(stated)))
-    defaults = [getattr(part, "eos_token_id", None) for part in (config, text_config(config))]
-    own = [
-        id
-        for value in defaults
-        for id in (value if isinstance(value, list) else [value])
-        if id is not None
-    ]
-    return named or tuple(dict.fromkeys(own))
+    return named or tuple(id for id in dict.fromkeys(own) if id is not None)
 
 
 def _ends(
@@ -294,16 +272,10 @@ def _ends(
     ends = tuple(id for id in end_ids(folder, stated, config) if 0 <= id < vocab)
     if needed and not ends:
         raise EngineError(
-            f"The model in {str(folder)!r} names no end token that it can say, so that its "
-            f"answers would not end: "
-            "write eos_token_id into its generation_config.json."
+            f"The model in {str(folder)!r} names no end token that it can say, so that its answers "
+            "would not end: write eos_token_id into its generation_config.json."
         )
     return ends
-
-
-def _joined(own: str, beside: list[str]) -> str:
-    """A fingerprint of all folders that the model's weights come from."""
-    return sha256("".join([own, *beside]).encode()).hexdigest() if beside else own
 
 
 def stated_dtype(stated: Json) -> str | None:

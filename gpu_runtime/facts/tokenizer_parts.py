@@ -29,9 +29,5 @@ def _part(tokenizer: Any, name: str) -> Any:
     if part is None:
         return None
     said = json.loads(part.__getstate__())
-    idle = (
-        said["type"] == "TemplateProcessing"
-        and not said.get("special_tokens")
-        and len(said["single"]) == 1
-    )
-    return None if idle else said
+    adds = said.get("special_tokens") or said["type"] != "TemplateProcessing"
+    return said if adds or len(said["single"]) != 1 else None

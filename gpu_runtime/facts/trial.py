@@ -5,7 +5,7 @@ A configuration may name a layer that a tower does not have, or a size that the 
 cut: nothing of that is among the weights, and every item would fail.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.requests.request import Modality
 from ..adapter.towers import Towers, find_towers
+from ..inspection.hf import said
 from ..processing import Part, ProcessedItem
 
 
@@ -29,39 +30,31 @@ def try_towers(
     """
     towers = find_towers(model, list(items))
     for modality, item in items.items():
-        for problem in (
-            found for part in item.parts for found in _problems(towers, part, facts, model.dtype)
-        ):
-            raise EngineError(
-                f"Every {modality} would fail in {type(model).__name__}: {problem}. The "
-                f"config.json and the processor's files "
-                f"of {facts.path!r} do not fit together."
-            )
+        for part in item.parts:
+            problem = _problem(towers, part, facts, model.dtype)
+            if problem:
+                raise EngineError(
+                    f"Every {modality} would fail in {type(model).__name__}: its tower for "
+                    f"{part.kind} items {problem}. The config.json and the processor's files of "
+                    f"{facts.path!r} do not fit together."
+                )
 
 
-def _problems(towers: Towers, part: Part, facts: ModelFacts, dtype: torch.dtype) -> Iterator[str]:
+def _problem(towers: Towers, part: Part, facts: ModelFacts, dtype: torch.dtype) -> str:
+    """What the tower does wrong; "": nothing that can be known on meta."""
+    tensors = {name: _hollow(array, dtype) for name, array in part.tensors.items()}
     try:
-        levels = towers.encoder(part.kind)(
-            {name: _hollow(array, dtype) for name, array in part.tensors.items()}, part.rows
-        )
+        levels = towers.encoder(part.kind)(tensors, part.rows)
     except RuntimeError:  # all that cannot be done on meta, and what cannot be done at all
-        return
+        return ""
     except Exception as error:  # of the tower's own code, hundreds of classes of it
-        yield f"its tower for {part.kind} items says {_said(error)}"
-        return
-    for level in levels:
-        if level.shape != (part.rows, facts.hidden):
-            yield (
-                f"its tower for {part.kind} items makes {list(level.shape)} where [{part.rows}, "
-                f"{facts.hidden}] are needed"
-            )
+        return f"says {type(error).__name__}: {said(error)}"
+    wanted = [part.rows, facts.hidden]
+    wrong = [list(level.shape) for level in levels if list(level.shape) != wanted]
+    return f"makes {wrong[0]} where {wanted} are needed" if wrong else ""
 
 
 def _hollow(array: Any, dtype: torch.dtype) -> torch.Tensor:
     """Whole numbers stay, as grids do: shapes follow from them."""
     tensor = torch.from_numpy(array)
     return tensor.to("meta", dtype) if tensor.is_floating_point() else tensor
-
-
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

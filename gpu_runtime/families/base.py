@@ -51,11 +51,12 @@ class Answering(Family, GenerationMixin):
     """A body and its head."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
+    body_class: type[Body]
 
-    def __init__(self, config: PreTrainedConfig, body: Body) -> None:
+    def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
         text = config.get_text_config()
-        self.model = body
+        self.model = self.body_class(config)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.post_init()
 

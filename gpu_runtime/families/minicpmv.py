@@ -8,6 +8,7 @@ with its number. The frames of a clip are pictures without numbers.
 """
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -51,11 +52,8 @@ class MiniCPMVConfig(Qwen2Config):
         if float(self.version) != VERSION:
             raise ValueError(f"MiniCPM-V {self.version} is not built, {VERSION} alone is")
         if not isinstance(self.vision_config, Idefics2VisionConfig):
-            said = {
-                name: value
-                for name, value in (self.vision_config or {}).items()
-                if name != "model_type"
-            }
+            said = dict(self.vision_config or {})
+            said.pop("model_type", None)
             self.vision_config = Idefics2VisionConfig(**said)
         super().__post_init__(**kwargs)
 
@@ -109,9 +107,8 @@ class Resampler(nn.Module):
         values = self.ln_kv(self.kv_proj(seen))
         keys = values + positions_of(rows, columns, values.shape[-1]).to(values)
         queries = self.ln_q(self.query).expand(len(seen), -1, -1)
-        found: torch.Tensor = (
-            self.ln_post(self.attn(queries, keys, values, need_weights=False)[0]) @ self.proj
-        )
+        attended = self.attn(queries, keys, values, need_weights=False)[0]
+        found: torch.Tensor = self.ln_post(attended) @ self.proj
         return found
 
 
@@ -144,29 +141,22 @@ class MiniCPMVModel(Body):
         sizes: list[list[int]] = tgt_sizes.tolist()
         vision: Any = self.vpm.config
         side = vision.image_size // vision.patch_size
-        first = start = 0
-        while first < len(sizes):
-            rows, columns = sizes[first]
-            count = next(
-                (n for n, size in enumerate(sizes[first:]) if size != sizes[first]),
-                len(sizes) - first,
-            )
+        start = 0
+        for (rows, columns), alike in groupby(sizes):
+            count = len(list(alike))
             end = start + count * rows * columns
             patches = pixel_values[start:end].view(count, rows * columns, *pixel_values.shape[1:])
             seen = self.vpm(patches, places_of(rows, columns, side).to(pixel_values.device))
             made.append(self.resampler(seen, rows, columns).flatten(0, 1))
-            first, start = first + count, end
+            start = end
         rows_of_all: Any = torch.cat(made)
         return BaseModelOutputWithPooling(pooler_output=rows_of_all)
 
 
 class MiniCPMV(Answering):
     config: MiniCPMVConfig
-    config_class = MiniCPMVConfig
+    body_class = MiniCPMVModel
     get_image_features = of_body(MiniCPMVModel.get_image_features)
-
-    def __init__(self, config: MiniCPMVConfig) -> None:
-        super().__init__(config, MiniCPMVModel(config))
 
 
 class MiniCPMVImagesKwargs(ImagesKwargs, total=False):
@@ -194,9 +184,8 @@ class MiniCPMVImageProcessor(PilBackend):
         for name, value in said.items():
             setattr(self, name, value)
         if not (self.slice_mode and self.use_image_id):
-            raise ValueError(
-                "pictures without slices or numbers (slice_mode, use_image_id) are not built"
-            )
+            what = "pictures without slices or numbers (slice_mode, use_image_id)"
+            raise ValueError(f"{what} are not built")
 
     @property
     def slicing(self) -> Slicing:
@@ -210,33 +199,20 @@ class MiniCPMVImageProcessor(PilBackend):
         **_: Any,
     ) -> BatchFeature:
         """`images`: [3, height, width] each."""
-        made = [
-            self.slicing.cut(Image.fromarray(image.transpose(1, 2, 0)), max_slice_nums)
-            for image in images
-        ]
-        patches = [self._patches(one) for slices in made for one in slices]
-        sizes = [
-            (one.height // self.patch_size, one.width // self.patch_size)
-            for slices in made
-            for one in slices
-        ]
-        grids = [
-            self.slicing.grid(image.shape[1], image.shape[2], max_slice_nums) for image in images
-        ]
-        return BatchFeature(
-            {"pixel_values": torch.cat(patches), "tgt_sizes": torch.tensor(sizes), "grids": grids}
-        )
+        pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in images]
+        slices = [one for each in pictures for one in self.slicing.cut(each, max_slice_nums)]
+        side = self.patch_size
+        sizes = torch.tensor([(one.height // side, one.width // side) for one in slices])
+        grids = [self.slicing.grid(each.height, each.width, max_slice_nums) for each in pictures]
+        pixels = torch.cat([self._patches(one) for one in slices])
+        return BatchFeature({"pixel_values": pixels, "tgt_sizes": sizes, "grids": grids})
 
     def _patches(self, image: Image.Image) -> torch.Tensor:
         """[patches, 3, side, side], row by row."""
-        pixels = np.asarray(image).astype(np.float32) / 255
-        pixels = (pixels - np.array(self.norm_mean, np.float32)) / np.array(
-            self.norm_std, np.float32
-        )
+        mean, std = np.array(self.norm_mean, np.float32), np.array(self.norm_std, np.float32)
+        pixels = torch.from_numpy((np.asarray(image).astype(np.float32) / 255 - mean) / std)
         side = self.patch_size
-        cut = (
-            torch.from_numpy(pixels).unfold(0, side, side).unfold(1, side, side)
-        )  # [rows, columns, 3, side, side]
+        cut = pixels.unfold(0, side, side).unfold(1, side, side)  # [rows, columns, 3, side, side]
         return cut.flatten(0, 1).contiguous()
 
     def text(self, grid: tuple[int, int] | None) -> str:
@@ -263,9 +239,9 @@ class MiniCPMVVideoProcessor(VideoProcessorMixin):
 
     def __init__(self, **said: Any) -> None:
         """`said`: of pictures and clips alike, but for the number of slices."""
-        super().__init__(
-            **{name: value for name, value in said.items() if name != "max_slice_nums"}
-        )
+        others = dict(said)
+        others.pop("max_slice_nums", None)
+        super().__init__(**others)
         self.of_pictures = said
 
     def sample_frames(
@@ -288,11 +264,9 @@ class MiniCPMVVideoProcessor(VideoProcessorMixin):
     ) -> BatchFeature:
         """The only clip [frames, height, width, 3] in the list."""
         (frames,) = videos
-        pictures: Any = MiniCPMVImageProcessor(**self.of_pictures)
-        made: BatchFeature = pictures(
-            [Image.fromarray(frame) for frame in frames],
-            max_slice_nums=max_slice_nums or self.max_slice_nums,
-        )
+        pictures, most = [Image.fromarray(frame) for frame in frames], self.max_slice_nums
+        processor: Any = MiniCPMVImageProcessor(**self.of_pictures)
+        made: BatchFeature = processor(pictures, max_slice_nums=max_slice_nums or most)
         return made
 
 
@@ -308,9 +282,8 @@ class MiniCPMVProcessor(OwnProcessor):
         chat_template: Any = None,
     ) -> None:
         self.image_token, self.video_token = "(<image>./</image>)", "(<video>./</video>)"
-        self.image_token_id = self.video_token_id = tokenizer.convert_tokens_to_ids(
-            image_processor.unk
-        )
+        row_id = tokenizer.convert_tokens_to_ids(image_processor.unk)
+        self.image_token_id = self.video_token_id = row_id
         super().__init__(image_processor, video_processor, tokenizer, chat_template=chat_template)
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:
@@ -329,15 +302,12 @@ class MiniCPMVProcessor(OwnProcessor):
     def _get_num_multimodal_tokens(
         self, image_sizes: Any = None, images_kwargs: Any = None, **_: Any
     ) -> MultiModalData:
-        most = (images_kwargs or {}).get("max_slice_nums") or self.image_processor.max_slice_nums
-        grids = [
-            self.image_processor.slicing.grid(height, width, most) or (0, 0)
-            for height, width in image_sizes or ()
-        ]
-        slices = [1 + columns * rows for columns, rows in grids]
-        return MultiModalData(
-            num_image_tokens=[count * self.image_processor.image_feature_size for count in slices]
-        )
+        pictures = self.image_processor
+        most = (images_kwargs or {}).get("max_slice_nums") or pictures.max_slice_nums
+        grid, sizes = pictures.slicing.grid, image_sizes or ()
+        grids = [grid(height, width, most) or (0, 0) for height, width in sizes]
+        rows = [(1 + across * down) * pictures.image_feature_size for across, down in grids]
+        return MultiModalData(num_image_tokens=rows)
 
 
 class MiniCPMVTokenizerFast(TokenizersBackend):

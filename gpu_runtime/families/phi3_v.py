@@ -59,31 +59,20 @@ class Phi3VConfig(Phi3Config):
     pad_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        stated = self.vision_config
-        self.vision_config = (
-            stated
-            if isinstance(stated, CLIPVisionConfig)
-            else CLIPVisionConfig(**{**LARGE_336, **(stated or {})})
-        )
-        self.img_processor = {
-            "layer_idx": -2,
-            "type_feature": "patch",
-            **(self.img_processor or {}),
-        }
-        other = {
-            name: value
-            for name, value in (self.embd_layer or {}).items()
-            if _BUILT.get(name, value) != value
-        }
-        if other or self.img_processor["type_feature"] != "patch":
+        if not isinstance(self.vision_config, CLIPVisionConfig):
+            self.vision_config = CLIPVisionConfig(**{**LARGE_336, **(self.vision_config or {})})
+        stated = self.img_processor or {}
+        self.img_processor = {"layer_idx": -2, "type_feature": "patch", **stated}
+        rows = (self.embd_layer or {}).items()
+        is_built = all(_BUILT.get(name, value) == value for name, value in rows)
+        if not is_built or self.img_processor["type_feature"] != "patch":
             raise ValueError(
                 f"embd_layer={self.embd_layer}, img_processor={self.img_processor} are of a kind "
                 f"that is not built"
             )
         rope = kwargs.get("rope_scaling")
-        if (
-            isinstance(rope, dict) and rope.get("type") == "su"
-        ):  # its first name; whoever loads a tokenizer reads the file itself
+        # Its first name; whoever loads a tokenizer reads the file itself.
+        if isinstance(rope, dict) and rope.get("type") == "su":
             kwargs["rope_scaling"] = {**rope, "type": "longrope", "rope_type": "longrope"}
         super().__post_init__(**kwargs)
 
@@ -146,12 +135,9 @@ class Phi3VModel(Body):
 
 class Phi3VForCausalLM(Answering):
     config: Phi3VConfig
-    config_class = Phi3VConfig
+    body_class = Phi3VModel
     get_image_features = of_body(Phi3VModel.get_image_features)
     _keys_to_ignore_on_load_unexpected = [r"\.wte\.", r"\.img_processor\.post_layernorm\."]  # noqa: RUF012
-
-    def __init__(self, config: Phi3VConfig) -> None:
-        super().__init__(config, Phi3VModel(config))
 
 
 class Phi3VImagesKwargs(ImagesKwargs, total=False):
@@ -193,13 +179,9 @@ class Phi3VImageProcessor(PilBackend):
         """`images`: [3, height, width] each. Pictures with fewer tiles than others are filled up
         with zeros."""
         made = [self._tiles(image, num_crops, image_mean, image_std) for image in images]
-        most = max(len(tiles) for tiles, _ in made)
-        pixels = torch.stack(
-            [F.pad(tiles, (0, 0, 0, 0, 0, 0, 0, most - len(tiles))) for tiles, _ in made]
-        )
-        return BatchFeature(
-            {"pixel_values": pixels, "image_sizes": torch.tensor([size for _, size in made])}
-        )
+        pixels = nn.utils.rnn.pad_sequence([tiles for tiles, _ in made], batch_first=True)
+        sizes = torch.tensor([size for _, size in made])
+        return BatchFeature({"pixel_values": pixels, "image_sizes": sizes})
 
     def _tiles(
         self, image: NDArray[np.uint8], crops: int, mean: Any, std: Any
@@ -209,9 +191,8 @@ class Phi3VImageProcessor(PilBackend):
         height, width = image.shape[1:]
         axes = (2, 1, 0) if width < height else (1, 2, 0)
         short, padded, long = self._fitting(height, width, crops)
-        resized = Image.fromarray(image.transpose(axes)).resize(
-            (long, short), Image.Resampling.BILINEAR
-        )
+        upright = Image.fromarray(image.transpose(axes))
+        resized = upright.resize((long, short), Image.Resampling.BILINEAR)
         canvas = np.full((padded, long, 3), 255, np.uint8)
         above = (padded - short) // 2
         canvas[above : above + short] = np.asarray(resized)
@@ -233,9 +214,8 @@ class Phi3VImageProcessor(PilBackend):
         long = scale * self.tile
         short = int(long / ratio)
         if not short:
-            raise ValueError(
-                f"nothing is left of a picture of {width}x{height} pixels in {crops} tiles"
-            )
+            what = f"a picture of {width}x{height} pixels in {crops} tiles"
+            raise ValueError(f"nothing is left of {what}")
         return short, -(-short // self.tile) * self.tile, long
 
     def padded(self, height: int, width: int, crops: int) -> tuple[int, int]:
@@ -268,13 +248,10 @@ class Phi3VProcessor(OwnProcessor):
     def _get_num_multimodal_tokens(
         self, image_sizes: Any = None, images_kwargs: Any = None, **_: Any
     ) -> MultiModalData:
-        crops = (images_kwargs or {}).get("num_crops") or self.image_processor.num_crops
-        padded = [
-            self.image_processor.padded(height, width, crops) for height, width in image_sizes or ()
-        ]
-        return MultiModalData(
-            num_image_tokens=[self.image_processor.rows(*size) for size in padded]
-        )
+        pictures = self.image_processor
+        crops = (images_kwargs or {}).get("num_crops") or pictures.num_crops
+        padded = [pictures.padded(height, width, crops) for height, width in image_sizes or ()]
+        return MultiModalData(num_image_tokens=[pictures.rows(*size) for size in padded])
 
 
 CLASSES = (Phi3VForCausalLM, Phi3VImageProcessor, Phi3VProcessor)

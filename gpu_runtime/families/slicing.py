@@ -2,6 +2,7 @@
 Pure."""
 
 import math
+from itertools import product
 from typing import NamedTuple
 
 from PIL import Image
@@ -26,13 +27,9 @@ class Slicing(NamedTuple):
         near = (_multiple(image.width, columns) / columns, _multiple(image.height, rows) / rows)
         width, height = self._fitting(near[0], near[1], enlarge=True)
         large = image.resize((width * columns, height * rows), Image.Resampling.BICUBIC)
-        corners = [
-            (column * width, row * height) for row in range(rows) for column in range(columns)
-        ]
-        return [
-            whole,
-            *(large.crop((left, top, left + width, top + height)) for left, top in corners),
-        ]
+        corners = product(range(0, large.height, height), range(0, large.width, width))
+        cut = [large.crop((left, top, left + width, top + height)) for top, left in corners]
+        return [whole, *cut]
 
     def grid(self, height: int, width: int, most: int) -> tuple[int, int] | None:
         """(columns, rows) of its slices; None: it is shown whole alone. Raises ValueError where
@@ -43,12 +40,8 @@ class Slicing(NamedTuple):
         if wanted <= 1:
             return None
         counts = [count for count in (wanted - 1, wanted, wanted + 1) if 1 < count <= most]
-        grids = [
-            (columns, count // columns)
-            for count in counts
-            for columns in range(1, count + 1)
-            if not count % columns
-        ]
+        pairs = [(count, columns) for count in counts for columns in range(1, count + 1)]
+        grids = [(columns, count // columns) for count, columns in pairs if not count % columns]
         shape = math.log(width / height)
         return min(grids, key=lambda grid: abs(shape - math.log(grid[0] / grid[1])))
 

@@ -77,10 +77,8 @@ class UltravoxEncoder(WhisperEncoder):
         [pieces, frames / 2, width]."""
         hidden = F.gelu(self.conv2(F.gelu(self.conv1(input_features)))).transpose(1, 2)
         hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
-        heard = (
-            torch.arange(hidden.shape[1], device=hidden.device)
-            < (audio_lens[:, None] + 1) // HALVED
-        )
+        places = torch.arange(hidden.shape[1], device=hidden.device)
+        heard = places < (audio_lens[:, None] + 1) // HALVED
         mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden, attention_mask=heard.long()
         )
@@ -149,11 +147,8 @@ def rows_of(frames: torch.Tensor, stack: int) -> torch.Tensor:
 
 class UltravoxModel(Answering):
     config: UltravoxConfig
-    config_class = UltravoxConfig
+    body_class = UltravoxBody
     get_audio_features = of_body(UltravoxBody.get_audio_features)
-
-    def __init__(self, config: UltravoxConfig) -> None:
-        super().__init__(config, UltravoxBody(config))
 
 
 class UltravoxProcessor(OwnProcessor):
@@ -184,21 +179,15 @@ class UltravoxProcessor(OwnProcessor):
         (samples,) = audio
         hop = self.feature_extractor.hop_length
         samples = np.pad(samples, (0, max(0, 2 * hop - len(samples))))
-        options |= {
-            "padding": "longest",
-            "pad_to_multiple_of": hop,
-            "truncation": False,
-            "return_tensors": "pt",
-        }
+        options |= {"padding": "longest", "pad_to_multiple_of": hop}
+        options |= {"truncation": False, "return_tensors": "pt"}
         mel = self.feature_extractor(samples, **options)["input_features"][0]
         most = self.audio_context_size
         pieces = mel.split(most, dim=1)
         lens = torch.tensor([piece.shape[1] for piece in pieces])
-        filled = [
-            F.pad(piece, (0, most - piece.shape[1])) if len(pieces) > 1 else piece
-            for piece in pieces
-        ]
-        made = BatchFeature({"input_features": torch.stack(filled), "audio_lens": lens})
+        width = most if len(pieces) > 1 else mel.shape[1]
+        filled = torch.stack([F.pad(piece, (0, width - piece.shape[1])) for piece in pieces])
+        made = BatchFeature({"input_features": filled, "audio_lens": lens})
         return made, [self.audio_token * int(rows_of(lens, self.stack_factor).sum())]
 
 

@@ -71,11 +71,8 @@ def described(path: Path, file: GgufFile) -> Json:
             f"transformers cannot make a configuration of {path.name}'s metadata "
             f"({type(error).__name__})."
         ) from error
-    found = {
-        key: value
-        for key, value in found.items()
-        if value is not None and key != "transformers_version"
-    }
+    found = {key: value for key, value in found.items() if value is not None}
+    found.pop("transformers_version", None)
     found |= _sizes(file) | _rope(path, file, found) | _gemma(path, file)
     return found | {"dtype": dtype_of(file), "quantization_config": {"quant_method": "gguf"}}
 
@@ -97,17 +94,15 @@ def ends_of(file: GgufFile, vocabulary: dict[str, int]) -> list[int]:
 def _refuse_unread(path: Path, file: GgufFile) -> None:
     if file.architecture == _PROJECTOR:
         raise EngineError(
-            f"{path.name} is the tower of a model that sees or hears (mmproj), and no model: "
-            f"give the model's own file, which "
-            "then reads text alone, or its checkpoint in the format of transformers, which has "
-            "both."
+            f"{path.name} is the tower of a model that sees or hears (mmproj), and no model: give "
+            "the model's own file, which then reads text alone, or its checkpoint in the format "
+            "of transformers, which has both."
         )
     if file.architecture not in ARCHITECTURES:
         raise EngineError(
             f"{path.name} is of GGUF's architecture {file.architecture!r}, which is not read; "
-            f"these are: "
-            f"{', '.join(ARCHITECTURES)}. Choose the model's checkpoint in the format of "
-            f"transformers."
+            f"these are: {', '.join(ARCHITECTURES)}. Choose the model's checkpoint in the format "
+            "of transformers."
         )
     for key in _UNREAD:
         if file.own(key) not in (None, 0, 0.0):
@@ -132,15 +127,11 @@ def _sizes(file: GgufFile) -> Json:
         "attn_logit_softcapping": file.own("attn_logit_softcapping"),
         "final_logit_softcapping": file.own("final_logit_softcapping"),
     }
-    biased = (
-        {"attention_bias": True}
-        if file.architecture == "llama" and "blk.0.attn_q.bias" in file.tensors
-        else {}
-    )
-    known = {key: value for key, value in stated.items() if value} | biased
-    return known | {
-        "pad_token_id": file.fields.get("tokenizer.ggml.padding_token_id")
-    }  # none, where a class has one of its own
+    known = {key: value for key, value in stated.items() if value}
+    if file.architecture == "llama" and "blk.0.attn_q.bias" in file.tensors:
+        known["attention_bias"] = True
+    # None of it, where a class has one of its own.
+    return known | {"pad_token_id": file.fields.get("tokenizer.ggml.padding_token_id")}
 
 
 def _rope(path: Path, file: GgufFile, found: Json) -> Json:
@@ -149,32 +140,20 @@ def _rope(path: Path, file: GgufFile, found: Json) -> Json:
     theta = file.own("rope.freq_base")
     kind, factor = file.own("rope.scaling.type"), file.own("rope.scaling.factor")
     original = file.own("rope.scaling.original_context_length")
-    base = {"rope_theta": float(theta)} if theta else {}
+    rope: Json = {"rope_theta": float(theta)} if theta else {}
+    within = {"original_max_position_embeddings": original}
     if FREQUENCIES in file.tensors:
-        return {"rope_parameters": {**base, **_llama3(path, file, found, float(theta or 10000.0))}}
+        return {"rope_parameters": rope | _llama3(path, file, found, float(theta or 10000.0))}
     if SHORT in file.tensors:
-        longrope = {"rope_type": "longrope", "long_factor": floats(path, file, LONG).tolist()}
-        return {
-            "rope_parameters": {
-                **base,
-                **longrope,
-                "short_factor": floats(path, file, SHORT).tolist(),
-            },
-            "original_max_position_embeddings": original,
-        }
+        short, long = (floats(path, file, name).tolist() for name in (SHORT, LONG))
+        rope |= {"rope_type": "longrope", "long_factor": long, "short_factor": short}
+        return {"rope_parameters": rope} | within
     if kind in (None, "none") and not factor:
         return {}
     if kind == "yarn" and factor and original:
-        return {
-            "rope_parameters": {
-                **base,
-                "rope_type": "yarn",
-                "factor": factor,
-                "original_max_position_embeddings": original,
-            }
-        }
+        return {"rope_parameters": rope | {"rope_type": "yarn", "factor": factor} | within}
     if kind in (None, "linear") and factor:
-        return {"rope_parameters": {**base, "rope_type": "linear", "factor": factor}}
+        return {"rope_parameters": rope | {"rope_type": "linear", "factor": factor}}
     raise EngineError(f"{path.name} scales its positions by {kind!r}, which is not read.")
 
 
@@ -184,15 +163,11 @@ def _two_ropes(path: Path, file: GgufFile) -> Json:
     if kind not in (None, "none", "linear") or (kind == "linear") != bool(factor):
         raise EngineError(f"{path.name} scales its positions by {kind!r}, which is not read.")
     stretched = {"rope_type": "linear", "factor": factor} if factor else {"rope_type": "default"}
+    whole = float(file.own("rope.freq_base", 1_000_000.0))
+    local = float(file.own("rope.freq_base_swa", _LOCAL_BASE))
     return {
-        "full_attention": {
-            **stretched,
-            "rope_theta": float(file.own("rope.freq_base", 1_000_000.0)),
-        },
-        "sliding_attention": {
-            "rope_type": "default",
-            "rope_theta": float(file.own("rope.freq_base_swa", _LOCAL_BASE)),
-        },
+        "full_attention": {**stretched, "rope_theta": whole},
+        "sliding_attention": {"rope_type": "default", "rope_theta": local},
     }
 
 
@@ -216,9 +191,8 @@ def _llama3(path: Path, file: GgufFile, found: Json, theta: float) -> Json:
     columns = file.own("rope.dimension_count") or found["head_dim"]
     expected = _divisors(theta, int(columns), scaling)
     if expected.shape != divisors.shape or not np.allclose(expected, divisors, rtol=1e-3):
-        raise EngineError(
-            f"{path.name} scales its positions by divisors of its own, which are not read."
-        )
+        text = f"{path.name} scales its positions by divisors of its own, which are not read."
+        raise EngineError(text)
     return scaling
 
 
@@ -226,7 +200,6 @@ def _divisors(theta: float, columns: int, scaling: Json) -> Any:
     """Llama 3's: long waves by the factor, short ones by 1, those between by something between."""
     waves = 2 * math.pi * theta ** (np.arange(0, columns, 2) / columns)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    smooth = np.clip(
-        (scaling["original_max_position_embeddings"] / waves - low) / (high - low), 0, 1
-    )
+    turns = scaling["original_max_position_embeddings"] / waves
+    smooth = np.clip((turns - low) / (high - low), 0, 1)
     return 1 / ((1 - smooth) / scaling["factor"] + smooth)

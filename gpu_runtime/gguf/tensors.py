@@ -24,7 +24,6 @@ def floats(path: Path, file: GgufFile, name: str) -> Any:
     made = np.empty((len(packed), tensor.shape[-1]), np.float32)
     rows = max(1, PIECE // made.strides[0])
     for begin in range(0, len(packed), rows):
-        made[begin : begin + rows] = dequantize(
-            packed[begin : begin + rows], GGMLQuantizationType(tensor.kind)
-        )
+        part = slice(begin, begin + rows)
+        made[part] = dequantize(packed[part], GGMLQuantizationType(tensor.kind))
     return made.reshape(tensor.shape)

@@ -29,6 +29,7 @@ _SIZES = (
 """Of a text model: a file that states one at its top and has no part for the text model is flat."""
 _ROPES = {"mrope": "default", "su": "longrope"}
 """Kinds of rotary embedding that have another name today; planes are told by `mrope_section`."""
+_ABSENT = object()
 _NOT_COMPARED = (
     "sliding_window",
     "max_window_layers",
@@ -75,24 +76,15 @@ def forms_of(raw: Json) -> Iterator[Json]:
     inner = _spelled(unwrap(raw))
     kind = inner["model_type"]
     for architecture in inner.get("architectures") or ():
-        named = class_called(architecture)
-        if (
-            named is not None
-            and named.config_class is not None
-            and _has_parts(named.config_class, inner)
-        ):
-            yield _with_known_parts({**inner, "model_type": named.config_class.model_type})
+        config_class = getattr(class_called(architecture), "config_class", None)
+        if config_class is not None and _has_parts(config_class, inner):
+            yield _with_known_parts({**inner, "model_type": config_class.model_type})
             break
     yield _with_known_parts(inner)
     parts = CONFIG_MAPPING[kind].sub_configs_defaults
     if _TEXT in parts and not isinstance(inner.get(_TEXT), dict):
-        outer = {
-            "model_type",
-            "architectures",
-            "tie_word_embeddings",
-            *CONFIG_MAPPING[kind].__annotations__,
-            *parts,
-        }
+        outer = {"model_type", "architectures", "tie_word_embeddings"}
+        outer |= {*CONFIG_MAPPING[kind].__annotations__, *parts}
         text = {key: value for key, value in inner.items() if key not in outer}
         yield _with_known_parts({**{key: inner[key] for key in outer if key in inner}, _TEXT: text})
 
@@ -117,24 +109,18 @@ def _spelled(part: Json) -> Json:
 
 
 def _with_known_parts(form: Json) -> Json:
-    specs = CONFIG_MAPPING[form["model_type"]].sub_configs_defaults
-    parts = {part: form[part] for part in specs if isinstance(form.get(part), dict)}
-    known = {
-        part: {
-            key: value
-            for key, value in stated.items()
-            if key != "model_type" or value in CONFIG_MAPPING
-        }
-        for part, stated in parts.items()
-    }
-    return {**form, **known}
+    made = dict(form)
+    for part in CONFIG_MAPPING[form["model_type"]].sub_configs_defaults:
+        stated = form.get(part)
+        if isinstance(stated, dict) and stated.get("model_type") not in CONFIG_MAPPING:
+            made[part] = {key: value for key, value in stated.items() if key != "model_type"}
+    return made
 
 
 def _has_parts(kind: type[PreTrainedConfig], raw: Json) -> bool:
     """The file has every part, beside the text model, that the class is made of."""
-    return all(
-        isinstance(raw.get(part), dict) for part in kind.sub_configs_defaults if part != _TEXT
-    )
+    parts = kind.sub_configs_defaults.keys() - {_TEXT}
+    return all(isinstance(raw.get(part), dict) for part in parts)
 
 
 def lost_of(form: Json, config: PreTrainedConfig) -> str:
@@ -142,20 +128,19 @@ def lost_of(form: Json, config: PreTrainedConfig) -> str:
     stated = text_part(form)
     text = text_config(config)
     for key in _SIZES:
-        if isinstance(stated.get(key), int) and not _has(text, key):
+        if isinstance(stated.get(key), int) and _value(text, key, _ABSENT) is _ABSENT:
             return f"it drops {key}={stated[key]}"
     for key, part in stated.items() if "vocab_size" not in stated else ():
-        if (
-            isinstance(part, dict)
-            and "vocab_size" in part
-            and not isinstance(_value(config, key), PreTrainedConfig)
-        ):
+        is_model = isinstance(part, dict) and "vocab_size" in part
+        if is_model and not isinstance(_value(config, key), PreTrainedConfig):
             return f"it does not read {key}"
     sections = _sections(stated)
     if sections and sections != _sections({"rope_parameters": _value(text, "rope_parameters")}):
         return f"it drops mrope_section={sections}"
+    flat = {key for key, value in form.items() if stated is form and not isinstance(value, dict)}
     for path, value, taken in (
-        _numbers(form, config) if stated is not form else _flat_numbers(form, config, text)
+        *_numbers({key: form[key] for key in form if key in flat}, text),
+        *_numbers({key: form[key] for key in form if key not in flat}, config),
     ):
         if not math.isclose(value, taken, rel_tol=1e-9):
             return f"the file says {path}={value}, and it takes {taken}"
@@ -164,45 +149,25 @@ def lost_of(form: Json, config: PreTrainedConfig) -> str:
 
 def _sections(part: Json) -> Any:
     """How many of a head's columns each plane of positions turns; None: there is one plane."""
-    ropes = [part.get(key) for key in ("rope_scaling", "rope_parameters")]
-    return next(
-        (
-            rope["mrope_section"]
-            for rope in ropes
-            if isinstance(rope, dict) and rope.get("mrope_section")
-        ),
-        None,
-    )
-
-
-def _flat_numbers(
-    form: Json, config: PreTrainedConfig, text: PreTrainedConfig
-) -> Iterator[tuple[str, float, float]]:
-    yield from _numbers(
-        {key: value for key, value in form.items() if not isinstance(value, dict)}, text
-    )
-    yield from _numbers(
-        {key: value for key, value in form.items() if isinstance(value, dict)}, config
-    )
+    for key in ("rope_scaling", "rope_parameters"):
+        rope = part.get(key)
+        if isinstance(rope, dict) and rope.get("mrope_section"):
+            return rope["mrope_section"]
+    return None
 
 
 def _numbers(stated: Json, config: Any) -> Iterator[tuple[str, float, float]]:
     """(name, value in the file, value in `config`) of every number that both have."""
-    rope = getattr(config, "rope_parameters", None)
-    if (
-        isinstance(rope, dict)
-        and isinstance(stated.get("rope_theta"), int | float)
-        and "rope_theta" in rope
-    ):
-        yield "rope_theta", stated["rope_theta"], rope["rope_theta"]
+    rope, theta = getattr(config, "rope_parameters", None), stated.get("rope_theta")
+    if isinstance(rope, dict) and isinstance(theta, int | float) and "rope_theta" in rope:
+        yield "rope_theta", theta, rope["rope_theta"]
     for key, value in stated.items():
         if key in _NOT_COMPARED or not (isinstance(value, dict) or _is_number(value)):
             continue
         taken = _value(config, key)
         if isinstance(value, dict) and isinstance(taken, PreTrainedConfig):
-            yield from (
-                (f"{key}.{path}", one, other) for path, one, other in _numbers(value, taken)
-            )
+            for path, one, other in _numbers(value, taken):
+                yield f"{key}.{path}", one, other
         elif _is_number(value) and _is_number(taken):
             yield key, value, taken
 
@@ -211,20 +176,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _value(config: Any, key: str) -> Any:
+def _value(config: Any, key: str, absent: Any = None) -> Any:
     """None also for what differs from layer to layer, of which configurations tell no single
     value."""
     try:
-        return getattr(config, key, None)
+        return getattr(config, key, absent)
     except AmbiguousGlobalPerLayerAttributeError:
         return None
-
-
-def _has(config: Any, key: str) -> bool:
-    try:
-        return hasattr(config, key)
-    except AmbiguousGlobalPerLayerAttributeError:
-        return True
 
 
 def class_called(name: str) -> type[PreTrainedModel] | None:
@@ -232,15 +190,9 @@ def class_called(name: str) -> type[PreTrainedModel] | None:
     in their capitals."""
     found = families.CLASSES.get(name) or getattr(transformers, name, None)
     if found is None:
-        # __all__: dir() of transformers takes half a second each time
-        exact = next(
-            (known for known in vars(transformers)["__all__"] if known.lower() == name.lower()),
-            None,
-        )
-        found = getattr(transformers, exact, None) if exact is not None else None
-    answers = (
-        isinstance(found, type)
-        and issubclass(found, PreTrainedModel)
-        and issubclass(found, GenerationMixin)
-    )
-    return found if answers else None
+        known = vars(transformers)["__all__"]  # dir() of transformers takes half a second each time
+        exact = next((one for one in known if one.lower() == name.lower()), "")
+        found = getattr(transformers, exact, None)
+    if not isinstance(found, type) or not issubclass(found, PreTrainedModel):
+        return None
+    return found if issubclass(found, GenerationMixin) else None

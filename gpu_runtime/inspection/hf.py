@@ -26,16 +26,6 @@ from .config_forms import class_called, forms_of, lost_of, text_config, text_par
 MOST_LAYERS = 4096
 """Of any part of a model: each is built, even on meta, and a file may state any number."""
 
-__all__ = [
-    "build_on_meta",
-    "load_config",
-    "model_class",
-    "read_config",
-    "text_config",
-    "text_part",
-    "unwrap",
-]
-
 
 def load_config(folder: str | Path) -> PreTrainedConfig:
     """The configuration of the model that answers; of a model with a thinker, the thinker's.
@@ -47,14 +37,15 @@ def load_config(folder: str | Path) -> PreTrainedConfig:
     raw = without_quantization(read_config(folder))
     stated = unwrap(raw).get("model_type")
     if stated not in CONFIG_MAPPING:
-        raise EngineError(_unknown(stated, raw, name))
+        raise _unknown(stated, raw, name)
     _refuse_endless(raw, name)
-    _refuse_nameless(unwrap(raw), name)
+    named = unwrap(raw).get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise _broken(name, f"architectures={named!r} is no list of names")
     lost, fitting = "", list[PreTrainedConfig]()
     for form in forms_of(raw):
         config = _from_dict(form, name)
-        losing = lost_of(form, config)
-        if losing:
+        if losing := lost_of(form, config):
             lost = lost or losing
             continue
         _keep_ties(form, config)
@@ -107,14 +98,9 @@ def model_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
             return named
     for mapping in ("MULTIMODAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM"):
         found = getattr(modeling_auto, f"MODEL_FOR_{mapping}_MAPPING_NAMES").get(config.model_type)
-        answering = (
-            None if found is None else class_called(found if isinstance(found, str) else found[0])
-        )
-        if (
-            answering is not None
-            and answering.config_class is not None
-            and isinstance(config, answering.config_class)
-        ):
+        answering = class_called((found if isinstance(found, str) else found[0]) if found else "")
+        wanted = getattr(answering, "config_class", None)
+        if answering is not None and wanted is not None and isinstance(config, wanted):
             return answering
     raise EngineError(
         f"transformers {transformers.__version__} has no class that writes text for models of "
@@ -133,53 +119,43 @@ def build_on_meta(
     """
     config = source if isinstance(source, PreTrainedConfig) else load_config(source)
     kind: Any = model_class(config)
+    asked = {} if dtype is None else {"dtype": dtype}
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = kind._from_config(
-                config, **({} if dtype is None else {"dtype": dtype})
-            ).eval()
+            model: PreTrainedModel = kind._from_config(config, **asked).eval()
             return model
     except Exception as error:  # whatever a class says of numbers that do not fit each other
         raise EngineError(
-            f"{kind.__name__} of transformers cannot be built from config.json: {_said(error)}"
+            f"{kind.__name__} of transformers cannot be built from config.json: {said(error)}"
         ) from error
 
 
-def _unknown(kind: Any, raw: Json, name: str) -> str:
+def _broken(name: str, why: str) -> EngineError:
+    return EngineError(f"The config.json of {name!r} is broken: {why}.")
+
+
+def _unknown(kind: Any, raw: Json, name: str) -> EngineError:
     if kind is None:
-        return f"The config.json of {name!r} is broken: model_type is missing."
+        return _broken(name, "model_type is missing")
     if raw.get("auto_map"):
-        return (
+        return EngineError(
             f"The model in {name!r} is of type {kind!r}, which needs code that its checkpoint "
-            f"names (auto_map); such code "
-            "is never run: give a checkpoint that was converted for transformers."
+            f"names (auto_map); such code is never run: give a checkpoint that was converted for "
+            f"transformers."
         )
-    return (
+    return EngineError(
         f"Models of type {kind!r} are not supported: transformers {transformers.__version__} has "
         f"no such type."
     )
 
 
-def _refuse_nameless(part: Json, name: str) -> None:
-    named = part.get("architectures") or []
-    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
-        raise EngineError(
-            f"The config.json of {name!r} is broken: architectures={named!r} is no list of names."
-        )
-
-
 def _refuse_endless(part: Json, name: str) -> None:
     for key, value in part.items():
+        counts = key.endswith("layers") or key == "depth"
         if isinstance(value, dict):
             _refuse_endless(value, name)
-        elif (
-            isinstance(value, int)
-            and value > MOST_LAYERS
-            and (key.endswith("layers") or key == "depth")
-        ):
-            raise EngineError(
-                f"The config.json of {name!r} is broken: {key}={value} is beyond all measure."
-            )
+        elif counts and isinstance(value, int) and value > MOST_LAYERS:
+            raise _broken(name, f"{key}={value} is beyond all measure")
 
 
 def _from_dict(form: Json, name: str) -> PreTrainedConfig:
@@ -187,7 +163,7 @@ def _from_dict(form: Json, name: str) -> PreTrainedConfig:
         config: PreTrainedConfig = CONFIG_MAPPING[form["model_type"]].from_dict(deepcopy(form))
         text_config(config)
     except Exception as error:  # whatever a class says of a value: there are hundreds of classes
-        raise EngineError(f"The config.json of {name!r} is broken: {_said(error)}") from error
+        raise EngineError(f"The config.json of {name!r} is broken: {said(error)}") from error
     if config.is_encoder_decoder:
         raise EngineError(
             f"Models of type {config.model_type!r} are not supported: their decoder reads an "
@@ -199,17 +175,13 @@ def _from_dict(form: Json, name: str) -> PreTrainedConfig:
 def _keep_ties(form: Json, config: PreTrainedConfig) -> None:
     """Tied when the file's top or text part says so; where neither says anything, as the class has
     it. A stored head wins over all of this."""
-    said = [
-        part["tie_word_embeddings"]
-        for part in (form, text_part(form))
-        if part.get("tie_word_embeddings") is not None
-    ]
-    if said:
+    stated = [part.get("tie_word_embeddings") for part in (form, text_part(form))]
+    if stated != [None, None]:
         for part in (config, text_config(config)):
-            part.tie_word_embeddings = any(said)
+            part.tie_word_embeddings = any(stated)
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """Of an error of transformers, what fits into a sentence."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:299] + "…"

@@ -16,8 +16,8 @@ from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 
 from ...protocol.errors import EngineError
 from ...protocol.facts import KvGroup, RecurrentGroup
+from .config_forms import text_config
 from .hearing import first_call
-from .hf import text_config
 
 NAME = "thespis-measure"
 TOKENS = 2
@@ -60,18 +60,11 @@ class _Keepers:
         """A layer that is given just what an earlier one of the same shape and window was, reads
         that one's."""
         kept = self._kept.setdefault(shape, {})
-        owner = next(
-            (
-                number
-                for number, one in kept.items()
-                if one.key is call.key and one.value is call.value
-            ),
-            None,
-        )
-        if owner is None:
-            kept[layer] = call
-        else:
-            self._readers.setdefault(shape, {})[layer] = owner
+        for owner, one in kept.items():
+            if one.key is call.key and one.value is call.value:
+                self._readers.setdefault(shape, {})[layer] = owner
+                return
+        kept[layer] = call
 
     def groups(self) -> tuple[KvGroup, ...]:
         return tuple(
@@ -103,8 +96,8 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
     Raises EngineError for layers that keep neither keys and values, as transformers' attention gets
     them, nor a known state.
     """
-    decoder = decoder_of(model)
     layers = decoder_layers(model)
+    decoder: Any = model.get_decoder()
     kinds = getattr(text_config(model.config), "layer_types", None) or [""] * len(layers)
     _simplify(decoder)
     cache = DynamicCache(config=text_config(model.config))
@@ -112,88 +105,65 @@ def measure_layers(model: PreTrainedModel, context: int | None = None) -> Layers
         try:
             decoder(**_inputs(model, decoder), **{cache_name(decoder): cache}, use_cache=True)
         except Exception as error:  # whatever a model's code does not like of two tokens of text
-            raise EngineError(
-                cannot(model, f"its layers cannot be measured ({type(error).__name__})")
+            raise cannot(
+                model, f"its layers cannot be measured ({type(error).__name__})"
             ) from error
     keepers = _Keepers()
     states: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for number in range(len(layers)):
         kept, state = seen.get(number, []), _state(cache, number, model)
-        if len(kept) > 1 or (
-            not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING
-        ):
-            what = (
-                "attends twice"
-                if kept
-                else "neither attends through transformers' interface nor keeps a known state"
-            )
-            raise EngineError(
-                cannot(model, f"its layer {number} ({type(layers[number]).__name__}) {what}")
-            )
+        named = f"its layer {number} ({type(layers[number]).__name__})"
+        if len(kept) > 1:
+            raise cannot(model, f"{named} attends twice")
+        if not kept and state == ((), ()) and kinds[number] not in KEEPING_NOTHING:
+            why = "neither attends through transformers' interface nor keeps a known state"
+            raise cannot(model, f"{named} {why}")
         for call in kept:
             window = call.shape.window
             if window is not None and window < 1:
-                raise EngineError(
-                    cannot(
-                        model, f"its layer {number} looks back through a window of {window} tokens"
-                    )
-                )
+                why = f"looks back through a window of {window} tokens"
+                raise cannot(model, f"its layer {number} {why}")
             whole = window is not None and context is not None and window >= context
             keepers.add(number, call.shape._replace(window=None) if whole else call.shape, call)
         if state != ((), ()):
             states.setdefault(state, []).append(number)
-    return Layers(
-        keepers.groups(),
-        tuple(
-            RecurrentGroup(layers=tuple(numbers), conv=one[0], state=one[1])
-            for one, numbers in states.items()
-        ),
-    )
+    recurrent = [
+        RecurrentGroup(layers=tuple(numbers), conv=conv, state=state)
+        for (conv, state), numbers in states.items()
+    ]
+    return Layers(keepers.groups(), tuple(recurrent))
 
 
-def decoder_of(model: Any) -> Any:
-    """The part of a model that writes text."""
-    return model.get_decoder()
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+def decoder_layers(model: Any) -> nn.ModuleList:
     """The layers of the part that writes text. Raises EngineError where there is no such list."""
-    decoder, count = decoder_of(model), text_config(model.config).num_hidden_layers
-    lists = (
-        (part for part in decoder.modules() if isinstance(part, nn.ModuleList))
-        if decoder is not None
-        else ()
-    )
-    found = next((part for part in lists if len(part) == count), None)
-    if found is None:
-        raise EngineError(cannot(model, f"it has no list of {count} layers"))
-    return found
+    decoder, count = model.get_decoder(), text_config(model.config).num_hidden_layers
+    for part in () if decoder is None else decoder.modules():
+        if isinstance(part, nn.ModuleList) and len(part) == count:
+            return part
+    raise cannot(model, f"it has no list of {count} layers")
 
 
 def cache_name(module: nn.Module) -> str:
     """What a module of transformers calls its cache."""
-    return (
-        "cache_params"
-        if "cache_params" in inspect.signature(module.forward).parameters
-        else "past_key_values"
-    )
+    return "cache_params" if _takes(module, "cache_params") else "past_key_values"
+
+
+def _takes(module: nn.Module, name: str) -> bool:
+    """Its forward has a parameter of this name."""
+    return name in inspect.signature(module.forward).parameters
 
 
 def step_limits(module: nn.Module) -> tuple[float, float] | None:
     """Bounds of a recurrent layer's time steps that change some. transformers holds to them in the
     scan of a prompt alone, not in that of one token of an answer."""
-    limits = getattr(module, "time_step_limit", None)
-    return (
-        None
-        if limits is None or tuple(limits) == UNLIMITED
-        else (float(limits[0]), float(limits[1]))
-    )
+    low, high = getattr(module, "time_step_limit", None) or UNLIMITED
+    return None if (low, high) == UNLIMITED else (float(low), float(high))
 
 
-def answers_apart(model: PreTrainedModel) -> bool:
+def answers_apart(model: Any) -> bool:
     """Whether the model makes other keys and states of a token that it has said than of the same
     one in a prompt."""
-    return any(step_limits(module) is not None for module in decoder_of(model).modules())
+    return any(step_limits(module) is not None for module in model.get_decoder().modules())
 
 
 def position_planes(model: PreTrainedModel) -> int:
@@ -204,22 +174,17 @@ def position_planes(model: PreTrainedModel) -> int:
         if index is None:
             continue
         tokens = torch.ones(1, TOKENS, dtype=torch.long)
-        given = {
-            "attention_mask": torch.ones_like(tokens),
-            "mm_token_type_ids": torch.zeros_like(tokens),
-        }
-        wanted = inspect.signature(index).parameters
-        positions = index(
-            input_ids=tokens, **{name: value for name, value in given.items() if name in wanted}
-        )[0]
+        given = {"attention_mask": tokens, "mm_token_type_ids": torch.zeros_like(tokens)}
+        wanted = given.keys() & inspect.signature(index).parameters
+        positions = index(input_ids=tokens, **{name: given[name] for name in wanted})[0]
         return int(positions.shape[0]) if positions.ndim == 3 else 1
     return 1
 
 
-def deepstack_levels(model: PreTrainedModel) -> int:
+def deepstack_levels(model: Any) -> int:
     """Layers of the decoder that add further rows of an item's embedding: as many as a tower
     makes."""
-    if "deepstack_visual_embeds" not in inspect.signature(decoder_of(model).forward).parameters:
+    if not _takes(model.get_decoder(), "deepstack_visual_embeds"):
         return 0
     named = (
         getattr(part, name, None)
@@ -235,14 +200,11 @@ def adds_rows(model: PreTrainedModel) -> bool:
     return model.config.model_type in ADDING
 
 
-def per_layer_width(model: PreTrainedModel) -> int:
+def per_layer_width(model: Any) -> int:
     """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
-    takes = "per_layer_inputs" in inspect.signature(decoder_of(model).forward).parameters
-    return (
-        int(getattr(text_config(model.config), "hidden_size_per_layer_input", 0) or 0)
-        if takes
-        else 0
-    )
+    if not _takes(model.get_decoder(), "per_layer_inputs"):
+        return 0
+    return int(getattr(text_config(model.config), "hidden_size_per_layer_input", None) or 0)
 
 
 def looked_up(model: PreTrainedModel) -> dict[int, int]:
@@ -253,9 +215,8 @@ def looked_up(model: PreTrainedModel) -> dict[int, int]:
     with torch.no_grad():
         heard = first_call(table, lambda: model(input_ids=ids, use_cache=False))
     asked = None if heard is None else heard.argument(0, "input")
-    if (
-        asked is None or asked.is_meta or asked.shape != ids.shape
-    ):  # meta: it takes them to where the table is
+    # On meta: it takes them to where the table is.
+    if asked is None or asked.is_meta or asked.shape != ids.shape:
         return {}
     others = (asked[0] != ids[0]).nonzero()[:, 0]
     return dict(zip(others.tolist(), asked[0, others].tolist(), strict=True))
@@ -265,17 +226,14 @@ def _inputs(model: PreTrainedModel, decoder: Any) -> dict[str, Any]:
     config = text_config(model.config)
     planes = position_planes(model)
     positions = torch.arange(TOKENS, device="meta")
+    embeds = torch.empty(1, TOKENS, config.hidden_size, device="meta", dtype=torch.bfloat16)
     given: dict[str, Any] = {
-        "inputs_embeds": torch.empty(
-            1, TOKENS, config.hidden_size, device="meta", dtype=torch.bfloat16
-        ),
+        "inputs_embeds": embeds,
         "position_ids": positions[None] if planes == 1 else positions.expand(planes, 1, TOKENS),
         "attention_mask": None,
     }
-    width = per_layer_width(model)
-    if width:
-        shape = (1, TOKENS, config.num_hidden_layers, width)
-        given["per_layer_inputs"] = torch.empty(shape, device="meta", dtype=torch.bfloat16)
+    if width := per_layer_width(model):
+        given["per_layer_inputs"] = embeds.new_empty(1, TOKENS, config.num_hidden_layers, width)
     return given
 
 
@@ -323,16 +281,12 @@ def _state(
     for name in ("conv_states", "recurrent_states"):
         states = [state for state in getattr(layer, name, {}).values() if state is not None]
         if len(states) > 1:
-            raise EngineError(
-                cannot(model, f"its layer {number} keeps {len(states)} states of one kind")
-            )
+            raise cannot(model, f"its layer {number} keeps {len(states)} states of one kind")
         shapes.append(tuple(states[0].shape[1:]) if states else ())
     return shapes[0], shapes[1]
 
 
-def cannot(model: PreTrainedModel, why: str) -> str:
+def cannot(model: PreTrainedModel, why: str) -> EngineError:
     """The sentence with which a model is refused."""
-    return (
-        f"Models of type {model.config.model_type!r} ({type(model).__name__}) are not supported: "
-        f"{why}."
-    )
+    kind = f"{model.config.model_type!r} ({type(model).__name__})"
+    return EngineError(f"Models of type {kind} are not supported: {why}.")

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ...protocol.errors import EngineError
 from ...protocol.facts import SpanScope, SpanWindows
 from ...protocol.requests.request import MODALITIES, Modality
+from .config_forms import text_config
 from .hearing import first_call
-from .hf import text_config
-from .measure import cannot, decoder_of
+from .measure import cannot
 
 
 class Spans(NamedTuple):
@@ -46,16 +45,11 @@ def measure_spans(model: PreTrainedModel) -> Spans:
             return Spans(tuple(range(text.num_hidden_layers)), scope="text", windows="both")
         found = [_spans_of(model, kinds, mark) for mark in range(1, len(MODALITIES) + 1)]
     seeing = {
-        spans: modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers
+        modality: spans for modality, spans in zip(MODALITIES, found, strict=True) if spans.layers
     }
-    if len(seeing) > 1:
-        raise EngineError(
-            cannot(model, "items of different kinds see each other both ways in different layers")
-        )
-    modalities = tuple(
-        modality for spans, modality in zip(found, MODALITIES, strict=True) if spans.layers
-    )
-    return next(iter(seeing), Spans())._replace(modalities=modalities)
+    if len(set(seeing.values())) > 1:
+        raise cannot(model, "items of different kinds see each other both ways in different layers")
+    return next(iter(seeing.values()), Spans())._replace(modalities=tuple(seeing))
 
 
 @contextmanager
@@ -63,9 +57,9 @@ def _short_windows(model: PreTrainedModel) -> Iterator[None]:
     """Masks are made as numbers, and windows are less than the span of three tokens of which they
     are asked."""
     text = text_config(model.config)
-    named = {"_attn_implementation": "eager"} | (
-        {"sliding_window": 2} if getattr(text, "sliding_window", None) else {}
-    )
+    named: dict[str, Any] = {"_attn_implementation": "eager"}
+    if getattr(text, "sliding_window", None):
+        named["sliding_window"] = 2
     before = {name: getattr(text, name) for name in named}
     for name, value in named.items():
         setattr(text, name, value)
@@ -79,10 +73,8 @@ def _short_windows(model: PreTrainedModel) -> Iterator[None]:
 def _has_no_direction(text: PreTrainedConfig) -> bool:
     """Every token sees those behind it, too: as configurations say it; the self-check looks at the
     masks."""
-    return (
-        getattr(text, "is_causal", True) is False
-        or getattr(text, "use_bidirectional_attention", None) is True
-    )
+    both_ways = getattr(text, "use_bidirectional_attention", None) is True
+    return both_ways or getattr(text, "is_causal", True) is False
 
 
 def _prefix_of(model: PreTrainedModel, kinds: list[str]) -> Spans | None:
@@ -93,22 +85,20 @@ def _prefix_of(model: PreTrainedModel, kinds: list[str]) -> Spans | None:
     if not layers:
         return None
     if any(_sees(mask, *pair) for mask in masks.values() for pair in ((4, 5), (3, 4))):
-        raise EngineError(cannot(model, "the tokens of its text see those behind them"))
+        raise cannot(model, "the tokens of its text see those behind them")
     return Spans(layers, scope="prompt", windows=_windows(model, masks, kinds, layers, 0))
 
 
 def _spans_of(model: PreTrainedModel, kinds: list[str], mark: int) -> Spans:
-    """Where items are such whose tokens are of the kind `mark`."""
-    masks = _masks_of(
-        model, kinds, [0, mark, mark, mark, 0, mark, 0]
-    )  # an item of three tokens, and another of one
+    """Where items are such whose tokens are of the kind `mark`: of one of three tokens, and another
+    of one."""
+    masks = _masks_of(model, kinds, [0, mark, mark, mark, 0, mark, 0])
     if any(_sees(mask, 4, 6) for mask in masks.values()):
-        raise EngineError(cannot(model, "the tokens of its text see those behind them"))
+        raise cannot(model, "the tokens of its text see those behind them")
     layers = tuple(number for number, kind in enumerate(kinds) if _sees(masks[kind], 1, 2))
     joined = any(_sees(masks[kinds[number]], 1, 5) for number in layers)
-    return Spans(
-        layers, (), "items" if joined else "item", _windows(model, masks, kinds, layers, 1)
-    )
+    scope: SpanScope = "items" if joined else "item"
+    return Spans(layers, (), scope, _windows(model, masks, kinds, layers, 1))
 
 
 def _masks_of(
@@ -124,14 +114,11 @@ def _masks_of(
     made = _heard_by_decoder(model, call | marks, len(types))
     creates = getattr(type(model), "create_masks_for_generate", None)
     if not _are_masks(made) and creates is not None:
+        embeds = torch.zeros(*given.shape, 1)
         try:
-            made = creates(
-                config=model.config, inputs_embeds=torch.zeros(*given.shape, 1), **call, **marks
-            )
+            made = creates(config=model.config, inputs_embeds=embeds, **call, **marks)
         except Exception as error:  # whatever a model's code does not like of two kinds of tokens
-            raise EngineError(
-                cannot(model, f"its masks cannot be measured ({type(error).__name__})")
-            ) from error
+            raise cannot(model, f"its masks cannot be measured ({type(error).__name__})") from error
     if not _are_masks(made):
         return dict.fromkeys(kinds)
     return {kind: made.get(kind) if isinstance(made, dict) else made for kind in kinds}
@@ -144,17 +131,13 @@ def _are_masks(made: Any) -> bool:
 def _heard_by_decoder(model: PreTrainedModel, call: dict[str, Any], tokens: int) -> Any:
     """The mask with which the model's forward calls its decoder, which is not run; None: nothing
     was heard."""
-    taken = inspect.signature(model.forward).parameters
+    given = {name: call[name] for name in call.keys() & inspect.signature(model.forward).parameters}
+    given |= {"input_ids": torch.zeros(1, tokens, dtype=torch.int64), "use_cache": False}
     table: Any = model.get_input_embeddings()
-    table.forward = lambda ids: torch.zeros(
-        *ids.shape, text_config(model.config).hidden_size
-    )  # its own is on meta
-    ids = torch.zeros(1, tokens, dtype=torch.int64)
-    given = {name: value for name, value in call.items() if name in taken}
+    width = text_config(model.config).hidden_size
+    table.forward = lambda ids: torch.zeros(*ids.shape, width)  # its own is on meta
     try:
-        heard = first_call(
-            decoder_of(model), lambda: model(input_ids=ids, use_cache=False, **given)
-        )
+        heard = first_call(model.get_decoder(), lambda: model(**given))
     finally:
         del table.forward
     return None if heard is None else heard.named.get("attention_mask")
@@ -171,9 +154,7 @@ def _windows(
     windowed = {kinds[number] for number in layers if "sliding" in kinds[number]}
     back = {_sees(masks[kind], first + 2, first) for kind in windowed}
     if len(back) > 1 or not all(_sees(masks[kind], first, first + 2) for kind in windowed):
-        raise EngineError(
-            cannot(model, "its windows cut what tokens see both ways otherwise than is built")
-        )
+        raise cannot(model, "its windows cut what tokens see both ways otherwise than is built")
     return "none" if True in back else "behind"
 
 

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from transformers.activations import QuickGELUActivation
 
+from .replacing import replace_modules
+
 ROWS_BYTES = 1 << 18
 """Of what is computed at once: it stays in a core's own cache from one operation to the next."""
 
@@ -24,7 +26,4 @@ class QuickGelu(nn.Module):
 def replace_activations(module: nn.Module) -> None:
     """Put ours in the place of every activation in `module` that transformers computes in several
     passes."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is QuickGELUActivation:
-                setattr(parent, name, QuickGelu())
+    replace_modules(module, lambda one: QuickGelu() if type(one) is QuickGELUActivation else None)

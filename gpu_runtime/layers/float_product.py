@@ -60,9 +60,7 @@ class FloatMatrix:
 
         Raises RuntimeError for another type or width.
         """
-        _rows, out = aim(
-            self._call, x, self._panels, _KNOWN
-        )  # they are kept until they have been read
+        _rows, out = aim(self._call, x, self._panels, _KNOWN)  # kept until they have been read
         self._multiply(self._call_at)
         return out
 
@@ -79,9 +77,8 @@ def _panels(weight: torch.Tensor) -> torch.Tensor:
         part = weight[first * PANEL : min(whole, first + step) * PANEL]
         ordered[first : first + step][: len(part) // PANEL].copy_(_by_input(part, paired))
     if whole < len(made):
-        ordered[whole:].copy_(
-            _by_input(F.pad(weight[whole * PANEL :], (0, 0, 0, -outputs % PANEL)), paired)
-        )
+        rest = F.pad(weight[whole * PANEL :], (0, 0, 0, -outputs % PANEL))
+        ordered[whole:].copy_(_by_input(rest, paired))
     return made
 
 

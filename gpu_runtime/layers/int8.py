@@ -43,16 +43,10 @@ class Int8Weights(nn.Module):
         activations. `product`: the native one, where there is one."""
         super().__init__()
         self.out_features, self.in_features = numbers.shape
-        self.numbers, self.scales, self.bias, self.dtype, self.product = (
-            numbers,
-            scales,
-            bias,
-            dtype,
-            product,
-        )
-        self._weight = StandIn(
-            partial(_whole, numbers, scales, dtype), numbers.shape, dtype
-        )  # knows no layer: no cycle
+        self.numbers, self.scales, self.bias = numbers, scales, bias
+        self.dtype, self.product = dtype, product
+        unpack = partial(_whole, numbers, scales, dtype)  # knows no layer: no cycle
+        self._weight = StandIn(unpack, numbers.shape, dtype)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -62,10 +56,8 @@ class Int8Weights(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., in] to [..., out], computed in float32."""
-        wide = x.float()
-        made = torch.cat(
-            [F.linear(wide, part) for part in _unpacked(self.numbers, self.scales)], dim=-1
-        )
+        wide, parts = x.float(), _unpacked(self.numbers, self.scales)
+        made = torch.cat([F.linear(wide, part) for part in parts], dim=-1)
         return (made if self.bias is None else made + self.bias.float()).to(x.dtype)
 
 
@@ -132,9 +124,8 @@ def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     numbers = torch.empty(weight.shape, dtype=torch.int8)
     scales = torch.empty(len(weight))
     rows = max(1, AT_ONCE // weight.shape[1])
-    for part, made, scale in zip(
-        *(torch.split(each, rows) for each in (weight, numbers, scales)), strict=True
-    ):
+    parts = (torch.split(each, rows) for each in (weight, numbers, scales))
+    for part, made, scale in zip(*parts, strict=True):
         wide = part.float()
         scale.copy_(wide.abs().amax(dim=1) / LARGEST)
         made.copy_((wide / scale.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round_())

@@ -67,18 +67,13 @@ def worth_packing(weight: torch.Tensor) -> bool:
 
 
 def _native_for(weight: torch.Tensor) -> Kernels | None:
-    is_one = (
-        weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and weight.numel() >= WORTH_NATIVE
-    )
-    return usable_float_kernels() if is_one else None
+    is_one = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return usable_float_kernels() if is_one and weight.numel() >= WORTH_NATIVE else None
 
 
 def _worth_onednn(weight: torch.Tensor) -> bool:
-    return (
-        weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING and _can_pack(weight.dtype)
-    )
+    is_large = weight.device.type == "cpu" and weight.numel() >= WORTH_PACKING
+    return is_large and _can_pack(weight.dtype)
 
 
 @cache

@@ -44,12 +44,8 @@ def aim(
         rows = rows.contiguous()
     count = rows.shape[0]
     out = x.new_empty((*x.shape[:-1], call.outputs))
-    call.x, call.out, call.rows, call.row_stride = (
-        rows.data_ptr(),
-        out.data_ptr(),
-        count,
-        rows.stride(0),
-    )
+    call.x, call.out = rows.data_ptr(), out.data_ptr()
+    call.rows, call.row_stride = count, rows.stride(0)
     call.threads = torch.get_num_threads() if count * panels.numel() > WORTH_THREADS else 1
     return rows, out
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from .linear import Linear
+from .replacing import replace_modules
 
 
 class PatchProduct(nn.Module):
@@ -32,35 +33,30 @@ class PatchProduct(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[n, channels, *sides] to [n, out_channels, *patches]; sides that are no multiple of the
         kernel's lose their ends."""
-        counts = tuple(
-            side // size for side, size in zip(x.shape[2:], self.kernel_size, strict=True)
-        )
-        for dim, (count, size) in enumerate(zip(counts, self.kernel_size, strict=True), 2):
+        n, channels, *sides = x.shape
+        counts = [side // size for side, size in zip(sides, self.kernel_size, strict=True)]
+        pairs = list(zip(counts, self.kernel_size, strict=True))
+        for dim, (count, size) in enumerate(pairs, 2):
             x = x.narrow(dim, 0, count * size)
-        sides = len(counts)
-        split = x.reshape(
-            len(x),
-            self.in_channels,
-            *(part for pair in zip(counts, self.kernel_size, strict=True) for part in pair),
-        )
-        order = (0, *range(2, 2 + 2 * sides, 2), 1, *range(3, 3 + 2 * sides, 2))
-        patches = split.permute(order).reshape(
-            len(x) * prod(counts), self.in_channels * prod(self.kernel_size)
-        )
-        return self._product(patches).view(len(x), *counts, self.out_channels).movedim(-1, 1)
+        split = x.reshape(n, channels, *(number for pair in pairs for number in pair))
+        ends = 2 + 2 * len(pairs)
+        order = (0, *range(2, ends, 2), 1, *range(3, ends, 2))
+        patches = split.permute(order).reshape(n * prod(counts), channels * prod(self.kernel_size))
+        return self._product(patches).view(n, *counts, self.out_channels).movedim(-1, 1)
 
 
 def replace_patch_convolutions(module: nn.Module) -> None:
     """Put a `PatchProduct` in the place of every convolution in `module` that takes each patch
     once."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d | nn.Conv3d) and _takes_each_once(child):
-                setattr(parent, name, PatchProduct(child))
+    replace_modules(module, _product_of)
 
 
-def _takes_each_once(conv: nn.Conv2d | nn.Conv3d) -> bool:
+def _product_of(conv: nn.Module) -> PatchProduct | None:
+    """None: it is no convolution that takes each patch once."""
+    if not isinstance(conv, nn.Conv2d | nn.Conv3d):
+        return None
     sides = len(conv.kernel_size)
     unpadded = conv.padding in ("valid", (0,) * sides)
     plain = conv.groups == 1 and conv.dilation == (1,) * sides and prod(conv.kernel_size) > 1
-    return plain and unpadded and tuple(conv.stride) == tuple(conv.kernel_size)
+    once = plain and unpadded and tuple(conv.stride) == tuple(conv.kernel_size)
+    return PatchProduct(conv) if once else None

@@ -11,14 +11,10 @@ def expand(pixels: torch.Tensor, form: PixelForm) -> torch.Tensor:
     channels, axis = len(form.mean), pixels.ndim + form.axis
     planes = form.order == "planes"
     shape = (channels, 1, -1) if planes else (-1, 1, channels)
-    values = pixels.reshape(*pixels.shape[:axis], *shape, *pixels.shape[axis + 1 :]).to(
-        torch.float32
-    )
+    values = pixels.reshape(*pixels.shape[:axis], *shape, *pixels.shape[axis + 1 :]).float()
     along = [1] * values.ndim
     along[axis if planes else axis + 2] = channels
-    mean, std = (
-        torch.tensor(numbers, device=pixels.device).view(along) for numbers in (form.mean, form.std)
-    )
+    mean, std = torch.tensor((form.mean, form.std), device=pixels.device).view(2, *along)
     values = values.sub_(mean).div_(std)
     if form.repeats > 1:
         values = values.expand(*values.shape[: axis + 1], form.repeats, *values.shape[axis + 2 :])

@@ -103,11 +103,5 @@ def _is_right(product: Product, dtype: torch.dtype) -> bool:
     scales = torch.rand(len(numbers), generator=dice) / 127
     bias = torch.randn(len(numbers), generator=dice)
     multiply = partial(product, matrix=product.pack(numbers, scales, bias))
-    return gives(
-        multiply,
-        numbers * scales[:, None],
-        bias,
-        dtype,
-        1e-3 if dtype == torch.float32 else 6e-2,
-        dice,
-    )
+    close = 1e-3 if dtype == torch.float32 else 6e-2
+    return gives(multiply, numbers * scales[:, None], bias, dtype, close, dice)

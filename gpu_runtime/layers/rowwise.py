@@ -95,11 +95,8 @@ class NativeRowwise(Rowwise):
 def rowwise_for(kernels: object, like: torch.Tensor, widths: tuple[int, ...]) -> Rowwise:
     """Native ones where there are such for numbers `like` these, and rows of these `widths`, and
     they give what torch does."""
-    fits = (
-        like.device.type == "cpu"
-        and like.dtype in _KNOWN
-        and not any(width % LANES for width in widths)
-    )
+    known = like.device.type == "cpu" and like.dtype in _KNOWN
+    fits = known and not any(width % LANES for width in widths)
     native = kernels if isinstance(kernels, Kernels) and fits else None
     found = believed(native, rowwise_is_right, "norms, gates and turns", like.dtype)
     return Rowwise() if found is None else NativeRowwise(found)
@@ -118,14 +115,11 @@ def rowwise_is_right(kernels: Kernels, dtype: torch.dtype) -> bool:
         turned = heads.clone()
         way.turn(turned, 2, turn)
         summed, normed = way.norm(way.begin(x), more, weight, 1e-6)
-        found.append(
-            [summed, normed, way.norm(summed, None, weight, 1e-6)[1], way.gated(both), turned]
-        )
-    rtol, atol = (1e-5, 1e-5) if dtype == torch.float32 else (2e-2, 2e-2)
-    return all(
-        torch.allclose(one.float(), other.float(), rtol, atol)
-        for one, other in zip(*found, strict=True)
-    )
+        again = way.norm(summed, None, weight, 1e-6)[1]
+        found.append([summed, normed, again, way.gated(both), turned])
+    close = 1e-5 if dtype == torch.float32 else 2e-2
+    pairs = zip(*found, strict=True)
+    return all(torch.allclose(one.float(), other.float(), close, close) for one, other in pairs)
 
 
 def _threads(x: torch.Tensor) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from .int8 import Int8Linear, Int8Weights, served
 from .linear import Linear
+from .replacing import replace_modules
 
 AnyLinear = Linear | Int8Linear | Int8Weights
 Arrange = Callable[[torch.Tensor], torch.Tensor]
@@ -23,13 +24,8 @@ def serving(module: Any, pack: bool = True) -> AnyLinear | None:
 
 
 def replace_linears(module: nn.Module) -> None:
-    """Put what a step calls in the place of every linear layer in `module`, one at a time: one
-    weight in memory twice, not all."""
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            made = serving(child)
-            if made is not None:
-                setattr(parent, name, made)
+    """Put what a step calls in the place of every linear layer in `module`."""
+    replace_modules(module, serving)
 
 
 def join(modules: Sequence[Any], arrange: Sequence[Arrange] = ()) -> AnyLinear:
@@ -40,16 +36,12 @@ def join(modules: Sequence[Any], arrange: Sequence[Arrange] = ()) -> AnyLinear:
         found = [getattr(module, name) for module in modules]
         if found[0] is None:
             return None
-        arranged = [change(part) for change, part in zip(arrange, found, strict=False)] + found[
-            len(arrange) :
-        ]
+        arranged = [change(part) for change, part in zip(arrange, found, strict=False)]
+        arranged += found[len(arrange) :]
         return (arranged[0] if len(arranged) == 1 else torch.cat(arranged)).detach()
 
     first = modules[0]
     if isinstance(first, Int8Weights):
-        return served(
-            Int8Weights(
-                parts("numbers"), parts("scales"), parts("bias"), first.dtype, first.product
-            )
-        )
+        numbers, scales, bias = (parts(name) for name in ("numbers", "scales", "bias"))
+        return served(Int8Weights(numbers, scales, bias, first.dtype, first.product))
     return Linear(parts("weight"), parts("bias"))

@@ -44,19 +44,8 @@ class KvPool:
         before them."""
         for number, table in enumerate(tables):
             for group in table.groups:
-                shape = (
-                    len(group.layers),
-                    blocks[number],
-                    block_size,
-                    2,
-                    group.kv_heads,
-                    group.width,
-                )
-                whole = (
-                    _zero_pages(shape, dtype)
-                    if device.type == "cpu"
-                    else torch.zeros(shape, dtype=dtype, device=device)
-                )
+                each = (blocks[number], block_size, 2, group.kv_heads, group.width)
+                whole = _zeros((len(group.layers), *each), dtype, device)
                 self.blocks |= zip(group.layers, whole.unbind(0), strict=True)
                 self.blocks |= {layer: self.blocks[owner] for layer, owner in group.readers.items()}
                 self.table_of |= dict.fromkeys((*group.layers, *group.readers), number)
@@ -68,11 +57,12 @@ class KvPool:
     def blocks_in(self, nbytes: int | None) -> list[int | None]:
         """By table: how many blocks of its layer with the largest ones fit into so many bytes;
         None: any number."""
-        largest = [
-            max(self.blocks[layer][0].nbytes for group in table.groups for layer in group.layers)
-            for table in self.tables
+        if nbytes is None:
+            return [None] * len(self.tables)
+        owners = [
+            [layer for group in table.groups for layer in group.layers] for table in self.tables
         ]
-        return [None if nbytes is None else nbytes // each for each in largest]
+        return [nbytes // max(self.blocks[layer][0].nbytes for layer in each) for each in owners]
 
     def clear(self, table: int, slots: torch.Tensor) -> None:
         """Zero what a faulty sequence wrote: its blocks go to others, who mask what they have not
@@ -82,10 +72,12 @@ class KvPool:
                 self.slots[layer].index_fill_(0, slots, 0)
 
 
-def _zero_pages(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Zeros whose pages cost nothing until they are first written; pages of 2 MiB where the system
-    has them: attention goes from block to block, and finding a small page takes as long as reading
-    a quarter of it."""
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """On a CPU their pages cost nothing until they are first written, and are of 2 MiB where the
+    system has such: attention goes from block to block, and finding a small page takes as long as
+    reading a quarter of it."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
     nbytes = math.prod(shape) * dtype.itemsize
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
     memory = mmap.mmap(-1, nbytes, flags=flags)

@@ -30,9 +30,5 @@ def room_that_fits(config: RunnerConfig, dtype: torch.dtype) -> Room:
             f"and {max(left, 0) >> 20} MiB are left: lower max_model_len, or raise "
             f"gpu_memory_utilization."
         )
-    return divide_room(
-        min(left, bytes_for(model, dtype.itemsize, shape, shape.sequences)),
-        model,
-        dtype.itemsize,
-        shape,
-    )
+    most = bytes_for(model, dtype.itemsize, shape, shape.sequences)
+    return divide_room(min(left, most), model, dtype.itemsize, shape)

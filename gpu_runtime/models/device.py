@@ -19,9 +19,8 @@ def prepare_device(device: str, threads: int, deterministic: bool = False) -> to
     """
     torch.set_num_threads(threads)
     _backends.cudnn.conv.fp32_precision = "ieee"  # the general setting leaves this one alone
-    if (
-        deterministic != torch.are_deterministic_algorithms_enabled()
-    ):  # the call imports torch's compiler, 40 MB of it
+    # Not without need: the call imports torch's compiler, 40 MB of it.
+    if deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA is first used

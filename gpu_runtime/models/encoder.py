@@ -59,10 +59,7 @@ class Encoder:
         """
         encode = self._towers.encoder(kind)
         form = self._pixels.get(kind)
-        placed = [
-            {name: self._place(tensor, form, name) for name, tensor in item.items()}
-            for item in items
-        ]
+        placed = [{name: self._place(one[name], form, name) for name in one} for one in items]
         if len(placed) > 1 and _may_join(kind, placed):
             joined = {name: torch.cat([item[name] for item in placed]) for name in placed[0]}
             return list(torch.split(self._wide(encode, joined, sum(rows)), list(rows)))
@@ -71,9 +68,8 @@ class Encoder:
     def _place(self, tensor: torch.Tensor, form: PixelForm | None, name: str) -> torch.Tensor:
         if form is not None and name == form.name and tensor.dtype == torch.uint8:
             return expand(tensor.to(self._device), form).to(self.dtype)
-        return tensor.to(
-            device=self._device, dtype=self.dtype if tensor.is_floating_point() else None
-        )
+        dtype = self.dtype if tensor.is_floating_point() else None
+        return tensor.to(device=self._device, dtype=dtype)
 
     def _wide(self, encode: Callable[..., Any], tensors: Tensors, rows: int) -> torch.Tensor:
         """[rows, embed_width]: the embedding, and beside it what further layers add, zeros where
@@ -95,13 +91,10 @@ class Encoder:
 def _may_join(kind: str, items: Sequence[Tensors]) -> bool:
     """Items of one shape, of a kind whose towers look at each alone. Padded ones may come out
     otherwise in company, and numbers of patches count from the item's own first."""
-    first = {name: tensor.shape[1:] for name, tensor in items[0].items()}
-    alike = all(
-        {name: tensor.shape[1:] for name, tensor in item.items()} == first for item in items
-    )
-    return (
-        alike and kind != "audio" and not any("mask" in name or "pooling" in name for name in first)
-    )
+    if kind == "audio" or any("mask" in name or "pooling" in name for name in items[0]):
+        return False
+    shapes = [{name: tensor.shape[1:] for name, tensor in item.items()} for item in items]
+    return all(shape == shapes[0] for shape in shapes)
 
 
 def load_encoder(
@@ -123,9 +116,8 @@ def load_encoder(
     whole = build_on_meta(model.path, kind)
     towers = find_towers(whole, modalities)
     if towers.roots:
-        fill(
-            whole, towers.roots, Checkpoint(model.path, whole), kind, place, without=towers.without
-        )
+        checkpoint = Checkpoint(model.path, whole)
+        fill(whole, towers.roots, checkpoint, kind, place, without=towers.without)
     for root in towers.roots if place.type == "cpu" else ():
         tower = whole.get_submodule(root)
         replace_linears(tower)
@@ -141,7 +133,6 @@ def _tell_parts(tower: nn.Module, call: Callable[[], None]) -> None:
     """Whatever has no parts of its own may take long of a large picture; a layer is told of in its
     parts."""
     for part in tower.modules():
-        if isinstance(part, PatchProduct) or not (
-            isinstance(part, Linear) or list(part.children())
-        ):
+        is_whole = not isinstance(part, Linear) and not list(part.children())
+        if is_whole or isinstance(part, PatchProduct):
             part.register_forward_pre_hook(lambda *_: call())

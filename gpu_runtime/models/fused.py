@@ -20,17 +20,15 @@ from ..layers.how import How
 from ..layers.rowwise import Rowwise, rowwise_for
 from ..layers.serving import AnyLinear, join
 
-ARCHITECTURES = frozenset(
-    {
-        "LlamaModel",
-        "MistralModel",
-        "Qwen2Model",
-        "Qwen2VLTextModel",
-        "Qwen2_5_VLTextModel",
-        "Qwen2_5OmniThinkerTextModel",
-    }
-)
-STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn", "mrope"})
+ARCHITECTURES = {
+    "LlamaModel",
+    "MistralModel",
+    "Qwen2Model",
+    "Qwen2VLTextModel",
+    "Qwen2_5_VLTextModel",
+    "Qwen2_5OmniThinkerTextModel",
+}
+STATIC_ROPE = {"default", "linear", "llama3", "yarn", "mrope"}
 """Rotary types whose frequencies do not depend on the lengths in the batch."""
 PLANES = 3
 """Of rotary positions, in those architectures that have more than one: time, height and width."""
@@ -51,10 +49,9 @@ class Layer:
 
 def can_fuse(model: Any) -> bool:
     """Whether this text model of transformers can be fused."""
-    act = {"silu", "swish"}
     return (
         type(model).__name__ in ARCHITECTURES
-        and model.config.hidden_act in act
+        and model.config.hidden_act in {"silu", "swish"}
         and model.rotary_emb.rope_type in STATIC_ROPE
         and 2 * model.rotary_emb.inv_freq.numel() == model.layers[0].self_attn.head_dim
     )
@@ -158,9 +155,8 @@ class FusedDecoder:
             rowwise.turn(qkv, turned, turn)
             kv = qkv[:, self._heads :].view(tokens, 2, self._kv_heads, self._head_dim)
             attended = attention(index, qkv[:, : self._heads], kv, layer.how)
-            if (
-                layer is self._layers[-1] and step.wanted is not None
-            ):  # all have their keys and values: nobody reads more
+            # All have their keys and values: nobody reads more.
+            if layer is self._layers[-1] and step.wanted is not None:
                 attended, x = attended[step.wanted], x[step.wanted]
             made = layer.out(attended)
             x, normed = rowwise.norm(x, made, layer.norm2, eps)
@@ -169,10 +165,7 @@ class FusedDecoder:
 
     def _turn(self, positions: torch.Tensor) -> torch.Tensor:
         """complex64 [tokens, 1, head_dim / 2]."""
-        if positions.ndim == 1:
-            angles = positions[:, None] * self._inv_freq
-        elif self._planes is None:
-            angles = positions[0][:, None] * self._inv_freq
-        else:
-            angles = positions[self._planes].T * self._inv_freq
+        if positions.ndim > 1:
+            positions = positions[0] if self._planes is None else positions[self._planes].T
+        angles = (positions if positions.ndim > 1 else positions[:, None]) * self._inv_freq
         return torch.polar(self._magnitude.expand_as(angles), angles)[:, None]

@@ -44,9 +44,8 @@ class LanguageModel:
         self._embedding = embedding
         self._scale = scale
         self._last = rows - 1
-        self._clamped = any(
-            facts.embed_token_id > self._last for facts in model.placeholders.values()
-        )
+        ids = [facts.embed_token_id for facts in model.placeholders.values()]
+        self._clamped = max(ids, default=0) > self._last
         """Placeholders beyond the table are looked up as its last row, and then overwritten."""
         self._others = model.looked_up
         self.decoder = decoder
@@ -91,9 +90,8 @@ def load_language_model(
     vectors = model.output == "vector"
     place = path_of(whole, parts.head)
     held = {*parts.decoder.modules(), parts.head}
-    fill(
-        whole, parts.roots(headless=vectors), checkpoint, dtype, device, parts.towers(), held, hold
-    )
+    roots, without = parts.roots(headless=vectors), parts.towers()
+    fill(whole, roots, checkpoint, dtype, device, without, held, hold)
     if not vectors:
         parts = parts._replace(head=whole.get_submodule(place))  # which may have been replaced
     scale = scale_of(parts, device)
@@ -126,11 +124,8 @@ def _ends(
     if not is_one and not isinstance(head, Int8Weights):
         return embedding, Head(parts, pack=True)
     rows = None
-    if (
-        isinstance(embedding, nn.Embedding)
-        and worth_packing(embedding.weight)
-        and not model.per_layer_width
-    ):
+    is_table = isinstance(embedding, nn.Embedding) and not model.per_layer_width
+    if is_table and worth_packing(embedding.weight):
         rows = checkpoint.rows(f"{path_of(parts.whole, embedding)}.weight")
     made = Head(parts, pack=rows is not None)
     return (embedding if rows is None else FileEmbedding(embedding, rows, dtype)), made

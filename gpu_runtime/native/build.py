@@ -125,11 +125,8 @@ def private_folder(name: str) -> Path:
         found = folder.lstat()
     except (OSError, RuntimeError) as error:
         raise Unavailable(f"there is no folder to keep them in: {error}") from error
-    if (
-        not stat.S_ISDIR(found.st_mode)
-        or found.st_uid != os.geteuid()
-        or stat.S_IMODE(found.st_mode) & 0o077
-    ):
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    if not is_own or stat.S_IMODE(found.st_mode) & 0o077:
         raise Unavailable(
             f"{folder} is not a folder of this user alone: remove it, or make its mode 0700"
         )
@@ -138,10 +135,9 @@ def private_folder(name: str) -> Path:
 
 def _digest(command: list[str]) -> str:
     """Of everything that the file depends on."""
+    asked = [command[0], "--version"]
     try:
-        version = subprocess.run(
-            [command[0], "--version"], capture_output=True, timeout=10, check=True
-        ).stdout
+        version = subprocess.run(asked, capture_output=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise Unavailable("there is no g++") from error
     whole = hashlib.sha256(version + "\0".join(command).encode())

@@ -1,7 +1,7 @@
 """How a checkpoint's vectors are made, as the files of sentence-transformers beside it say."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import msgspec
 
@@ -9,7 +9,7 @@ from ...protocol.checkpoint.folder import MODULES
 from ...protocol.checkpoint.json_files import Json, read_object
 from ...protocol.errors import EngineError
 from ...protocol.requests.pooling import Activation, Dense, Pooler, Take
-from .dense import check_dense
+from .dense import open_dense
 
 TAKES: dict[str, Take] = {
     "lasttoken": "last",
@@ -42,10 +42,8 @@ def pooler_of(folder: Path, stated: Json, hidden: int) -> Pooler:
     Raises EngineError for a step between the states and the vector that is not built.
     """
     pooler = _of_modules(folder, hidden) if (folder / MODULES).exists() else Pooler()
-    lengths = stated.get("matryoshka_dimensions") or ()
-    if not isinstance(lengths, list | tuple) or not all(
-        type(length) is int and length > 0 for length in lengths
-    ):
+    lengths = stated.get("matryoshka_dimensions") or []
+    if not isinstance(lengths, list) or not all(_is_count(length) for length in lengths):
         raise EngineError(
             f"The config.json of {folder.name!r} is broken: matryoshka_dimensions={lengths!r} "
             f"are no lengths."
@@ -67,8 +65,7 @@ def _of_modules(folder: Path, hidden: int) -> Pooler:
         if kind not in order:
             raise EngineError(
                 f"{MODULES} of {folder.name!r} names a {kind}, which is not built: vectors are "
-                f"made of hidden states by "
-                "Pooling, Dense and Normalize alone."
+                "made of hidden states by Pooling, Dense and Normalize alone."
             )
         if order.index(kind) < reached or (kind == "Dense" and reached == 0):
             raise EngineError(
@@ -123,17 +120,12 @@ def _check_text(folder: Path, path: str) -> None:
 def _take(folder: Path, path: str, pooler: Pooler) -> Take:
     said = _inner(folder, path)
     mode = said.get("pooling_mode")
-    modes = (
-        [mode]
-        if isinstance(mode, str)
-        else [name for switch, name in OLDER.items() if said.get(switch)]
-    )
+    modes = [mode] if isinstance(mode, str) else [OLDER[key] for key in OLDER if said.get(key)]
     if len(modes) != 1 or modes[0] not in TAKES:
         named = ", ".join(modes) or "none"
         raise EngineError(
-            f"The pooling of {folder.name!r} ({path or '.'}/config.json) is {named}, which is "
-            f"not built: there are "
-            f"{', '.join(TAKES)}, one at a time."
+            f"The pooling of {folder.name!r} ({path or '.'}/config.json) is {named}, which is not "
+            f"built: there are {', '.join(TAKES)}, one at a time."
         )
     if said.get("include_prompt") is False and any(pooler.prompts.values()):
         raise EngineError(
@@ -146,18 +138,13 @@ def _take(folder: Path, path: str, pooler: Pooler) -> Take:
 def _dense(folder: Path, path: str, width: int) -> Dense:
     """`width`: numbers of what goes in."""
     said, where = _inner(folder, path), f"{path}/config.json of {folder.name!r}"
-    inputs, outputs, bias = (
-        said.get("in_features"),
-        said.get("out_features"),
-        said.get("bias", True),
-    )
-    if not (
-        type(inputs) is int
-        and type(outputs) is int
-        and 0 < outputs <= MOST_NUMBERS
-        and isinstance(bias, bool)
-    ):
-        raise EngineError(f"{where} is broken: a Dense has in_features, out_features and bias.")
+    inputs, outputs = said.get("in_features"), said.get("out_features")
+    bias = said.get("bias", True)
+    broken = EngineError(f"{where} is broken: a Dense has in_features, out_features and bias.")
+    if not _is_count(inputs) or not _is_count(outputs) or outputs > MOST_NUMBERS:
+        raise broken
+    if not isinstance(bias, bool):
+        raise broken
     if inputs != width:
         raise EngineError(f"{where} takes vectors of {inputs} numbers and would get {width}.")
     activation = str(said.get("activation_function", "Tanh")).rpartition(".")[2]
@@ -174,8 +161,13 @@ def _dense(folder: Path, path: str, width: int) -> Dense:
             f"pooled states."
         )
     layer = Dense(path=path, inputs=width, outputs=outputs, bias=bias, activation=named)
-    check_dense(str(folder), layer)
+    open_dense(str(folder), layer)
     return layer
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    """Of a vector's numbers."""
+    return type(value) is int and value > 0
 
 
 def _prompts(folder: Path) -> dict[str, Any]:

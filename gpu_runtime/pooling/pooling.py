@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from ...protocol.requests.pooling import Pooler, PoolingParams
-from .dense import DenseLayer
 
 
 class Pooling:
@@ -15,7 +15,7 @@ class Pooling:
     tokens."""
 
     def __init__(
-        self, params: PoolingParams, pooler: Pooler, dense: Sequence[DenseLayer] = ()
+        self, params: PoolingParams, pooler: Pooler, dense: Sequence[nn.Module] = ()
     ) -> None:
         """`dense`: the layers of `pooler.dense`; vectors of each token are states, which do not go
         through them."""
@@ -23,9 +23,8 @@ class Pooling:
         self._each = params.task != "embed"
         self._take = pooler.take
         self._dense = () if self._each else dense
-        self._normalize = (
-            pooler.normalize if params.use_activation is None else params.use_activation
-        )
+        asked = params.use_activation
+        self._normalize = pooler.normalize if asked is None else asked
         self._kept: torch.Tensor | None = None
         """float32 [1, hidden]: of what is a mean the sum so far, else the state so far."""
         self._rows: list[torch.Tensor] = []

@@ -51,8 +51,10 @@ def cut_picture(
     """Patches of an RGB `picture` that is asked for as bytes, [down * across, channels * size *
     size]; `grid` [1, 3] says how many, as the picture processor `part` has it for pictures of this
     size with these `options`."""
+    names = ("patch_size", "merge_size", "resample")
+    own = [options.get(name) for name in names]
     size, merge, resample = (
-        _option(part, options, name) for name in ("patch_size", "merge_size", "resample")
+        getattr(part, name) if one is None else one for name, one in zip(names, own, strict=True)
     )
     _, down, across = (int(number) for number in grid[0])
     if picture.size != (wanted := (across * size, down * size)):
@@ -60,22 +62,14 @@ def cut_picture(
     return cut(np.stack([np.asarray(band) for band in picture.split()]), size, merge)[0]
 
 
-def _option(part: Any, options: Mapping[str, Any], name: str) -> Any:
-    given = options.get(name)
-    return getattr(part, name) if given is None else given
-
-
 def _is_same(own: Callable[..., Patches], part: Any) -> bool:
-    size, merge, frames = (
-        getattr(part, name, None) for name in ("patch_size", "merge_size", "temporal_patch_size")
-    )
-    if not isinstance(size, int) or not isinstance(merge, int) or not isinstance(frames, int):
+    sizes = [getattr(part, name, None) for name in _ARGUMENTS[1:]]
+    if not all(isinstance(one, int) for one in sizes):
         return False
-    noise = np.random.default_rng(0)
+    size, merge, frames = (int(one or 0) for one in sizes)
+    noise, side = np.random.default_rng(0), merge * size
     for down, across in _SIDES:
-        image = noise.integers(
-            0, 256, (3, down * merge * size, across * merge * size), dtype=np.uint8
-        )
+        image = noise.integers(0, 256, (3, down * side, across * side), dtype=np.uint8)
         theirs, *grid = own(image, size, merge, frames)
         ours, *cut_into = cut(image, size, merge)
         often = np.repeat(ours.reshape(len(ours), 3, 1, -1), frames, axis=2).reshape(len(ours), -1)

@@ -10,11 +10,7 @@ from ...protocol.requests.request import Modality
 from .types import Clip, Options
 
 _ARGUMENT = {"image": "images", "video": "videos", "audio": "audio"}
-NESTED: dict[str, str] = {
-    "image": "images_kwargs",
-    "video": "videos_kwargs",
-    "audio": "audio_kwargs",
-}
+NESTED = {"image": "images_kwargs", "video": "videos_kwargs", "audio": "audio_kwargs"}
 """Under which name a processor's call takes the options of one modality."""
 SUB_PROCESSORS = {
     "image": ("image_processor",),
@@ -37,14 +33,13 @@ class Answer(NamedTuple):
 
 def sub_processor(processor: Any, modality: Modality) -> Any:
     """What makes the features of a modality; None: nothing does."""
-    return next(
-        (
-            part
-            for name in SUB_PROCESSORS[modality]
-            if (part := getattr(processor, name, None)) is not None
-        ),
-        None,
-    )
+    parts = (getattr(processor, name, None) for name in SUB_PROCESSORS[modality])
+    return next((part for part in parts if part is not None), None)
+
+
+def takes(part: Any) -> set[str]:
+    """Names of the options that a picture or video processor has."""
+    return set(getattr(getattr(part, "valid_kwargs", None), "__annotations__", ()))
 
 
 def call(
@@ -88,29 +83,20 @@ def image_options(processor: Any, options: Options) -> Options:
 def call_beside(processor: Any, picture: Any, placeholder: str, options: Options) -> Answer:
     """A picture that is not the prompt's only one: as the first of two, of which the other is as
     small as can be."""
-    pair = [[picture, Image.new("RGB", (2, 2))]]
-    values, replacement = _asked(
-        processor, placeholder * 2, {"images": pair, "images_kwargs": dict(options)}
-    )
-    return Answer(
-        {name: value[:1] if len(value) == 2 else value for name, value in values.items()},
-        replacement,
-    )
+    pair = {"images": [[picture, Image.new("RGB", (2, 2))]], "images_kwargs": dict(options)}
+    both, replacement = _asked(processor, placeholder * 2, pair)
+    first = {name: value[:1] if len(value) == 2 else value for name, value in both.items()}
+    return Answer(first, replacement)
 
 
 def call_in_pieces(processor: Any, samples: Any, encoder: Any) -> Answer:
     """A sound for a processor that leaves its text to another library: every piece, filled up with
     silence, has the rows that the model makes of it. `encoder`: the configuration of the sound's
     encoder."""
-    features = processor._retrieve_input_features(
-        [samples], **processor.audio_kwargs
-    )  # [pieces, mel, frames]
-    rows = (
-        len(features)
-        * encoder.max_source_positions
-        * encoder.hidden_size
-        // encoder.intermediate_size
-    )
+    # [pieces, mel, frames]
+    features = processor._retrieve_input_features([samples], **processor.audio_kwargs)
+    numbers = len(features) * encoder.max_source_positions * encoder.hidden_size
+    rows = numbers // encoder.intermediate_size
     return Answer({"input_features": features}, processor.audio_token * rows)
 
 

@@ -11,13 +11,9 @@ from .types import Options
 FASTEST = 4
 """Times the source's rate: at a higher one, too, no class sees more than every frame, though some
 count longer."""
-_NOT_OF_SAMPLING = (
-    "input_data_format",
-    "do_convert_rgb",
-    "do_sample_frames",
-    "device",
-    "video_metadata",
-)
+_NOT_OF_SAMPLING = {
+    "input_data_format", "do_convert_rgb", "do_sample_frames", "device", "video_metadata",
+}  # fmt: skip
 _BOUNDS = frozenset({"min_frames", "max_frames"})
 _EITHER = {"num_frames": "fps", "fps": "num_frames"}
 
@@ -39,28 +35,21 @@ def choose_frames(
         asked["fps"] = min(asked["fps"], FASTEST * fps)
     asked |= {name: min(asked[name], total) for name in ("num_frames", *_BOUNDS) if name in asked}
     own = {name: getattr(processor, name, None) for name in processor.valid_kwargs.__annotations__}
-    given = {
-        name: value for name, value in {**own, **asked}.items() if name not in _NOT_OF_SAMPLING
-    }
+    given = own | asked
+    given = {name: given[name] for name in given.keys() - _NOT_OF_SAMPLING}
     found = _sampled(processor, total, fps, given)
-    if (
-        found is None
-    ):  # most classes take one of the two alone, and the checkpoint may say the other
-        found = _sampled(
-            processor,
-            total,
-            fps,
-            given | {other: None for name, other in _EITHER.items() if name in asked},
-        )
+    if found is None:
+        # Most classes take one of the two alone, and the checkpoint may say the other.
+        without = {other: None for name, other in _EITHER.items() if name in asked}
+        found = _sampled(processor, total, fps, given | without)
     return found
 
 
 def _sampled(processor: Any, total: int, fps: float | None, given: Options) -> list[int] | None:
-    if (
-        bounds := _BOUNDS & given.keys() - signature(processor.sample_frames).parameters.keys()
-    ):  # it has them from itself
+    # Those that it has from itself.
+    for name in _BOUNDS & given.keys() - signature(processor.sample_frames).parameters.keys():
         processor = copy(processor)
-        vars(processor).update({name: given[name] for name in bounds})
+        setattr(processor, name, given[name])
     metadata = VideoMetadata(total_num_frames=total, fps=fps, duration=total / fps if fps else None)
     try:
         indices = [int(index) for index in processor.sample_frames(metadata=metadata, **given)]

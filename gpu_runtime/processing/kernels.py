@@ -48,22 +48,16 @@ def resize(
     height, width = int(size[0]), int(size[1])
     if (height, width) == tuple(image.shape[-2:]) or image.numel() == 0:
         return image.reshape(*image.shape[:-2], height, width)
-    mode = (
-        InterpolationMode[_BY_NUMBER[interpolation]]
-        if isinstance(interpolation, int)
-        else interpolation
-    )
-    smooth = mode in SMOOTH
-    if not smooth and mode not in NEAREST:
-        raise ValueError(f"no kernel resizes by {mode.value}")
+    if isinstance(interpolation, int):
+        interpolation = InterpolationMode[_BY_NUMBER[interpolation]]
+    mode, smooth = interpolation.value, interpolation in SMOOTH
+    if not smooth and interpolation not in NEAREST:
+        raise ValueError(f"no kernel resizes by {mode}")
     flat = image.reshape(-1, *image.shape[-3:])
     native = flat.dtype in (torch.float32, torch.float64, torch.uint8)
+    flat, aligned = flat if native else flat.float(), False if smooth else None
     made = functional.interpolate(
-        flat if native else flat.float(),
-        size=[height, width],
-        mode=mode.value,
-        align_corners=False if smooth else None,
-        antialias=antialias and smooth,
+        flat, [height, width], mode=mode, align_corners=aligned, antialias=antialias and smooth
     )
     if not native:
         made = (made if image.dtype.is_floating_point else made.round()).to(image.dtype)
@@ -74,14 +68,10 @@ def normalize(image: Tensor, mean: Any, std: Any, inplace: bool = False) -> Tens
     """(image - mean) / std, per channel. Raises TypeError for whole numbers."""
     if not image.is_floating_point():
         raise TypeError(f"only floats can be normalised, not {image.dtype}")
-    middle, spread = (
-        torch.as_tensor(value, dtype=image.dtype, device=image.device) for value in (mean, std)
-    )
+    pair = [torch.as_tensor(one, dtype=image.dtype, device=image.device) for one in (mean, std)]
+    middle, spread = (one.view(-1, 1, 1) if one.ndim == 1 else one for one in pair)
     if not spread.all():
         raise ValueError("a standard deviation is 0")
-    middle, spread = (
-        value.view(-1, 1, 1) if value.ndim == 1 else value for value in (middle, spread)
-    )
     return (image.sub_(middle) if inplace else image.sub(middle)).div_(spread)
 
 

@@ -49,7 +49,7 @@ class Layouts:
         """`cuts`: its picture processor cuts bytes as `byte_patches.cut` does."""
         kind = type(processor)
         self._cuts = cuts
-        self._cutting: dict[bytes, bool] = {}
+        self._cutting: Bounded[bytes, bool] = Bounded(MOST)
         """By options: whether nothing else is done to a picture that is asked for as bytes."""
         self._processor = processor
         self._applies = (
@@ -64,9 +64,8 @@ class Layouts:
             return
         key = _key(picture, called)
         options = image_options(self._processor, called)
-        self._known[key] = Layout(
-            _hollow(item), options, self._is_cut(picture, key[2], options, item)
-        )
+        cut = self._is_cut(picture, key[2], options, item)
+        self._known[key] = Layout(_hollow(item), options, cut)
 
     def fill(self, picture: Image, called: Options) -> ProcessedItem | None:
         """The item, its pixels made anew; None where the size is new, or the processor says
@@ -76,20 +75,13 @@ class Layouts:
             return None
         (part,) = layout.item.parts
         if layout.cut:
-            part = replace(
-                part,
-                tensors={
-                    **part.tensors,
-                    _pixels(part.tensors): self._cut(picture, layout.options, part.tensors),
-                },
-            )
-            return replace(layout.item, parts=(part,))
-        made = self._features(picture, layout.options)
-        if made is None:  # the whole call says what it is
-            return None
-        tensors = {name: made[name] for name in part.tensors if name in made}
-        if not _alike(tensors, part.tensors):
-            return None
+            pixels = self._cut(picture, layout.options, part.tensors)
+            tensors = {**part.tensors, _pixels(part.tensors): pixels}
+        else:
+            made = self._features(picture, layout.options) or {}  # where none, the whole call says
+            tensors = {name: made[name] for name in part.tensors if name in made}
+            if not _alike(tensors, part.tensors):
+                return None
         return replace(layout.item, parts=(replace(part, tensors=tensors),))
 
     def _is_cut(self, picture: Image, name: bytes, options: Options, item: ProcessedItem) -> bool:
@@ -98,12 +90,9 @@ class Layouts:
         if not self._cuts or picture.mode != "RGB" or tensors.keys() != {_pixels(tensors), _GRID}:
             return False
         if name not in self._cutting:
-            if len(self._cutting) == MOST:
-                self._cutting.clear()
             self._cutting[name] = self._cuts_noise(options)
-        return self._cutting[name] and _same(
-            self._cut(picture, options, tensors), tensors[_pixels(tensors)]
-        )
+        cuts = self._cutting[name]
+        return cuts and _same(self._cut(picture, options, tensors), tensors[_pixels(tensors)])
 
     def _cuts_noise(self, options: Options) -> bool:
         dice = np.random.default_rng(0)

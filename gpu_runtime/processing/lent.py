@@ -51,17 +51,8 @@ class MelSpectrogram:
 
     def __call__(self, samples: Tensor) -> Tensor:
         """[batch, mels, frames] of [batch, samples]."""
-        waves = torch.stft(
-            samples,
-            self._n_fft,
-            self._hop_length,
-            self._win_length,
-            self._window,
-            center=True,
-            pad_mode="reflect",
-            onesided=True,
-            return_complex=True,
-        )
+        sizes = self._n_fft, self._hop_length, self._win_length
+        waves = torch.stft(samples, *sizes, self._window, center=True, return_complex=True)
         return torch.matmul(waves.abs().pow(2.0).transpose(-1, -2), self._filters).transpose(-1, -2)
 
 

@@ -22,6 +22,7 @@ from .calls import sub_processor
 from .options import size_of, value_of
 from .rules import rules_of
 from .stand_in import find_class
+from .types import Kind
 
 _hf: Any = transformers  # untyped where it loads
 _auto: Any = transformers.models.auto
@@ -44,10 +45,8 @@ def load_processor(folder: Path, config: PreTrainedConfig) -> Any:
     Raises EngineError naming what the folder lacks, or what transformers does not have.
     """
     files = {name: read_object(folder, name) for name in _FILES}
-    named = next(
-        (str(found) for file in files.values() if (found := file.get("processor_class"))), None
-    )
-    kind = _processor_class(named, folder, config)
+    named = [str(found) for file in files.values() if (found := file.get("processor_class"))]
+    kind = _processor_class(named[0] if named else None, folder, config)
     if kind is None:
         return None
     if "audio_tokenizer" in files[_FILES[0]]:
@@ -73,9 +72,7 @@ def _processor_class(named: str | None, folder: Path, config: PreTrainedConfig) 
         if issubclass(kind, ProcessorMixin):
             return kind
     if any(hasattr(hf.model_class(config), f"get_{modality}_features") for modality in MODALITIES):
-        said = (
-            "No file" if named is None else f"{named!r}, which is no processor, is all that a file"
-        )
+        said = f"{named!r}, which is no processor, is all that a file" if named else "No file"
         raise EngineError(
             f"{said} in {str(folder)!r} names as what makes its items: models of type "
             f"{config.model_type!r} take more than "
@@ -91,21 +88,13 @@ def _build(kind: type[Any], folder: Path, config: PreTrainedConfig) -> Any:
         made = kind.from_args_and_dict(parts, {**_derived(kind, config, said), **said})
     except EngineError:
         raise
-    except (
-        Exception
-    ) as error:  # whatever a class says of values that do not fit: there are a hundred classes
-        raise EngineError(
-            f"{kind.__name__} cannot be built from {str(folder)!r}: {_said(error)}"
-        ) from error
+    except Exception as error:  # whatever one of a hundred classes says of values that do not fit
+        why = f"{type(error).__name__}: {hf.said(error)}"
+        raise EngineError(f"{kind.__name__} cannot be built from {str(folder)!r}: {why}") from error
     _refuse_endless(made, folder)
-    if _says_size_of_clips(
-        folder
-    ):  # some classes have bounds of their own, which would go before the folder's
-        made.videos_kwargs = {
-            name: value
-            for name, value in getattr(made, "videos_kwargs", {}).items()
-            if name != "size"
-        }
+    if _says_size_of_clips(folder):  # some classes have bounds of their own, which would go before
+        made.videos_kwargs = {**getattr(made, "videos_kwargs", {})}
+        made.videos_kwargs.pop("size", None)
     return made
 
 
@@ -117,18 +106,14 @@ def _refuse_endless(processor: Any, folder: Path) -> None:
         part = sub_processor(processor, modality)
         for field in ("size", "crop_size"):
             size = getattr(part, field, None) or {}
-            bounded = (
-                value_of(size, "longest_edge") is not None
-            )  # then the edges are bounds, of areas or of volumes
-            most = (
-                MOST_EDGE**2 if bounded or size_of(processor, modality) is not None else MOST_EDGE
-            )
+            is_area = value_of(size, "longest_edge") is not None  # the edges are bounds then
+            is_area = is_area or size_of(processor, modality) is not None
             for name in ("height", "width", "shortest_edge"):
                 edge = value_of(size, name)
-                if isinstance(edge, int) and edge > most:
-                    text = f"its {field} has {name}={edge}, which is beyond all measure."
+                if isinstance(edge, int) and edge > (MOST_EDGE**2 if is_area else MOST_EDGE):
                     raise EngineError(
-                        f"The {type(part).__name__} of {str(folder)!r} is broken: {text}"
+                        f"The {type(part).__name__} of {str(folder)!r} is broken: its {field} has "
+                        f"{name}={edge}, which is beyond all measure."
                     )
 
 
@@ -150,10 +135,9 @@ def _part(kind: type[Any], attribute: str, folder: Path, config: PreTrainedConfi
     if attribute == "video_processor":
         return _video_processor(kind, folder)
     said, _ = FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=True)
+    known = _auto.feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES
     wanted = rules_of(kind).extractor or said.get("feature_extractor_type")
-    wanted = wanted or _auto.feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES.get(
-        config.model_type
-    )
+    wanted = wanted or known.get(config.model_type)
     if wanted is None:
         return _hf.AutoFeatureExtractor.from_pretrained(name, **SAFE)
     return _class(str(wanted), folder).from_dict(said)
@@ -164,16 +148,12 @@ def _image_processor(folder: Path, config: PreTrainedConfig) -> Any:
     said, _ = ImageProcessingMixin.get_image_processor_dict(str(folder), local_files_only=True)
     wanted = said.get("image_processor_type")
     if wanted is None:
-        names = (
-            _auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(config.model_type) or {}
-        )
+        known = _auto.image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES
+        names = known.get(config.model_type) or {}
         wanted = names.get("torchvision") or names.get("pil")
     if wanted is None:
-        raise EngineError(
-            f"No file in {str(folder)!r} says which image processor the model has "
-            f"(image_processor_type)."
-        )
-    base = str(wanted).removesuffix("Fast").removesuffix("Pil")
+        raise _unnamed("image", folder)
+    base = _base(wanted)
     pil = find_class(f"{base}Pil")
     return (pil or _class(base, folder)).from_dict(said)
 
@@ -185,7 +165,7 @@ def _video_processor(kind: type[Any], folder: Path) -> Any:
     named = said.get("video_processor_type")
     if named is not None:
         return _class(str(named), folder).from_dict(said)
-    base = str(said.pop("image_processor_type", "")).removesuffix("Fast").removesuffix("Pil")
+    base = _base(said.pop("image_processor_type", ""))
     found = find_class(base.replace("ImageProcessor", "VideoProcessor")) if base else None
     return (found or _family_video_class(kind, folder)).from_dict(said)
 
@@ -193,18 +173,22 @@ def _video_processor(kind: type[Any], folder: Path) -> Any:
 def _family_video_class(kind: type[Any], folder: Path) -> type[Any]:
     family = kind.__module__.rpartition(".")[0]
     module = f"{family}.video_processing_{family.rpartition('.')[2]}"
-    if find_spec(module) is not None:
-        exported = import_module(family)
-        for name in dir(exported):
-            if (
-                name.endswith("VideoProcessor")
-                and (found := find_class(name)) is not None
-                and found.__module__ == module
-            ):
-                return found
-    raise EngineError(
-        f"No file in {str(folder)!r} says which video processor the model has "
-        f"(video_processor_type)."
+    for name in dir(import_module(family)) if find_spec(module) is not None else ():
+        found = find_class(name) if name.endswith("VideoProcessor") else None
+        if found is not None and found.__module__ == module:
+            return found
+    raise _unnamed("video", folder)
+
+
+def _base(name: object) -> str:
+    """Of a class, whichever of its forms a file names."""
+    return str(name).removesuffix("Fast").removesuffix("Pil")
+
+
+def _unnamed(kind: Kind, folder: Path) -> EngineError:
+    return EngineError(
+        f"No file in {str(folder)!r} says which {kind} processor the model has "
+        f"({kind}_processor_type)."
     )
 
 
@@ -212,9 +196,11 @@ def _class(name: str, folder: Path) -> type[Any]:
     """A file may name anything: what makes no features is not called."""
     found = find_class(name)
     if found is None or not issubclass(found, (ImageProcessingMixin, FeatureExtractionMixin)):
-        kind = f"no class of transformers {transformers.__version__} that makes features"
-        text = f"{name!r}, which a file in {str(folder)!r} names, is {kind}."
-        raise EngineError(f"{text} Give a checkpoint that was converted for it.")
+        raise EngineError(
+            f"{name!r}, which a file in {str(folder)!r} names, is no class of transformers "
+            f"{transformers.__version__} that makes features. Give a checkpoint that was converted "
+            f"for it."
+        )
     return found
 
 
@@ -226,16 +212,7 @@ def _derived(kind: type[Any], config: PreTrainedConfig, said: Json) -> Json:
         "vision_feature_select_strategy": getattr(config, "vision_feature_select_strategy", None),
         "num_additional_image_tokens": 1 if "clip" in str(getattr(vision, "model_type", "")) else 0,
     }
-    wanted = signature(kind.__init__).parameters
-    if (
-        "vision_feature_select_strategy" not in wanted
-        or "num_additional_image_tokens" not in wanted
-    ):
+    if not known.keys() - {"patch_size"} <= signature(kind.__init__).parameters.keys():
         return {}
-    return {
-        name: value for name, value in known.items() if said.get(name) is None and value is not None
-    }
-
-
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    lacking = {name: value for name, value in known.items() if said.get(name) is None}
+    return {name: value for name, value in lacking.items() if value is not None}

@@ -5,40 +5,22 @@ from typing import Any
 
 from ...protocol.errors import refuse
 from ...protocol.requests.request import Modality
-from .calls import NESTED, sub_processor
+from .calls import NESTED, sub_processor, takes
 from .types import Options
 
 BOUNDS = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
 """Of a picture's or frame's area, and what a processor's `size` calls them, though they are no
 edges."""
-_KNOWN: dict[Modality, frozenset[str]] = {
-    "image": frozenset(
-        {
-            *BOUNDS,
-            "min_patches",
-            "max_patches",
-            "max_slice_nums",
-            "min_image_tokens",
-            "max_image_tokens",
-            "max_soft_tokens",
-            "max_crops",
-            "num_crops",
-            "dynamic_hd",
-        }
-    ),
-    "video": frozenset(
-        {
-            *BOUNDS,
-            "fps",
-            "num_frames",
-            "min_frames",
-            "max_frames",
-            "max_soft_tokens",
-            "max_slice_nums",
-        }
-    ),
-    "audio": frozenset(),
-}
+_KNOWN: dict[Modality, set[str]] = {
+    "image": {
+        "min_patches", "max_patches", "max_slice_nums", "min_image_tokens", "max_image_tokens",
+        "max_soft_tokens", "max_crops", "num_crops", "dynamic_hd",
+    },
+    "video": {
+        "fps", "num_frames", "min_frames", "max_frames", "max_soft_tokens", "max_slice_nums",
+    },
+    "audio": set(),
+}  # fmt: skip
 """Those that change what an item costs or shows; what a model was trained with is no caller's
 choice."""
 SAMPLING = frozenset({"fps", "num_frames", "do_sample_frames", "min_frames", "max_frames"})
@@ -54,21 +36,17 @@ def options_of(processor: Any, modality: Modality) -> frozenset[str]:
     part = sub_processor(processor, modality)
     if part is None:
         return frozenset()
-    names = set(getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}))
+    names = takes(part)
     names = names - set(BOUNDS) if bounds_of(processor, modality) is None else names | set(BOUNDS)
     own = {"do_sample_frames"} if modality == "video" else set()
-    return frozenset(names & _KNOWN[modality] | own)
+    return frozenset(names & {*BOUNDS, *_KNOWN[modality]} | own)
 
 
 def size_of(processor: Any, modality: Modality) -> dict[str, int] | None:
     """{"shortest_edge": pixels, "longest_edge": pixels} that the processor uses where nobody says
     otherwise; None: it takes no bounds of an area."""
     part = sub_processor(processor, modality)
-    if part is None or "min_pixels" not in getattr(
-        getattr(part, "valid_kwargs", None), "__annotations__", {}
-    ):
-        return None
-    return _edges(processor, modality, part)
+    return _edges(processor, modality, part) if "min_pixels" in takes(part) else None
 
 
 def bounds_of(processor: Any, modality: Modality) -> dict[str, int] | None:
@@ -82,46 +60,31 @@ def _volume_of(processor: Any, modality: Modality) -> dict[str, int] | None:
     """As `size_of`, of a class that bounds the pixels of all frames of a clip together; None: it
     does not."""
     part = sub_processor(processor, modality)
-    if (
-        modality != "video"
-        or not hasattr(part, "temporal_patch_size")
-        or size_of(processor, modality) is not None
-    ):
+    if modality != "video" or not hasattr(part, "temporal_patch_size"):
         return None
-    return _edges(processor, modality, part)
+    return None if "min_pixels" in takes(part) else _edges(processor, modality, part)
 
 
 def _edges(processor: Any, modality: Modality, part: Any) -> dict[str, int] | None:
     size = getattr(processor, NESTED[modality], {}).get("size") or part.size
-    found = {
-        name: value for name in BOUNDS.values() if isinstance(value := value_of(size, name), int)
-    }
-    return found if len(found) == len(BOUNDS) else None
+    found = {name: value_of(size, name) for name in BOUNDS.values()}
+    return found if all(isinstance(value, int) for value in found.values()) else None
 
 
 def as_called(processor: Any, modality: Modality, options: Options, frames: int = 1) -> Options:
     """`options` as the processor's call takes them, for a clip of `frames`. Raises RequestError for
     bounds that contradict each other, and for a number of pieces beyond all measure."""
-    called = {
-        name: value
-        for name, value in options.items()
-        if name not in BOUNDS and name != "do_sample_frames"
-    }
+    others = options.keys() - BOUNDS.keys() - {"do_sample_frames"}
+    called = {name: value for name, value in options.items() if name in others}
     for name in called.keys() - SAMPLING:
         own = getattr(sub_processor(processor, modality), name, None)
         most = max(FEW, MORE * own if isinstance(own, int) else 0)
         if called[name] > most:
-            raise refuse(
-                "invalid_request",
-                f"{name} must be at most {most} with this model.",
-                "mm_processor_kwargs",
-            )
+            text = f"{name} must be at most {most} with this model."
+            raise refuse("invalid_request", text, "mm_processor_kwargs")
     bounds, volume = bounds_of(processor, modality), _volume_of(processor, modality)
-    asked = {
-        BOUNDS[name]: int(value)
-        for name, value in options.items()
-        if name in BOUNDS and value is not None
-    }
+    given = {name: options[name] for name in BOUNDS if options.get(name) is not None}
+    asked = {BOUNDS[name]: int(value) for name, value in given.items()}
     if bounds is None or not asked:
         return called
     size = bounds | asked
@@ -130,9 +93,9 @@ def as_called(processor: Any, modality: Modality, options: Options, frames: int 
         raise refuse("invalid_request", text, "mm_processor_kwargs")
     if volume is not None:
         most = min(volume["longest_edge"], frames * size["longest_edge"])
-        least = (
-            frames * asked["shortest_edge"] if "shortest_edge" in asked else volume["shortest_edge"]
-        )
+        least = volume["shortest_edge"]
+        if "shortest_edge" in asked:
+            least = frames * asked["shortest_edge"]
         size = {"shortest_edge": min(least, most), "longest_edge": most}
     return {**called, "size": size}
 

@@ -10,33 +10,22 @@ from numpy.typing import NDArray
 
 from .types import Kind
 
-_TEXT = frozenset(
-    {
-        "input_ids",
-        "attention_mask",
-        "token_type_ids",
-        "mm_token_type_ids",
-        "text_replacement_offsets",
-        "offset_mapping",
-    }
-)
+_TEXT = {
+    "input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids",
+    "text_replacement_offsets", "offset_mapping",
+}  # fmt: skip
 _BOOLEAN = frozenset({"pixel_attention_mask"})
 """One number a pixel that only says yes or no: an eighth of the bytes, to the same effect."""
 _CANDIDATES: dict[str, tuple[Kind, ...]] = {
-    "image": ("image",),
-    "video": ("video", "image"),
-    "audio": ("audio",),
-}
+    "image": ("image",), "video": ("video", "image"), "audio": ("audio",)
+}  # fmt: skip
 """Encoders that may take a modality: some models see a clip as a row of pictures."""
 
 
 def features_of(answer: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Everything in it but what was made of the text."""
-    return {
-        name: array
-        for name, value in answer.items()
-        if name not in _TEXT and (array := _array(name, value)) is not None
-    }
+    found = {name: _array(name, answer[name]) for name in answer if name not in _TEXT}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def choose_tower(
@@ -52,10 +41,8 @@ def choose_tower(
         if method is None:
             continue
         taken = {name: features[name] for name in signature(method).parameters if name in features}
-        if largest in taken or (
-            company
-            and any(array.dtype.kind == "f" or array.dtype == np.uint8 for array in taken.values())
-        ):
+        sees = any(array.dtype.kind == "f" or array.dtype == np.uint8 for array in taken.values())
+        if largest in taken or (company and sees):
             return kind, taken
     return kinds[0], features
 

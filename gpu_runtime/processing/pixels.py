@@ -3,6 +3,7 @@ both ways."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from ...protocol.errors import RequestError
 from ...protocol.pixels import PixelForm
 from ...protocol.requests.request import Modality
 from ..layers.pixels import expand
-from .calls import sub_processor
+from .calls import sub_processor, takes
 from .types import Clip, Options, ProcessedItem
 
 RAW: Options = {"do_rescale": False, "do_normalize": False}
@@ -55,11 +56,7 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
     """None: the features are not bytes that were scaled and shifted channel by channel, or not in
     all items."""
     part = sub_processor(processor, modality)
-    if (
-        modality == "audio"
-        or not RAW.keys()
-        <= getattr(getattr(part, "valid_kwargs", None), "__annotations__", {}).keys()
-    ):
+    if modality == "audio" or not RAW.keys() <= takes(part):
         return None
     found: list[PixelForm] | None = None
     for item in _items(modality):
@@ -68,9 +65,8 @@ def find_form(processor: Any, modality: Modality, ask: Ask) -> PixelForm | None:
         name = max(made, key=lambda key: made[key].nbytes)
         if kind != raw_kind or made.keys() != raw.keys() or made[name].dtype != np.float32:
             return None
-        if any(
-            not np.array_equal(raw[other], made[other]) for other in made.keys() - {name}
-        ):  # they are pixels, too
+        others = made.keys() - {name}
+        if not all(np.array_equal(raw[other], made[other]) for other in others):  # pixels, too
             return None
         if (bytes_ := as_bytes(raw[name])) is None:
             return None
@@ -101,9 +97,9 @@ def pack_item(form: PixelForm, made: ProcessedItem) -> ProcessedItem | None:
     no byte."""
     first, *others = made.parts
     tensors = pack(form, first.tensors)
-    return (
-        None if tensors is None else replace(made, parts=(replace(first, tensors=tensors), *others))
-    )
+    if tensors is None:
+        return None
+    return replace(made, parts=(replace(first, tensors=tensors), *others))
 
 
 def _once(form: PixelForm, values: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
@@ -127,24 +123,15 @@ def _fitting(
     part: Any, name: str, raw: NDArray[np.uint8], made: NDArray[np.float32]
 ) -> Iterator[PixelForm]:
     mean, std = _scale(part)
-    channels, most = len(mean), int(getattr(part, "temporal_patch_size", None) or 1)
-    for axis in (-3, -1):
-        if (
-            raw.ndim + axis < 0
-            or raw.shape[axis] % channels
-            or (axis == -3 and raw.shape[axis] != channels)
-        ):
+    most = int(getattr(part, "temporal_patch_size", None) or 1)
+    orders: tuple[Literal["planes", "pixels"], ...] = ("planes", "pixels")
+    for axis, order in product((-3, -1) if raw.ndim > 2 else (-1,), orders):
+        form = PixelForm(name, axis, order, mean, std)
+        if not _fits(form, raw, made):
             continue
-        orders: tuple[Literal["planes", "pixels"], ...] = ("planes", "pixels")
-        for order in orders:
-            form = PixelForm(name, axis, order, mean, std)
-            if _fits(form, raw, made):
-                often = PixelForm(name, axis, order, mean, std, most)
-                yield (
-                    often
-                    if axis == -1 and order == "planes" and most > 1 and _fits(often, raw, made)
-                    else form
-                )
+        often = PixelForm(name, axis, order, mean, std, most)
+        repeats = axis == -1 and order == "planes" and most > 1 and _fits(often, raw, made)
+        yield often if repeats else form
 
 
 def _scale(part: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -160,9 +147,8 @@ def _scale(part: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _fits(form: PixelForm, raw: NDArray[np.uint8], made: NDArray[np.float32]) -> bool:
-    if raw.shape[form.axis] % len(form.mean) or (
-        form.axis == -3 and raw.shape[form.axis] != len(form.mean)
-    ):
+    length, channels = raw.shape[form.axis], len(form.mean)
+    if length % channels or (form.axis == -3 and length != channels):
         return False
     once = _once(form, raw)
     if once is None:

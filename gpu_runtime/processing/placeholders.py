@@ -21,11 +21,7 @@ _MARKS: dict[Kind, tuple[tuple[str, str], ...]] = {
     "audio": (("audio_start_token_id", "audio_end_token_id"),),
 }
 """What configurations call the marks, for a checkpoint whose template names no items."""
-_TOWERS: dict[Kind, str] = {
-    "image": "vision_config",
-    "video": "vision_config",
-    "audio": "audio_config",
-}
+_TOWERS = {"image": "vision_config", "video": "vision_config", "audio": "audio_config"}
 """The part of a configuration that describes the tower; where it is null, the model was published
 without."""
 _PLAIN = "\u00a7"
@@ -66,11 +62,8 @@ def _in_template(processor: Any, kind: Kind, token: str) -> str:
         return ""
     if with_item.count(token) != 1:
         return ""
-    marks = [
-        word
-        for word in _special(processor.tokenizer)
-        if with_item.count(word) > without.count(word) and word != token
-    ]
+    special = sorted(map(str, processor.tokenizer.get_added_vocab()), key=len, reverse=True)
+    marks = [one for one in special if with_item.count(one) > without.count(one) and one != token]
     before, after = with_item.split(token)
     left, right = "", ""
     while mark := next((word for word in marks if before.endswith(word)), ""):
@@ -78,11 +71,6 @@ def _in_template(processor: Any, kind: Kind, token: str) -> str:
     while mark := next((word for word in marks if after.startswith(word)), ""):
         after, right = after.removeprefix(mark), right + mark
     return f"{left}{token}{right}"
-
-
-def _special(tokenizer: Any) -> list[str]:
-    """Longest first."""
-    return sorted((str(word) for word in tokenizer.get_added_vocab()), key=len, reverse=True)
 
 
 def _render(processor: Any, content: list[dict[str, str]]) -> str:
@@ -93,11 +81,8 @@ def _render(processor: Any, content: list[dict[str, str]]) -> str:
 def _in_config(processor: Any, config: Any, kind: Kind, token: str) -> str:
     for names in _MARKS[kind]:
         marks = [getattr(config, name, None) for name in names]
-        words = [
-            processor.tokenizer.convert_ids_to_tokens(mark)
-            for mark in marks
-            if isinstance(mark, int)
-        ]
+        ids = [mark for mark in marks if isinstance(mark, int)]
+        words = [processor.tokenizer.convert_ids_to_tokens(id) for id in ids]
         if len(words) == 2 and all(isinstance(word, str) for word in words):
             return f"{words[0]}{token}{words[1]}"
     return token

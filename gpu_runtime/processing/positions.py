@@ -54,28 +54,22 @@ class PositionRule:
         start, end = prompt.bounds
         plain = self.planes(prompt, answer, False)
         here = self._positions([prompt], [answer], False)[:, start:end]
-        moved = self._positions([prompt.behind(_FAR)], [answer], False)[
-            :, start + _FAR : end + _FAR
-        ]
-        second = self._positions([prompt, prompt], [answer, answer], False)[
-            :, len(prompt.token_ids) :
-        ][:, start:end]
-        anchors = np.select(
-            [moved - here == _FAR, second - here == 0], [RUN, NOTHING], ORDINAL
-        ).astype(np.uint8)
+        far = self._positions([prompt.behind(_FAR)], [answer], False)
+        moved = far[:, start + _FAR : end + _FAR] - here == _FAR
+        twice = self._positions([prompt, prompt], [answer, answer], False)
+        stays = twice[:, len(prompt.token_ids) :][:, start:end] == here
+        anchors = np.select([moved, stays], [RUN, NOTHING], ORDINAL).astype(np.uint8)
         return Planes(np.where(anchors == RUN, plain.values, _whole(here)), plain.advance, anchors)
 
     def _positions(
         self, prompts: Sequence["Prompt"], answers: Sequence[Mapping[str, Any]], heard: bool
     ) -> NDArray[Any]:
         """[planes, tokens] of the prompts as one."""
-        token_ids = [number for prompt in prompts for number in prompt.token_ids]
+        token_ids = torch.tensor([[id for prompt in prompts for id in prompt.token_ids]])
         given = {
-            "input_ids": torch.tensor([token_ids]),
-            "attention_mask": torch.ones(1, len(token_ids), dtype=torch.int64),
-            "mm_token_type_ids": torch.tensor(
-                [[kind for prompt in prompts for kind in prompt.types]]
-            ),
+            "input_ids": token_ids,
+            "attention_mask": torch.ones_like(token_ids),
+            "mm_token_type_ids": torch.tensor([[k for prompt in prompts for k in prompt.types]]),
             "use_audio_in_video": heard,
         }
         known = {name: given[name] for name in self._wanted if name in given}
@@ -100,10 +94,9 @@ class Prompt(NamedTuple):
 
     def behind(self, count: int) -> "Prompt":
         """The same after `count` tokens of text."""
-        start, end = self.bounds
-        return Prompt(
-            (0,) * count + self.token_ids, (0,) * count + self.types, (start + count, end + count)
-        )
+        before, (start, end) = (0,) * count, self.bounds
+        bounds = (start + count, end + count)
+        return Prompt(before + self.token_ids, before + self.types, bounds)
 
 
 def rule_of(config: Any, model: type[Any]) -> PositionRule | None:
@@ -115,9 +108,8 @@ def rule_of(config: Any, model: type[Any]) -> PositionRule | None:
             bare = kind.__new__(kind)
             nn.Module.__init__(bare)
             bare.config = config
-            bare.spatial_merge_size = getattr(
-                getattr(config, "vision_config", None), "spatial_merge_size", 1
-            )
+            vision = getattr(config, "vision_config", None)
+            bare.spatial_merge_size = getattr(vision, "spatial_merge_size", 1)
             return PositionRule(bare)
     return None
 

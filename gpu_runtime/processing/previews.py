@@ -8,11 +8,7 @@ from .calls import NESTED, sub_processor
 from .options import BOUNDS
 from .types import Options
 
-_ARGUMENT: dict[str, str] = {
-    "image": "image_sizes",
-    "video": "video_sizes",
-    "audio": "audio_lengths",
-}
+_ARGUMENT = {"image": "image_sizes", "video": "video_sizes", "audio": "audio_lengths"}
 
 Extent = tuple[int, int] | tuple[int, int, int] | int
 """(height, width) of a picture; (frames, height, width) of a clip; samples of a sound."""
@@ -26,20 +22,13 @@ def preview(processor: Any, modality: Modality, extent: Extent, options: Options
         return _fewest(sub_processor(processor, modality), options)
     extents = [list(extent)] if isinstance(extent, tuple) else [extent]
     size = options.get("size", {})
-    bounds = {
-        name: size[edge] for name, edge in BOUNDS.items() if edge in size
-    }  # some classes read one form, some the other
+    # Some classes read one form, some the other.
+    bounds = {name: size[edge] for name, edge in BOUNDS.items() if edge in size}
     asked = {_ARGUMENT[modality]: extents, NESTED[modality]: {**options, **bounds}}
     try:
         made = count(**asked)
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-    ):  # the class's own: of what it has no rule for
-        return None
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
+        return None  # the class's own: of what it has no rule for
     found = getattr(made, f"num_{modality}_tokens", None)
     return int(found[0]) if found else None
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from transformers import AutoTokenizer
 
+from ...protocol.bounded import Bounded
 from ...protocol.errors import EngineError, RequestError, refuse
 from ...protocol.facts import Frame, PlaceholderFacts
 from ...protocol.pixels import PixelForm
@@ -66,18 +67,14 @@ class Processor:
         clips = sub_processor(self._processor, "video")
         if clips is not None and getattr(clips, "cap_pixels_per_frame", False) is None:
             clips.cap_pixels_per_frame = False  # what None comes to, without a warning
-        form = pixels.get("image")
-        cuts = (
-            form is not None
-            and form.repeats > 1
-            and cut_bytes(sub_processor(self._processor, "image"))
-        )
+        form, cuts = pixels.get("image"), False
+        if form is not None and form.repeats > 1:
+            cuts = cut_bytes(sub_processor(self._processor, "image"))
         if form is not None and cuts:
-            self._pixels = {**pixels, "image": msgspec.structs.replace(form, repeats=1)}
-        self._layouts = Layouts(
-            None if self._rules.call or self._rules.pieces else self._processor, cuts
-        )
-        self._sizes: dict[tuple[Modality, Extent, bytes], int | None] = {}
+            self._pixels["image"] = msgspec.structs.replace(form, repeats=1)
+        is_usual = not self._rules.call and not self._rules.pieces
+        self._layouts = Layouts(self._processor if is_usual else None, cuts)
+        self._sizes: Bounded[tuple[Modality, Extent, bytes], int | None] = Bounded(MOST)
         """What `size` has said."""
 
     @cached_property
@@ -88,38 +85,30 @@ class Processor:
 
     @cached_property
     def _named(self) -> dict[Modality, PlaceholderFacts]:
-        return (
-            {}
-            if self._processor is None
-            else find_placeholders(self._processor, self._config, self._ids)
-        )
+        if self._processor is None:
+            return {}
+        return find_placeholders(self._processor, self._config, self._ids)
 
     def placeholders(self) -> dict[Modality, PlaceholderFacts]:
         """Of what the model takes, beside text. Looks at a small item of each modality, so that one
         which the processor cannot take is found here and not at the first request. Raises
         EngineError."""
-        made = {modality: item.parts[0].embed_token_id for modality, item in self.tried.items()}
-        words = {
-            modality: self._processor.tokenizer.convert_ids_to_tokens(row)
-            for modality, row in made.items()
-        }
-        return {
-            modality: msgspec.structs.replace(
+        found: dict[Modality, PlaceholderFacts] = {}
+        for modality, facts in self._named.items():
+            row = self.tried[modality].parts[0].embed_token_id
+            words = [(self._word(mark), mark) for mark in self._marks]
+            found[modality] = msgspec.structs.replace(
                 facts,
-                embed_token=words[modality],
-                embed_token_id=made[modality],
+                embed_token=self._word(row),
+                embed_token_id=row,
                 numbered=self._rules.numbered,
                 apart=self._rules.apart,
-                marks=self._mark_words(),
+                marks={word: mark for word, mark in words if isinstance(word, str)},
             )
-            for modality, facts in self._named.items()
-        }
+        return found
 
-    def _mark_words(self) -> dict[str, int]:
-        words = {
-            self._processor.tokenizer.convert_ids_to_tokens(mark): mark for mark in self._marks
-        }
-        return {word: mark for word, mark in words.items() if isinstance(word, str)}
+    def _word(self, token_id: int) -> Any:
+        return self._processor.tokenizer.convert_ids_to_tokens(token_id)
 
     @cached_property
     def tried(self) -> dict[Modality, ProcessedItem]:
@@ -128,27 +117,22 @@ class Processor:
         return {modality: self._try(modality) for modality in self._named}
 
     def _try(self, modality: Modality) -> ProcessedItem:
+        kind = type(self._processor).__name__
         try:
             made = self._item(modality, small(modality, self.sampling_rate), {}, False, None)
         except RequestError as error:
-            text = (
-                f"{type(self._processor).__name__} does not take {modality} items as this "
-                f"checkpoint has them"
-            )
+            text = f"{kind} does not take {modality} items as this checkpoint has them"
             raise EngineError(f"{text}: {error.__cause__}") from error.__cause__
         if made.rows < 1:
-            raise EngineError(
-                f"No token in what {type(self._processor).__name__} writes for {modality} items "
-                f"is known as a row."
-            )
+            text = f"No token in what {kind} writes for {modality} items is known as a row."
+            raise EngineError(text)
         return made
 
     def marks(self, modality: Modality) -> tuple[int, ...]:
         """Token ids that the processor counts to an item of the modality: some count more than its
         rows."""
-        return tuple(
-            id for id in getattr(self._processor, f"{modality}_token_ids", ()) if id is not None
-        )
+        ids = getattr(self._processor, f"{modality}_token_ids", ())
+        return tuple(id for id in ids if id is not None)
 
     def options(self, modality: Modality) -> frozenset[str]:
         """Names in a request's processor options that change the modality's features."""
@@ -202,10 +186,10 @@ class Processor:
         frames = len(media.frames) if isinstance(media, Clip) else 1
         called = self._called(modality, options, frames)
         form = self._pixels.get(modality)
-        if form is not None and (
-            made := pack_item(form, self._item(modality, media, {**called, **RAW}, siblings, sound))
-        ):
-            return made
+        if form is not None:
+            raw = self._item(modality, media, {**called, **RAW}, siblings, sound)
+            if (made := pack_item(form, raw)) is not None:
+                return made
         return self._item(modality, media, called, siblings, sound)
 
     def pixels(self) -> dict[Modality, PixelForm]:
@@ -216,9 +200,8 @@ class Processor:
     def _asked(self, modality: Modality, media: Any, more: Options) -> tuple[str, dict[str, Any]]:
         """The tower that takes a small item, and what it takes."""
         frames = len(media.frames) if isinstance(media, Clip) else 1
-        (part,) = self._item(
-            modality, media, {**self._called(modality, {}, frames), **more}, False, None
-        ).parts
+        called = self._called(modality, {}, frames) | more
+        (part,) = self._item(modality, media, called, False, None).parts
         return part.kind, part.tensors
 
     def frames(self, total: int, fps: float | None, options: Options) -> list[int] | None:
@@ -237,12 +220,9 @@ class Processor:
             return None
         key = modality, extent, msgspec.json.encode(options, order="sorted")
         if key not in self._sizes:
-            if len(self._sizes) == MOST:
-                self._sizes.clear()
             frames = extent[0] if isinstance(extent, tuple) and len(extent) == 3 else 1
-            self._sizes[key] = preview(
-                self._processor, modality, extent, self._called(modality, options, frames)
-            )
+            called = self._called(modality, options, frames)
+            self._sizes[key] = preview(self._processor, modality, extent, called)
         return self._sizes[key]
 
     def ready(
@@ -270,9 +250,8 @@ class Processor:
             )
             raise refuse("unsupported", text)
         if other.rows != made.rows:  # items of the modality are not all equally long
-            made = replace(
-                made, counts=(rows,), parts=(replace(part, tensors={}, rows=rows),), advance=rows
-            )
+            whole = replace(part, tensors={}, rows=rows)
+            made = replace(made, counts=(rows,), parts=(whole,), advance=rows)
         return made
 
     def _called(self, modality: Modality, options: Options, frames: int = 1) -> Options:
@@ -280,20 +259,17 @@ class Processor:
         modality that is not taken."""
         if modality not in self._named:
             raise refuse("unsupported", f"This model takes no {modality} items.")
-        known = {
-            name: value
-            for name, value in options.items()
-            if name in self.options(modality) and value is not None
-        }
-        return as_called(self._processor, modality, known, frames)
+        known = self.options(modality)
+        asked = {name: value for name, value in options.items() if name in known}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        return as_called(self._processor, modality, asked, frames)
 
     def _item(
         self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None
     ) -> ProcessedItem:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of what transformers will call otherwise one day: nothing that a caller did
+            # Of what transformers will call otherwise one day: nothing that a caller did.
+            warnings.simplefilter("ignore")
             if modality != "image" or (siblings and modality in self.siblings):
                 return self._made(modality, media, called, siblings, sound)
             if (known := self._layouts.fill(media, called)) is not None:
@@ -329,16 +305,8 @@ class Processor:
                 return call_in_pieces(self._processor, media, self._config.audio_config)
             if siblings and self.siblings.get(modality) == modality:
                 return call_beside(self._processor, media, text, called)
-            return call(
-                self._processor,
-                modality,
-                media,
-                text,
-                called,
-                self._rules.call,
-                self.sampling_rate,
-                sound,
-            )
+            more, rate = self._rules.call, self.sampling_rate
+            return call(self._processor, modality, media, text, called, more, rate, sound)
         except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError) as error:
             raise refuse(
                 "unprocessable_media", f"The model's processor does not take this {modality}."
@@ -346,20 +314,15 @@ class Processor:
 
     def _marked(self, run: Run, row: int) -> dict[str, NDArray[Any]]:
         """Of a model with marks that are rows: which of them each row is, -1 where it is none."""
+        if not self._marks:
+            return {}
         places = dict(zip((row, *self._marks), range(-1, len(self._marks)), strict=True))
-        return (
-            {"marks": np.array([places[id] for id in run.token_ids if id in places])}
-            if self._marks
-            else {}
-        )
+        return {"marks": np.array([places[id] for id in run.token_ids if id in places])}
 
     def _told(self, modality: Modality, siblings: bool) -> dict[str, NDArray[Any]]:
         """What only the tower makes otherwise in company."""
-        return (
-            {"siblings": np.ones(1, np.bool_)}
-            if siblings and self.siblings.get(modality, modality) != modality
-            else {}
-        )
+        is_told = siblings and self.siblings.get(modality, modality) != modality
+        return {"siblings": np.ones(1, np.bool_)} if is_told else {}
 
     def _parts(
         self, modality: Modality, answer: Answer, run: Run, siblings: bool, heard: bool
@@ -392,8 +355,5 @@ class Processor:
         if self._rules.absolute_planes:
             return self._rule.anchored_planes(prompt, answer.values)
         planes = self._rule.planes(prompt, answer.values, heard)
-        plain = (
-            planes.advance == len(run.token_ids)
-            and (planes.values == np.arange(planes.advance)).all()
-        )
-        return None if plain else planes
+        is_long = planes.advance == len(run.token_ids)
+        return None if is_long and (planes.values == np.arange(planes.advance)).all() else planes

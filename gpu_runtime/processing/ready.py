@@ -29,30 +29,26 @@ def has_grid(processor: Any, modality: Modality) -> bool:
 def check_grid(processor: Any, modality: Modality, grid: Grid | None, rows: int) -> None:
     """Raises RequestError for a grid that is missing, that the tower never makes, or that has more
     than `rows` rows."""
+    text = _wrong(processor, modality, grid, rows)
+    if text:
+        raise refuse("invalid_request", text)
+
+
+def _wrong(processor: Any, modality: Modality, grid: Grid | None, rows: int) -> str:
+    """Of a grid; "": nothing is. Looked at before anything of its size is made."""
     if not has_grid(processor, modality):
-        if grid is not None:
-            raise refuse(
-                "invalid_request",
-                f"Embeddings of {modality} items have no grid with this model; leave it out.",
-            )
-        return
+        text = f"Embeddings of {modality} items have no grid with this model; leave it out."
+        return "" if grid is None else text
     if grid is None:
-        raise refuse(
-            "invalid_request", f"Embeddings of {modality} items need their grid (t, h, w)."
-        )
+        return f"Embeddings of {modality} items need their grid (t, h, w)."
+    got = f"got {list(grid)}."
     if min(grid) < 1:
-        raise refuse(
-            "invalid_request", f"A grid must be three positive numbers (t, h, w), got {list(grid)}."
-        )
+        return f"A grid must be three positive numbers (t, h, w), {got}"
     merge = int(sub_processor(processor, modality).merge_size)
     if grid[1] % merge or grid[2] % merge:
-        text = (
-            f"The height and width of a grid (t, h, w) must be multiples of {merge}, got "
-            f"{list(grid)}."
-        )
-        raise refuse("invalid_request", text)
-    if (expected := prod(grid) // merge**2) > rows:  # before anything of its size is made
-        raise refuse("invalid_request", f"Embeddings must have {expected} rows, got {rows}.")
+        return f"The height and width of a grid (t, h, w) must be multiples of {merge}, {got}"
+    expected = prod(grid) // merge**2
+    return f"Embeddings must have {expected} rows, got {rows}." if expected > rows else ""
 
 
 def blank(

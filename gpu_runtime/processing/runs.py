@@ -25,27 +25,19 @@ class Run(NamedTuple):
     """Of the whole run, nothing squeezed."""
 
     def rows(self, *token_ids: int) -> int:
-        return sum(
-            count
-            for count, found in zip(self.counts, self.stretches, strict=True)
-            if found in token_ids
-        )
+        pairs = zip(self.counts, self.stretches, strict=True)
+        return sum(count for count, found in pairs if found in token_ids)
 
 
 def embedding_ids(config: Any, processor: Any) -> dict[Kind, int]:
     """By kind, the token that the model's configuration gives it; else the processor's own."""
     found: dict[Kind, int] = {}
     for kind in _KINDS:
-        places = [
-            *((config, f"{kind}_{name}") for name in _FIELDS),
-            (processor, f"{kind}_token_id"),
-        ]
-        values = (getattr(place, name, None) for place, name in places)
-        number = next(
-            (value for value in values if isinstance(value, int) and 0 <= value < 2**31), None
-        )
-        if number is not None:
-            found[kind] = number
+        values = [getattr(config, f"{kind}_{name}", None) for name in _FIELDS]
+        values.append(getattr(processor, f"{kind}_token_id", None))
+        ids = [value for value in values if isinstance(value, int) and 0 <= value < 2**31]
+        if ids:
+            found[kind] = ids[0]
     return found
 
 
@@ -57,11 +49,8 @@ def row_marks(config: Any) -> tuple[int, ...]:
 
 def read_run(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
     """Tokenised as a text of its own: what stands around it may merge with its ends."""
-    words = {
-        token: number
-        for number in ids
-        if isinstance(token := tokenizer.convert_ids_to_tokens(number), str)
-    }
+    named = [(tokenizer.convert_ids_to_tokens(number), number) for number in ids]
+    words = {token: number for token, number in named if isinstance(token, str)}
     counts: list[int] = []
     stretches: list[int] = []
 
@@ -75,12 +64,8 @@ def read_run(replacement: str, tokenizer: Any, ids: Iterable[int]) -> Run:
     pattern = "|".join(f"(?:{re.escape(token)})+" for token in longest_first)
     text = re.sub(pattern, one, replacement) if pattern else replacement
     squeezed = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return Run(
-        text,
-        tuple(counts),
-        tuple(stretches),
-        tuple(_expanded(squeezed, set(words.values()), iter(counts))),
-    )
+    token_ids = _expanded(squeezed, set(words.values()), iter(counts))
+    return Run(text, tuple(counts), tuple(stretches), tuple(token_ids))
 
 
 def _expanded(squeezed: Iterable[int], ids: set[int], counts: Iterator[int]) -> Iterator[int]:

@@ -28,17 +28,11 @@ class Unpadded(WhisperFeatureExtractor):
             padded = min(padded, self.n_samples)
         wave = np.zeros(padded, np.float32)
         wave[: len(samples)] = samples
-        made = super().__call__(
-            wave,
-            sampling_rate=self.sampling_rate,
-            padding="do_not_pad",
-            truncation=False,
-            return_tensors="pt",
-        )
+        asked: Any = {"padding": "do_not_pad", "truncation": False, "return_tensors": "pt"}
+        made = super().__call__(wave, sampling_rate=self.sampling_rate, **asked)
         mel = made["input_features"][:, :, :count]
-        return BatchFeature(
-            {"input_features": mel, "attention_mask": mel.new_ones((1, mel.shape[2])).long()}
-        )
+        mask = mel.new_ones((1, mel.shape[2])).long()
+        return BatchFeature({"input_features": mel, "attention_mask": mask})
 
 
 def unpadded(extractor: Any) -> Any:

@@ -30,12 +30,9 @@ from .. import families
 from . import kernels, lent
 
 _utils: Any = transformers.utils  # what is lent and asked here, its types do not tell
-_BASES: tuple[Any, ...] = (
-    image_processing_backends,
-    image_processing_utils,
-    video_processing_utils,
-)
-_MODES: tuple[Any, ...] = (image_utils, image_processing_backends)
+_backends: Any = image_processing_backends
+_BASES: tuple[Any, ...] = (_backends, image_processing_utils, video_processing_utils)
+_MODES: tuple[Any, ...] = (image_utils, _backends)
 _DECIDED = (image_processing_auto, processing_auto, video_processing_auto)
 """Imported before anything stands in: what they choose where nobody asks must not change."""
 _PACKAGES = ("torchvision", "torchvision.transforms", "torchvision.transforms.v2")
@@ -51,9 +48,7 @@ def find_class(name: str) -> type[Any] | None:
     if not getattr(found, "is_dummy", False):
         _complete(found)
         return found
-    missing = [
-        str(package) for package in getattr(found, "_backends", ()) if package != "torchvision"
-    ]
+    missing = [str(one) for one in getattr(found, "_backends", ()) if one != "torchvision"]
     if missing:
         raise EngineError(
             f"{name} of transformers needs packages that are not installed: {', '.join(missing)}."
@@ -79,11 +74,10 @@ def _module(path: str, name: str) -> ModuleType:
         with _standing_in():
             return import_module(path)
     except (ImportError, AttributeError) as error:
-        text = (
+        raise EngineError(
             f"{name} of transformers needs more of torchvision than the engine's own kernels: "
             f"install one that fits torch."
-        )
-        raise EngineError(text) from error
+        ) from error
 
 
 @contextmanager
@@ -114,14 +108,13 @@ def _lend() -> None:
     """Give the base classes what they would have imported themselves."""
     for module in _BASES:
         module.tvF = kernels
-    modes = {mode.name: mode for mode in kernels.InterpolationMode} | {
-        "NEAREST": kernels.InterpolationMode.NEAREST_EXACT
-    }
+    modes = {mode.name: mode for mode in kernels.InterpolationMode}
+    modes["NEAREST"] = kernels.InterpolationMode.NEAREST_EXACT
     ours = {pil: modes[pil.name] for pil in image_utils.PILImageResampling if pil.name in modes}
     for module in _MODES:
         module.pil_torch_interpolation_mapping = ours
         module.torch_pil_interpolation_mapping = {mode: pil for pil, mode in ours.items()}
-    _BASES[0].is_torchvision_greater_or_equal = _yes  # asked before the Lanczos kernel is used
+    _backends.is_torchvision_greater_or_equal = _yes  # asked before the Lanczos kernel is used
     # Without torchvision its own base class has no public name; it derives from this one.
     processing_utils.MODALITY_TO_BASE_CLASS_MAPPING["video_processor"] = "ImageProcessingMixin"
 

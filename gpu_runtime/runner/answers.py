@@ -72,11 +72,8 @@ class Answers:
         return found
 
     def _sample(self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]) -> list[Sampled]:
-        chosen = [
-            i
-            for i, (work, sequence) in enumerate(zip(batch.works, batch.sequences, strict=True))
-            if work.sample and sequence.pooling is None and work.seq not in faults
-        ]
+        asked = [i for i, work in enumerate(batch.works) if work.sample and work.seq not in faults]
+        chosen = [i for i in asked if batch.sequences[i].pooling is None]
         if not chosen:
             return []
         if len(chosen) < len(hidden):
@@ -108,7 +105,6 @@ class Answers:
             first = int(batch.hidden[index])
             made = sequence.pooling.add(hidden[first : first + work.count], work.start, work.sample)
             if made is not None:
-                found.append(
-                    Pooled(work.seq, len(made), made.numpy().astype("<f4", copy=False).tobytes())
-                )
+                numbers = made.numpy().astype("<f4", copy=False)
+                found.append(Pooled(work.seq, len(made), numbers.tobytes()))
         return found

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 Entries = list[tuple[Work, RunnerSequence]]
 CANNOT_RUN = "The sequence cannot be run"
+NOT_FINITE = "The model computed a number that is not finite for this request."
 
 
 class Runner:
@@ -83,21 +84,17 @@ class Runner:
         self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
         self.room = config.room or room_that_fits(config, self._dtype)
         blocks = self.room.blocks
-        self._pool = KvPool(
-            self._facts.tables, blocks, config.block_size, self._dtype, self._device
-        )
+        place = self._dtype, self._device
+        self._pool = KvPool(self._facts.tables, blocks, config.block_size, *place)
         kinds = self._facts.recurrent
-        self._states = (
-            StatePool(kinds, self.room.states, self._dtype, self._device) if kinds else None
-        )
-        self._at_once = self._pool.blocks_in(
-            CPU_CACHE_BYTES if self._device.type == "cpu" else None
-        )
+        self._states = StatePool(kinds, self.room.states, *place) if kinds else None
+        is_cpu = self._device.type == "cpu"
+        self._at_once = self._pool.blocks_in(CPU_CACHE_BYTES if is_cpu else None)
         """By table: blocks that decode rows gather at once."""
         self._attention = PagedAttention(
             self._pool, self._facts.span_layers, self._facts.span_windows, kernels
         )
-        if self._device.type == "cpu":
+        if is_cpu:
             self._attention.before_layer = before_layer
         self._guides = Guides(self._facts)
         # One step ahead, a sequence may be computed one token past its end.
@@ -106,7 +103,7 @@ class Runner:
         )
         self._answers = Answers(self._model, self._table, self._facts.vocab, self._device)
         self._repeated = None if config.eager else self._recording(config.max_num_seqs)
-        if self._device.type == "cpu":
+        if is_cpu:
             keep_freed_memory()
 
     @property
@@ -183,35 +180,22 @@ class Runner:
             if len(flat) != self._facts.position_planes * new.prompt_tokens:
                 raise Unrunnable("its rotary positions are not as many as its prompt tokens have.")
             planes = flat.reshape(-1, new.prompt_tokens)
+        sampler = self._sampler(new)
+        pooling = None if new.pooling is None else self._pooling(new.pooling)
+        delta = new.position_delta if planes is not None else 0
+        state = self._open_state(new)
+        sequence = RunnerSequence(new.prompt_tokens, planes, delta, sampler, state, pooling)
+        self._table.add(new.seq, sequence, new.token_ids, new.block_tables)
+
+    def _sampler(self, new: NewSequence) -> SamplerState:
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
         sayable = [token for token in prompt if token < self._facts.vocab]
         guide = new.sampling.guide
         matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
-        sampler = SamplerState(
-            new.sampling,
-            new.choice,
-            sayable,
-            output,
-            new.eos_token_ids,
-            self._facts.vocab,
-            self._device,
-            new.seq,
-            matcher,
-        )
-        pooling = None if new.pooling is None else self._pooling(new.pooling)
-        delta = new.position_delta if planes is not None else 0
-        state = self._open_state(new)
-        self._table.add(
-            new.seq,
-            new.token_ids,
-            new.prompt_tokens,
-            planes,
-            delta,
-            sampler,
-            new.block_tables,
-            state,
-            pooling,
-        )
+        return SamplerState(
+            new.sampling, new.choice, sayable, output, new.eos_token_ids, self._facts.vocab,
+            self._device, new.seq, matcher,
+        )  # fmt: skip
 
     def _pooling(self, params: PoolingParams) -> Pooling:
         if self._facts.pooler is None:
@@ -234,15 +218,13 @@ class Runner:
         entries: Entries = []
         for work in works:
             sequence = self._table.get(work.seq)
-            text = (
-                "The runner does not know the sequence."
-                if sequence is None
-                else self._refusal(work, sequence)
-            )
-            text = faults.get(work.seq, text)
-            if text is None and sequence is not None:
+            if sequence is None:
+                faults.setdefault(work.seq, "The runner does not know the sequence.")
+                continue
+            text = faults.get(work.seq, self._refusal(work, sequence))
+            if text is None:
                 entries.append((work, sequence))
-            elif text is not None:
+            else:
                 faults[work.seq] = text
         return entries
 
@@ -254,21 +236,12 @@ class Runner:
         spread: Entries = []
         for work, sequence in entries:
             self._table.guess(sequence.row, work.draft)
-            last = work.start + work.count - 1
-            spread += [
-                (
-                    Work(
-                        work.seq,
-                        last - behind,
-                        1,
-                        True,
-                        draft=work.draft[len(work.draft) - behind :],
-                    ),
-                    sequence,
-                )
-                for behind in range(len(work.draft), 0, -1)
-            ]
-            spread.append((work if not work.draft else Work(work.seq, last, 1, True), sequence))
+            last, guesses = work.start + work.count - 1, len(work.draft)
+            for behind in range(guesses, -1, -1) if guesses else ():
+                draft = work.draft[guesses - behind :]
+                spread.append((Work(work.seq, last - behind, 1, True, draft=draft), sequence))
+            if not guesses:
+                spread.append((work, sequence))
         return spread
 
     def _refusal(self, work: Work, sequence: RunnerSequence) -> str | None:
@@ -281,13 +254,9 @@ class Runner:
                 self._table.append_blocks(row, work.new_blocks)
             except Unrunnable as error:
                 return f"{CANNOT_RUN}: {error}"
-        known, guesses = int(self._table.lengths[row]), len(work.draft)
-        if (
-            work.start < 0
-            or work.count <= guesses
-            or end - guesses > known
-            or (work.sample and end - guesses != known)
-        ):
+        guesses = len(work.draft)
+        lacking = end - guesses - int(self._table.lengths[row])
+        if work.start < 0 or work.count <= guesses or lacking > 0 or (work.sample and lacking):
             return "The plan asks for tokens that the sequence does not have."
         if end > self._table.capacities[row] * self._block_size:
             return "The plan gives the sequence too few blocks."
@@ -304,9 +273,8 @@ class Runner:
         tokens = torch.from_numpy(batch.tokens).to(self._device)
         looked_up = self._model.looked_up(tokens)
         x = self._model.embed(looked_up)
-        items = lay_over(
-            x, placed, torch.isin(tokens, self._row_ids) if self._facts.rows_added else None
-        )
+        added = torch.isin(tokens, self._row_ids) if self._facts.rows_added else None
+        items = lay_over(x, placed, added)
         positions = torch.from_numpy(batch.positions).to(self._device)
         recurrent = None if self._states is None else self._recurrent(batch, self._states)
         narrow = batch.hidden[-1] < batch.offsets[-1]
@@ -318,16 +286,12 @@ class Runner:
         """Where a device records, and nothing of a decode step looks at numbers on the host: our
         own decoder and kernels."""
         record = recorder_for(self._device)
-        if (
-            record is None
-            or not isinstance(self._model.decoder, FusedDecoder)
-            or not all(self._attention.on_device)
-        ):
+        ours = isinstance(self._model.decoder, FusedDecoder) and all(self._attention.on_device)
+        if record is None or not ours:
             return None
         windows = [table.window for table in self._pool.tables]
-        return RepeatedDecode(
-            self._decode, windows, rows, self._table.block_tables.shape[2], self._device, record
-        )
+        blocks = self._table.block_tables.shape[2]
+        return RepeatedDecode(self._decode, windows, rows, blocks, self._device, record)
 
     def _decode(
         self, tokens: torch.Tensor, positions: torch.Tensor, metadata: Sequence[AttentionMetadata]
@@ -335,29 +299,21 @@ class Runner:
         """Hidden states [rows, hidden] of rows of one token, by what is on the device alone."""
         self._attention.begin(metadata)
         looked_up = self._model.looked_up(tokens)
-        inputs = StepInputs(
-            looked_up, self._model.embed(looked_up), positions, np.zeros(0, dtype=np.int64)
-        )
+        nothing = np.zeros(0, dtype=np.int64)
+        inputs = StepInputs(looked_up, self._model.embed(looked_up), positions, nothing)
         return self._model.decoder(inputs, self._attention)
 
     def _recurrent(self, batch: Batch, pool: StatePool) -> RecurrentStep:
         slots = torch.tensor([sequence.state for sequence in batch.sequences], device=self._device)
-        prompts = (
-            np.array([sequence.prompt_tokens for sequence in batch.sequences], dtype=np.int64)
-            - batch.starts
-        )
-        return RecurrentStep(
-            pool, slots, batch.offsets, batch.starts == 0, np.clip(prompts, 0, batch.counts)
-        )
+        ends = np.array([sequence.prompt_tokens for sequence in batch.sequences], dtype=np.int64)
+        prompts = np.clip(ends - batch.starts, 0, batch.counts)
+        return RecurrentStep(pool, slots, batch.offsets, batch.starts == 0, prompts)
 
     def _keep_states(self, batch: Batch, faults: dict[int, str]) -> None:
         """Copy the states that others may go on from."""
+        slots = 0 if self._states is None else self._states.slots
         for work, sequence in zip(batch.works, batch.sequences, strict=True):
-            if (
-                self._states is not None
-                and 0 < work.snapshot < self._states.slots
-                and work.seq not in faults
-            ):
+            if self._states is not None and 0 < work.snapshot < slots and work.seq not in faults:
                 self._states.copy(sequence.state, work.snapshot)
 
     def _metadata(self, batch: Batch, spans: Ints | None) -> list[AttentionMetadata]:
@@ -387,9 +343,7 @@ class Runner:
         for index, work in enumerate(batch.works):
             part = slice(int(batch.offsets[index]), int(batch.offsets[index + 1]))
             if bad[batch.hidden[index] : batch.hidden[index + 1]].any():
-                faults[work.seq] = (
-                    "The model computed a number that is not finite for this request."
-                )
+                faults[work.seq] = NOT_FINITE
                 for table, slots in enumerate(batch.slot_mapping[:, part]):
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))
                 if self._states is not None:

@@ -110,13 +110,11 @@ def keep_allowed(logits: torch.Tensor, matchers: Sequence[Matcher]) -> torch.Ten
     """`logits` [rows, vocab] with minus infinity where a row's matcher allows no token; a new
     tensor."""
     vocab = logits.shape[-1]
-    packed = torch.from_numpy(np.stack([matcher.allowed() for matcher in matchers])).to(
-        logits.device
-    )
+    words = np.stack([matcher.allowed() for matcher in matchers])
+    packed = torch.from_numpy(words).to(logits.device)
     bits = torch.arange(8, dtype=torch.uint8, device=logits.device)
-    allowed = (
-        ((packed[:, :, None] >> bits) & 1).bool().flatten(1)[:, :vocab]
-    )  # [rows, vocab or less]
+    # [rows, vocab or less]
+    allowed = ((packed[:, :, None] >> bits) & 1).bool().flatten(1)[:, :vocab]
     if allowed.shape[1] < vocab:  # ids that the tokenizer does not have
         allowed = torch.nn.functional.pad(allowed, (0, vocab - allowed.shape[1]))
     return logits.masked_fill(~allowed, -torch.inf)

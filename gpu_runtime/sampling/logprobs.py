@@ -16,14 +16,8 @@ def token_logprobs(logits: torch.Tensor, tokens: torch.Tensor, top: int) -> list
     own = table.gather(-1, tokens[:, None])
     ranks = (table > own).sum(-1) + 1
     best = table.topk(min(top, table.shape[-1]), dim=-1)
-    rows = zip(
-        tokens.tolist(),
-        own[:, 0].tolist(),
-        ranks.tolist(),
-        best.indices.tolist(),
-        best.values.tolist(),
-        strict=True,
-    )
+    columns = (tokens, own[:, 0], ranks, best.indices, best.values)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
         TokenLogprobs(token, value, rank, tuple(zip(indices, values, strict=True)))
         for token, value, rank, indices, values in rows

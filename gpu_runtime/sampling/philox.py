@@ -36,11 +36,8 @@ def uniform(
     seeds: NDArray[np.int64], choices: NDArray[np.int64], positions: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """One number in [0, 1) with 53 bits per (seed, choice, output position)."""
-    wide = seeds.view(np.uint64)
-    where = positions.view(np.uint64)
-    counter = np.stack(
-        (where & _LOW, where >> _32, choices.view(np.uint64) & _LOW, np.zeros_like(where))
-    )
+    wide, choice, where = (each.view(np.uint64) for each in (seeds, choices, positions))
+    counter = np.stack((where & _LOW, where >> _32, choice & _LOW, np.zeros_like(where)))
     words = philox(counter, np.stack((wide & _LOW, wide >> _32)))
     bits: U64 = ((words[0] << _32) | words[1]) >> np.uint64(11)
     return bits.astype(np.float64) * 2.0**-53

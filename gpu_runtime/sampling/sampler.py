@@ -51,11 +51,8 @@ class SamplerState:
         stops = _checked((*eos_token_ids, *params.stop_token_ids), vocab, "stop_token_ids")
         self.early = torch.tensor(stops, device=device) if params.min_tokens > 0 and stops else None
         """Token ids that may not come before min_tokens."""
-        self.penalised = (
-            params.repetition_penalty != 1.0
-            or params.presence_penalty != 0.0
-            or params.frequency_penalty != 0.0
-        )
+        additive = params.presence_penalty != 0.0 or params.frequency_penalty != 0.0
+        self.penalised = additive or params.repetition_penalty != 1.0
         self.seen = self.counts = torch.empty(0)
         if self.penalised:
             produced = np.bincount(np.asarray(output, dtype=np.int64), minlength=vocab)
@@ -68,14 +65,8 @@ class SamplerState:
         longest = max(map(len, params.bad_words_ids), default=1)
         self._tail = deque(output[-(longest - 1) :] if longest > 1 else (), maxlen=longest - 1)
         """The last output tokens, as many as may be the beginning of a bad word."""
-        self.plain = (
-            params.greedy
-            and self.bias is None
-            and self.early is None
-            and not self.penalised
-            and guide is None
-            and not params.bad_words_ids
-        )
+        free = self.bias is None and self.early is None and guide is None
+        self.plain = params.greedy and free and not self.penalised and not params.bad_words_ids
         """True: the likeliest token, nothing else to look at."""
 
     def advance(self, token: int) -> None:
@@ -112,14 +103,10 @@ def sample(logits: torch.Tensor, states: Sequence[SamplerState]) -> Choices:
         logits = _constrain(logits, states)
     tokens, values = _likeliest(logits)
     failed = [row for row, value in enumerate(values) if not math.isfinite(value)]
-    random = [
-        row for row, state in enumerate(states) if not state.params.greedy and row not in failed
-    ]
-    if random:
-        drawn = _draw(
-            logits if len(random) == len(states) else logits[random],
-            [states[row] for row in random],
-        )
+    random = [row for row in range(len(states)) if not states[row].params.greedy]
+    if random := [row for row in random if row not in failed]:
+        own = logits if len(random) == len(states) else logits[random]
+        drawn = _draw(own, [states[row] for row in random])
         for row, token in zip(random, drawn, strict=True):
             tokens[row] = token
     return Choices(tokens, failed)
@@ -144,15 +131,12 @@ def chosen_logprobs(
     rows = [row for row, state in enumerate(states) if state.params.logprobs is not None]
     if not rows:
         return {}
-    top = max(states[row].params.logprobs or 0 for row in rows)
-    entries = token_logprobs(
-        logits[rows], torch.tensor([tokens[row] for row in rows], device=logits.device), top
-    )
+    tops = {row: states[row].params.logprobs or 0 for row in rows}
+    own = torch.tensor([tokens[row] for row in rows], device=logits.device)
+    entries = zip(rows, token_logprobs(logits[rows], own, max(tops.values())), strict=True)
     return {
-        row: TokenLogprobs(
-            entry.token_id, entry.logprob, entry.rank, entry.top[: states[row].params.logprobs]
-        )
-        for row, entry in zip(rows, entries, strict=True)
+        row: TokenLogprobs(one.token_id, one.logprob, one.rank, one.top[: tops[row]])
+        for row, one in entries
     }
 
 
@@ -163,9 +147,8 @@ def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
     for row, state in enumerate(states):
         if state.bias is not None:
             logits[row] += state.bias
-        ended = (
-            state.guide is not None and state.guide.ended
-        )  # a guide's end wins: nothing else may come
+        # A guide's end wins: nothing else may come.
+        ended = state.guide is not None and state.guide.ended
         if state.early is not None and state.count < state.params.min_tokens and not ended:
             logits[row, state.early] = -torch.inf
         if state.params.bad_words_ids and (banned := state.banned()):
@@ -173,15 +156,13 @@ def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
     rows = [row for row, state in enumerate(states) if state.penalised]
     if rows:
         among = [states[row] for row in rows]
-        logits[rows] = penalise(
-            logits[rows],
-            torch.stack([state.seen for state in among]),
-            torch.stack([state.counts for state in among]),
-            *(
-                _column([getattr(state.params, name) for state in among], logits)
-                for name in ("repetition_penalty", "frequency_penalty", "presence_penalty")
-            ),
+        seen = torch.stack([state.seen for state in among])
+        counts = torch.stack([state.counts for state in among])
+        penalties = (
+            _column([getattr(state.params, name) for state in among], logits)
+            for name in ("repetition_penalty", "frequency_penalty", "presence_penalty")
         )
+        logits[rows] = penalise(logits[rows], seen, counts, *penalties)
     guided = {row: state.guide for row, state in enumerate(states) if state.guide is not None}
     if guided:
         logits[list(guided)] = keep_allowed(logits[list(guided)], list(guided.values()))
@@ -196,15 +177,11 @@ def _draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> list[int]:
     if any(p.min_p > 0 for p in params):
         logits = apply_min_p(logits, _column([p.min_p for p in params], logits))
     if any(0 < p.top_k < vocab or p.top_p < 1 for p in params):
-        top_k = torch.tensor(
-            [[p.top_k if 0 < p.top_k < vocab else vocab] for p in params], device=logits.device
-        )
+        most = [[p.top_k if 0 < p.top_k < vocab else vocab] for p in params]
+        top_k = torch.tensor(most, device=logits.device)
         logits = apply_top(logits, top_k, _column([p.top_p for p in params], logits))
-    numbers = uniform(
-        np.array([state.seed for state in states], dtype=np.int64),
-        np.array([state.choice for state in states], dtype=np.int64),
-        np.array([state.count for state in states], dtype=np.int64),
-    )
+    keys = np.array([(one.seed, one.choice, one.count) for one in states], dtype=np.int64)
+    numbers = uniform(*np.ascontiguousarray(keys.T))
     tokens: list[int] = pick(logits, torch.from_numpy(numbers).to(logits.device)).tolist()
     return tokens
 

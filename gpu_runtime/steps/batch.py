@@ -54,25 +54,14 @@ def build_batch(
         row = rows.repeat(counts)
         index = np.arange(offsets[-1]) + (starts - offsets[:-1]).repeat(counts)
     tokens = table.tokens[row, index].astype(np.int64)
-    slot_mapping = (
-        table.block_tables[:, row, index // block_size].astype(np.int64) * block_size
-        + index % block_size
-    )
+    blocks = table.block_tables[:, row, index // block_size].astype(np.int64)
+    slot_mapping = blocks * block_size + index % block_size
     positions = _positions(works, sequences, offsets, index + table.deltas[row])
     hidden = np.arange(len(works) + 1) if narrow else offsets
     return Batch(
-        works,
-        sequences,
-        starts,
-        counts,
-        offsets,
-        rows,
-        tokens,
-        slot_mapping,
-        positions,
-        table.extents[row],
-        hidden,
-    )
+        works, sequences, starts, counts, offsets, rows, tokens, slot_mapping, positions,
+        table.extents[row], hidden,
+    )  # fmt: skip
 
 
 def _order(entry: tuple[Work, RunnerSequence]) -> tuple[bool, int]:
@@ -85,18 +74,11 @@ def _positions(
 ) -> Ints:
     """`output` [tokens]: index + delta, right for output tokens; prompts without planes have delta
     0."""
-    own = [
-        i
-        for i, (w, s) in enumerate(zip(works, sequences, strict=True))
-        if s.planes is not None and w.start < s.prompt_tokens
-    ]
-    positions: Ints | None = None
-    for i in own:
-        work, sequence = works[i], sequences[i]
-        assert sequence.planes is not None
-        if positions is None:
-            positions = np.repeat(output[None], len(sequence.planes), axis=0)
-        end = min(work.start + work.count, sequence.prompt_tokens)
-        first = int(offsets[i])
-        positions[:, first : first + end - work.start] = sequence.planes[:, work.start : end]
-    return output if positions is None else positions
+    positions = output
+    for first, work, sequence in zip(offsets[:-1].tolist(), works, sequences, strict=True):
+        planes, end = sequence.planes, min(work.start + work.count, sequence.prompt_tokens)
+        if planes is not None and work.start < end:
+            if positions is output:
+                positions = np.repeat(output[None], len(planes), axis=0)
+            positions[:, first : first + end - work.start] = planes[:, work.start : end]
+    return positions

@@ -38,9 +38,8 @@ def read_rows(
     unread = []
     for embed in embeds:
         try:
-            rows.setdefault(embed.seq, []).append(
-                (embed.start, _read(embed, read, width).to(device, dtype))
-            )
+            found = _read(embed, read, width).to(device, dtype)
+            rows.setdefault(embed.seq, []).append((embed.start, found))
         except (BlobError, ValueError):
             unread.append(embed.seq)
     return rows, unread
@@ -52,12 +51,9 @@ def _read(embed: Embed, read: Read, width: int) -> torch.Tensor:
     """
     blob = embed.blob
     dtype = getattr(torch, blob.dtype, None)
-    if (
-        len(blob.shape) != 2
-        or blob.shape[1] != width
-        or not isinstance(dtype, torch.dtype)
-        or not dtype.is_floating_point
-    ):
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError("no floating numbers")
+    if len(blob.shape) != 2 or blob.shape[1] != width:
         raise ValueError("no embedding of this model")
     if embed.row < 0 or embed.count < 1 or embed.row + embed.count > blob.shape[0]:
         raise ValueError("rows past the end")
@@ -94,9 +90,9 @@ def lay_over(
     for at, part in placed:
         here = slice(at, at + len(part))
         rows = part[:, :hidden]
-        embeds[here] = (
-            rows if added is None else torch.where(added[here, None], embeds[here] + rows, rows)
-        )
+        if added is not None:
+            rows = torch.where(added[here, None], embeds[here] + rows, rows)
+        embeds[here] = rows
         mask[here] = True
     deep = torch.cat([part[:, hidden:] for _, part in placed])
     return Items(mask, deep.view(len(deep), -1, hidden).transpose(0, 1) if deep.shape[1] else None)
@@ -108,10 +104,8 @@ def find_spans(batch: Batch, model: ModelFacts) -> Ints | None:
     if not model.span_layers:
         return None
     index = np.arange(len(batch.tokens)) + (batch.starts - batch.offsets[:-1]).repeat(batch.counts)
-    prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences]).repeat(
-        batch.counts
-    )
-    inside = index < prompts
+    prompts = np.array([sequence.prompt_tokens for sequence in batch.sequences])
+    inside = index < prompts.repeat(batch.counts)
     if model.span_scope in ("item", "items"):
         inside &= np.isin(batch.tokens, model.span_token_ids)
     if not inside.any():

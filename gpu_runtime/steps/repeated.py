@@ -98,18 +98,16 @@ class RepeatedDecode:
         """The step as any other, with what the next ones of its form will be."""
 
         def work() -> torch.Tensor:
-            return self._compute(
-                self._longs[0, : key[0]], self._longs[1, : key[0]], self._metadata(*key)
-            )
+            tokens, positions = self._longs[:2, : key[0]]
+            return self._compute(tokens, positions, self._metadata(*key))
 
         right = work()
         assert self._record is not None, "nothing is taken then"
         try:
             out, again = self._record(work)
             again()
-            if not torch.allclose(
-                out, right, rtol=0, atol=CLOSE * float(right.abs().max()), equal_nan=True
-            ):
+            close = CLOSE * float(right.abs().max())
+            if not torch.allclose(out, right, rtol=0, atol=close, equal_nan=True):
                 raise RuntimeError("it has other numbers")
             self._recorded[key] = out, again
         except Exception:  # of a driver

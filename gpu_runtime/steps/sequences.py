@@ -2,6 +2,7 @@
 without a loop over tokens."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +13,24 @@ from ..sampling.sampler import SamplerState
 from ..sampling.unrunnable import Unrunnable
 
 
+@dataclass
 class RunnerSequence:
     """What belongs to one sequence beside its row of the arrays."""
 
-    def __init__(
-        self,
-        row: int,
-        prompt_tokens: int,
-        planes: NDArray[np.int32] | None,
-        sampler: SamplerState,
-        state: int,
-        pooling: Pooling | None = None,
-    ) -> None:
-        self.row = row
-        self.prompt_tokens = prompt_tokens
-        self.planes = planes
-        """Rotary positions of the prompt [planes, prompt_tokens]; None: 0, 1, 2 ..."""
-        self.sampler = sampler
-        self.state = state
-        """The slot of its recurrent states; 0: the model has none."""
-        self.pooling = pooling
-        """None: tokens are wanted."""
-        self.fault: str | None = None
-        """Why it is not computed any more; its state stays until the scheduler drops it."""
+    prompt_tokens: int
+    planes: NDArray[np.int32] | None
+    """Rotary positions of the prompt [planes, prompt_tokens]; None: 0, 1, 2 ..."""
+    delta: int
+    """Rotary position of an output token minus its index."""
+    sampler: SamplerState
+    state: int = 0
+    """The slot of its recurrent states; 0: the model has none."""
+    pooling: Pooling | None = None
+    """None: tokens are wanted."""
+    row: int = -1
+    """Given by the table."""
+    fault: str | None = None
+    """Why it is not computed any more; its state stays until the scheduler drops it."""
 
 
 class SequenceTable:
@@ -69,14 +65,9 @@ class SequenceTable:
     def add(
         self,
         seq: int,
+        sequence: RunnerSequence,
         token_ids: Sequence[int],
-        prompt_tokens: int,
-        planes: NDArray[np.int32] | None,
-        delta: int,
-        sampler: SamplerState,
         blocks: Sequence[Sequence[int]],
-        state: int = 0,
-        pooling: Pooling | None = None,
     ) -> None:
         """Replaces a sequence of the same number. Raises Unrunnable where it does not fit."""
         if len(token_ids) > self._max_tokens:
@@ -84,12 +75,13 @@ class SequenceTable:
         self.drop(seq)
         if not self._free:
             self._double()
-        row = self._free.pop()
-        self._known[seq] = RunnerSequence(row, prompt_tokens, planes, sampler, state, pooling)
+        row = sequence.row = self._free.pop()
+        self._known[seq] = sequence
         self.tokens[row, : len(token_ids)] = token_ids
         self.lengths[row] = len(token_ids)
-        self.deltas[row] = delta
-        self.extents[row] = prompt_tokens if planes is None else int(planes.max()) + 1
+        self.deltas[row] = sequence.delta
+        planes = sequence.planes
+        self.extents[row] = sequence.prompt_tokens if planes is None else int(planes.max()) + 1
         self.append_blocks(row, blocks)
 
     def append_blocks(self, row: int, blocks: Sequence[Sequence[int]]) -> None:
@@ -132,15 +124,10 @@ class SequenceTable:
 
     def _double(self) -> None:
         rows = len(self.lengths)
-        self.tokens = np.concatenate((self.tokens, np.zeros_like(self.tokens)))
-        self.lengths = np.concatenate((self.lengths, np.zeros_like(self.lengths)))
-        self.deltas = np.concatenate((self.deltas, np.zeros_like(self.deltas)))
-        self.extents = np.concatenate((self.extents, np.zeros_like(self.extents)))
-        self.block_tables = np.concatenate(
-            (self.block_tables, np.full_like(self.block_tables, PADDING)), axis=1
-        )
-        self.block_counts = np.concatenate(
-            (self.block_counts, np.zeros_like(self.block_counts)), axis=1
-        )
-        self.capacities = np.concatenate((self.capacities, np.zeros_like(self.capacities)))
+        for name in ("tokens", "lengths", "deltas", "extents", "capacities"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate((array, np.zeros_like(array))))
+        for name, unused in (("block_tables", PADDING), ("block_counts", 0)):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate((array, np.full_like(array, unused)), axis=1))
         self._free = list(range(2 * rows - 1, rows - 1, -1))

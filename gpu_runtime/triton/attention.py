@@ -42,14 +42,10 @@ class OnDevice:
 
     def covers(self, table: int) -> bool:
         """Whether the kernels know all layers of a table."""
-        layers = [
-            self._pool.blocks[layer]
-            for layer, number in self._pool.table_of.items()
-            if number == table
-        ]
-        return all(
-            blocks.dtype in self._kernels.dtypes and blocks.shape[-1] <= WIDEST for blocks in layers
-        )
+        layers = [layer for layer, number in self._pool.table_of.items() if number == table]
+        kept = [self._pool.blocks[layer] for layer in layers]
+        known = self._kernels.dtypes
+        return all(blocks.dtype in known and blocks.shape[-1] <= WIDEST for blocks in kept)
 
     def __call__(
         self, layer: int, query: torch.Tensor, step: DeviceStep, how: How, both_ways: bool = False

@@ -34,14 +34,8 @@ def decode_form(heads: int, kv_heads: int, width: int, how: How) -> dict[str, An
 
 def merge_form(heads: int, width: int, how: How) -> dict[str, Any]:
     """Of `merge_kernel`."""
-    fixed = {
-        "HEADS": heads,
-        "WIDTH": width,
-        "WIDTH_P": columns(width),
-        "WINDOW": how.window or 0,
-        "PIECE": PIECE,
-    }
-    return fixed | {"num_warps": 4}
+    shape = {"HEADS": heads, "WIDTH": width, "WIDTH_P": columns(width)}
+    return shape | {"WINDOW": how.window or 0, "PIECE": PIECE, "num_warps": 4}
 
 
 def prefill_form(
@@ -55,17 +49,10 @@ def prefill_form(
 
 
 def _fixed(heads: int, kv_heads: int, width: int, how: How) -> dict[str, Any]:
-    shape = {
-        "GROUP": heads // kv_heads,
-        "KV_HEADS": kv_heads,
-        "WIDTH": width,
-        "WIDTH_P": columns(width),
-    }
-    return shape | {
-        "WINDOW": how.window or 0,
-        "CAP": how.softcap or 0.0,
-        "SINKS": how.sinks is not None,
-    }
+    shape = {"GROUP": heads // kv_heads, "KV_HEADS": kv_heads}
+    shape |= {"WIDTH": width, "WIDTH_P": columns(width)}
+    asked = {"WINDOW": how.window or 0, "CAP": how.softcap or 0.0, "SINKS": how.sinks is not None}
+    return shape | asked
 
 
 def columns(width: int) -> int:

@@ -47,23 +47,14 @@ def build_device_step(
     lengths = starts[:singles] + 1
     firsts = counts.cumsum()[singles:] - counts[singles:]
     marks = np.full(int(counts.sum()), -1) if spans is None else spans
-    marked = [
-        bool((marks[first : first + count] >= 0).any())
-        for first, count in zip(firsts, counts[singles:], strict=True)
-    ]
-    chunks = np.stack(
-        (firsts, starts[singles:], counts[singles:], np.array(marked, dtype=np.int64)), axis=1
-    )
-    parts = [
-        np.ascontiguousarray(part, dtype=np.int32) for part in (blocks, lengths, chunks, marks)
-    ]
+    ends = zip(firsts, firsts + counts[singles:], strict=True)
+    marked = np.array([(marks[first:end] >= 0).any() for first, end in ends], dtype=np.int64)
+    chunks = np.stack((firsts, starts[singles:], counts[singles:], marked), axis=1)
+    arrays = blocks, lengths, chunks, marks
+    parts = [np.ascontiguousarray(part, dtype=np.int32) for part in arrays]
     whole = torch.from_numpy(np.concatenate([part.ravel() for part in parts])).to(device)
-    tables, sizes, found, told = (
-        piece.view(part.shape)
-        for piece, part in zip(
-            torch.split(whole, [part.size for part in parts]), parts, strict=True
-        )
-    )
+    pieces = zip(torch.split(whole, [part.size for part in parts]), parts, strict=True)
+    tables, sizes, found, told = (piece.view(part.shape) for piece, part in pieces)
     longest = int(counts[singles:].max(initial=0))
     return DeviceStep(singles, most_pieces(lengths, window), longest, tables, sizes, found, told)
 

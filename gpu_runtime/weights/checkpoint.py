@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,23 +68,21 @@ class Checkpoint:
         self._ties: dict[str, str] = dict(model.all_tied_weights_keys)
         """Weight -> the weight that it is, where only one of the two is stored."""
         decoder: Any = model.get_decoder()
-        self._layers = (
-            [part for part in decoder.children() if isinstance(part, nn.ModuleList)]
-            if decoder is not None
-            else []
-        )
+        children = [] if decoder is None else decoder.children()
+        self._layers = [part for part in children if isinstance(part, nn.ModuleList)]
         """Of the part that writes text."""
-        self._precise = [re.compile(_as_pattern(name)) for name in _kept_precise(model)]
+        precise = model._keep_in_fp32_modules_strict or ()
+        self._precise = [re.compile(_as_pattern(name)) for name in precise]
         self._sources: dict[str, _Source] = {}
         self._made: dict[str, torch.Tensor] = {}
         """What a converter has made beside the weight that was asked for; taken out when it is
         read."""
         unexpected = self._match()
         if unexpected:
+            more = f" ({len(unexpected)} such weights)" if len(unexpected) > 1 else ""
             raise EngineError(
-                f"The checkpoint {self.name!r} holds the weight {min(unexpected)}, "
-                "which a model of its config.json does not have"
-                + (f" ({len(unexpected)} such weights)." if len(unexpected) > 1 else ".")
+                f"The checkpoint {self.name!r} holds the weight {min(unexpected)}, which a model "
+                f"of its config.json does not have{more}."
             )
 
     def holds(self, name: str) -> bool:
@@ -100,9 +99,8 @@ class Checkpoint:
         for name, wanted in self._expected.items():
             source = self._source(name)
             if source is not None and self._sources[source].converter is None:
-                self._check_shape(
-                    source, self._stored.shape(self._sources[source].tensors[0][0]), wanted.shape
-                )
+                stored = self._stored.shape(self._sources[source].tensors[0][0])
+                self._check_shape(source, stored, wanted.shape)
 
     def read(
         self, name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device
@@ -116,40 +114,29 @@ class Checkpoint:
         if source is None:
             raise EngineError(
                 f"The checkpoint {self.name!r} lacks the weight {name}, and its config.json ties "
-                f"it to no other: "
-                "is it whole, and of the type its config.json says?"
+                "it to no other: is it whole, and of the type its config.json says?"
             )
-        kind = (
-            torch.float32
-            if dtype != torch.float32 and any(p.search(name) for p in self._precise)
-            else dtype
-        )
+        kind = torch.float32 if any(p.search(name) for p in self._precise) else dtype
         tensor = self._tensor(source, kind)
         self._check_shape(source, tensor.shape, shape)
         if not tensor.is_floating_point():
             kind = tensor.dtype
-        return tensor.to(
-            device=device, dtype=kind, copy=True
-        )  # never the mapping itself: the file may be replaced
+        # Never the mapping itself: the file may be replaced.
+        return tensor.to(device=device, dtype=kind, copy=True)
 
     def rows(self, name: str) -> StoredRows | None:
         """The weight `name`, to be read row by row from its file; None where it is not stored there
         as it is."""
         source = self._sources.get(self._source(name) or "")
-        if (
-            source is None
-            or source.converter is not None
-            or not isinstance(self._stored, StoredTensors)
-        ):
+        if source is None or source.converter or not isinstance(self._stored, StoredTensors):
             return None
         return self._stored.rows(source.tensors[0][0])
 
     def _check_shape(self, source: str, stored: Sequence[int], wanted: Sequence[int]) -> None:
         if list(stored) != list(wanted):
             raise EngineError(
-                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint "
-                f"{self.name!r} is {list(stored)}; "
-                f"its config.json asks for {list(wanted)}."
+                f"The weight {self._sources[source].tensors[0][0]} of the checkpoint {self.name!r} "
+                f"is {list(stored)}; its config.json asks for {list(wanted)}."
             )
 
     def _source(self, name: str) -> str | None:
@@ -164,12 +151,8 @@ class Checkpoint:
         if name not in self._made:
             converter: Any = copy.deepcopy(source.converter)
             for stored, pattern in source.tensors:
-                converter.add_tensor(
-                    source.first,
-                    stored,
-                    pattern,
-                    lambda stored=stored: self._stored.read(stored, dtype),
-                )
+                read = partial(self._stored.read, stored, dtype)
+                converter.add_tensor(source.first, stored, pattern, read)
             try:
                 made = converter.convert(source.first, model=self._model, config=self._model.config)
             except EngineError:
@@ -191,9 +174,7 @@ class Checkpoint:
         mapping += experts_one_by_one(self._stored.names(), mapping)
         renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
         converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
-        by_pattern = {
-            pattern: converter for converter in converters for pattern in converter.source_patterns
-        }
+        by_pattern = {pattern: one for one in converters for pattern in one.source_patterns}
         unexpected: list[str] = []
         for stored in sorted(self._stored.names(), key=dot_natural_key):
             name, pattern = self._renamed(stored, renamings, converters)
@@ -204,9 +185,8 @@ class Checkpoint:
             if name not in self._expected:
                 unexpected += [] if self._is_unused(name, stored) else [name]
                 continue
-            source = self._sources.setdefault(
-                name, _Source(None if pattern is None else by_pattern[pattern], [], name)
-            )
+            converter = None if pattern is None else by_pattern[pattern]
+            source = self._sources.setdefault(name, _Source(converter, [], name))
             source.tensors.append((stored, pattern or stored))
             self._sources |= dict.fromkeys(targets, source)
         return unexpected
@@ -217,9 +197,8 @@ class Checkpoint:
         prefix = self._model.base_model_prefix
         stored = current(self._model.config.model_type, stored)
         name, pattern = rename_source_key(stored, renamings, converters, prefix, self._expected)
-        if (
-            name not in self._expected and stored in self._expected
-        ):  # it has the model's own name already
+        # Else it has the model's own name already.
+        if name not in self._expected and stored in self._expected:
             return rename_source_key(stored, [], [], prefix, self._expected)
         return name, pattern
 
@@ -240,15 +219,14 @@ class Checkpoint:
         layers would be another model."""
         found = _LAYER.match(name)
         while found is not None:
+            number = int(found[2])
             try:
                 layers = self._model.get_submodule(found[1])
             except AttributeError:
                 layers = None
             if isinstance(layers, nn.ModuleList):
-                further = int(found[2]) >= len(layers)
-                return further and (
-                    layers not in self._layers or self._guesses(stored, int(found[2]))
-                )
+                known = layers in self._layers and not self._guesses(stored, number)
+                return number >= len(layers) and not known
             found = _LAYER.match(found[1] + ".")
         return False
 
@@ -261,20 +239,10 @@ class Checkpoint:
 
 def _children(model: PreTrainedModel) -> Collection[str]:
     """Names at the model's top and at the top of its body."""
-    own = {
-        name.partition(".")[0]
-        for name, _ in [*model.named_children(), *model.named_parameters(recurse=False)]
-    }
     body = getattr(model, model.base_model_prefix, None) if model.base_model_prefix else None
-    return own | (
-        {name for name, _ in [*body.named_children(), *body.named_parameters(recurse=False)]}
-        if body
-        else set()
-    )
-
-
-def _kept_precise(model: PreTrainedModel) -> Collection[str]:
-    return [*(model._keep_in_fp32_modules_strict or ())]
+    tops = [part for part in (model, body) if part is not None]
+    named = [(*top.named_children(), *top.named_parameters(recurse=False)) for top in tops]
+    return {name for pairs in named for name, _ in pairs}
 
 
 def _as_pattern(name: str) -> str:

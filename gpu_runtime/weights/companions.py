@@ -32,12 +32,8 @@ def with_companions(folder: Path, config: Json) -> Json:
     made = dict(config)
     for part, place in companions_of(folder).items():
         said = read_object(place, "config.json")
-        inner = said.get(part)
-        made[part] = (
-            inner
-            if isinstance(inner, dict)
-            else {key: said[key] for key in said if key != "auto_map"}
-        )
+        own = {key: said[key] for key in said if key != "auto_map"}
+        made[part] = said[part] if isinstance(said.get(part), dict) else own
     return made
 
 
@@ -61,26 +57,22 @@ def _found(folder: Path, config: Json, part: str, named: str) -> Path:
     wanted = read_id(named)
     place = local or (None if wanted is None else _cached(cache_of(folder), wanted))
     if place is None or not (place / "config.json").is_file():
-        where = (
-            f"which is not in the cache {str(cache_of(folder))!r}"
-            if wanted is not None
-            else "which is no id of a model"
-        )
-        what = f"thespis pull {named}" if wanted is not None else "give a checkpoint that names one"
+        where, what = "which is no id of a model", "give a checkpoint that names one"
+        if wanted is not None:
+            where = f"which is not in the cache {str(cache_of(folder))!r}"
+            what = f"thespis pull {named}"
         here = "" if is_snapshot(folder) else ", or write the path of its folder there"
         raise EngineError(
             f"The model in {str(folder)!r} takes a part of its weights from {named!r} "
-            f"({field_of(config, part)} in its "
-            f"config.json), {where}: {what}{here}."
+            f"({field_of(config, part)} in its config.json), {where}: {what}{here}."
         )
     return place
 
 
 def _local(folder: Path, named: str) -> Path | None:
     try:
-        return next(
-            (place for place in (folder / named, Path(named).expanduser()) if place.is_dir()), None
-        )
+        places = (folder / named, Path(named).expanduser())
+        return next((place for place in places if place.is_dir()), None)
     except (OSError, RuntimeError):  # a name that is too long, a home that is nobody's
         return None
 

@@ -58,9 +58,7 @@ class StoredTensors:
         try:
             tensor: torch.Tensor = self._files[self._where[name]].get_tensor(name)
         except SafetensorError as error:
-            raise EngineError(
-                f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read."
-            ) from error
+            raise self._unreadable(name) from error
         return tensor
 
     def rows(self, name: str) -> StoredRows | None:
@@ -73,9 +71,12 @@ class StoredTensors:
         try:
             return StoredRows(path, offset, shape, getattr(torch, dtype))
         except OSError as error:
-            raise EngineError(
-                f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read."
-            ) from error
+            raise self._unreadable(name) from error
+
+    def _unreadable(self, name: str) -> EngineError:
+        return EngineError(
+            f"The weight {name} of the checkpoint {self.checkpoint!r} cannot be read."
+        )
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -41,34 +41,26 @@ def fill(
 
     Raises EngineError for weights that are missing or of another shape.
     """
-    kept = [
-        (path, module)
-        for path, module in model.named_modules(remove_duplicate=False)
-        if _below(path, roots) and not _below(path, without)
-    ]
+    modules = model.named_modules(remove_duplicate=False)
+    kept = [one for one in modules if _below(one[0], roots) and not _below(one[0], without)]
     _compute_buffers(model, {path for path, _ in kept}, device)
     shared: dict[int, nn.Parameter] = {}
     holders: dict[nn.Module, nn.Module] = {}
     for path, owner in kept:
         for name, parameter in list(owner._parameters.items()):
-            if parameter is not None and parameter.device.type == "meta":
-                owner._parameters[name] = _read(
-                    checkpoint, _join(path, name), parameter, shared, dtype, device
-                )
+            if parameter is not None and parameter.is_meta:
+                own = _join(path, name)
+                owner._parameters[name] = _read(checkpoint, own, parameter, shared, dtype, device)
         if hold is not None and owner in held and (owner in holders or hold.wants(owner, dtype)):
             holders[owner] = holders.get(owner) or _held(owner, hold, shared)
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, holders[owner])
-        for name, buffer in list(owner._buffers.items()):
-            if (
-                buffer is not None
-                and name not in owner._non_persistent_buffers_set
-                and buffer.device.type == "meta"
-            ):
+        for name in owner._buffers.keys() - owner._non_persistent_buffers_set:
+            buffer = owner._buffers[name]
+            if buffer is not None and buffer.is_meta:
                 kind = dtype if buffer.is_floating_point() else buffer.dtype
-                owner._buffers[name] = checkpoint.read(
-                    _join(path, name), buffer.shape, kind, device
-                )
+                own = _join(path, name)
+                owner._buffers[name] = checkpoint.read(own, buffer.shape, kind, device)
     _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
     model.train(False)
 
@@ -163,8 +155,7 @@ def _compute_buffers(model: nn.Module, kept: set[str], device: torch.device) -> 
             if left < 0:  # of the size that config.json states: no weight on disk bounds it
                 raise EngineError(
                     f"The config.json asks for {name}.{key} of {list(buffer.shape)}, which is "
-                    f"computed and not stored: "
-                    "a table of that size is beyond all measure."
+                    "computed and not stored: a table of that size is beyond all measure."
                 )
             blank = torch.nan if buffer.is_floating_point() else -1
             setattr(part, key, torch.full(buffer.shape, blank, dtype=buffer.dtype, device=device))

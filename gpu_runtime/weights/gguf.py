@@ -27,20 +27,16 @@ class GgufTensors:
         """For messages."""
         self._path = (Path(folder) / WEIGHTS).resolve()
         self._file = read_gguf(self._path)
-        processor = _library.TENSOR_PROCESSORS.get(
-            self._file.architecture, _library.TensorProcessor
-        )
-        self._processor: Any = processor(config=model.config.to_dict())
+        known = _library.TENSOR_PROCESSORS.get(self._file.architecture, _library.TensorProcessor)
+        self._processor: Any = known(config=model.config.to_dict())
         self._names: dict[str, str] = _library.get_gguf_hf_weights_map(model, self._processor)
         """By the name in the file, without its ending where transformers' name has none."""
         self._expected = {name: list(weight.shape) for name, weight in model.state_dict().items()}
         self._stored: dict[str, list[str]] = defaultdict(list)
         """Name of transformers -> names in the file."""
         for stored in self._file.tensors.keys() - _IN_CONFIG:
-            name = (
-                self._names.get(stored) or self._names.get(stored.removesuffix(".weight")) or stored
-            )
-            self._stored[name].append(stored)
+            name = self._names.get(stored) or self._names.get(stored.removesuffix(".weight"))
+            self._stored[name or stored].append(stored)
 
     def names(self) -> list[str]:
         return list(self._stored)

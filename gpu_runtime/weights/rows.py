@@ -29,10 +29,8 @@ class StoredRows:
         found = torch.empty(len(rows), self.shape[1], dtype=self._dtype)
         places = found.view(torch.uint8).numpy()
         stride, offset, fd = self._stride, self._offset, self._fd
-        got = sum(
-            os.preadv(fd, [place], offset + row * stride)
-            for place, row in zip(places, rows, strict=True)
-        )
+        pairs = zip(places, rows, strict=True)
+        got = sum(os.preadv(fd, [place], offset + row * stride) for place, row in pairs)
         if got != len(rows) * stride or self._state() != self._written:
             raise EngineError(
                 f"{self._name} has been written over while the model is served: start the engine "

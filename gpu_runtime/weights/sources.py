@@ -13,20 +13,20 @@ from .companions import companions_of
 from .files import StoredTensors
 from .gguf import GgufTensors
 from .joined import JoinedTensors
-from .packed.awq import awq
+from .packed.awq import Awq
 from .packed.compressed import CompressedTensors
 from .packed.form import Form, UnpackedTensors
-from .packed.fp8 import fp8
-from .packed.gptq import gptq
-from .packed.mxfp4 import mxfp4
+from .packed.fp8 import Fp8
+from .packed.gptq import Gptq
+from .packed.mxfp4 import Mxfp4
 from .source import WeightSource
 
 _FORMS: dict[str, Callable[[Json], Form]] = {
-    "fp8": fp8,
-    "awq": awq,
-    "gptq": gptq,
+    "fp8": Fp8,
+    "awq": Awq,
+    "gptq": Gptq,
     "compressed-tensors": CompressedTensors,
-    "mxfp4": mxfp4,
+    "mxfp4": Mxfp4,
 }
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, text_config
+from thespis.gpu_runtime.facts.model import measured
+from thespis.gpu_runtime.inspection.config_forms import text_config
+from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config
 from thespis.gpu_runtime.inspection.measure import (
     adds_rows,
     answers_apart,
@@ -19,7 +21,7 @@ from thespis.gpu_runtime.inspection.measure import (
 )
 from thespis.gpu_runtime.inspection.spans import measure_spans
 from thespis.gpu_runtime.runner.runner import Runner
-from thespis.protocol.config.engine import Quantization
+from thespis.protocol.config.engine import Quantization, RunnerKind
 from thespis.protocol.config.roles import RunnerConfig, Threads
 from thespis.protocol.config.room import Room
 from thespis.protocol.facts import ModelFacts
@@ -42,6 +44,11 @@ TEXT: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+
+
+def decoder_facts(folder: Path, runner: RunnerKind = "auto") -> ModelFacts:
+    """All but what a checkpoint's processor tells."""
+    return measured(folder, runner)[0]
 
 
 def make(kind: Any, config: Any, folder: Path, seed: int = 0) -> Any:

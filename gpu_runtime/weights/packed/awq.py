@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .form import WEIGHT, BrokenParts
+from .form import check_parts, split_name
 
 NUMBERS, ZEROS, SCALES = "qweight", "qzeros", "scales"
 PER_WORD = 8
@@ -15,46 +15,36 @@ _PLACES = (0, 4, 1, 5, 2, 6, 3, 7)
 
 
 class Awq:
-    """`group`: inputs that share a scale; -1: all of them."""
+    """`stated`: the quantization_config of config.json."""
 
-    def __init__(self, group: int) -> None:
-        self._group = group
+    def __init__(self, stated: Mapping[str, Any]) -> None:
+        self._group = int(stated.get("group_size", stated.get("q_group_size", 128)))
+        """Inputs that share a scale; -1: all of them."""
 
     def part_of(self, name: str) -> tuple[str, str] | None:
-        module, _, part = name.rpartition(".")
-        return (f"{module}.weight", part) if part in (NUMBERS, ZEROS, SCALES) else (name, WEIGHT)
+        return split_name(name, (NUMBERS, ZEROS, SCALES))
 
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         inputs, words = parts[NUMBERS]
         groups = 1 if self._group < 1 else -(-inputs // self._group)
         wanted = {SCALES: [groups, words * PER_WORD], ZEROS: [groups, words]}
-        for part, shape in wanted.items():
-            if parts.get(part, shape if part == ZEROS else None) != shape:
-                raise BrokenParts(f"its {part} are {parts.get(part)} and should be {shape}")
+        check_parts(parts, wanted, optional=ZEROS)
         return [words * PER_WORD, inputs]
 
     def unpack(
         self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
     ) -> torch.Tensor:
         scales = parts[SCALES].float()
-        zeros = (
-            _nibbles(parts[ZEROS])
-            if ZEROS in parts
-            else torch.full(scales.shape, 8, dtype=torch.int8)
-        )
+        middle = torch.full(scales.shape, 8, dtype=torch.int8)
+        zeros = _nibbles(parts[ZEROS]) if ZEROS in parts else middle
         inputs, words = parts[NUMBERS].shape
         group = inputs if self._group < 1 else self._group
         made = torch.empty(words * PER_WORD, inputs, dtype=dtype)
         for number in range(len(scales)):
             rows = slice(number * group, (number + 1) * group)
-            made[:, rows] = (
-                (_nibbles(parts[NUMBERS][rows]) - zeros[number]) * scales[number]
-            ).T.to(dtype)
+            wide = (_nibbles(parts[NUMBERS][rows]) - zeros[number]) * scales[number]
+            made[:, rows] = wide.T.to(dtype)
         return made
-
-
-def awq(stated: Mapping[str, Any]) -> Awq:
-    return Awq(int(stated.get("group_size", stated.get("q_group_size", 128))))
 
 
 def _nibbles(words: torch.Tensor) -> torch.Tensor:

@@ -2,13 +2,13 @@
 words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from ....protocol.errors import EngineError
-from .form import WEIGHT, BrokenParts
+from .form import WEIGHT, BrokenParts, split_name
 
 PACKED, SCALE, ZERO, SHAPE = "weight_packed", "weight_scale", "weight_zero_point", "weight_shape"
 _PARTS = (PACKED, SCALE, ZERO, SHAPE, "weight_g_idx")
@@ -36,16 +36,14 @@ class CompressedTensors:
     def part_of(self, name: str) -> tuple[str, str] | None:
         if _ACTIVATIONS.search(name):
             return None
-        module, _, part = name.rpartition(".")
-        return (f"{module}.{WEIGHT}", part) if part in _PARTS else (name, WEIGHT)
+        return split_name(name, _PARTS)
 
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         args = self._scheme(weight, parts).weights
         made = parts[WEIGHT] if PACKED not in parts else [parts[PACKED][0], _columns(parts, args)]
         wanted = _scales(made, args)
-        if parts[SCALE] not in (wanted, [*wanted, 1]) and not (
-            wanted == [1, 1] and parts[SCALE] in ([], [1])
-        ):
+        known = [wanted, [*wanted, 1], *([[], [1]] if wanted == [1, 1] else [])]
+        if parts[SCALE] not in known:
             raise BrokenParts(f"its scales are {parts[SCALE]} and should be {wanted}")
         return made
 
@@ -58,10 +56,9 @@ class CompressedTensors:
 
         scheme = self._scheme(weight, parts)
         kind: Any = BaseCompressor.get_value_from_registry(scheme.format or self._config.format)
-        made: torch.Tensor = kind.decompress({**parts, SCALE: parts[SCALE].to(dtype)}, scheme)[
-            WEIGHT
-        ]
-        return made.to(dtype)
+        made = kind.decompress({**parts, SCALE: parts[SCALE].to(dtype)}, scheme)
+        found: torch.Tensor = made[WEIGHT]
+        return found.to(dtype)
 
     def _scheme(self, weight: str, parts: Mapping[str, Any]) -> Any:
         """Of the groups that fit what is stored, the one that names the module; else the one for
@@ -69,25 +66,19 @@ class CompressedTensors:
         from compressed_tensors.utils.match import match_name
 
         module = weight.removesuffix(f".{WEIGHT}")
-        fitting = [
-            scheme
-            for scheme in self._config.config_groups.values()
-            if ((scheme.format or self._config.format) == _PACKED_FORMAT) == (PACKED in parts)
-            and scheme.weights is not None
-        ]
-        named = [
-            scheme
-            for scheme in fitting
-            if any(match_name(module, target) for target in scheme.targets)
-        ]
-        general = [
-            scheme
-            for scheme in fitting
-            if any(not target.startswith("re:") for target in scheme.targets)
-        ]
+        fitting = []
+        for scheme in self._config.config_groups.values():
+            is_packed = (scheme.format or self._config.format) == _PACKED_FORMAT
+            if is_packed == (PACKED in parts) and scheme.weights is not None:
+                fitting.append(scheme)
         if not fitting:
             raise BrokenParts("no group of config.json is stored like that")
-        return (named or general or fitting)[0]
+
+        def first(wanted: Callable[[str], bool]) -> Any:
+            return next((one for one in fitting if any(map(wanted, one.targets))), None)
+
+        named = first(lambda target: match_name(module, target))
+        return named or first(lambda target: not target.startswith("re:")) or fitting[0]
 
 
 def _check_patterns(config: Any) -> None:

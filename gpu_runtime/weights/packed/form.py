@@ -6,7 +6,7 @@ few bits takes the parts here and not the numbers.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import torch
@@ -20,6 +20,21 @@ WEIGHT = "weight"
 
 class BrokenParts(Exception):
     """Parts of a weight that do not fit together; its text says how."""
+
+
+def split_name(name: str, parts: Collection[str]) -> tuple[str, str]:
+    """(the weight's name, which part of it) where the last word of `name` says which of `parts`."""
+    module, _, part = name.rpartition(".")
+    return (f"{module}.{WEIGHT}", part) if part in parts else (name, WEIGHT)
+
+
+def check_parts(
+    parts: Mapping[str, list[int]], wanted: Mapping[str, list[int]], optional: str
+) -> None:
+    """Raises BrokenParts for another shape than `wanted`; the `optional` part may be absent."""
+    for part, shape in wanted.items():
+        if parts.get(part, shape if part == optional else None) != shape:
+            raise BrokenParts(f"its {part} are {parts.get(part)} and should be {shape}")
 
 
 class Form(Protocol):
@@ -78,24 +93,12 @@ class UnpackedTensors:
             return self._stored.read(parts[WEIGHT], dtype)
         wanted = self.shape(name)
         try:
-            weight = self._form.unpack(
-                name,
-                {part: self._stored.read(stored, dtype) for part, stored in parts.items()},
-                dtype,
-            )
-        except (
-            BrokenParts,
-            KeyError,
-            IndexError,
-            ValueError,
-            RuntimeError,
-            AssertionError,
-        ) as error:
+            read = {part: self._stored.read(stored, dtype) for part, stored in parts.items()}
+            weight = self._form.unpack(name, read, dtype)
+            if list(weight.shape) != wanted:
+                raise BrokenParts(f"it is {list(weight.shape)} and should be {wanted}")
+        except (BrokenParts, LookupError, ValueError, RuntimeError, AssertionError) as error:
             raise self._broken(name, error) from error
-        if list(weight.shape) != wanted:
-            raise self._broken(
-                name, BrokenParts(f"it is {list(weight.shape)} and should be {wanted}")
-            )
         return weight
 
     def _is_plain(self, name: str) -> bool:
@@ -114,6 +117,5 @@ class UnpackedTensors:
         said = f" ({error})" if isinstance(error, BrokenParts) else ""
         return EngineError(
             f"The parts of the quantised weight {name} of the checkpoint {self.checkpoint!r} do "
-            f"not fit together{said}: "
-            "is it whole?"
+            f"not fit together{said}: is it whole?"
         )

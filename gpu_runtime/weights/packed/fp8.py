@@ -18,10 +18,12 @@ _ACTIVATIONS = re.compile(r"[._](input|activation|act|k|v|q|kv|prob)_scale(_inv)
 
 
 class Fp8:
-    """`block`: rows and columns that share a scale; None: all of a weight do."""
+    """`stated`: the quantization_config of config.json."""
 
-    def __init__(self, block: tuple[int, int] | None) -> None:
-        self._block = block
+    def __init__(self, stated: Mapping[str, Any]) -> None:
+        block = stated.get("weight_block_size")
+        self._block: tuple[int, int] | None = None if block is None else (block[0], block[1])
+        """Rows and columns that share a scale; None: all of a weight do."""
 
     def part_of(self, name: str) -> tuple[str, str] | None:
         if _ACTIVATIONS.search(name):
@@ -49,33 +51,22 @@ class Fp8:
         flat, grid, out = (one.reshape(-1, *one.shape[-2:]) for one in (packed, scale, made))
         rows, columns = self._block
         for number in range(len(flat)):  # one matrix at a time: experts may be stored all in one
-            wide = (
-                grid[number]
-                .repeat_interleave(rows, 0)[: packed.shape[-2]]
-                .repeat_interleave(columns, 1)
-            )
-            out[number] = flat[number].float() * wide[:, : packed.shape[-1]]
+            tall = grid[number].repeat_interleave(rows, 0)[: packed.shape[-2]]
+            wide = tall.repeat_interleave(columns, 1)[:, : packed.shape[-1]]
+            out[number] = flat[number].float() * wide
         return made
 
     def _grid(self, weight: list[int]) -> list[int]:
         """Blocks along each axis; the last may be cut."""
         assert self._block is not None
-        return [
-            *weight[:-2],
-            *(-(-size // block) for size, block in zip(weight[-2:], self._block, strict=True)),
-        ]
-
-
-def fp8(stated: Mapping[str, Any]) -> Fp8:
-    block = stated.get("weight_block_size")
-    return Fp8(None if block is None else (block[0], block[1]))
+        sizes = zip(weight[-2:], self._block, strict=True)
+        return [*weight[:-2], *(-(-size // block) for size, block in sizes)]
 
 
 def _spreads(scale: list[int], weight: list[int]) -> bool:
     """One number for all, for each expert, or for each row."""
-    return all(size == 1 for size in scale) or (
-        scale[0] == weight[0] and all(size == 1 for size in scale[1:])
-    )
+    rows, others = scale[:1], scale[1:]
+    return all(size == 1 for size in others) and rows in ([], [1], weight[:1])
 
 
 def _aligned(scale: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:

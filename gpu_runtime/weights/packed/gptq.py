@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .form import WEIGHT, BrokenParts
+from .form import BrokenParts, check_parts, split_name
 
 NUMBERS, ZEROS, SCALES, OWNERS = "qweight", "qzeros", "scales", "g_idx"
 WORD = 32
@@ -16,33 +16,25 @@ large."""
 
 
 class Gptq:
-    """`group`: inputs that share a scale where the weight does not say it itself; -1: all of them.
-    `less`: what a stored zero lacks to the zero."""
+    """`stated`: the quantization_config of config.json."""
 
-    def __init__(self, bits: int, group: int, less: int) -> None:
-        self._bits, self._group, self._less = bits, group, less
-        self._per_word = WORD // bits
+    def __init__(self, stated: Mapping[str, Any]) -> None:
+        self._bits = int(stated["bits"])
+        self._group = int(stated.get("group_size", 128))
+        """Inputs that share a scale where the weight does not say it itself; -1: all of them."""
+        self._less = 1 if str(stated.get("checkpoint_format", "gptq")) == "gptq" else 0
+        """What a stored zero lacks to the zero."""
+        self._per_word = WORD // self._bits
 
     def part_of(self, name: str) -> tuple[str, str] | None:
-        module, _, part = name.rpartition(".")
-        return (
-            (f"{module}.{WEIGHT}", part)
-            if part in (NUMBERS, ZEROS, SCALES, OWNERS)
-            else (name, WEIGHT)
-        )
+        return split_name(name, (NUMBERS, ZEROS, SCALES, OWNERS))
 
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         words, outputs = parts[NUMBERS]
         inputs = words * self._per_word
         groups = -(-inputs // self._size(inputs))
-        wanted = {
-            SCALES: [groups, outputs],
-            ZEROS: [groups, outputs // self._per_word],
-            OWNERS: [inputs],
-        }
-        for part, shape in wanted.items():
-            if parts.get(part, shape if part == OWNERS else None) != shape:
-                raise BrokenParts(f"its {part} are {parts.get(part)} and should be {shape}")
+        wanted = {SCALES: [groups, outputs], ZEROS: [groups, outputs // self._per_word]}
+        check_parts(parts, wanted | {OWNERS: [inputs]}, optional=OWNERS)
         return [outputs, inputs]
 
     def unpack(
@@ -59,9 +51,8 @@ class Gptq:
         for first in range(0, words, STEP):
             rows = slice(first * self._per_word, (first + STEP) * self._per_word)
             of = owners[rows]
-            made[:, rows] = (
-                (self._fields(numbers[first : first + STEP]) - zeros[of]) * scales[of]
-            ).T.to(dtype)
+            wide = (self._fields(numbers[first : first + STEP]) - zeros[of]) * scales[of]
+            made[:, rows] = wide.T.to(dtype)
         return made
 
     def _size(self, inputs: int) -> int:
@@ -71,8 +62,3 @@ class Gptq:
         """[n, columns] int32 to [n * numbers in a word, columns], in order."""
         shifts = torch.arange(0, WORD, self._bits, dtype=torch.int32)[:, None]
         return ((words[:, None] >> shifts) & ((1 << self._bits) - 1)).flatten(0, 1)
-
-
-def gptq(stated: Mapping[str, Any]) -> Gptq:
-    less = 1 if str(stated.get("checkpoint_format", "gptq")) == "gptq" else 0
-    return Gptq(int(stated["bits"]), int(stated.get("group_size", 128)), less)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .form import WEIGHT, BrokenParts
+from .form import WEIGHT, check_parts
 
 BLOCKS, SCALES = "blocks", "scales"
 _BIAS = 127
@@ -19,6 +19,9 @@ class Mxfp4:
     """Experts, all of a layer in one: stored [experts, outputs, blocks, bytes], and [experts,
     inputs, outputs] as numbers."""
 
+    def __init__(self, stated: Mapping[str, Any]) -> None:
+        """Nothing of it is stated."""
+
     def part_of(self, name: str) -> tuple[str, str] | None:
         for part in (BLOCKS, SCALES):
             if name.endswith(f"_{part}"):
@@ -27,26 +30,17 @@ class Mxfp4:
 
     def shape(self, weight: str, parts: Mapping[str, list[int]]) -> list[int]:
         experts, outputs, blocks, size = parts[BLOCKS]
-        if parts[SCALES] != [experts, outputs, blocks]:
-            raise BrokenParts(
-                f"its scales are {parts[SCALES]} and should be {[experts, outputs, blocks]}"
-            )
+        check_parts(parts, {SCALES: [experts, outputs, blocks]}, optional="")
         return [experts, blocks * size * 2, outputs]
 
     def unpack(
         self, weight: str, parts: Mapping[str, torch.Tensor], dtype: torch.dtype
     ) -> torch.Tensor:
         numbers = torch.tensor([*_NUMBERS, *(-number for number in _NUMBERS)], dtype=dtype)
-        made = torch.empty(
-            self.shape(weight, {name: list(part.shape) for name, part in parts.items()}),
-            dtype=dtype,
-        )
+        shapes = {name: list(part.shape) for name, part in parts.items()}
+        made = torch.empty(self.shape(weight, shapes), dtype=dtype)
         for expert, (packed, scales) in enumerate(zip(parts[BLOCKS], parts[SCALES], strict=True)):
             nibbles = torch.stack((packed & 15, packed >> 4), dim=-1).int()
             exponents = scales.int() - _BIAS
             made[expert] = torch.ldexp(numbers[nibbles], exponents[..., None, None]).flatten(1).T
         return made
-
-
-def mxfp4(stated: Mapping[str, Any]) -> Mxfp4:
-    return Mxfp4()

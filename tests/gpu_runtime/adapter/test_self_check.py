@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from transformers import AttentionInterface
 
 from thespis.gpu_runtime.adapter import attention as ours
 from thespis.gpu_runtime.adapter.attention import Unsupported
@@ -125,7 +126,7 @@ def test_what_our_attention_does_not_do_is_named(
             module, *tensors, **given, **({"position_bias": 1} if module.layer_idx == 1 else {})
         )
 
-    monkeypatch.setattr(ours, "attention", asking)
+    monkeypatch.setitem(AttentionInterface._global_mapping, ours.NAME, asking)
     with pytest.raises(
         EngineError, match="its layer 1 gives its attention 'position_bias', which is not built"
     ):

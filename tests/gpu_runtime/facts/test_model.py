@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from thespis.gpu_runtime.facts.model import decoder_facts
 from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config
 from thespis.protocol.config.engine import RunnerKind
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import KvGroup, RecurrentGroup
 
 from ..inspection.test_hf import MROPE, TEXT
+from ..tiny import decoder_facts
 
 QWEN = {"model_type": "qwen3", "head_dim": 24, **TEXT}
 VISION = {

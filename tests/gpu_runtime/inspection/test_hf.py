@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, model_class, text_config
+from thespis.gpu_runtime.inspection.config_forms import text_config
+from thespis.gpu_runtime.inspection.hf import build_on_meta, load_config, model_class
 from thespis.protocol.errors import EngineError
 
 TEXT: dict[str, Any] = {

@@ -10,7 +10,6 @@ import torch
 from msgspec.structs import replace as replaced
 from safetensors.torch import load_file, save_file
 
-from thespis.gpu_runtime.facts.model import decoder_facts
 from thespis.protocol.errors import EngineError
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.requests.pooling import Dense, Pooler
@@ -18,6 +17,7 @@ from thespis.protocol.requests.pooling import Dense, Pooler
 from ...zoo.kinds import Animal
 from ...zoo.vectors import ANIMALS, modules, qwen3_embedding
 from ...zoo.writing import write
+from ..tiny import decoder_facts
 
 PLAIN = ("Transformer", "Pooling", "Normalize")
 WITH_DENSE = ("Transformer", "Pooling", "Dense", "Normalize")

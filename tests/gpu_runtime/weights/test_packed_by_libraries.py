@@ -13,8 +13,8 @@ from thespis.gpu_runtime.weights.packed.gptq import Gptq
 
 GROUP = 32
 FORMS: dict[str, Form] = {
-    "awq": Awq(GROUP),
-    **{f"gptq{bits}": Gptq(bits, GROUP, 1) for bits in (2, 4, 8)},
+    "awq": Awq({"group_size": GROUP}),
+    **{f"gptq{bits}": Gptq({"bits": bits, "group_size": GROUP}) for bits in (2, 4, 8)},
 }
 """The four bits of GPTQ in the order of activations."""
 
@@ -51,7 +51,8 @@ def test_inputs_that_say_no_group_are_in_their_order() -> None:
 def test_zeros_of_the_second_layout_are_the_zeros() -> None:
     parts, wanted = parts_of("gptq4")
     more = parts | {"qzeros": parts["qzeros"] + 0x11111111}  # none of its zeros is the last
-    assert torch.equal(Gptq(4, GROUP, 0).unpack("w", more, torch.float16), wanted)
+    form = Gptq({"bits": 4, "group_size": GROUP, "checkpoint_format": "gptq_v2"})
+    assert torch.equal(form.unpack("w", more, torch.float16), wanted)
 
 
 def test_many_words_are_taken_apart_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,7 @@ def test_awq_without_zeros_counts_from_the_middle() -> None:
     eights = torch.full((2, 1), -0x77777778, dtype=torch.int32)  # 0x88888888
     words = torch.arange(8, dtype=torch.int32)[:, None] * 0x01234567
     parts = {"qweight": words, "scales": torch.rand(2, 8)}
-    form = Awq(4)
+    form = Awq({"group_size": 4})
     made = form.unpack("w", parts, torch.float32)
     assert (
         list(made.shape)
