@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
 import msgspec
 
-from ..actors.director.config import Announcement, DirectorConfig
+from ..actors.director.config import Announcement, Cast, DirectorConfig
 from ..actors.director.machine import refuse_impossible, this_machine
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..protocol.chat_templates.source import chat_template_of, no_template
@@ -27,7 +27,6 @@ from ..protocol.config.open_files import check_file_limit, file_limit, raise_fil
 from ..protocol.config.server import ServerConfig
 from ..protocol.config.server_keys import with_keys
 from ..protocol.errors import EngineError
-from ..protocol.facts import ModelFacts
 from ..protocol.topology import HTTP
 from .hub.locate import located
 
@@ -110,22 +109,16 @@ def start_engine(
     config: EngineConfig,
     server: ServerConfig | None = None,
     *,
-    modules: Mapping[str, str] | None = None,
-    forked: Sequence[str] | None = None,
-    preload: Sequence[str] | None = None,
-    facts: ModelFacts | None = None,
-    python_path: Sequence[str] = (),
+    cast: Cast | None = None,
     log_path: Path | None = None,
     inherit_log: bool = False,
-    keep: bool = False,
 ) -> EngineHandle:
     """Start an engine and wait until every process of it is ready. Blocks; call it from a thread in
     a running loop.
 
     Its log goes to `log_path`, by default `engine.log` in the run directory; with `inherit_log` to
-    this process's stderr. `modules`, `forked`, `preload`, `facts`, `python_path`: see
-    `DirectorConfig`; for engines of fakes. Raises EngineError whose text is for the person who
-    starts it.
+    this process's stderr. `cast`: who plays the roles, None: as shipped. Raises EngineError whose
+    text is for the person who starts it.
     """
     server = with_keys(server) if server is not None else None
     config = located(config)
@@ -133,17 +126,13 @@ def start_engine(
     template = chat_template_of(checkpoint, config.chat_template)
     if server is not None and template is None and not _makes_vectors(config, checkpoint):
         raise no_template(checkpoint)
+    cast = cast or Cast()
     directions = DirectorConfig(
-        # The text: a restarted process gets the same one.
+        # The template's text: a restarted process gets the same one.
         engine=msgspec.structs.replace(config, chat_template=template),
         server=server,
-        modules={HTTP: HTTP_MODULE} | dict(modules or {}),
-        forked=None if forked is None else tuple(forked),
-        preload=None if preload is None else tuple(preload),
-        facts=facts,
-        python_path=tuple(python_path),
+        cast=msgspec.structs.replace(cast, modules={HTTP: HTTP_MODULE, **cast.modules}),
         face_pid=os.getpid(),
-        keep=keep,
     )
     machine = this_machine()
     refuse_impossible(config, machine)
@@ -159,17 +148,13 @@ def _run(directions: DirectorConfig, log_path: Path | None, inherit_log: bool) -
     """In a run directory of its own, until it is ready."""
     run_dir = make_run_dir()
     log_file = log_path or run_dir / "engine.log"
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(remove_run, run_dir)
         with contextlib.nullcontext() if inherit_log else log_file.open("a+b") as stream:
             handle = EngineHandle(run_dir, _popen(run_dir, directions, stream))
-            try:
-                _await_ready(handle, directions, stream)
-            except BaseException:
-                handle.stop(timeout=2.0)
-                raise
-    except BaseException:
-        remove_run(run_dir)
-        raise
+            undo.callback(handle.stop, timeout=2.0)
+            _await_ready(handle, directions, stream)
+        undo.pop_all()
     return handle
 
 

@@ -22,7 +22,7 @@ WITH_PROCESSORS = (
 """What decode workers alone import, and may use what makes items, and a grammar's vocabulary."""
 SHARED = ("jobs", "kernel", "prompting", "quarantine")
 """The folders of actors/ that are no actor: what several of them stand on."""
-ZMQ_AT_HOME = ("protocol/channel.py", "actors/", "frontends/client/connection.py")
+ZMQ_AT_HOME = ("protocol/channel.py", "actors/")
 FILES = sorted(path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
 
@@ -72,6 +72,20 @@ def test_the_protocol_needs_only_msgspec(file: Path) -> None:
     allowed = {"msgspec", "zmq"} if file.name == "channel.py" else {"msgspec"}
     strangers = {name[1] for name in imports(file) if name[0] == ""} - set(sys.stdlib_module_names)
     assert strangers <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_anyio_is_for_the_shells_of_actors(file: Path) -> None:
+    if any(name[:2] == ("", "anyio") for name in imports(file)):
+        assert (file.parts[0], file.name) == ("actors", "actor.py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_one_loop_reads_the_descriptors_of_zmq(file: Path) -> None:
+    """They are edge-triggered: whoever waits for one in another way loses messages."""
+    nodes = ast.walk(ast.parse((ROOT / file).read_text()))
+    if any(isinstance(node, ast.Attribute) and node.attr == "FD" for node in nodes):
+        assert str(file) == "actors/kernel/pump.py"
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

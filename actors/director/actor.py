@@ -44,11 +44,9 @@ from .ending import end_in_order
 from .janitor_keeper import JanitorKeeper
 from .mailbox import MEND, Mailbox
 from .parts import Parts
-from .preload import preload_for
 from .processes import is_child
-from .resets import Resets
 from .roster import ClientRecord, Member
-from .stats import StatsCollector
+from .rounds import Resets, StatsCollector
 from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -74,19 +72,15 @@ class Director:
         self._loop = asyncio.get_running_loop()
         self._mailbox = Mailbox(run_dir, self._hear)
         self.supervisor = Supervisor(
-            config,
-            run_dir,
-            self.parts.members,
-            preload_for(config),
-            janitor,
-            self._gone,
-            self.give_up,
+            config, run_dir, self.parts.members, janitor, self._gone, self.give_up
         )
         self.roster = self.supervisor.roster
         self._clients = Clients(
             self.roster, self.supervisor, self.parts.share, self.send, self._client_left
         )
-        self._stats = StatsCollector(self.roster, self.send, self._answer_status)
+        self._stats = StatsCollector(
+            self.roster, self.send, lambda asker: self._mailbox.answer(asker, self.status())
+        )
         self._resets = Resets(self.roster, self.send, self._mailbox.answer)
         self._early: list[tuple[Hello, bytes]] = []
         """Who said Hello before its part was known, and its identity."""
@@ -106,9 +100,9 @@ class Director:
             self.supervisor.watcher.watch(
                 self.config.face_pid, lambda pid, status: self.face_gone(), ours=False
             )
-        self._mailbox.open()
-        if self.config.facts is not None:
-            self._know(self.config.facts, None)
+        self._mailbox.pump.open()
+        if (facts := self.config.cast.facts) is not None:
+            self._know(facts, None)
         if not self._over.is_set():
             self.supervisor.start()
         self._tick(self._loop.time())
@@ -144,7 +138,7 @@ class Director:
                 self._announce(Announcement("staying"))
 
     def _stop_if_unused(self) -> None:
-        if self._face_here or self.config.keep or self._over.is_set():
+        if self._face_here or self._over.is_set():
             return
         if self.config.server is not None or not self.roster.clients:
             log.info("the last face has gone")
@@ -161,12 +155,11 @@ class Director:
 
     def _tick(self, before: float) -> None:
         """The leases are looked after; `before`: when this should have been."""
-        self._mailbox.drain()  # who has spoken is not silent
+        self._mailbox.pump.drain()  # who has spoken is not silent
         now = self._loop.time()
         self.supervisor.check_leases(late=now - before)
-        period = min(
-            1.0, self.config.engine.lease_seconds / 8
-        )  # what is silent is found at most so much later
+        # What is silent is found at most so much later.
+        period = min(1.0, self.config.engine.lease_seconds / 8)
         self._loop.call_later(period, self._tick, now + period)
 
     # messages
@@ -206,7 +199,7 @@ class Director:
                 self._resets.ask(identity, message)
             case ResetDone(role, epoch, number):
                 if self._member(role, epoch) is not None:
-                    self._resets.confirmed(role, number)
+                    self._resets.answered(role, number)
             case Excuse(role, epochs):
                 if (excused := self.roster.members.get(role)) is not None:
                     excused.budget.give_back(epochs)
@@ -273,9 +266,8 @@ class Director:
             return Refused(
                 f"{hello.role}.{hello.epoch} is not expected; another incarnation has its place."
             )
-        if member.pid is None and is_child(
-            hello.pid
-        ):  # quicker than the zygote's report, or the zygote died before that
+        if member.pid is None and is_child(hello.pid):
+            # Quicker than the zygote's report, or the zygote died before that.
             self.supervisor.adopt(hello.role, hello.epoch, hello.pid)
         if member.pid != hello.pid:
             return Refused(f"{hello.role}.{hello.epoch} cannot be watched now.")
@@ -320,9 +312,6 @@ class Director:
         self._gone(role, epoch, True)
         self.supervisor.changed.set()
         self._stop_if_unused()
-
-    def _answer_status(self, identity: bytes) -> None:
-        self._mailbox.answer(identity, self.status())
 
     def status(self, ended: str | None = None) -> Status:
         """`ended`: why nobody is served any more."""

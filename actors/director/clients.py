@@ -1,5 +1,4 @@
-"""The clients of an engine: who is let in, what share of it each has, and how one leaves. They are
-watched, never restarted."""
+"""The clients of an engine: who is let in, what share each has, how one leaves."""
 
 import logging
 from collections.abc import Callable
@@ -28,13 +27,8 @@ class Clients:
         left: Callable[[str, int], None],
     ) -> None:
         """`whole`: what all of them may hold together."""
-        self._roster, self._supervisor, self._whole, self._send, self._left = (
-            roster,
-            supervisor,
-            whole,
-            send,
-            left,
-        )
+        self._roster, self._supervisor, self._whole = roster, supervisor, whole
+        self._send, self._left = send, left
 
     def find(self, role: str, epoch: int) -> ClientRecord | None:
         client = self._roster.clients.get(role)
@@ -67,9 +61,8 @@ class Clients:
     def leave(self, role: str, epoch: int, identity: bytes) -> None:
         """Of its own accord."""
         client = self.find(role, epoch)
-        if (
-            client is not None and client.identity == identity
-        ):  # not the one whose name it was refused for
+        # Not the one whose name it was refused for.
+        if client is not None and client.identity == identity:
             self._forget(role, client)
 
     def drained(self, role: str, epoch: int) -> None:

@@ -1,5 +1,4 @@
-"""How an engine ends: what was accepted finishes first, then everybody stops, then whoever is left
-is killed."""
+"""How an engine ends: what was accepted finishes, everybody stops, whoever is left is killed."""
 
 import asyncio
 import logging
@@ -44,20 +43,17 @@ class Ending(Protocol):
 
 async def end_in_order(director: Ending) -> None:
     """End every process of the engine and reap it."""
-    supervisor = director.supervisor
-    if director.config.server is not None and director.fatal is None:
-        await _drain(director, director.config.server.drain_timeout)
+    supervisor, server = director.supervisor, director.config.server
+    if server is not None and director.fatal is None:
+        await _drain(director, server.drain_timeout)
     supervisor.closing = True
     status = director.status(ended=director.fatal or ENDED)
     for client in director.roster.clients.values():
         director.send(client, status)
-    await _end_http(
-        director, LAST_WORDS_SECONDS
-    )  # before the others: it tells its callers what it heard just now
-    if director.config.server is not None and director.config.server.listen_fd is not None:
-        os.close(
-            director.config.server.listen_fd
-        )  # nobody answers there any more, so nobody need wait
+    # Before the others: it tells its callers what it heard just now.
+    await _end_http(director, LAST_WORDS_SECONDS)
+    if server is not None and server.listen_fd is not None:
+        os.close(server.listen_fd)  # nobody answers there any more, so nobody need wait
     for member in supervisor.alive:
         if member.state == "ready":
             director.send(member, Stop())
@@ -104,8 +100,7 @@ async def _end_http(director: Ending, seconds: float, hasten: bool = False) -> N
 async def _until(
     director: Ending, done: Callable[[], bool], seconds: float, hasten: bool = False
 ) -> None:
-    """Wait for deaths until `done`, at most `seconds`; with `hasten` a second signal ends the
-    wait."""
+    """Wait for deaths until `done`, at most `seconds`; `hasten`: a second signal ends it."""
     changed = director.supervisor.changed
     try:
         async with asyncio.timeout(seconds):

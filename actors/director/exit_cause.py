@@ -1,5 +1,4 @@
-"""Why a process ended: of its own accord, or by a signal from outside. Work in hand can be to blame
-only for the first."""
+"""Why a process ended. Work in hand can be to blame unless it was a signal from outside."""
 
 import os
 import re
@@ -7,8 +6,7 @@ import signal
 from pathlib import Path
 
 _OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
-"""Nothing that a process computes sends it one of these, but for the kernel's SIGKILL when memory
-is short."""
+"""No work makes a process get one of these, but for SIGKILL when memory is short."""
 
 
 def is_outside(status: int | None, silent: bool, stopped: bool, out_of_memory: bool) -> bool:

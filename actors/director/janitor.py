@@ -84,8 +84,7 @@ def _follow(pipe: int) -> set[int]:
 
 
 def _outlive(alive: set[int], deadline: float) -> None:
-    """Wait until all of `alive` have ended, at most until `deadline`; those that ended are taken
-    out."""
+    """Until all of `alive` have ended, at most until `deadline`; those that ended are taken out."""
     poller = select.poll()
     for handle in alive:
         poller.register(handle, select.POLLIN)

@@ -114,8 +114,7 @@ class JanitorKeeper:
 
 
 def _has_finished(pid: int) -> bool:
-    """Whether a janitor, whose pipe has been closed, does its work and ends; if not it is killed
-    and reaped."""
+    """Whether a janitor whose pipe is closed does its work; it is reaped, killed if need be."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:

@@ -14,8 +14,7 @@ from ..kernel.link import HEART
 from .threads import Thread, Threads
 
 SUSPECT = 1 / 3
-"""After this part of its lease the kernel is asked about a silent process, and from then on at each
-look."""
+"""From this part of its lease on the kernel is asked about a silent process."""
 CROWD = 3
 """So many silent processes, if they are the most, have something in common."""
 
@@ -35,8 +34,7 @@ class Lease:
     told: bool = False
     """The log says already that it is starved."""
     condemned: bool = False
-    """It was found silent, and is being killed: one that the kernel holds may take its time to
-    die."""
+    """It was found silent and is being killed, which takes its time where the kernel holds it."""
 
     def renew(self, now: float) -> None:
         self.heard, self.spared, self.crowded, self.seen = now, 0.0, 0.0, None
@@ -69,8 +67,7 @@ class Judgement:
 
 
 class LeaseCourt:
-    """Judges all holders together, every few tenths of a second. `look`: the threads of a process,
-    by its pid."""
+    """Judges all holders together. `look`: the threads of a process, by its pid."""
 
     def __init__(self, look: Callable[[int], Threads], own_pid: int, now: float) -> None:
         self._look, self._own_pid = look, own_pid
@@ -144,8 +141,6 @@ def _withheld(before: Thread | None, after: Thread, seconds: float) -> float:
     waited = after.waited - before.waited
     if before.state == after.state == "R":  # a wait that has not ended yet is not counted yet
         waited = max(waited, seconds - (after.ran - before.ran))
-    if (
-        after.state == "D" and after.faults > before.faults
-    ):  # memory is short, and its pages come back one by one
-        waited = seconds
+    if after.state == "D" and after.faults > before.faults:
+        waited = seconds  # memory is short, and its pages come back one by one
     return min(max(waited, 0.0), seconds)

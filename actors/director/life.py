@@ -31,10 +31,9 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     sweep_stale_runs(run_dir.parent)
     config = msgspec.json.decode(line, type=DirectorConfig)
-    if config.python_path:
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            [*config.python_path, *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
+    if path := config.cast.python_path:
+        before = filter(None, [os.environ.get("PYTHONPATH")])
+        os.environ["PYTHONPATH"] = os.pathsep.join([*path, *before])
     if config.server is not None and config.server.listen_fd is not None:
         os.set_inheritable(config.server.listen_fd, False)
 
@@ -54,8 +53,7 @@ def live(run_dir: Path, janitor: JanitorKeeper) -> int:
 
 
 def _face_speaks(loop: asyncio.AbstractEventLoop, director: Director) -> None:
-    """Whatever comes after the configuration, a line or the end of the pipe, says that the face
-    lets go."""
+    """After the configuration, a line or the end of the pipe says that the face lets go."""
     os.read(_FACE, 4096)
     loop.remove_reader(_FACE)
     director.face_gone()

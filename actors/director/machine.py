@@ -1,5 +1,4 @@
-"""What this machine has, found out without importing torch, and the settings that no process of it
-could follow."""
+"""What this machine has, found out without torch, and settings that nothing on it could follow."""
 
 import os
 from importlib.util import find_spec
@@ -17,8 +16,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 _BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """How the kernel names units for it: of x86, and of ARM."""
 _CACHES = ("encoder_cache_gb", "mm_processor_cache_gb", "max_media_gb")
-"""Bounds of memory that is taken as it is needed. Their defaults fit every machine, as a small one
-never fills them."""
+"""Bounds of memory taken as it is needed. The defaults fit: a small machine never fills them."""
 
 
 class Machine(NamedTuple):
@@ -35,8 +33,7 @@ def this_machine() -> Machine:
 
 
 def no_cuda() -> str | None:
-    """Why there is no GPU to compute on: none is shown, it is hidden, or the installed torch cannot
-    use one."""
+    """Why there is no GPU to compute on; None: there is one."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every GPU"
     if not any(DEVICES.glob("nvidia[0-9]*")):
@@ -51,8 +48,7 @@ def no_cuda() -> str | None:
 
 
 def refuse_impossible(config: EngineConfig, machine: Machine) -> None:
-    """Raises EngineError for settings that nothing on this machine could follow: one sentence,
-    before a process starts."""
+    """Raises EngineError, one sentence, for settings that nothing on this machine could follow."""
     if config.device == "cuda" and machine.no_cuda is not None:
         raise EngineError(
             f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or "
@@ -119,8 +115,7 @@ def _check_folder(name: str, given: str | None, must_exist: bool) -> None:
 
 
 def _bfloat16() -> bool:
-    """False where the kernel does not say what its CPU can do: products are then slower than those
-    of float32."""
+    """False where the kernel does not say: such products would be slower than those of float32."""
     try:
         text = CPU_FACTS.read_text("ascii", "replace")
     except OSError:

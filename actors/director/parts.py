@@ -21,7 +21,7 @@ class Parts:
         self._config = config
         self._division: Division | None = None
         self.share = share_of(config.engine)
-        first = () if config.facts is not None else (FACTS,)
+        first = () if config.cast.facts is not None else (FACTS,)
         self.members = [
             *first,
             *actors_of(config.engine),
@@ -33,8 +33,7 @@ class Parts:
         return self._division is not None
 
     def divide(self, model: ModelFacts, gpu_bytes: int | None) -> None:
-        """Raises EngineError for settings that contradict the model, or that this machine has no
-        memory for."""
+        """Raises EngineError for settings that contradict the model, or want too much memory."""
         config, machine = self._config, this_machine()
         cuda = machine.no_cuda is None
         memory = (
@@ -88,8 +87,7 @@ class Parts:
 
 
 def _switches(engine: EngineConfig) -> list[str]:
-    """What was asked for that changes how answers are computed, and how fast, for whoever reads a
-    log later."""
+    """What was asked for that changes how answers are computed, for whoever reads a log later."""
     guess = speculation(engine.speculative_config)
     said = {
         "deterministic, every sequence and item is computed alone": engine.deterministic,

@@ -1,5 +1,4 @@
-"""Starting processes and learning of their end: the only file of the director that forks, waits and
-kills."""
+"""Processes and their end: the only file of the director that forks, waits and kills."""
 
 import asyncio
 import logging
@@ -25,8 +24,7 @@ Ended = Callable[[int, int | None], None]
 
 
 class ProcessWatcher:
-    """Death is a file descriptor: waits for any number of processes and reaps those that are
-    ours."""
+    """Death is a file descriptor: waits for processes, and reaps those that are ours."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -135,8 +133,7 @@ ONE_TEXT_AT_A_TIME = {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def spawn_actor(launch: Launch, inherit: int | None = None) -> int:
-    """An actor with an interpreter of its own. `inherit`: a descriptor that it, and no other, gets
-    under the same number."""
+    """An actor with its own interpreter. `inherit`: a descriptor that it alone gets, as it is."""
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if inherit is not None:

@@ -1,5 +1,4 @@
-"""The director's records: which process has which role, which are ready, how often each was
-restarted. Pure."""
+"""The director's records: who has which role, who is ready, who was restarted. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,8 +9,7 @@ from .leases import Holder, Lease
 
 RoleState = Literal["starting", "ready", "gone"]
 STARTING_LEASES = 4
-"""A library that reads a large file may keep the interpreter's lock, and with it the heartbeats,
-for that long."""
+"""Reading a large file may keep the interpreter's lock, and so the heartbeats, for that long."""
 
 
 class RestartBudget:
@@ -74,13 +72,8 @@ class Member:
     def begin(self, now: float) -> int:
         """A new incarnation; returns its epoch."""
         self.epoch += 1
-        self.pid, self.state, self.lease, self.identity, self.peer = (
-            None,
-            "starting",
-            Lease(now),
-            None,
-            None,
-        )
+        self.state, self.lease = "starting", Lease(now)
+        self.pid = self.identity = self.peer = None
         self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
         return self.epoch
 
@@ -113,6 +106,12 @@ class Roster:
     @property
     def ready(self) -> bool:
         return all(member.state == "ready" for member in self.members.values())
+
+    def ready_ones(self, roles: Iterable[str] | None = None) -> list[Member]:
+        """Of these roles, or of all."""
+        members = self.members
+        asked = members if roles is None else [role for role in roles if role in members]
+        return [members[role] for role in asked if members[role].state == "ready"]
 
     @property
     def everyone(self) -> dict[str, Member | ClientRecord]:

@@ -19,8 +19,7 @@ _LONGEST_ROLE = "client-4194304-0123456789"
 
 
 def base_folder() -> Path:
-    """Where run directories are made: the temporary folder, or /tmp where its path leaves no room
-    for a socket's name."""
+    """The temporary folder, or /tmp where its path leaves no room for a socket's name."""
     base = Path(tempfile.gettempdir())
     try:
         socket_path(base / f"{_PREFIX}01234567", _LONGEST_ROLE, 0)
@@ -30,8 +29,7 @@ def base_folder() -> Path:
 
 
 def make_run_dir() -> Path:
-    """A new directory, mode 0700, with a name that is unique on this machine. Raises EngineError
-    where there is no room."""
+    """A new directory, mode 0700, of a unique name. Raises EngineError where there is no room."""
     try:
         run_dir = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base_folder()))
     except OSError as error:

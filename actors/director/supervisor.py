@@ -1,5 +1,4 @@
-"""The supervisor keeps every role played: it starts processes, notices their end, and starts them
-again within a budget."""
+"""Keeps every role played: starts processes, and again after their end, within a budget."""
 
 import asyncio
 import logging
@@ -42,7 +41,6 @@ class Supervisor:
         config: DirectorConfig,
         run_dir: Path,
         roles: list[str],
-        preload: list[str],
         janitor: JanitorKeeper,
         gone: Callable[[str, int, bool], None],
         give_up: Callable[[str], None],
@@ -58,7 +56,7 @@ class Supervisor:
         """Set at every death; whoever waits for deaths clears it."""
         self.zygote = ZygoteKeeper(
             config.engine.model,
-            preload,
+            config.cast.imports(),
             RestartBudget(RESTARTS, WINDOW),
             watch=self._watch,
             forked=self.adopt,
@@ -85,7 +83,7 @@ class Supervisor:
         """The zygote first: its imports take longest, and all wait for them. The others beside it,
         on other processors."""
         members = list(self.roster.members.values())
-        forked = [member for member in members if self._config.is_forked(member.role)]
+        forked = [member for member in members if self._config.cast.is_forked(member.role)]
         self._unmade = [member for member in members if member not in forked]
         at_once = len(members)
         if forked:
@@ -141,11 +139,11 @@ class Supervisor:
             role=member.role,
             epoch=epoch,
             run_dir=str(self._run_dir),
-            module=self._config.module_of(member.role),
+            module=self._config.cast.module_of(member.role),
             parent=os.getpid(),
             outside=member.outside,
         )
-        if self._config.is_forked(member.role):
+        if self._config.cast.is_forked(member.role):
             self.zygote.fork(launch)
             return
         listen = (
@@ -159,8 +157,7 @@ class Supervisor:
         self.watcher.watch(pid, ended)
 
     def adopt(self, role: str, epoch: int, pid: int) -> None:
-        """A process has been made for `role`: by this, or by the zygote, of which it may say so
-        itself. Idempotent."""
+        """A process has been made for `role`, here or by the zygote. Idempotent."""
         member = self.roster.members.get(role)
         if member is None:  # it has done what it was for, and was watched since it said so
             return
@@ -193,9 +190,8 @@ class Supervisor:
         memory = self._memory_kills.since_last()
         outside = is_outside(status, member.silent, member.stopped, memory)
         member.outside = outside or member.excused
-        self._gone(
-            member.role, epoch, member.outside
-        )  # before all that takes time: /health waits for it
+        # Before all that takes time: /health waits for it.
+        self._gone(member.role, epoch, member.outside)
         cause = how(status, memory)
         wanted = self.closing or member.retired
         log.log(
@@ -250,8 +246,7 @@ class Supervisor:
         self.roster.members.pop(role).retired = True
 
     def bury(self, role: str, epoch: int) -> None:
-        """What an incarnation left behind: segments (whoever has them mapped keeps the bytes) and
-        sockets."""
+        """Remove its segments, whose bytes stay with who has them mapped, and its sockets."""
         try:
             unlink_segments(self._run_dir, f"{role}.{epoch}")
         # no file is left to list a folder with; its peers must hear of the death all the same

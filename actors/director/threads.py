@@ -1,5 +1,4 @@
-"""What the kernel says of a process's threads: whether each runs, waits for a CPU, or has been
-stopped."""
+"""What the kernel says of threads: whether each runs, waits for a CPU, or has been stopped."""
 
 import os
 import threading
@@ -21,8 +20,7 @@ class Thread(NamedTuple):
     ran: float
     """Seconds on a CPU."""
     waited: float
-    """Seconds in a run queue; a wait is counted when it ends. 0 where the kernel does not count
-    them."""
+    """Seconds in a run queue, of waits that have ended. 0 where the kernel does not count them."""
     faults: int
     """Pages that had to be read from a disk."""
 

@@ -22,8 +22,14 @@ from functools import partial
 
 import msgspec
 
-from ..kernel.launch import Launch, configure_logging, die_with_parent, enter, ignore_group_signals
-from ..kernel.settling import settle
+from ..kernel.launch import (
+    Launch,
+    configure_logging,
+    die_with_parent,
+    enter,
+    ignore_group_signals,
+    settle,
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +98,7 @@ def serve(orders: int, answers: int, director: int) -> None:
 
 
 def lines(orders: int) -> Iterator[bytes]:
-    """One read takes all that is in the pipe, and each order was written in one piece: a successor
-    finds whole lines."""
+    """A read takes all that is there, orders are written in one piece: a successor finds lines."""
     while data := os.read(orders, 1 << 16):
         yield from data.removesuffix(b"\n").split(b"\n")
 
@@ -131,9 +136,8 @@ def fork_twice(live: Callable[[], None], private: tuple[int, ...]) -> int:
             if child == 0:
                 for fd in (*private, pid_in, pid_out, go_out):
                     os.close(fd)
-                os.read(
-                    go_in, 1
-                )  # until the middle has been reaped: then the director is the parent
+                # Until the middle has been reaped: then the director is the parent.
+                os.read(go_in, 1)
                 os.close(go_in)
                 live()
             os.write(pid_out, str(child).encode())

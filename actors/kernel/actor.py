@@ -1,5 +1,4 @@
-"""Actors that only pass messages on and wait for others: an asyncio loop whose handlers never wait
-themselves."""
+"""Actors that pass messages on: an asyncio loop whose handlers never wait themselves."""
 
 import asyncio
 import logging
@@ -8,15 +7,12 @@ from collections.abc import Callable
 
 import anyio
 import anyio.abc
-import zmq
 
-from ...protocol.channel import take
 from .base import BaseActor
 from .launch import Launch
+from .pump import Pump
 
 log = logging.getLogger(__name__)
-DRAIN_AT_ONCE = 256
-"""Messages handled before other tasks of the loop get a turn."""
 
 
 class Actor(BaseActor):
@@ -27,6 +23,9 @@ class Actor(BaseActor):
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
+        self._news = Pump(self.link.socket, self._hear_news, guard=self._guard)
+        self._pumps = [self._news]
+        self.link.sent = self._news.soon
         self._stopping = asyncio.Event()
         self._fault: BaseException | None = None
 
@@ -40,7 +39,6 @@ class Actor(BaseActor):
 
     async def run(self) -> None:
         config = self.hello()
-        loop = asyncio.get_running_loop()
         _name_the_loop()
         try:
             async with anyio.create_task_group() as self.tasks:
@@ -51,69 +49,51 @@ class Actor(BaseActor):
                     self.tasks.cancel_scope.cancel()
                     self._fault = SystemExit(1)
                     return
-                handlers: tuple[tuple[zmq.Socket[bytes], Callable[[], bool]], ...] = (
-                    (self.inboxes.inbox, self._drain_inbox),
-                    (self.inboxes.control, self._drain_control),
-                    (self.link.socket, self._drain_link),
-                )
-                for socket, handle in handlers:
-                    loop.add_reader(socket.FD, self._guard, handle)
-                    loop.call_soon(self._guard, handle)  # what came before the reader was there
+                self._open_pumps()
                 self.tell_ready(notes)
                 await self._stopping.wait()
-                for socket, _ in handlers:
-                    loop.remove_reader(socket.FD)
                 self.tasks.cancel_scope.cancel()
         finally:
+            self._stop()
             with anyio.CancelScope(shield=True):
                 await self.on_stop()
             self.close()
             if self._fault is not None:
                 raise self._fault
 
-    def _guard(self, handle: Callable[[], bool | None]) -> None:
-        """Run a handler, again if it has more to do; its exception ends the process."""
+    def catch_up(self) -> None:
+        """Hear what the director has said until now: news that may change what is in hand."""
+        self._news.drain()
+
+    def _open_pumps(self) -> None:
+        # The director's news first: what is sent because of a death must not meet the state from
+        # before it.
+        self._pumps += [
+            Pump(self.inbox, self.hear, first=self._news, guard=self._guard),
+            Pump(self.control, self.hear_control, guard=self._guard),
+        ]
+        for pump in self._pumps:
+            pump.open()
+
+    def _hear_news(self, frames: list[bytes]) -> None:
+        if not self.hear_director(self.link.decode(frames)):
+            self._stop()
+
+    def _guard(self, turn: Callable[[], None]) -> None:
+        """An exception of a handler ends the process."""
         self.link.working_since = time.monotonic()
         try:
-            if not self._stopping.is_set() and handle():
-                asyncio.get_running_loop().call_soon(self._guard, handle)
+            turn()
         except Exception as error:
             log.exception("a handler failed; the process ends")
             self._fault = error
-            self._stopping.set()
+            self._stop()
         self.link.working_since = None
 
-    def _drain_inbox(self) -> bool:
-        """This and the other two: True where more may be waiting."""
-        for _ in range(DRAIN_AT_ONCE):
-            frames = take(self.inboxes.inbox)
-            # The director's news first: what is sent because of a death must not meet the state
-            # from before it.
-            self._drain_link()
-            if frames is None or self._stopping.is_set():
-                return False
-            self.hear(frames)
-        return True
-
-    def _drain_control(self) -> bool:
-        for _ in range(DRAIN_AT_ONCE):
-            frames = take(self.inboxes.control)
-            if frames is None:
-                return False
-            self.hear_control(frames)
-        return True
-
-    def _drain_link(self) -> bool:
-        # A bounded loop, as above; sends on this socket can swallow its readiness, so every answer
-        # ends in a new drain.
-        for _ in range(DRAIN_AT_ONCE):
-            message = self.link.receive()
-            if message is None:
-                return False
-            if not self.hear_director(message):
-                self._stopping.set()
-                return False
-        return True
+    def _stop(self) -> None:
+        for pump in self._pumps:
+            pump.close()
+        self._stopping.set()
 
 
 def _name_the_loop() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import zmq
 
+from ...protocol.channel import bind_inbox
 from ...protocol.edges.control import (
     AskStats,
     Cache,
@@ -31,12 +32,12 @@ from ...protocol.edges.control import (
     ToControl,
 )
 from ...protocol.errors import EngineError
-from ...protocol.wire import Decoder, Message, WireError
+from ...protocol.wire import Decoder, WireError
 from . import last_words
-from .launch import Launch
-from .link import START_SECONDS, DirectorLink
-from .peers import Inboxes, PeerTable, UnknownSenders
-from .settling import settle
+from .launch import Launch, settle
+from .link import START_SECONDS
+from .participant import Participant
+from .peers import UnknownSenders
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +48,16 @@ NO_SOCKETS = (
 RETRY_SECONDS = 1.0
 
 
-class BaseActor:
-    """Subclasses own the loop: they wait for the sockets of `link` and `inboxes` and pass on what
+class BaseActor(Participant):
+    """Subclasses own the loop: they wait for `link.socket`, `control` and `inbox`, and pass on what
     comes by `hear...`."""
 
-    inboxes: Inboxes
-    """From `hello` on."""
+    control: "zmq.Socket[bytes]"
+    """Hears of ended requests (`End`), which never wait behind data. From `open_inbox` on."""
 
     def __init__(self, launch: Launch) -> None:
+        super().__init__(launch.directory, launch.role, launch.epoch)
         self.launch = launch
-        self.context: zmq.Context[Any] = zmq.Context()
-        self.link = DirectorLink(self.context, launch.run_dir, launch.role, launch.epoch)
-        self.peers = PeerTable(self.context, launch.role, launch.epoch, self.link.send)
         self._unknown = UnknownSenders(self.peers)
         self._control: Decoder[ToControl] = Decoder(ToControl)
 
@@ -73,9 +72,6 @@ class BaseActor:
     def on_peer(self, role: str, peer: Peer) -> None:
         """A new incarnation can be written to: send it again what it must know."""
 
-    def on_gone(self, gone: Gone) -> None:
-        """An incarnation is dead and reaped: its leases end."""
-
     def on_reset(self, cache: Cache) -> None:
         """Nothing that is kept now is found by requests that come from now on; what requests in
         progress hold stays theirs."""
@@ -83,12 +79,6 @@ class BaseActor:
     def counters(self) -> dict[str, float]:
         """Counted since the start; names in snake_case, units in the name."""
         return {}
-
-    # to use
-
-    def send(self, role: str, message: Message, after: int = -1) -> bool:
-        """See `PeerTable.send`."""
-        return self.peers.send(role, message, after)
 
     # for the loop
 
@@ -99,49 +89,52 @@ class BaseActor:
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
         self.link.start_heartbeats()
-        self.inboxes = self._open_inboxes()
+        self._open_when_possible()
         return welcome.config
 
-    def _open_inboxes(self) -> Inboxes:
+    def open_inbox(self) -> None:
+        super().open_inbox()
+        try:
+            self.control = bind_inbox(self.context, self.endpoint("ctl"))
+        except (OSError, zmq.ZMQError):
+            self.inbox.close(linger=0)
+            raise
+
+    def _open_when_possible(self) -> None:
         """Where the run directory takes no socket the director is told, which ends an engine that
         starts; in one that runs it is tried until there is room, since another process could do no
         better."""
-        launch, told = self.launch, False
+        told = False
         while True:
             try:
-                return Inboxes(self.context, launch.directory, launch.role, launch.epoch)
+                return self.open_inbox()
             except (OSError, zmq.ZMQError) as error:
                 if not told:
-                    self.tell_fatal(
-                        EngineError(NO_SOCKETS.format(launch.role, os.strerror(error.errno or 0)))
-                    )
+                    text = NO_SOCKETS.format(self.role, os.strerror(error.errno or 0))
+                    self.tell_fatal(EngineError(text))
                 told = True
                 time.sleep(RETRY_SECONDS)
 
     def tell_ready(self, notes: dict[str, int]) -> None:
-        launch, inboxes = self.launch, self.inboxes
         last_words.give_back()
         settle()
-        self.link.send(
-            Ready(
-                launch.role, launch.epoch, inboxes.inbox_endpoint, inboxes.control_endpoint, notes
-            )
-        )
+        control = self.endpoint("ctl")
+        self.link.send(Ready(self.role, self.epoch, self.endpoint(), control, notes))
 
     def tell_fatal(self, error: Exception) -> None:
         """It cannot load. What is no EngineError goes to the log as well."""
         text = str(error)
         if not isinstance(error, EngineError):
-            log.error("%s cannot load", self.launch.role, exc_info=error)
+            log.error("%s cannot load", self.role, exc_info=error)
             text = (
-                f"The process {self.launch.role} could not load "
+                f"The process {self.role} could not load "
                 f"({': '.join(filter(None, (type(error).__name__, text)))})."
             )
-        self.link.send(Fatal(self.launch.role, self.launch.epoch, text))
+        self.link.send(Fatal(self.role, self.epoch, text))
 
     def hear(self, frames: list[bytes]) -> None:
         """What came to the inbox."""
-        received = self.inboxes.incoming.accept(frames)
+        received = self.incoming.accept(frames)
         if received is not None and not self._unknown.keep(received):
             self.on_message(received.sender, received.message)
 
@@ -156,30 +149,23 @@ class BaseActor:
     def hear_director(self, message: Any) -> bool:
         """False at `Stop`."""
         match message:
-            case Peers() as table:
-                for role, peer in self.peers.update(table):
-                    self.on_peer(role, peer)
-                for received in self._unknown.introduced():
-                    self.on_message(received.sender, received.message)
-            case Gone(role, epoch) as gone:
-                self.inboxes.incoming.fence(role, epoch)
+            case Gone(role, epoch):
                 self._unknown.gone(role, epoch)
-                self.peers.gone(gone)
-                self.on_gone(gone)
             case AskStats():
-                dropped = {"messages_dropped": float(self.inboxes.incoming.dropped)}
-                self.link.send(
-                    Stats(self.launch.role, self.launch.epoch, dropped | self.counters())
-                )
+                dropped = {"messages_dropped": float(self.incoming.dropped)}
+                self.link.send(Stats(self.role, self.epoch, dropped | self.counters()))
             case Reset(number, cache):
                 self.on_reset(cache)
-                self.link.send(ResetDone(self.launch.role, self.launch.epoch, number))
-            case Stop():
-                return False
-        return True
+                self.link.send(ResetDone(self.role, self.epoch, number))
+        self.hear_of_others(message)
+        return not isinstance(message, Stop)
+
+    def on_peers(self, table: Peers, fresh: list[tuple[str, Peer]]) -> None:
+        for role, peer in fresh:
+            self.on_peer(role, peer)
+        for received in self._unknown.introduced():
+            self.on_message(received.sender, received.message)
 
     def close(self) -> None:
-        self.inboxes.close()
-        self.peers.close()
-        self.link.close()
-        self.context.term()
+        self.control.close(linger=0)
+        super().close()

@@ -38,7 +38,7 @@ class BlockingActor(BaseActor):
 
     def _serve(self) -> None:
         """Until `Stop`."""
-        director, control, inbox = self.link.socket, self.inboxes.control, self.inboxes.inbox
+        director, control, inbox = self.link.socket, self.control, self.inbox
         poller = zmq.Poller()
         for socket in (director, control, inbox):
             poller.register(socket, zmq.POLLIN)

@@ -23,8 +23,7 @@ GARBAGE = 32 << 20
 
 
 class BudgetError(MemoryError):
-    """The work wants more than its own budget; with less, the machine's limits would have been what
-    failed."""
+    """The work wants more than its own budget, not more than the machine's limits."""
 
 
 @contextmanager

@@ -52,9 +52,8 @@ class Cores:
         alone = self._threads.long if long else self._threads.alone
         own, other = self._fds
         if not self._held:
-            self._held = _lock(
-                own, fcntl.LOCK_EX
-            )  # not where the other looks just now: the next time, then
+            # Not where the other looks just now: the next time, then.
+            self._held = _lock(own, fcntl.LOCK_EX)
         if alone == self._threads.beside:
             self.shared = False
             return alone
@@ -68,8 +67,7 @@ class Cores:
         return self._threads.beside if self.shared else alone
 
     def again(self) -> int | None:
-        """Threads to go on with in the middle of it, as the other comes and goes; None: it is too
-        early to look."""
+        """Threads to go on with in the middle of it; None: it is too early to look."""
         return self.take() if self._clock() >= self._look_at else None
 
     def rest(self) -> None:

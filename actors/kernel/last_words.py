@@ -22,8 +22,7 @@ def path_of(run_dir: Path, role: str, epoch: int) -> Path:
 
 
 def keep(path: Path) -> TextIO:
-    """From now on the process's stderr is the file; returns what it was. Where no file can be made,
-    nothing is kept."""
+    """Make the file the process's stderr, where it can be made; returns what stderr was."""
     global _kept
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,7 @@
 """How one engine process begins and what it is told: role, epoch, run directory, module."""
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -63,15 +64,24 @@ def die_with_parent() -> None:
 
 
 def give_way() -> None:
-    """For processes that work on what one caller sent: where processors are few, they go first to
-    what all streams pass."""
+    """For work on what one caller sent: processors go first to what all streams pass."""
     os.nice(_YIELDING)
+
+
+def settle() -> None:
+    """Between a process's start and its work. What is there now lives as long as the process: no
+    collection walks through it any more. What the start has freed goes back to the system; glibc
+    would keep it, hundreds of megabytes where a model was read and its weights packed."""
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other libraries of C have none
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager
 def group_signals_held() -> Iterator[None]:
-    """A child made meanwhile gets them when it has said what it does with them: by
-    `ignore_group_signals`."""
+    """A child made meanwhile gets them when it has called `ignore_group_signals`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
     try:
         yield
@@ -92,8 +102,7 @@ def ignore_group_signals() -> None:
 
 
 def enter(launch: Launch) -> None:
-    """Become `launch.role`: title, logging, death with the director alone; then run the role's
-    module to its end."""
+    """Become `launch.role`, which dies with the director alone, and run its module to the end."""
     import setproctitle
 
     ignore_group_signals()
@@ -101,7 +110,8 @@ def enter(launch: Launch) -> None:
     die_with_parent()
     if os.getppid() != parent or parent == 1:
         sys.exit(1)  # the director died before we asked to follow it
-    setproctitle.setproctitle(f"thespis {_title(launch.role)}")
+    kind = kind_of(launch.role)
+    setproctitle.setproctitle(f"thespis {kind if kind == DECODE_WORKER else launch.role}")
     configure_logging(
         launch.role,
         stream=last_words.keep(last_words.path_of(launch.directory, launch.role, launch.epoch)),
@@ -116,7 +126,3 @@ def configure_logging(
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(message)s"))
     logging.basicConfig(level=level or logging.INFO, handlers=[handler], force=True)
-
-
-def _title(role: str) -> str:
-    return DECODE_WORKER if kind_of(role) == DECODE_WORKER else role

@@ -4,6 +4,7 @@ import ctypes
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -20,14 +21,11 @@ HEART = "heartbeat"
 HEARTBEAT_SECONDS = 0.5
 HELLO_SECONDS = 30.0
 START_SECONDS = 300.0
-"""For the processes of an engine: before they get their part, what the model is has to be found
-out."""
+"""For an engine's processes: what the model is has to be found out before."""
 HANG_SECONDS = 300.0
-"""A handler that takes longer will not come back: no model step, encoder batch or decode is that
-long."""
+"""A longer handler will not come back: no model step, encoder batch or decode is that long."""
 PATIENCE_MS = 1000
-"""How long a send waits for a director that does not read, and how long the last messages may take
-to leave at the end."""
+"""For a director that does not read: how long a send waits, and the last messages at the end."""
 
 
 class DirectorLink:
@@ -45,6 +43,8 @@ class DirectorLink:
         self._decoder: Decoder[Any] = Decoder(FromDirector)
         self._identity = f"{role}.{epoch}.{secrets.token_hex(4)}"
         self.socket = self._connect("")
+        self.sent: Callable[[], None] = lambda: None
+        """Called after each send; that of a loop looks at the socket again: see `pump`."""
         self._beating = threading.Event()
         self._heart: threading.Thread | None = None
         self.working_since: float | None = None
@@ -60,32 +60,26 @@ class DirectorLink:
         return socket
 
     def hello(self, seconds: float | None = None) -> Welcome | Refused:
-        """Introduce this process. Raises TimeoutError where no director answers within `seconds`,
-        or `HELLO_SECONDS`."""
+        """Introduce this process. Raises TimeoutError after `seconds`, or `HELLO_SECONDS`."""
         self.send(Hello(self.role, self.epoch, os.getpid(), VERSION))
         if not self.socket.poll(int((HELLO_SECONDS if seconds is None else seconds) * 1000)):
             raise TimeoutError("no director answers in the run directory")
         answer = self._decoder.decode(self.socket.recv())
-        assert isinstance(
-            answer, Welcome | Refused
-        )  # the director knows this identity from the Hello only
+        # The director knows this identity from the Hello only.
+        assert isinstance(answer, Welcome | Refused)
         return answer
 
     def start_heartbeats(self) -> None:
-        """From a thread and a socket of their own: a long import or step is not a death, a handler
-        that hangs is one."""
+        """From a thread of their own: a long import is not a death, a handler that hangs is one."""
         self._heart = threading.Thread(target=self._beat, name=HEART, daemon=True)
         self._heart.start()
 
     def _beat(self) -> None:
-        ctypes.CDLL(None).prctl(
-            _PR_SET_NAME, HEART.encode()
-        )  # the director looks for it by this name
+        # The director looks for it by this name.
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, HEART.encode())
         socket = self._connect(".hb")
-        beat, hang = (
-            encode(Heartbeat(self.role, self.epoch)),
-            encode(Stalled(self.role, self.epoch)),
-        )
+        beat = encode(Heartbeat(self.role, self.epoch))
+        hang = encode(Stalled(self.role, self.epoch))
         seen, worked = None, 0.0
         while True:
             try:
@@ -96,20 +90,22 @@ class DirectorLink:
                 before, seen = seen, self.working_since
                 worked = worked + HEARTBEAT_SECONDS if seen is not None and seen == before else 0.0
                 socket.send(hang if worked > HANG_SECONDS else beat, zmq.NOBLOCK)
-            except (
-                MemoryError,
-                zmq.ZMQError,
-            ):  # the director does not read, or the work in hand holds all that it may
+            # the director does not read, or the work in hand holds all that it may
+            except (MemoryError, zmq.ZMQError):
                 continue
         socket.close(linger=0)
 
     def send(self, message: Message) -> None:
         self.socket.send(encode(message))
+        self.sent()
 
     def receive(self) -> Any | None:
         """The next message of the director, or None where none waits."""
         frames = take(self.socket)
-        return None if frames is None else self._decoder.decode(frames[-1])
+        return None if frames is None else self.decode(frames)
+
+    def decode(self, frames: list[bytes]) -> Any:
+        return self._decoder.decode(frames[-1])
 
     def close(self) -> None:
         self._beating.set()

@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import zmq
 
-from ...protocol.channel import ChannelFull, Incoming, Outgoing, Received, bind_inbox, socket_path
+from ...protocol.channel import ChannelFull, Outgoing, Received
 from ...protocol.edges.control import Gone, Peer, Peers, Stalled
 from ...protocol.topology import CLIENT, edges_from, kind_of
 from ...protocol.wire import Message
@@ -49,23 +48,18 @@ class PeerTable:
         """Connect to every peer that this process writes to; returns the new incarnations."""
         fresh: list[tuple[str, Peer]] = []
         for role, peer in table.peers.items():
-            if not self._is_stalled(role, peer.epoch):
-                self._departed.discard(role)  # another one under its name
+            if self._is_stalled(role, peer.epoch):
+                continue
+            self._departed.discard(role)  # another one under its name
             edge = self._edges.get(kind_of(role))
             known = self._open.get(role)
-            if (
-                edge is None
-                or (known is not None and known[0].epoch >= peer.epoch)
-                or self._is_stalled(role, peer.epoch)
-            ):
+            if edge is None or (known is not None and known[0].epoch >= peer.epoch):
                 continue
             if known is not None:
                 known[1].close()
             self._missed.discard(role)
-            self._open[role] = (
-                peer,
-                Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound),
-            )
+            outgoing = Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound)
+            self._open[role] = peer, outgoing
             for message in self._early.pop(role, ()):
                 self.send(role, message)
             fresh.append((role, peer))
@@ -111,15 +105,11 @@ class PeerTable:
     def _miss(self, role: str, message: Message) -> None:
         if role not in self._missed and role not in self._departed:
             self._missed.add(role)
-            log.info(
-                "no %s to send %s to, nor what follows until there is one",
-                role,
-                type(message).__name__,
-            )
+            kind = type(message).__name__
+            log.info("no %s to send %s to, nor what follows until there is one", role, kind)
 
     def departed(self, role: str) -> bool:
-        """Whether this client is gone, and not only unknown: what others still send for it is for
-        nobody."""
+        """Whether this client is gone, not only unknown: what is for it is for nobody."""
         return role in self._departed
 
     def _give_up(self, role: str) -> None:
@@ -177,24 +167,3 @@ class UnknownSenders:
     def gone(self, role: str, epoch: int) -> None:
         """It died before it was introduced."""
         self._waiting = [r for r in self._waiting if r.sender != role or r.epoch > epoch]
-
-
-class Inboxes:
-    """The two ROUTERs a process binds: data, and control (`End`), which never waits behind data."""
-
-    def __init__(self, context: "zmq.Context[Any]", run_dir: Path, role: str, epoch: int) -> None:
-        """Raises OSError or ZMQError, and leaves nothing open, where the run directory takes no
-        socket."""
-        self.inbox_endpoint = socket_path(run_dir, role, epoch)
-        self.control_endpoint = socket_path(run_dir, role, epoch, "ctl")
-        self.inbox = bind_inbox(context, self.inbox_endpoint)
-        try:
-            self.control = bind_inbox(context, self.control_endpoint)
-        except (OSError, zmq.ZMQError):
-            self.inbox.close(linger=0)
-            raise
-        self.incoming = Incoming(role)
-
-    def close(self) -> None:
-        self.inbox.close(linger=0)
-        self.control.close(linger=0)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from ...protocol.bounded import Bounded
 
 KEPT = 4096
-"""Far more than are in an engine at once, so whatever is still on its way for an older one has
-arrived; 0.2 KB each."""
+"""Far more than are in an engine at once: what was sent for older ones has arrived. 0.2 KB each."""
 
 
 class Tombstones:

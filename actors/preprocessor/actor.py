@@ -310,7 +310,7 @@ class Preprocessor(Actor):
     def _fail(self, pending: PendingRequest, failure: Failure) -> None:
         if failure.kind == "restarted":
             # the news of the death comes first, and may have dropped the request
-            self._drain_link()
+            self.catch_up()
         if not pending.over:
             self._identities.free(pending)
             self._release(pending)

@@ -1,5 +1,4 @@
-"""The limit on what is in the whole pipeline, counted once, on entry: requests, tokens and media
-bytes."""
+"""The limit on what is in the pipeline, counted on entry: requests, tokens, media bytes."""
 
 import asyncio
 from collections import deque
@@ -37,26 +36,33 @@ class Cost(msgspec.Struct, frozen=True):
     tokens: int
     media_bytes: int
 
+    def __add__(self, other: "Cost") -> "Cost":
+        return self._with(other, 1)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return self._with(other, -1)
+
+    def _with(self, other: "Cost", sign: int) -> "Cost":
+        return Cost(
+            self.requests + sign * other.requests,
+            self.tokens + sign * other.tokens,
+            self.media_bytes + sign * other.media_bytes,
+        )
+
+
+NOTHING = Cost(0, 0, 0)
+
 
 class Admission:
-    """The permits of one client. `try_take` refuses at once (a service), `take` queues (a
-    batch)."""
+    """One client's permits. `try_take` refuses at once (a service), `take` queues (a batch)."""
 
     def __init__(self, share: Share) -> None:
         self.share = share
-        self._requests = self._tokens = self._media = 0
+        self.taken = NOTHING
         self._waiting: deque[tuple[Cost, asyncio.Future[None]]] = deque()
         self._closed: Failure | None = None
-        self._expected_requests = self._expected_media = 0
-        """Of request bodies that are being read."""
-
-    @property
-    def requests(self) -> int:
-        return self._requests
-
-    @property
-    def taken(self) -> Cost:
-        return Cost(self._requests, self._tokens, self._media)
+        self._expected = NOTHING
+        """By request bodies that are being read."""
 
     @property
     def closed(self) -> bool:
@@ -70,36 +76,27 @@ class Admission:
             if not place.done():
                 place.set_exception(RequestError(why))
 
-    @property
-    def expected(self) -> int:
-        """The number of request bodies that are being read."""
-        return self._expected_requests
-
     def reshare(self, share: Share) -> None:
         """Use a new share: other clients have come or gone."""
         self.share = share
         self._admit_waiting()
 
     def _fits(self, cost: Cost) -> bool:
-        if self._requests == 0 and cost.requests == 1:
+        if self.taken.requests == 0 and cost.requests == 1:
             return True  # a request larger than the whole share runs alone, rather than never
+        whole, share = self.taken + cost, self.share
         return (
-            self._requests + cost.requests <= self.share.requests
-            and self._tokens + cost.tokens <= self.share.tokens
-            and self._media + cost.media_bytes <= self.share.media_bytes
+            whole.requests <= share.requests
+            and whole.tokens <= share.tokens
+            and whole.media_bytes <= share.media_bytes
         )
-
-    def _add(self, cost: Cost) -> None:
-        self._requests += cost.requests
-        self._tokens += cost.tokens
-        self._media += cost.media_bytes
 
     def try_take(self, cost: Cost) -> None:
         """Raises RequestError("overloaded") if the share is used up."""
         self.check_open()
         if self._waiting or not self._fits(cost):
             raise _full()
-        self._add(cost)
+        self.taken += cost
 
     @contextmanager
     def expecting(self, body_bytes: int) -> Iterator[None]:
@@ -111,18 +108,16 @@ class Admission:
         """
         self.check_open()
         media = body_bytes // 4 * 3 if body_bytes > SMALL_BODY else 0
-        beside = (
-            self._expected_media if media else 0
-        )  # media that are still being read do not hold up a small body
-        if self._waiting or not self._fits(Cost(1 + self._expected_requests, 1, media + beside)):
+        body = Cost(1, 1, media)
+        expected = self._expected  # of which media do not hold up a small body
+        beside = Cost(expected.requests, 0, expected.media_bytes if media else 0)
+        if self._waiting or not self._fits(body + beside):
             raise _full()
-        self._expected_requests += 1
-        self._expected_media += media
+        self._expected += body
         try:
             yield
         finally:
-            self._expected_requests -= 1
-            self._expected_media -= media
+            self._expected -= body
 
     def check_open(self) -> None:
         """Raises RequestError after `close`."""
@@ -133,7 +128,7 @@ class Admission:
         """Wait in line until there is room. Raises RequestError if the door is closed before."""
         self.check_open()
         if not self._waiting and self._fits(cost):
-            self._add(cost)
+            self.taken += cost
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((cost, place))
@@ -146,9 +141,7 @@ class Admission:
 
     def give(self, cost: Cost) -> None:
         """Give back what `take` or `try_take` took."""
-        self._requests -= cost.requests
-        self._tokens -= cost.tokens
-        self._media -= cost.media_bytes
+        self.taken -= cost
         self._admit_waiting()
 
     def _admit_waiting(self) -> None:
@@ -158,7 +151,7 @@ class Admission:
                 self._waiting.popleft()
             elif self._fits(cost):
                 self._waiting.popleft()
-                self._add(cost)
+                self.taken += cost
                 place.set_result(None)
             else:
                 return

@@ -1,5 +1,4 @@
-"""The whole answer to one prompt, gathered from the updates of its stream. Pure: no sockets, no
-clock."""
+"""The whole answer to one prompt, gathered from the updates of its stream. Pure."""
 
 from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Vectors

@@ -1,5 +1,4 @@
-"""The client: every face submits here. It admits requests, keeps the ledger, and gives each caller
-its stream."""
+"""The client: every face submits here, and each caller gets its stream."""
 
 import asyncio
 import os
@@ -13,7 +12,9 @@ from typing import Any, Self
 
 from ...actors.quarantine.fingerprints import outline
 from ...protocol.config.roles import ClientConfig
+from ...protocol.edges.client_to_preprocessor import Tokenize
 from ...protocol.edges.control import (
+    AskStatus,
     Cache,
     Drain,
     Excuse,
@@ -30,6 +31,7 @@ from ...protocol.memory.blobs import read_once
 from ...protocol.requests.pooling import PoolingParams
 from ...protocol.requests.request import MediaItem, Prompt, Request
 from ...protocol.requests.sampling import SamplingParams
+from ...protocol.wire import Message
 from .admission import Admission, Cost, estimate_tokens
 from .connection import ANSWER_SECONDS, Connection
 from .deadline import LATE, before
@@ -37,10 +39,9 @@ from .delivery import Delivery, check_sendable
 from .dispatcher import Dispatcher
 from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
-from .questions import Questions
+from .questions import RESTARTED, Questions
 from .stream import Stream
 from .suspects import Suspects
-from .tokenizing import Tokenizing
 from .wanted import check_wanted
 
 GONE = Failure("restarted", "The engine has ended.", code="engine_dead")
@@ -63,18 +64,14 @@ CUT = Failure(
 
 
 class Client:
-    """One connection to a running engine; one per process is enough. Not thread-safe: it belongs to
-    its event loop."""
+    """In a running engine; one per process is enough. Not thread-safe: it belongs to its loop."""
 
     def __init__(
         self, connection: Connection, run_dir: Path, config: ClientConfig, share: Share
     ) -> None:
         """`connect` makes one, of a connection that has been greeted with `config` and `share`."""
-        self.model, self.model_name, self.max_model_len = (
-            config.model,
-            config.name,
-            config.max_model_len,
-        )
+        self.model, self.model_name = config.model, config.name
+        self.max_model_len = config.max_model_len
         self.admission = Admission(share)
         self.media = MediaStore(
             run_dir, f"{connection.role}.0", self.admission, self._raise_if_closed
@@ -84,14 +81,13 @@ class Client:
         self._ledger = Ledger()
         self._suspects = Suspects(partial(read_once, run_dir))
         self._delivery = Delivery(connection, self._ledger, self._suspects)
-        self._tokenizing = Tokenizing(connection)
+        self._questions = Questions(connection)
         self._dispatcher = Dispatcher(
-            connection, self._ledger, self._delivery, self._tokenizing, self.admission, self.media
+            connection, self._ledger, self._delivery, self._questions, self.admission, self.media
         )
         self._random = random.Random(config.seed)
         """Draws the seeds of requests that have none."""
         self._loop = asyncio.get_running_loop()
-        self._questions = Questions(connection)
         self._dead: EngineError | None = None
         self._closed = False
 
@@ -125,8 +121,7 @@ class Client:
 
     @property
     def draining(self) -> bool:
-        """Whether the engine is about to end: it finishes what it has accepted and accepts nothing
-        new."""
+        """Whether the engine is about to end: it finishes what it has accepted."""
         return self.admission.closed
 
     def drain(self) -> None:
@@ -220,9 +215,9 @@ class Client:
     async def tokenize(self, prompt: Prompt) -> Tokenized:
         """Token ids and text of a prompt without media, as the preprocessor would make them."""
         self._raise_if_dead()
-        request = self._tokenizing.request(prompt)
+        request = self._questions.request(prompt)
         self._refuse_poison(request)
-        return await self._tokenizing.ask(request)
+        return await self._questions.tokenize(request)
 
     async def cancel(self, id: str) -> None:
         """End a request wherever it is. Idempotent."""
@@ -260,8 +255,7 @@ class Client:
         return await self._questions.reset(cache)
 
     async def close(self) -> None:
-        """Leave the engine: requests in flight are cancelled, everything that this client held is
-        freed."""
+        """Leave the engine: requests in flight are cancelled, what this client held is freed."""
         if self._closed:
             return
         self._closed = True
@@ -295,11 +289,11 @@ class Client:
                 self.drain()
                 self._dispatcher.tell_if_drained()
             case Status() as status:
-                self._questions.on_status(status)
+                self._questions.on_all(AskStatus, status)
                 if status.fatal is not None:
                     self._die(EngineError(status.fatal), gave_up=status.gave_up)
             case ResetOver(number, done):
-                self._questions.on_reset(number, done)
+                self._questions.on_answer(number, done)
             case Refused(text):
                 self._die(EngineError(text))
 
@@ -308,22 +302,22 @@ class Client:
         self._delivery.do_due()
 
     def _on_gone(self, role: str, epoch: int, outside: bool) -> None:
-        asked = self._tokenizing.requests if role == "preprocessor" else []
+        asked = self._questions.tokenizing if role == "preprocessor" else []
         # Questions have no entry in the ledger: they are repeated by their callers, and known again
         # by what they ask.
         names = {f"tokenize {outline(request)}": request for request in asked}
         proof = self._delivery.take_up(role, epoch, outside, names)
         self._suspects.born(role, self._connection.others)
         if proof is not None:
-            self._connection.ask(Excuse(role, proof.epochs))
+            self._connection.link.send(Excuse(role, proof.epochs))
             entry = self._ledger.live(proof.name)
             self._refuse_alike(names[proof.name] if entry is None else entry.request)
         if role == "preprocessor":
-            self._tokenizing.preprocessor_gone()
+            # What it was asked is lost with it; the callers may ask again.
+            self._questions.on_all(Tokenize, RequestError(RESTARTED))
             self._dispatcher.end_leases(self._ledger.all())
-        elif (
-            role == "fetcher"
-        ):  # for requests that are over, no other process will say that the media are free
+        elif role == "fetcher":
+            # For requests that are over, no other process will say that the media are free.
             self._dispatcher.end_leases(
                 [entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)]
             )
@@ -354,7 +348,7 @@ class Client:
         for entry in self._ledger.all():
             entry.leased = False
         self._dispatcher.end_all(CUT if self.draining and not gave_up else GONE)
-        self._questions.fail(error)
+        self._questions.on_all(Message, error)
         self.media.wake()
 
     def _raise_if_closed(self) -> None:

@@ -18,8 +18,7 @@ def steady(deadline: float | None) -> float | None:
 
 @asynccontextmanager
 async def before(deadline: float | None) -> AsyncIterator[None]:
-    """A time limit on the block: `deadline` by time.monotonic, None for no limit. Raises
-    RequestError when it has passed."""
+    """Limits the block to `deadline`, by time.monotonic; None: no limit. Raises RequestError."""
     try:
         async with asyncio.timeout(
             None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,5 +1,4 @@
-"""Sends the ledger's requests into the pipeline, and again when a process has died with a part of
-them."""
+"""Sends the ledger's requests into the pipeline, and again when a process has died with some."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -63,9 +62,8 @@ class Delivery:
             entry.due, entry.leased = "send", False
             return
         if not entry.request.attempt and not self._may_go(entry, "scheduler"):
-            entry.again(
-                "send"
-            )  # the preprocessor hands a first attempt on to the scheduler without asking
+            # The preprocessor hands a first attempt on to the scheduler without asking.
+            entry.again("send")
         request = entry.request
         if needs_fetch(request):
             entry.leased = self._connection.send(
@@ -123,8 +121,7 @@ class Delivery:
         self._resume(entry)
 
     def media_lost(self, entry: LedgerEntry) -> bool:
-        """An embedding was lost with its process: make its features again. Returns False if that
-        has happened too often."""
+        """An embedding was lost: make its features again. False if that has happened too often."""
         entry.lost += 1
         if entry.lost > MAX_LOST:
             return False
@@ -154,8 +151,7 @@ class Delivery:
         return proof
 
     def take_up_all(self) -> None:
-        """Messages are missing, and nobody knows which requests they were about: all continue under
-        a new attempt."""
+        """Messages of unknown requests are missing: all continue under a new attempt."""
         for entry in self._ledger.live_ones():
             self._go_on(entry)
         self.do_due()

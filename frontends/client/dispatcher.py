@@ -23,14 +23,14 @@ from ...protocol.edges.preprocessor_to_client import (
 )
 from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
 from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Vectors
-from ...protocol.errors import Failure
+from ...protocol.errors import Failure, RequestError
 from .admission import Admission
 from .connection import Connection
 from .delivery import Delivery
 from .ledger import Early, Hole, Ledger, LedgerEntry
 from .media_store import MediaStore
+from .questions import RESTARTED, Questions
 from .stream import MOST_UNREAD
-from .tokenizing import RESTARTED, Tokenizing
 
 CHANGED = Failure(
     "restarted",
@@ -45,20 +45,19 @@ UNREAD = Failure(
 
 
 class Dispatcher:
-    """Takes each message to its ledger entry. When a request is over, what it held is given back
-    here."""
+    """Takes each message to its ledger entry; gives back what a request held when it is over."""
 
     def __init__(
         self,
         connection: Connection,
         ledger: Ledger,
         delivery: Delivery,
-        tokenizing: Tokenizing,
+        questions: Questions,
         admission: Admission,
         media: MediaStore,
     ) -> None:
         self._connection, self._ledger, self._delivery = connection, ledger, delivery
-        self._tokenizing, self._admission, self._media = tokenizing, admission, media
+        self._questions, self._admission, self._media = questions, admission, media
         self._ending: list[str] = []
         """Requests that are over, of which the actors have not been told yet."""
 
@@ -82,8 +81,8 @@ class Dispatcher:
                 entry = self._ledger.live(id, attempt)
                 if entry is not None and not self._delivery.media_lost(entry):
                     self.end(entry, RESTARTED)
-            case Tokenized() as tokenized:
-                self._tokenizing.hear(tokenized)
+            case Tokenized(id):
+                self._questions.on_answer(id, message)
 
     def _prepared(self, copy: PreparedCopy) -> None:
         prepared = copy.prepared
@@ -100,8 +99,7 @@ class Dispatcher:
             self._hear_of(early)
 
     def _hear_of(self, message: Early) -> None:
-        """From the detokenizer. What overtakes the prepared prompt, which comes over another edge,
-        waits in the entry."""
+        """From the detokenizer. What overtakes the prepared prompt waits in the entry."""
         entry = self._ledger.live(message.id, message.attempt)
         if entry is None:
             return
@@ -128,7 +126,7 @@ class Dispatcher:
                 self.end(entry, _whole_way(entry, message))
 
     def _fail(self, id: str, attempt: int, failure: Failure) -> None:
-        self._tokenizing.fail(id, failure)
+        self._questions.on_answer(id, RequestError(failure))
         entry = self._ledger.live(id, attempt)
         if entry is not None:
             self.end(entry, failure)
@@ -180,7 +178,7 @@ class Dispatcher:
     def tell_if_drained(self) -> None:
         """Tell the director if nothing new is accepted and nothing is under way."""
         if self._admission.closed and not self._ledger.live_ones():
-            self._connection.ask(Drained(self._connection.role, 0))
+            self._connection.link.send(Drained(self._connection.role, 0))
 
 
 def _whole_way(entry: LedgerEntry, finished: Finished) -> Finished:

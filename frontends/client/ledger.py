@@ -1,5 +1,4 @@
-"""The client's ledger: every accepted request until it ends, with all that is needed to run it
-again."""
+"""The client's ledger: every accepted request, with all that is needed to run it again."""
 
 import asyncio
 from collections.abc import Iterator
@@ -136,8 +135,7 @@ class Ledger:
         return entry
 
     def sweep(self, entry: LedgerEntry) -> tuple[BlobRef, ...]:
-        """Remove the entry if it is over and not leased. Returns its blobs, which are free then,
-        else ()."""
+        """Remove the entry if it is over and not leased. Returns the blobs that are free then."""
         if not entry.over or entry.leased:
             return ()
         return entry.blobs if self._entries.pop(entry.request.id, None) is not None else ()

@@ -1,5 +1,4 @@
-"""The media bytes of one client's requests: shared memory within its share of what the engine
-holds."""
+"""The media bytes of one client's requests: shared memory, within its share."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,8 +15,7 @@ ARENA_BYTES = 1 << 40
 
 
 class MediaStore:
-    """`check` raises if nothing will be accepted any more; callers that wait for room call it again
-    after each `wake`."""
+    """`check` raises if nothing will be accepted any more; who waits calls it after each `wake`."""
 
     def __init__(
         self, run_dir: Path, name: str, admission: Admission, check: Callable[[], None]
@@ -74,8 +72,7 @@ class MediaStore:
         self.wake()
 
     async def room(self, nbytes: int, deadline: float | None = None) -> None:
-        """Wait until `nbytes` can be put: a batch queues where a service refuses. Raises
-        RequestError at the `deadline`."""
+        """Wait until `nbytes` can be put, as batches do. Raises RequestError at the `deadline`."""
         async with before(deadline):
             while nbytes and not self._has_room(nbytes):
                 self._check()
@@ -83,8 +80,7 @@ class MediaStore:
                 await self._changed.wait()
 
     def wake(self) -> None:
-        """Something has changed for the callers that wait: there is room, or there will never be
-        any."""
+        """For the callers that wait: there is room, or there will never be any."""
         self._changed.set()
 
     def close(self) -> None:

@@ -1,58 +1,93 @@
-"""Questions to the director: the engine's state, and that a cache be emptied."""
+"""What a client asks beside its requests: of the preprocessor the tokens of a prompt, of the
+director the engine's state, and that a cache be emptied."""
 
 import asyncio
 import itertools
+import secrets
+import time
 from typing import Any
 
+from ...protocol.edges.client_to_preprocessor import Tokenize
 from ...protocol.edges.control import AskReset, AskStatus, Cache, Status
-from ...protocol.errors import EngineError
+from ...protocol.edges.preprocessor_to_client import Tokenized
+from ...protocol.errors import Failure, RequestError
+from ...protocol.requests.request import Prompt, Request
+from ...protocol.requests.sampling import SamplingParams
+from ...protocol.wire import Message
 from .connection import Connection
+
+RESTARTED = Failure(
+    "restarted",
+    "A part of the engine was restarted while it worked on this request; send it again.",
+    code="restarted",
+)
 
 
 class Questions:
-    """Those that one client has asked and that are not answered."""
+    """Those that are not answered. Each asker gets EngineError where no answer comes."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._statuses: list[asyncio.Future[Status]] = []
-        self._resets: dict[int, asyncio.Future[bool]] = {}
-        """By number."""
+        self._open: dict[str | int, tuple[Message, asyncio.Future[Any]]] = {}
+        """By a request's id; what the director was asked by a number."""
         self._numbers = itertools.count(1)
 
+    @property
+    def tokenizing(self) -> list[Request]:
+        """What the preprocessor has in hand."""
+        return [asked.request for asked, _ in self._open.values() if isinstance(asked, Tokenize)]
+
+    def request(self, prompt: Prompt) -> Request:
+        """For `tokenize`: a prompt in the form in which the preprocessor reads it."""
+        return Request(
+            id=secrets.token_hex(12),
+            client=self._connection.role,
+            arrival=time.monotonic(),
+            prompt=prompt,
+            sampling=SamplingParams(seed=0, max_tokens=1),
+        )
+
+    async def tokenize(self, request: Request) -> Tokenized:
+        """Raises RequestError."""
+        question = Tokenize(request)
+        if not self._connection.send("preprocessor", question):
+            raise RequestError(RESTARTED)
+        tokenized: Tokenized = await self._answer(request.id, question)
+        return tokenized
+
     async def status(self) -> Status:
-        """Raises EngineError where no answer comes."""
-        future: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
-        self._statuses.append(future)
-        self._connection.ask(AskStatus(self._connection.role))
-        async with self._connection.answering():
-            return await future
+        question = AskStatus(self._connection.role)
+        self._connection.link.send(question)
+        status: Status = await self._answer(next(self._numbers), question)
+        return status
 
     async def reset(self, cache: Cache) -> bool:
-        """Whether all have confirmed it. Raises EngineError where no answer comes."""
-        number = next(self._numbers)
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._resets[number] = future
-        self._connection.ask(AskReset(self._connection.role, number, cache))
+        """Whether all have confirmed it."""
+        question = AskReset(self._connection.role, next(self._numbers), cache)
+        self._connection.link.send(question)
+        return bool(await self._answer(question.number, question))
+
+    async def _answer(self, key: str | int, question: Message) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._open[key] = question, future
         try:
             async with self._connection.answering():
                 return await future
         finally:
-            del self._resets[number]
+            del self._open[key]
 
-    def on_status(self, status: Status) -> None:
-        waiting, self._statuses = self._statuses, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(status)
+    def on_answer(self, key: str | int, answer: Any) -> None:
+        """An exception is raised to the asker. What nobody waits for is dropped."""
+        _, future = self._open.get(key, (None, None))
+        if future is None or future.done():
+            return
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
 
-    def on_reset(self, number: int, done: bool) -> None:
-        if (asked := self._resets.get(number)) is not None and not asked.done():
-            asked.set_result(done)
-
-    def fail(self, error: EngineError) -> None:
-        """Nobody will answer any more."""
-        waiting: list[asyncio.Future[Any]] = [*self._statuses, *self._resets.values()]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(error)
-        self._statuses = []
+    def on_all(self, kind: type[Message], answer: Any) -> None:
+        """The same to all that have asked this kind of question."""
+        for key, (question, _) in self._open.items():
+            if isinstance(question, kind):
+                self.on_answer(key, answer)

@@ -1,5 +1,4 @@
-"""The reply slot of one request. It merges what arrives until the caller reads, so a slow reader
-costs little memory."""
+"""The reply slot of one request: merges what comes, so a slow reader costs little memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,13 +12,11 @@ from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.prepared import Prepared
 
 MOST_UNREAD = 1 << 18
-"""Log-probabilities that wait for a caller who does not read: some 65 MB. Text and tokens are small
-beside them."""
+"""Log-probabilities that wait for a caller who does not read: some 65 MB. Text is small beside."""
 
 
 class Choice(msgspec.Struct):
-    """What has come of one choice: since the last update, or, in an `Answer`, from its
-    beginning."""
+    """What has come of one choice: since the last update; in an `Answer`, from its beginning."""
 
     index: int
     text: str = ""

@@ -19,15 +19,13 @@ PLACES = ("fetcher", "preprocessor", "scheduler")
 
 
 class Suspects:
-    """`read` returns the bytes of a blob. Media are read only if a request that looks the same was
-    refused before."""
+    """`read` gives a blob's bytes; used only where a request that looks alike was refused."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._of = {role: Quarantine() for role in PLACES}
         self._company = set(PLACES)
-        """Processes that may have, or have had, other clients' requests: none of ours is alone
-        there."""
+        """Processes that may have had other clients' requests: none of ours is alone there."""
         self._alike = Banned()
         self._banned = Banned()
         self.refused = 0
@@ -55,8 +53,7 @@ class Suspects:
         return self._of[role].died(epoch, in_hand, outside=False, others=role in self._company)
 
     def may_go(self, id: str, way: Iterable[str], wanted: Callable[[str], bool]) -> bool:
-        """Whether a request may go into these processes now. The one whose turn it is may go into
-        all."""
+        """Whether a request may go into these processes now; into all, where it is its turn."""
         if self.quiet or all(self._of[role].first(wanted) is None for role in way):
             return True
         turn = next(

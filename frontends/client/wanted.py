@@ -1,5 +1,4 @@
-"""Whether the model makes what a request wants: tokens or vectors, and of vectors how many numbers.
-Pure."""
+"""Whether the model makes what a request wants: tokens, or vectors of so many numbers. Pure."""
 
 from ...protocol.errors import refuse
 from ...protocol.facts import ModelFacts
@@ -7,8 +6,7 @@ from ...protocol.requests.pooling import PoolingParams
 
 
 def check_wanted(model: ModelFacts, name: str, pooling: PoolingParams | None) -> None:
-    """`name`: of the model, as callers see it. Raises RequestError 400 where it does not make what
-    is wanted."""
+    """`name`: the model's, as callers see it. Raises RequestError 400."""
     if pooling is None and model.output == "vector":
         text = (
             f"The model `{name}` makes vectors and no text: ask for embeddings, or start it with "

@@ -32,7 +32,7 @@ class Ready(Message, frozen=True):
     inbox: str
     """Endpoint of its data ROUTER."""
     control: str
-    """Endpoint of its control ROUTER."""
+    """Endpoint of its control ROUTER; "" for clients, which nobody tells of ended requests."""
     notes: dict[str, int] = msgspec.field(default_factory=dict)
     """What others need to know of it: the GPU runner's `Room`."""
 

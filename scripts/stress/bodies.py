@@ -19,6 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
+from thespis.actors.director.config import Cast
 from thespis.actors.kernel.actor import run
 from thespis.actors.kernel.launch import Launch
 from thespis.frontends.client.client import Client
@@ -255,8 +256,8 @@ async def measure_all(only: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         server = ServerConfig(port=port, listen_fd=listener.fileno())
-        modules = {"http": "thespis.scripts.stress.bodies"}
-        engine = await asyncio.to_thread(start_engine, EngineConfig(), server, modules=modules)
+        cast = Cast(modules={"http": "thespis.scripts.stress.bodies"})
+        engine = await asyncio.to_thread(start_engine, EngineConfig(), server, cast=cast)
     try:
         async with await Client.connect(engine.run_dir) as client, aiohttp.ClientSession() as http:
             print("| body | MB | answer | s | longest lag ms | memory MB | restarts |")

@@ -11,8 +11,7 @@ from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig
 
 from ..fakes.fake_runner import expected
-from ..helpers.engines import FAKES
-from ..helpers.facts import DEMO
+from ..helpers.engines import cast_of
 from ..helpers.torchless import TORCHLESS
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
@@ -24,9 +23,7 @@ def maps(pid: int) -> str:
 
 
 async def test_text_goes_through_the_whole_engine_and_no_process_has_torch() -> None:
-    engine = await asyncio.to_thread(
-        start_engine, EngineConfig(), modules=TORCHLESS, python_path=[str(FAKES)], facts=DEMO
-    )
+    engine = await asyncio.to_thread(start_engine, EngineConfig(), cast=cast_of(TORCHLESS))
     with engine:
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             params = SamplingParams(max_tokens=40, temperature=0.0, n=2, ignore_eos=True)

@@ -55,11 +55,13 @@ def test_the_log_goes_where_it_is_asked_to(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
+from thespis.actors.director.config import Cast
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig
 from thespis.tests.helpers.facts import DEMO
 modules = dict.fromkeys(sys.argv[2:], "plain")
-engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, python_path=[sys.argv[1]])
+cast = Cast(modules=modules, facts=DEMO, python_path=(sys.argv[1],))
+engine = start_engine(EngineConfig(), cast=cast)
 print(engine.process.pid, engine.run_dir)
 """
 

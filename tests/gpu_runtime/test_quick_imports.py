@@ -16,13 +16,12 @@ SCRIPT = """
 import sys
 from pathlib import Path
 
-from thespis.actors.director.config import DirectorConfig
-from thespis.actors.director.preload import preload_for
+from thespis.actors.director.config import Cast
 from thespis.actors.director.zygote import load
 from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.config.engine import EngineConfig
 
-load(preload_for(DirectorConfig(engine=EngineConfig())), str(demo_model()))
+load(Cast().imports(), str(demo_model()))
 heavy = {
     "torch._inductor", "torch.distributed.tensor", "torch.distributed.fsdp", "scipy.linalg",
     "sympy.core", "torchvision",

@@ -10,11 +10,13 @@ from typing import Any, Self
 
 import zmq
 
+from thespis.actors.director.config import Cast
 from thespis.actors.kernel.link import DirectorLink
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.channel import socket_path
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.edges.control import AskStatus, Leave, Peers, Ready, Status, Welcome
+from thespis.protocol.facts import ModelFacts
 from thespis.protocol.topology import HTTP, kind_of
 from thespis.protocol.wire import Message
 
@@ -39,15 +41,23 @@ STARTED_ALONE: dict[str, tuple[str, ...]] = {"forked": (), "preload": ()}
 def fake_engine(
     special: dict[str, str] | None = None, *, lease_seconds: float = 3.0, **options: Any
 ) -> EngineHandle:
-    """An engine whose roles are all played by `plain`, but for `special`."""
+    """An engine whose roles are all played by `plain`, but for `special`. `options`: of its `Cast`
+    and of `start_engine`."""
     modules = dict.fromkeys(ROLES, "plain") | (special or {})
-    config = EngineConfig(lease_seconds=lease_seconds)
-    given = {"facts": DEMO, **forked_together(modules), **options}
-    return start_engine(config, modules=modules, python_path=[str(FAKES)], **given)
+    given = {name: options.pop(name) for name in Cast.__struct_fields__ if name in options}
+    cast = cast_of(modules, **{**forked_together(modules), **given})
+    return start_engine(EngineConfig(lease_seconds=lease_seconds), cast=cast, **options)
+
+
+def cast_of(
+    modules: Mapping[str, str] | None, facts: ModelFacts | None = DEMO, **given: Any
+) -> Cast:
+    """These modules of `fakes/`; the other roles are played as shipped."""
+    return Cast(modules=dict(modules or {}), python_path=(str(FAKES),), facts=facts, **given)
 
 
 def forked_together(modules: Mapping[str, str]) -> dict[str, Any]:
-    """Of `start_engine`: all who play, by role, come from one process that has imported them, which
+    """Of a `Cast`: all who play, by role, come from one process that has imported them, which
     halves what a start costs. The HTTP frontend inherits its socket and is started alone.
     """
     kinds = dict.fromkeys(kind for role in modules if (kind := kind_of(role)) != HTTP)

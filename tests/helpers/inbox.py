@@ -3,6 +3,20 @@
 import zmq
 
 from thespis.protocol.edges.control import Gone
+from thespis.protocol.wire import encode
+
+
+class FakeLink:
+    """A socket to the director, which has said `news`."""
+
+    def __init__(self, news: list[Gone]) -> None:
+        self._news = news
+
+    def getsockopt(self, option: int) -> int:
+        return int(zmq.POLLIN) if option == zmq.EVENTS and self._news else 0
+
+    def recv(self, flags: int) -> bytes:
+        return encode(self._news.pop())
 
 
 class FakeInbox:

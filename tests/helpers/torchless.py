@@ -6,7 +6,7 @@ from typing import Any
 
 from thespis.actors.director.config import MODULES
 
-from .engines import FAKES, forked_together
+from .engines import cast_of, forked_together
 from .facts import known_facts
 
 TORCHLESS = {
@@ -24,11 +24,9 @@ def played_by(modules: Mapping[str, str] | None, model: str = "") -> dict[str, A
     """Of `start_engine`: these modules of `fakes/`. Where none needs torch, all are forked from one
     process."""
     facts = known_facts(model, modules)
-    given: dict[str, Any] = {"modules": modules, "python_path": [str(FAKES)], "facts": facts}
-    if facts is None:
-        return given
     played = {kind: MODULES[kind] for kind in SHELLS} | dict(modules or {})
-    return given | forked_together(played)
+    together = {} if facts is None else forked_together(played)
+    return {"cast": cast_of(modules, facts, **together)}
 
 
 PRELUDE = """

@@ -30,8 +30,7 @@ from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import RequestError
 from thespis.scripts.stress.holding import held
 
-from ..helpers.engines import FAKES
-from ..helpers.facts import DEMO
+from ..helpers.engines import cast_of
 from ..helpers.media import clip, data_url, picture, png
 from ..helpers.serving import Server
 from ..spec.web import Site
@@ -202,15 +201,15 @@ def house() -> Iterator[House]:
                 mm_processor_cache_gb=1,
             ),
             ServerConfig(host="127.0.0.1", port=port, listen_fd=listener.fileno()),
-            modules={
-                "gpu-runner": "fake_runner",
-                "decode-worker": "holding_worker",
-                "encoder-cache": "holding_encoder",
-                "detokenizer": "holding_detokenizer",
-            },
-            forked=("decode-worker", "encoder-cache"),
-            python_path=[str(FAKES)],
-            facts=DEMO,
+            cast=cast_of(
+                {
+                    "gpu-runner": "fake_runner",
+                    "decode-worker": "holding_worker",
+                    "encoder-cache": "holding_encoder",
+                    "detokenizer": "holding_detokenizer",
+                },
+                forked=("decode-worker", "encoder-cache"),
+            ),
         )
         program = subprocess.Popen(
             [sys.executable, "-P", "-c", PROGRAM, str(engine.run_dir)],

@@ -14,8 +14,7 @@ from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.errors import RequestError
 
 from ..fakes.fake_runner import expected
-from ..helpers.engines import FAKES
-from ..helpers.facts import DEMO
+from ..helpers.engines import cast_of
 from ..helpers.torchless import TORCHLESS, played_by
 
 pytestmark = pytest.mark.process
@@ -98,10 +97,10 @@ async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_a
     engine = await asyncio.to_thread(
         start_engine,
         EngineConfig(),
-        modules={"encoder-cache": "poisoned_encoder", "gpu-runner": "fake_runner"},
-        forked=("decode-worker", "encoder-cache"),
-        python_path=[str(FAKES)],
-        facts=DEMO,
+        cast=cast_of(
+            {"encoder-cache": "poisoned_encoder", "gpu-runner": "fake_runner"},
+            forked=("decode-worker", "encoder-cache"),
+        ),
     )
     short = SamplingParams(max_tokens=4, temperature=0)
 

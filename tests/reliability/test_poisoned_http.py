@@ -24,7 +24,7 @@ engine."""
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    played = played_by(TORCHLESS) | {"modules": {**TORCHLESS, "http": "poisoned_http"}}
+    played = played_by({**TORCHLESS, "http": "poisoned_http"})
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         server = ServerConfig(port=port, listen_fd=listener.fileno(), api_key=("bad", "good"))

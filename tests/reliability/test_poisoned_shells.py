@@ -19,8 +19,7 @@ from thespis.protocol.requests.request import TextPrompt
 
 from ..fakes.fake_runner import expected
 from ..fakes.poisoned_actors import PAGE, POISON, TEXT
-from ..helpers.engines import FAKES, fake_engine
-from ..helpers.facts import DEMO
+from ..helpers.engines import cast_of, fake_engine
 from ..spec.web import Site
 
 pytestmark = [pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -46,9 +45,7 @@ def run_dir() -> Iterator[Path]:
         )
         modules |= {"gpu-runner": "fake_runner", "encoder-cache": "fake_encoder_cache"}
         config = EngineConfig(allow_private_media=True)
-        engine = start_engine(
-            config, modules=modules, forked=("decode-worker",), python_path=[str(FAKES)], facts=DEMO
-        )
+        engine = start_engine(config, cast=cast_of(modules, forked=("decode-worker",)))
     yield engine.run_dir
     engine.terminate()
 

@@ -16,7 +16,7 @@ from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 
 from ..helpers.bodies import SECRETS
-from ..helpers.engines import FAKES
+from ..helpers.engines import cast_of
 from ..helpers.serving import Server
 from .faces import Answer, AsyncFace, Face, HttpFace, OfflineFace, Refused, ask
 from .web import Site, part
@@ -92,8 +92,7 @@ def on_stage(model: Path, environ: Mapping[str, str], **options: Any) -> Iterato
                     model=str(model), dtype="float32", max_model_len=1024, max_num_seqs=8, **options
                 ),
                 ServerConfig(host="127.0.0.1", port=port, listen_fd=listener.fileno()),
-                modules={"fetcher": "fetcher_with_table"},
-                python_path=[str(FAKES)],
+                cast=cast_of({"fetcher": "fetcher_with_table"}, facts=None),
             )
         stack.callback(engine.terminate)
         server = Server(f"http://127.0.0.1:{port}", engine)

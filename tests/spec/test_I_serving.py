@@ -17,7 +17,7 @@ from thespis.protocol.errors import EngineError
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.commands import ServeCommand, refused_start
-from ..helpers.engines import FAKES, ROLES
+from ..helpers.engines import ROLES, cast_of
 from ..helpers.facts import facts_of
 from ..helpers.media import data_url, picture, png
 from ..helpers.serving import Caller, Server, served
@@ -214,9 +214,7 @@ def test_S42_a_model_without_any_is_not_served_and_is_told_how_to_give_one(
         pass
     engine = start_engine(  # completions need none
         EngineConfig(model=str(folder)),
-        modules=LIGHT,
-        facts=facts_of(folder),
-        python_path=[str(FAKES)],
+        cast=cast_of(LIGHT, facts_of(folder)),
     )
     with (
         engine,

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from thespis.actors.director.config import FORKED, MODULES
+from thespis.actors.director.config import FORKED, MODULES, Cast
 from thespis.frontends.cli.bench.apart import ask
 from thespis.frontends.cli.server import bind
 from thespis.frontends.client.client import Client
@@ -68,9 +68,11 @@ def run(model: str, folder: Path, rounds: int) -> float:
         engine = start_engine(
             EngineConfig(model=model, device="cpu", runner_threads=1),
             ServerConfig(port=port, listen_fd=listener.fileno()),
-            modules=dict.fromkeys((*MODULES, HTTP), "thespis.scripts.stress.profile.sampled"),
-            forked=FORKED,
-            preload=("torch", "transformers"),
+            cast=Cast(
+                modules=dict.fromkeys((*MODULES, HTTP), "thespis.scripts.stress.profile.sampled"),
+                forked=FORKED,
+                preload=("torch", "transformers"),
+            ),
         )
     url = f"http://127.0.0.1:{port}"
     try:

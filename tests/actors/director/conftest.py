@@ -5,7 +5,7 @@ How an engine is started: `start_engine(EngineConfig(model=...))` in `thespis.fr
 returns a handle when every process is ready; `handle.run_dir` is where clients join,
 `handle.stop()` lets go of it. `fake_engine({"gpu-runner": "name"})` plays all roles with
 `tests/fakes/plain.py` but for the named ones; real actors beside fakes: give `start_engine` only
-the roles to replace, `modules={"gpu-runner": "name"}, python_path=[FAKES]`.
+the roles to replace, `cast=cast_of({"gpu-runner": "name"})`.
 """
 
 from collections.abc import Callable, Iterator

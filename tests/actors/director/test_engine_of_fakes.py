@@ -349,12 +349,13 @@ def test_a_killed_director_takes_everything_with_it(start: StartEngine, killed: 
 def test_an_engine_ends_with_the_face_that_was_killed() -> None:
     code = (
         "import sys\nsys.path.insert(0, sys.argv[1])\n"
+        "from thespis.actors.director.config import Cast\n"
         "from thespis.frontends.engine import start_engine\nfrom thespis.protocol.config.engine "
         "import EngineConfig\n"
         "from thespis.tests.helpers.facts import DEMO\nmodules = dict.fromkeys(sys.argv[2:], "
         "'plain')\n"
-        "engine = start_engine(EngineConfig(), modules=modules, facts=DEMO, "
-        "python_path=[sys.argv[1]])\n"
+        "cast = Cast(modules=modules, facts=DEMO, python_path=(sys.argv[1],))\n"
+        "engine = start_engine(EngineConfig(), cast=cast)\n"
         "print(engine.process.pid, engine.run_dir, flush=True)\nsys.stdin.read()\n"
     )
     face = subprocess.Popen(

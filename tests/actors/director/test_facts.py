@@ -16,7 +16,14 @@ from thespis.protocol.config.roles import FactsConfig, RunnerConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
 
-from ...helpers.engines import FAKES, ROLES, Spectator, fake_engine, forked_together, processes_of
+from ...helpers.engines import (
+    ROLES,
+    Spectator,
+    cast_of,
+    fake_engine,
+    forked_together,
+    processes_of,
+)
 from ...helpers.facts import DEMO
 
 StartEngine = Callable[..., EngineHandle]
@@ -63,17 +70,13 @@ def test_its_refusal_or_death_is_the_sentence_of_the_start(
 @pytest.mark.timeout(60)
 def test_a_setting_that_contradicts_the_model_is_the_sentence_of_the_start() -> None:
     modules = dict.fromkeys(ROLES, "plain") | FACTS
-    given: dict[str, Any] = {
-        "modules": modules,
-        "python_path": [str(FAKES)],
-        **forked_together(modules),
-    }
     for facts in (None, DEMO):
+        cast = cast_of(modules, facts, **forked_together(modules))
         with pytest.raises(
             EngineError,
             match=r"^max_model_len=9999999 is more than the model's context of 4096 tokens\.$",
         ):
-            start_engine(EngineConfig(max_model_len=9_999_999), facts=facts, **given)
+            start_engine(EngineConfig(max_model_len=9_999_999), cast=cast)
 
 
 def parts(**settings: object) -> Parts:

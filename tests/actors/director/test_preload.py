@@ -1,16 +1,14 @@
 from pathlib import Path
 
-from thespis.actors.director.config import MODULES, DirectorConfig
-from thespis.actors.director.preload import RUNTIME, preload_for
+from thespis.actors.director.config import MODULES, RUNTIME, Cast
 from thespis.frontends.engine import HTTP_MODULE
 from thespis.protocol.checkpoint.folder import demo_model
-from thespis.protocol.config.engine import EngineConfig
 
 from ...helpers.facts import DEMO
 
 
 def test_the_zygote_imports_what_it_forks() -> None:
-    modules = preload_for(DirectorConfig(engine=EngineConfig()))
+    modules = Cast().imports()
     assert modules == [
         "torch",
         RUNTIME,
@@ -20,13 +18,11 @@ def test_the_zygote_imports_what_it_forks() -> None:
 
 def test_an_engine_of_fakes_needs_no_zygote() -> None:
     replaced = dict.fromkeys(("decode-worker", "encoder-cache", "gpu-runner"), "x")
-    fakes = DirectorConfig(engine=EngineConfig(), modules=replaced, facts=DEMO)
-    assert preload_for(fakes) == []
+    fakes = Cast(modules=replaced, facts=DEMO)
+    assert fakes.imports() == []
     assert not fakes.is_forked("decode-worker-0")
-    assert DirectorConfig(engine=EngineConfig(), modules={"gpu-runner": "x"}).is_forked(
-        "decode-worker-0"
-    )
-    assert preload_for(DirectorConfig(engine=EngineConfig(), modules=replaced)) == [
+    assert Cast(modules={"gpu-runner": "x"}).is_forked("decode-worker-0")
+    assert Cast(modules=replaced).imports() == [
         "torch",
         RUNTIME,
         MODULES["facts"],

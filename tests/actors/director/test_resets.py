@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from thespis.actors.director import resets
-from thespis.actors.director.resets import HELD_BY, Resets
+from thespis.actors.director import rounds
 from thespis.actors.director.roster import Member, RestartBudget, Roster
+from thespis.actors.director.rounds import HELD_BY, Resets
 from thespis.protocol.edges.control import AskReset, Cache, Reset, ResetOver
 from thespis.protocol.wire import Message
 
@@ -42,17 +42,17 @@ async def test_B14_an_asker_hears_when_every_part_is_empty(cache: Cache) -> None
     assert [role for role, _ in bench.told] == list(HELD_BY[cache])
     for role, number in bench.told:
         assert bench.heard == []
-        bench.resets.confirmed("gpu-runner", number)
-        bench.resets.confirmed(role, number + 1)
-        bench.resets.confirmed(role, number)
-        bench.resets.confirmed(role, number)
+        bench.resets.answered("gpu-runner", number)
+        bench.resets.answered(role, number + 1)
+        bench.resets.answered(role, number)
+        bench.resets.answered(role, number)
     assert bench.heard == [(b"x", ResetOver(7, True))]
 
 
 async def test_B14_who_dies_has_emptied_its_part() -> None:
     bench = Bench()
     bench.ask("media")
-    bench.resets.confirmed("preprocessor", 1)
+    bench.resets.answered("preprocessor", 1)
     bench.resets.gone("scheduler")
     assert bench.heard == []
     bench.resets.gone("encoder-cache")
@@ -73,19 +73,19 @@ async def test_B14_two_askers_hear_of_their_own_question() -> None:
     bench = Bench()
     bench.ask("prefix", 1)
     bench.resets.ask(b"y", AskReset("client-y", 1, "prefix"))
-    bench.resets.confirmed("scheduler", 2)
+    bench.resets.answered("scheduler", 2)
     assert bench.heard == [(b"y", ResetOver(1, True))]
-    bench.resets.confirmed("scheduler", 1)
+    bench.resets.answered("scheduler", 1)
     assert bench.heard[1:] == [(b"x", ResetOver(1, True))]
 
 
 async def test_B14_who_does_not_answer_in_time_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resets, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(rounds, "RESET_SECONDS", 0.01)
     bench = Bench()
     bench.ask("prefix")
     while not bench.heard:
         await asyncio.sleep(0.001)
-    bench.resets.confirmed("scheduler", 1)
+    bench.resets.answered("scheduler", 1)
     assert bench.heard == [(b"x", ResetOver(7, False))]

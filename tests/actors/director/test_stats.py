@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from thespis.actors.director import stats
+from thespis.actors.director import rounds
 from thespis.actors.director.roster import Member, RestartBudget, Roster
-from thespis.actors.director.stats import StatsCollector
+from thespis.actors.director.rounds import StatsCollector
 from thespis.protocol.wire import Message
 
 
@@ -60,7 +60,7 @@ async def test_nobody_waits_for_the_dead_or_believes_them() -> None:
 async def test_who_is_busy_is_answered_for_with_its_last_counters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stats, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(rounds, "STATS_SECONDS", 0.01)
     bench = Bench()
     bench.stats.ask(b"x", "b")
     while not bench.answered:

@@ -4,18 +4,19 @@ import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import zmq
 
-from thespis.actors.kernel import base, peers
+from thespis.actors.kernel import base, participant
 from thespis.actors.kernel.actor import Actor
 from thespis.actors.kernel.launch import Launch
+from thespis.actors.kernel.pump import Pump
 from thespis.protocol.channel import Received, bind_inbox
 from thespis.protocol.edges.control import AskStats, Fatal, Gone, Stats
 
-from ...helpers.inbox import FakeInbox
+from ...helpers.inbox import FakeInbox, FakeLink
 
 
 class Recorder(Actor):
@@ -36,16 +37,14 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, bef
     request sent anew must not go the way of the dead."""
     actor = Recorder(tmp_path)
     news: list[Gone] = []
-    actor.link.receive = lambda: news.pop() if news else None  # type: ignore[method-assign]
     actor._unknown.keep = lambda received: False  # type: ignore[method-assign]
     incoming = SimpleNamespace(
         fence=lambda role, epoch: None, accept=lambda frames: Received("client-a", 0, "again")
     )
-    inboxes: Any = SimpleNamespace(
-        inbox=FakeInbox(before + 1, news, Gone("preprocessor", 1)), incoming=incoming
-    )
-    actor.inboxes = inboxes
-    assert actor._drain_inbox() is False
+    actor.incoming = cast(Any, incoming)
+    actor._news.socket = cast(Any, FakeLink(news))
+    inbox: Any = FakeInbox(before + 1, news, Gone("preprocessor", 1))
+    Pump(inbox, actor.hear, first=actor._news).drain()
     assert actor.heard == ["again"] * before + ["preprocessor is gone", "again"]
     actor.link.close()
     actor.context.term()
@@ -53,7 +52,7 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, bef
 
 def test_what_was_dropped_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     actor = Recorder(tmp_path)
-    actor.inboxes = actor._open_inboxes()
+    actor.open_inbox()
     told: list[Any] = []
     monkeypatch.setattr(actor.link, "send", told.append)
     actor.hear([b"nobody.1", b"no header", b""])
@@ -78,12 +77,15 @@ def test_where_the_run_directory_takes_no_socket_the_director_is_told_once_and_i
             raise zmq.ZMQError(number, endpoint)
         return bind_inbox(context, endpoint.replace(".1.", f".{len(results)}."))
 
-    monkeypatch.setattr(peers, "bind_inbox", bind)
+    for module in (base, participant):
+        monkeypatch.setattr(module, "bind_inbox", bind)
     monkeypatch.setattr(base, "RETRY_SECONDS", 0.0)
     actor = Recorder(tmp_path)
     told: list[Any] = []
     monkeypatch.setattr(actor.link, "send", told.append)
-    actor._open_inboxes().close()
+    actor._open_when_possible()
+    actor.control.close()
+    actor.inbox.close()
     assert [type(message) for message in told] == [Fatal]
     assert os.strerror(number) in told[0].text
     assert str(tmp_path) not in told[0].text

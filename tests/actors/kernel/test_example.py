@@ -15,7 +15,7 @@ import zmq
 
 from thespis.actors import kernel
 from thespis.actors.kernel.launch import Launch, director_endpoint
-from thespis.actors.kernel.peers import Inboxes
+from thespis.actors.kernel.participant import Participant
 from thespis.protocol.channel import Outgoing, bind_inbox
 from thespis.protocol.edges.client_to_fetcher import Fetch
 from thespis.protocol.edges.control import (
@@ -76,7 +76,8 @@ def test_the_actor_of_the_docstring_answers_a_client(
 ) -> None:
     (tmp_path / "refuser.py").write_text(example())
     director = bind_inbox(context, director_endpoint(tmp_path))
-    client = Inboxes(context, tmp_path, "client-a", 0)
+    client = Participant(tmp_path, "client-a", 0)
+    client.open_inbox()
     launch = msgspec.json.encode(
         Launch("fetcher", 1, str(tmp_path), "refuser", os.getpid())
     ).decode()
@@ -86,7 +87,7 @@ def test_the_actor_of_the_docstring_answers_a_client(
         link, _ = heard(director, Hello)
         director.send_multipart([link, encode(Welcome(b""))])
         _, ready = heard(director, Ready)
-        here = Peer(0, os.getpid(), client.inbox_endpoint, client.control_endpoint)
+        here = Peer(0, os.getpid(), client.endpoint(), "")
         director.send_multipart([link, encode(Peers({"client-a": here}))])
         edge = Outgoing(context, "client-a", 0, ready.inbox, 1)
         prompt, sampling = TextPrompt("Hello"), SamplingParams()

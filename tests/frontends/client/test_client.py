@@ -200,8 +200,8 @@ async def test_a_client_that_has_left_reads_no_more(tmp_path: Path) -> None:
     with director(tmp_path, welcome(), everybody(tmp_path)):
         client = await Client.connect(tmp_path)
         await client.close()
-        client._connection._drain_link()
-        client._connection._drain_inbox()
+        for pump in client._connection._pumps:
+            pump.drain()
 
 
 async def test_a_request_that_is_over_leaves_nothing(tmp_path: Path) -> None:

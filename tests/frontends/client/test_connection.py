@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import zmq
 
+from thespis.actors.kernel.pump import Pump
 from thespis.frontends.client.connection import Connection
 from thespis.protocol.channel import Received, bind_inbox
 from thespis.protocol.edges.control import End, Gone, Peer, Peers
 from thespis.protocol.errors import EngineError
 from thespis.protocol.wire import Decoder
 
-from ...helpers.inbox import FakeInbox
+from ...helpers.inbox import FakeInbox, FakeLink
 
 
 class Notes:
@@ -42,11 +43,11 @@ class Recorder(Notes):
         super().__init__()
         (run_dir / "lock").write_text(str(os.getpid()))
         self.connection = Connection(run_dir, "a")
-        self.connection._listener = self
+        self.connection.listener = self
 
     def close(self) -> None:
         os.close(self.connection._director)
-        self.connection._context.destroy(linger=0)
+        self.connection.context.destroy(linger=0)
 
 
 @pytest.fixture
@@ -90,9 +91,9 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
     recorder.connection.end(("a",))
     recorder.connection.end(("b", "c"))
     detokenizer = ControlSocket(tmp_path, "detokenizer", 2)
-    recorder.connection._update(detokenizer.table)
+    recorder.connection.hear_of_others(detokenizer.table)
     recorder.connection.end(("d",))
-    recorder.connection._update(detokenizer.table)
+    recorder.connection.hear_of_others(detokenizer.table)
     assert detokenizer.hear() == [End(("a", "b", "c")), End(("d",))]
     detokenizer.close()
 
@@ -102,21 +103,19 @@ def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder)
     over, and not its request."""
     connection: Any = recorder.connection
     news: list[Gone] = []
-    connection._link.receive = lambda: news.pop() if news else None
+    connection._news.socket = FakeLink(news)
     incoming = SimpleNamespace(
         fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost")
     )
-    connection._doors = SimpleNamespace(
-        inbox=FakeInbox(2, news, Gone("fetcher", 1)), incoming=incoming
-    )
-    connection._drain_inbox()
+    connection.incoming = incoming
+    inbox: Any = FakeInbox(2, news, Gone("fetcher", 1))
+    Pump(inbox, connection._hear, first=connection._news).drain()
     assert recorder.heard == ["lost", Gone("fetcher", 1), "lost"]
 
 
 def test_of_clients_that_have_gone_nothing_is_kept(recorder: Recorder) -> None:
     connection: Any = recorder.connection
-    connection._doors = SimpleNamespace(incoming=SimpleNamespace(fence=lambda role, epoch: None))
-    news = [Gone("client-b", 0), Gone("fetcher", 1)]
-    connection._link.receive = lambda: news.pop() if news else None
-    connection._drain_link()
+    connection.incoming = SimpleNamespace(fence=lambda role, epoch: None)
+    connection._news.socket = FakeLink([Gone("client-b", 0), Gone("fetcher", 1)])
+    connection._news.drain()
     assert connection._dead == {"fetcher": 1}

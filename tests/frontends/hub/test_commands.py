@@ -26,8 +26,7 @@ from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.checkpoint.hub_id import HubId
 
 from ...helpers.commands import ServeCommand, command
-from ...helpers.engines import FAKES, ROLES, forked_together
-from ...helpers.facts import DEMO
+from ...helpers.engines import ROLES, cast_of, forked_together
 from ...helpers.hub import FakeHub
 from ...helpers.serving import Caller
 
@@ -208,13 +207,7 @@ def test_the_models_in_the_cache_and_whether_they_run(
 def test_LLM_takes_an_id(demo: FakeHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The roles of its engine are played by fakes."""
     played = dict.fromkeys(ROLES, "plain")
-    fakes = partial(
-        start_engine,
-        modules=played,
-        python_path=[str(FAKES)],
-        facts=DEMO,
-        **forked_together(played),
-    )
+    fakes = partial(start_engine, cast=cast_of(played, **forked_together(played)))
     monkeypatch.setattr(llm_module, "start_engine", fakes)
     commit = demo.repositories[NAME].branches["main"]
     with LLM(NAME, revision="main", download_dir=cache) as llm:

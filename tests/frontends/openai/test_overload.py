@@ -101,7 +101,7 @@ async def test_a_body_that_never_comes_loses_its_place(monkeypatch: pytest.Monke
     client.admission = Admission(Share(1, 1000, 4 << 20))
     async with served(client) as url:
         idle = asyncio.create_task(answer_to(url, HEAD.format(path="/v1/completions", length=100)))
-        while client.admission.expected == 0:
+        while client.admission._expected.requests == 0:
             await asyncio.sleep(0.001)
         head = HEAD.format(path="/v1/completions", length=2)
         assert (await answer_to(url, head + "{}")).startswith("HTTP/1.1 429 ")
