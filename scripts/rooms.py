@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -80,8 +81,14 @@ def _room(name: tuple[str, ...], place: tuple[str, ...]) -> str:
     return name[len(place)] if len(name) > len(place) and name[: len(place)] == place else ""
 
 
-def _imported(text: str, file: Path) -> Iterator[tuple[str, ...]]:
-    """What of the package a file imports, lazily or not: modules, and names of modules."""
+@cache
+def _imported(text: str, file: Path) -> tuple[tuple[str, ...], ...]:
+    """What of the package a file imports, lazily or not: modules, and names of modules. A file is
+    read for each folder that it lies in."""
+    return tuple(_imports(text, file))
+
+
+def _imports(text: str, file: Path) -> Iterator[tuple[str, ...]]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (

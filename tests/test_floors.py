@@ -4,6 +4,7 @@ imported."""
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,18 @@ ZMQ_AT_HOME = ("protocol/channel.py", "actors/")
 FILES = sorted(path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
 
+@cache
+def tree(file: Path) -> ast.Module:
+    return ast.parse((ROOT / file).read_text())
+
+
+@cache
 def imports(file: Path) -> set[tuple[str, ...]]:
     """Every module that `file` names in an import, lazy ones included; ours as (floor, ...), others
     as ("", package, ...)."""
     found: set[tuple[str, ...]] = set()
     package = file.parts[:-1]
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
             names = [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -91,11 +98,7 @@ def test_one_loop_reads_the_descriptors_of_zmq(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_no_floor_names_a_module_above_it(file: Path) -> None:
     """In a string, where no import is seen: who stands above says the name itself."""
-    texts = (
-        node.value
-        for node in ast.walk(ast.parse((ROOT / file).read_text()))
-        if isinstance(node, ast.Constant)
-    )
+    texts = (node.value for node in ast.walk(tree(file)) if isinstance(node, ast.Constant))
     named = {
         match
         for text in texts
@@ -111,7 +114,7 @@ def test_no_two_public_classes_of_a_floor_share_a_name(floor: str) -> None:
     where: dict[str, set[str]] = {}
     for file in FILES:
         if file.parts[0] == floor:
-            for node in ast.parse((ROOT / file).read_text()).body:
+            for node in tree(file).body:
                 target = node.targets[0] if isinstance(node, ast.Assign) else None
                 name = (
                     node.name

@@ -10,7 +10,7 @@ from typing import cast
 
 from aiohttp import web
 
-from thespis.tests.e2e.cases import Medium, Shown
+from thespis.tests.helpers.cases import Medium, Shown
 
 SLOWEST = 0.3
 """Seconds before the second half of a body."""

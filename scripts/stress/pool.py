@@ -7,7 +7,7 @@ from typing import Any
 
 from thespis import SamplingParams
 from thespis.protocol.requests.request import MODALITIES
-from thespis.tests.e2e.cases import Case, Medium, Shown
+from thespis.tests.helpers.cases import Case, Medium, Shown
 
 SIZE = 24
 KINDS: tuple[tuple[Medium, ...], ...] = (

@@ -34,7 +34,7 @@ TOKENS = 80
 PICTURES = 3
 """So few that requests share them."""
 STAY_SECONDS = 1.0
-KILLS = 12
+KILLS = 8
 PAUSE_SECONDS = (0.0, 1.0)
 """Between kills, whether the engine is whole again or not."""
 ROLES = (

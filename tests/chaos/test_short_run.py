@@ -21,7 +21,7 @@ SEED = 1
 
 async def test_no_request_is_lost(tmp_path: Path) -> None:
     options = Options(
-        model=demo_model(), seed=SEED, http=7, python=11, least=100, most=250, pauses=(0.05, 0.2)
+        model=demo_model(), seed=SEED, http=7, python=11, least=80, most=180, pauses=(0.05, 0.2)
     )
     campaign = Campaign(options, tmp_path, print)
     await campaign.prepare()

@@ -1,9 +1,9 @@
 """The examples of README.md and of the pages in docs/ run: the Python of a page in order, in one
 namespace, beside one running engine, and the shell commands by themselves.
 
-`LLM()` and `AsyncLLM()` without arguments join that engine instead of starting their own, and the
-address of the pages' server is that engine's. Everything else runs as it stands, in a folder that
-holds the bundled model.
+`LLM()` and `AsyncLLM()` join that engine instead of starting their own, also with options that it
+was started with, and the address of the pages' server is that engine's. Everything else runs as it
+stands, in a folder that holds the bundled model.
 """
 
 import ast
@@ -36,11 +36,19 @@ SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [str(page.relative_to(ROOT)) for page in FILES if BLOCK.search(page.read_text())]
 ADDRESS = "http://127.0.0.1:8000"
+OPTIONS: dict[str, Any] = {
+    "enable_mm_embeds": True,
+    "enable_prompt_embeds": True,
+    "enforce_eager": True,
+    "trust_remote_code": True,
+    "allowed_local_media_path": str(ROOT / "demo_model" / "media"),
+}
+"""Of the engine: what the pages ask for."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with served("", enable_mm_embeds=True) as server:
+    with served("", **OPTIONS) as server:
         yield server
 
 
@@ -104,10 +112,18 @@ def test_the_readmes_request_is_answered(server: Server, folder: Path) -> None:
 
 
 def beside(code: str, server: Server) -> str:
-    """The code, with the engine that runs already in place of one that would be started."""
-    return code.replace("LLM()", f"LLM(run_dir={str(server.run_dir)!r})").replace(
-        ADDRESS, server.url
-    )
+    """The code, with the engine that runs already in place of one that would be started; line by
+    line the same."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    for call in ast.walk(compile(code, "page", "exec", flags=flags)):
+        match call:
+            case ast.Call(func=ast.Name(id="LLM" | "AsyncLLM" as face), args=[], keywords=options):
+                if {option.arg for option in options} <= OPTIONS.keys():
+                    given = ast.get_source_segment(code, call) or ""
+                    lines = "\n" * given.count("\n")
+                    joined = f"{face}(run_dir={str(server.run_dir)!r}{lines})"
+                    code = code.replace(given, joined)
+    return code.replace(ADDRESS, server.url)
 
 
 def run_block(code: str, page: str, names: dict[str, Any], runner: asyncio.Runner) -> None:

@@ -17,6 +17,7 @@ import psutil
 from thespis.actors.director.run_dir import is_running
 
 SHARED_MEMORY = Path("/dev/shm")
+SEGMENT = f"{SHARED_MEMORY}/thespis-"
 SETTLE_SECONDS = 10.0
 """What a killed engine gets to clean up: its janitor waits for the others first."""
 
@@ -65,7 +66,8 @@ def unmapped_segments(since: float) -> list[Path]:
         for path in SHARED_MEMORY.glob("thespis-*")
         if _age(path) >= since and not any(run in path.name for run in others)
     ]
-    return [path for path in young if not _is_mapped(path)] if young else []
+    mapped = _mapped() if young else set()
+    return [path for path in young if str(path) not in mapped and path.exists()]
 
 
 def left_behind(since: float, idle: bool) -> Left:
@@ -121,13 +123,16 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _is_mapped(path: Path) -> bool:
-    if not path.exists():
-        return True
+def _mapped() -> set[str]:
+    """The paths of all segments that a living process has mapped."""
+    found: set[str] = set()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
-            if str(path) in maps.read_text():
-                return True
+            text = maps.read_text()
         except OSError:
             continue
-    return False
+        if SEGMENT in text:
+            found.update(
+                line[line.index(SEGMENT) :] for line in text.splitlines() if SEGMENT in line
+            )
+    return found

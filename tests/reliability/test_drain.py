@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from thespis.protocol.topology import (
     SCHEDULER,
 )
 
+from ..helpers.commands import command
 from ..helpers.engines import assert_nothing_left, processes_of
 from ..helpers.media import data_url, picture, png
 from ..helpers.torchless import TORCHLESS, played_by
@@ -135,23 +135,15 @@ async def until_refused(http: aiohttp.ClientSession) -> None:
 
 
 @asynccontextmanager
-async def thespis_serve() -> AsyncIterator[tuple[str, Path, "asyncio.subprocess.Process"]]:
+async def thespis_serve(
+    torchless: bool = False,
+) -> AsyncIterator[tuple[str, Path, "asyncio.subprocess.Process"]]:
     """The command, as an operator starts it."""
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "thespis",
-        "serve",
-        "--port",
-        "0",
-        "--drain-timeout",
-        "60",
-        "--dtype",
-        "float32",
-    ]
+    flags = ("--port", "0", "--drain-timeout", "60", "--dtype", "float32")
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        *command("serve", *flags, torchless=torchless),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     assert process.stdout is not None
     try:

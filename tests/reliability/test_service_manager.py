@@ -17,7 +17,7 @@ from thespis.protocol.config.engine import EngineConfig
 
 from ..helpers.engines import assert_nothing_left, processes_of, segments_of
 from ..helpers.torchless import TORCHLESS, played_by
-from .test_drain import begin, bodies, thespis_serve
+from .test_drain import ENDLESS, begin, thespis_serve
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
@@ -31,12 +31,19 @@ def send(pids: Iterable[int], *numbers: signal.Signals) -> None:
                 os.kill(pid, number)
 
 
-async def test_a_signal_to_every_process_of_the_unit_drains() -> None:
+async def test_a_signal_to_every_process_of_the_unit_drains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """KillMode=control-group, systemd's default, with SendSIGHUP. KillMode=mixed signals the main
     process alone: see `test_drain`."""
-    async with thespis_serve() as (url, run_dir, process), aiohttp.ClientSession(url) as http:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.01")
+    async with (
+        thespis_serve(torchless=True) as (url, run_dir, process),
+        aiohttp.ClientSession(url) as http,
+    ):
         director = int((run_dir / "lock").read_text())
-        streams = [await begin(http, path, body) for path, body in bodies()]
+        body = {**ENDLESS, "max_tokens": 300}
+        streams = [await begin(http, "/v1/completions", body) for _ in range(6)]
         unit = [process.pid, *processes_of(director)]
         assert len(unit) == 13, (
             "the command, the director and its janitor, two zygotes, eight roles"

@@ -15,7 +15,7 @@ from thespis import LLM, AsyncLLM
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.serving import Server, served
-from .faces import ALICE, BOB, FACES, AsyncFace, Face, HttpFace, OfflineFace
+from .faces import ALICE, BOB, FACES, AsyncFace, Face, FaceName, HttpFace, OfflineFace
 from .rules import RULES
 
 OPTIONS: dict[str, Any] = {
@@ -101,7 +101,18 @@ def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(params=FACES)
 def face(request: pytest.FixtureRequest) -> Face:
     """Each of the three in turn."""
-    match request.param:
+    return _face(request, request.param)
+
+
+@pytest.fixture
+def any_face(request: pytest.FixtureRequest) -> Face:
+    """One of the three, the next for the next row of a table: for what lies behind all faces."""
+    row = sum(request.node.callspec.indices.values())
+    return _face(request, FACES[row % len(FACES)])
+
+
+def _face(request: pytest.FixtureRequest, name: FaceName) -> Face:
+    match name:
         case "llm":
             return OfflineFace(request.getfixturevalue("llm"))
         case "async":

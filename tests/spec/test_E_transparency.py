@@ -55,10 +55,10 @@ TRANSPARENT = {
 
 
 @pytest.mark.parametrize("name", TRANSPARENT)
-def test_S25_white_shows_through(face: Face, name: str) -> None:
+def test_S25_white_shows_through(any_face: Face, name: str) -> None:
     content = TRANSPARENT[name]()
     seen, white, black = (
-        ask(face, [part(c)])
+        ask(any_face, [part(c)])
         for c in (content, on((255, 255, 255), content), on((0, 0, 0), content))
     )
     assert seen.token_ids == white.token_ids != black.token_ids
@@ -88,11 +88,13 @@ def told(llm: LLM, image: Image.Image) -> list[int]:
 
 
 @pytest.mark.parametrize("colour", [[0, 0, 0], [128, 128, 128], (10, 200, 30)])
-def test_S26_another_background_for_one_request(face: Face, colour: Any) -> None:
+def test_S26_another_background_for_one_request(any_face: Face, colour: Any) -> None:
     content = encoded(veiled("RGBA"), "PNG")
-    seen = ask(face, [part(content)], media_io_kwargs={"image": {"rgba_background_color": colour}})
-    assert seen.token_ids == ask(face, [part(on(tuple(colour), content))]).token_ids
-    assert seen.token_ids != ask(face, [part(content)]).token_ids
+    seen = ask(
+        any_face, [part(content)], media_io_kwargs={"image": {"rgba_background_color": colour}}
+    )
+    assert seen.token_ids == ask(any_face, [part(on(tuple(colour), content))]).token_ids
+    assert seen.token_ids != ask(any_face, [part(content)]).token_ids
 
 
 @pytest.mark.parametrize(
@@ -166,15 +168,15 @@ FORMATS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_S13_every_format_is_seen_as_pil_sees_it(face: Face, name: str) -> None:
+def test_S13_every_format_is_seen_as_pil_sees_it(any_face: Face, name: str) -> None:
     """By content: the media type of the URL lies."""
     content = FORMATS[name]()
     upright: Image.Image = Image.open(io.BytesIO(content))
     if name == "rotated":
         upright = upright.transpose(Image.Transpose.ROTATE_270)
     assert (
-        ask(face, [part(content, "image/x-lie")]).token_ids
-        == ask(face, [part(encoded(upright.convert("RGB"), "PNG"))]).token_ids
+        ask(any_face, [part(content, "image/x-lie")]).token_ids
+        == ask(any_face, [part(encoded(upright.convert("RGB"), "PNG"))]).token_ids
     )
 
 
@@ -194,6 +196,6 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_S13_what_is_never_decoded(face: Face, name: str) -> None:
-    refused = refusal(face, [part(REFUSED[name]())])
+def test_S13_what_is_never_decoded(any_face: Face, name: str) -> None:
+    refused = refusal(any_face, [part(REFUSED[name]())])
     assert (refused.status, refused.part) == (422, "messages[0].content[0]")

@@ -120,11 +120,16 @@ def test_S29_prompt_and_tensors_of_the_models_own_tools(llm: LLM, reference: Ref
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_S30_every_container_by_its_content(face: Face, reference: Reference, form: str) -> None:
+def test_S30_every_container_by_its_content(
+    any_face: Face, reference: Reference, form: str
+) -> None:
     content = film(form, 6, seed=2)
     wanted = expected(reference, shown(content))
     assert_seen(
-        face, part(content, "video/x-lie"), wanted, media_io_kwargs={"video": {"num_frames": -1}}
+        any_face,
+        part(content, "video/x-lie"),
+        wanted,
+        media_io_kwargs={"video": {"num_frames": -1}},
     )
 
 
@@ -140,7 +145,7 @@ def test_S30_every_container_by_its_content(face: Face, reference: Reference, fo
     ],
 )
 def test_S30_which_frames_are_looked_at(
-    face: Face, llm: LLM, options: dict[str, Any], chosen: list[int]
+    any_face: Face, llm: LLM, options: dict[str, Any], chosen: list[int]
 ) -> None:
     """A clip of 6 s; the same as giving these frames. At a rate of its own, time runs as the rate
     says."""
@@ -149,7 +154,7 @@ def test_S30_which_frames_are_looked_at(
         {"mm_processor_kwargs": {"fps": 1.0, "do_sample_frames": False}} if "fps" in options else {}
     )
     wanted = generated(llm, shown(content)[chosen], **more)
-    assert_seen(face, part(content), wanted, media_io_kwargs={"video": options})
+    assert_seen(any_face, part(content), wanted, media_io_kwargs={"video": options})
 
 
 def test_S30_thirty_two_frames_unless_told_otherwise(face: Face, llm: LLM) -> None:
@@ -190,9 +195,9 @@ BROKEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_S30_what_is_no_whole_clip(face: Face, name: str) -> None:
+def test_S30_what_is_no_whole_clip(any_face: Face, name: str) -> None:
     make, says = BROKEN[name]
-    refused = refusal(face, part(make()))
+    refused = refusal(any_face, part(make()))
     assert (refused.status, refused.part) == (422, "messages[0].content[0]")
     assert says in refused.text
 
@@ -265,9 +270,9 @@ def test_S31_sampled_where_it_says_so(face: Face, llm: LLM) -> None:
     ],
 )
 def test_S31_a_list_that_is_none(
-    face: Face, frames: list[bytes], about: dict[str, Any], status: int, says: str
+    any_face: Face, frames: list[bytes], about: dict[str, Any], status: int, says: str
 ) -> None:
-    refused = refusal(face, frame_list(frames, **about))
+    refused = refusal(any_face, frame_list(frames, **about))
     assert (refused.status, refused.part) == (status, "messages[0].content[0]")
     assert says in refused.text
 
@@ -339,19 +344,19 @@ def answer_with_sound(
 
 @pytest.mark.parametrize(("frames", "seconds"), [(8, 4.0), (4, 4.0), (8, 1.0), (6, 2.5)])
 def test_S33_the_sound_lies_between_the_frames(
-    face: Face, reference: Reference, frames: int, seconds: float
+    any_face: Face, reference: Reference, frames: int, seconds: float
 ) -> None:
     """Also where the one lasts longer than the other."""
     samples = sound(3, seconds)
     content = film("mkv", frames, seed=11, sound=samples)
     prompt, tokens, gaps = answer_with_sound(reference, shown(content), samples)
-    made = ask(face, part(content), mm_processor_kwargs={"use_audio_in_video": True})
+    made = ask(any_face, part(content), mm_processor_kwargs={"use_audio_in_video": True})
     assert made.prompt_token_ids == prompt
     sure = next((place for place, gap in enumerate(gaps) if gap < 1e-3), 8)
     assert sure >= 3
     assert made.token_ids[:sure] == tokens[:sure]
     assert made.media_tokens["audio"] > 0
-    assert made.token_ids != ask(face, part(content)).token_ids
+    assert made.token_ids != ask(any_face, part(content)).token_ids
 
 
 def test_S33_a_silent_clip_is_itself(face: Face) -> None:

@@ -144,13 +144,13 @@ FILES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("form", FILES)
-def test_S35_every_file_by_its_content(face: Face, reference: Reference, form: str) -> None:
+def test_S35_every_file_by_its_content(any_face: Face, reference: Reference, form: str) -> None:
     content = FILES[form]()
     samples, rate = heard(content)
     wanted = expected(
         reference, samples if rate == RATE else soxr.resample(samples, rate, RATE, quality="HQ")
     )
-    assert ask(face, part(content)).token_ids[: len(wanted)] == wanted
+    assert ask(any_face, part(content)).token_ids[: len(wanted)] == wanted
 
 
 BROKEN: dict[str, Any] = {
@@ -165,8 +165,8 @@ BROKEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_S35_what_holds_no_sound(face: Face, name: str) -> None:
-    refused = refusal(face, part(BROKEN[name]()))
+def test_S35_what_holds_no_sound(any_face: Face, name: str) -> None:
+    refused = refusal(any_face, part(BROKEN[name]()))
     assert (refused.status, refused.part) == (422, "messages[0].content[0]")
 
 

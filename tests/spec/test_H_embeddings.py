@@ -342,14 +342,14 @@ WRONG: dict[str, tuple[Callable[[], str], str]] = {
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", WRONG)
 def test_S38_S39_a_wrong_embedding_is_the_callers_fault(
-    face: Face, server: Server, image: Made, name: str
+    any_face: Face, server: Server, image: Made, name: str
 ) -> None:
     """400 (413 for what is too large) with got and expected; every process lives, decode workers
     included."""
     make, says = WRONG[name]
     before = pids(server)
     assert image.grid is not None
-    refused = refusal(face, image.part(make(), image_grid_thw=image.grid.tolist()))
+    refused = refusal(any_face, image.part(make(), image_grid_thw=image.grid.tolist()))
     assert refused.status == (413 if name == "huge view" else 400)
     assert refused.part == "messages[0].content[0]"
     assert says in refused.text
@@ -379,9 +379,10 @@ def pids(server: Server) -> dict[str, int]:
         24,
     ],
 )
-def test_S38_grids_that_do_not_fit(face: Face, image: Made, grid: Any) -> None:
+def test_S38_grids_that_do_not_fit(any_face: Face, image: Made, grid: Any) -> None:
     refused = refusal(
-        face, image.part(saved(image.embeds), **({} if grid is None else {"image_grid_thw": grid}))
+        any_face,
+        image.part(saved(image.embeds), **({} if grid is None else {"image_grid_thw": grid})),
     )
     assert (refused.status, refused.part) == (400, "messages[0].content[0]")
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from thespis import LLM
+from thespis.frontends.cli.bench.serve import measure
+from thespis.frontends.cli.main import build_parser
 from thespis.frontends.engine import start_engine
 from thespis.protocol.chat_templates import source as template_source
 from thespis.protocol.config.engine import EngineConfig
@@ -157,6 +159,15 @@ def test_S41_an_answer_is_the_same_streamed_and_not(server: Server, path: str) -
             == whole["message"]["content"]
         )
     assert choices[-1]["finish_reason"] == whole["finish_reason"]
+
+
+async def test_bench_counts_every_token(server: Server) -> None:
+    flags = f"--base-url={server.url} --api-key={ALICE} --streams=1,4 --max-tokens=16 --requests=4"
+    levels = await measure(
+        build_parser("bench").parse_args(["bench", "serve", "--json", *flags.split()])
+    )
+    assert [level.tokens for level in levels] == [64, 64]
+    assert [level.prompt_tokens for level in levels] == [4 * 32, 4 * 32]
 
 
 # S42

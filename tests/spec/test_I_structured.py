@@ -181,16 +181,16 @@ def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
     ],
 )
 def test_S51_a_bad_guide_is_a_400_and_nobody_notices(
-    server: Server, face: Face, outputs: dict[str, Any], word: str
+    server: Server, any_face: Face, outputs: dict[str, Any], word: str
 ) -> None:
     before = pids(server)
-    refused = refusal(face, "x", structured_outputs=outputs, **LONG)
+    refused = refusal(any_face, "x", structured_outputs=outputs, **LONG)
     assert refused.status == 400
     assert word in refused.text
     assert refused.code in ("invalid_grammar", "out_of_range")
     assert not SECRETS.search(refused.text.replace("<state>", " object at 0x0"))
     assert pids(server) == before
-    assert ask(face, "x", structured_outputs={"choice": ["ok"]}).text == "ok"
+    assert ask(any_face, "x", structured_outputs={"choice": ["ok"]}).text == "ok"
 
 
 def test_S51_constraints_that_exclude_each_other_are_a_400(face: Face) -> None:

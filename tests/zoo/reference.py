@@ -58,11 +58,13 @@ class Reference:
         self.animal = described
         config = true_config(self.animal, folder)
         kind = true_class(described)
-        load = partial(kind.from_pretrained, folder, config=config, dtype=torch.float32)
+        load: Any = partial(kind.from_pretrained, folder, config=config, dtype=torch.float32)
+        load = partial(load, output_loading_info=True)
         try:
-            self.model: Any = load(attn_implementation=self.animal.attention).eval()
+            self.model, self.told = load(attn_implementation=self.animal.attention)
         except ValueError:  # a part of it attends in its own way only
-            self.model = load(attn_implementation="eager").eval()
+            self.model, self.told = load(attn_implementation="eager")
+        self.model.eval()
         # What the checkpoint recommends (sampling, penalties, ends) is no part of the comparison.
         self.model.generation_config = _hf.GenerationConfig(do_sample=False, pad_token_id=0)
         self._own: Any = (

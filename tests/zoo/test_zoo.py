@@ -12,7 +12,7 @@ import transformers
 from thespis.gpu_runtime.facts.model import model_facts
 
 from .catalog import NAMES, Zoo, animal, build
-from .writing import true_class, true_config
+from .reference import reference_for
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -22,9 +22,8 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.mark.parametrize("name", [name for name in NAMES if animal(name).native])
 def test_transformers_loads_it_whole_and_it_speaks(name: str, zoo: Zoo) -> None:
     folder, described = zoo(name), animal(name)
-    model, told = true_class(described).from_pretrained(
-        folder, config=true_config(described, folder), dtype=torch.float32, output_loading_info=True
-    )
+    reference = reference_for(name, folder)
+    model, told = reference.model, dict(reference.told)
     assert set(told.pop("unexpected_keys")) <= {*described.extra, *described.twice}
     assert not any(told.values()), told
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)

@@ -204,7 +204,7 @@ CALM = ["plan", "plan", "answer", "give"]
 STORMY = [*CALM, "plan", "answer", "lose runner", "lose encoder", "forget"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(worlds(), st.sampled_from([["plan", "answer", "give"], CALM, STORMY]))
 def test_every_request_gets_the_oracles_tokens(world: World, moves: list[str]) -> None:
     bench = _through(world, moves)
@@ -221,7 +221,7 @@ def test_every_request_gets_the_oracles_tokens(world: World, moves: list[str]) -
     bench.assert_empty()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(worlds(), st.sampled_from([CALM, STORMY]))
 def test_aborts_and_stops_at_any_point_free_everything(world: World, moves: list[str]) -> None:
     bench = Bench(world.settings, encoder=False, model=partial(Timed, world.dice))
@@ -293,7 +293,7 @@ def tight_worlds(draw: st.DrawFn) -> World:
     return World(chosen, requests, dice)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(tight_worlds())
 def test_blocks_of_a_window_and_embeddings_do_not_wait_for_each_other(world: World) -> None:
     bench = _through(world, ["plan", "answer", "give"])

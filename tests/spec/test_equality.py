@@ -1,4 +1,4 @@
-"""Every face gives, under pressure, token for token what transformers gives to each request alone,
+"""The faces give, under pressure, token for token what transformers gives to each request alone,
 in float32."""
 
 import asyncio
@@ -12,11 +12,11 @@ import pytest
 
 from thespis import LLM, AsyncLLM, SamplingParams
 
+from ..helpers.cases import Solved, solve_all
 from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
 from ..helpers.environment import DEVICE
 from ..helpers.reference import Media, Reference, reference_for
 from ..helpers.serving import Server, served
-from .cases import Solved, solve_all
 
 pytestmark = pytest.mark.process
 
@@ -65,7 +65,17 @@ def server(exam: Exam) -> Iterator[Server]:
         yield server
 
 
-def test_llm_equals_transformers(exam: Exam, server: Server) -> None:
+def test_the_faces_equal_transformers(exam: Exam, server: Server) -> None:
+    """The family that takes every kind of media through each of them, the others through one."""
+    if exam.family != "qwen_vl":
+        through_llm(exam, server)
+    if exam.family != "llava":
+        asyncio.run(through_async_llm(exam, server))
+    if exam.family == "qwen_omni":
+        asyncio.run(through_http(exam, server))
+
+
+def through_llm(exam: Exam, server: Server) -> None:
     with LLM(run_dir=server.run_dir) as llm:
         llm.reset_mm_cache()
         assert llm.reset_prefix_cache()
@@ -88,7 +98,7 @@ def test_llm_equals_transformers(exam: Exam, server: Server) -> None:
         assert not missed
 
 
-async def test_async_llm_equals_transformers(exam: Exam, server: Server) -> None:
+async def through_async_llm(exam: Exam, server: Server) -> None:
     async with AsyncLLM(run_dir=server.run_dir) as llm:
         before = await forgetful(llm)
 
@@ -109,7 +119,7 @@ async def test_async_llm_equals_transformers(exam: Exam, server: Server) -> None
         assert not missed
 
 
-async def test_http_equals_transformers(exam: Exam, server: Server) -> None:
+async def through_http(exam: Exam, server: Server) -> None:
     """Every second request is streamed."""
     async with AsyncLLM(run_dir=server.run_dir) as llm, aiohttp.ClientSession(server.url) as http:
         before = await forgetful(llm)

@@ -3,9 +3,9 @@ each."""
 
 from typing import Any, Literal, NamedTuple
 
-from ..helpers.checkpoints import Family
-from ..helpers.media import RATE, Pixels, clip, clip_frames, data_url, picture, png, sound, wav
-from ..helpers.reference import Answer, Media, Reference
+from .checkpoints import Family
+from .media import RATE, Pixels, clip, clip_frames, data_url, picture, png, sound, wav
+from .reference import Answer, Media, Reference
 
 REQUESTS = 24
 LONG, SHORT = 128, 24

@@ -96,13 +96,13 @@ def test_a_program_that_raises(light_program: Program) -> None:
     light_program.assert_nothing_left()
 
 
-def test_ctrl_c_in_the_middle_of_the_work(program: Program) -> None:
-    process = program.run(GO_ON)
+def test_ctrl_c_in_the_middle_of_the_work(light_program: Program) -> None:
+    process = light_program.run(GO_ON)
     time.sleep(0.5)  # let the work begin; whether it has is no condition
     process.send_signal(signal.SIGINT)
     assert process.wait(30) in (1, -signal.SIGINT)
     assert "KeyboardInterrupt" in _text(process.stderr)
-    program.assert_nothing_left()
+    light_program.assert_nothing_left()
 
 
 def test_kill_9_of_the_program(program: Program) -> None:
