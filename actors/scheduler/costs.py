@@ -28,9 +28,9 @@ LEAST = 4
 LEAST_CHUNK = 8
 """Of the tokens of a step, one in so many is the least chunk: each chunk has to gather all that was
 cached before it."""
-LEAST_BESIDE = 64
+LEAST_BESIDE = 128
 """The same of a step that streams wait for, and that would be too long for them: beside the encoder
-a large model's token takes a tenth of what is left of three plain steps."""
+a large model's token takes a fifth of what is left of three plain steps."""
 
 
 class Costs:

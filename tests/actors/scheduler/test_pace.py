@@ -11,7 +11,7 @@ from thespis.protocol.config.roles import SchedulerConfig
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 
-from .bench import Bench, NoModel, config, prepared
+from .bench import Bench, NoModel, config, item, prepared
 
 BASE, TOKEN = 0.080, 0.004
 """Seconds of a step, and of each of its tokens: a 0.5 B model on two cores; 512 tokens of a prompt
@@ -31,6 +31,23 @@ class Slow(NoModel):
 
 class Quick(Slow):
     base, token = 0.0006, 0.00002
+
+
+class Shared(Slow):
+    """A 0.5 B model whose steps have one of two cores since `beside` was set."""
+
+    base, token = 0.027, 0.0046
+    beside = False
+
+    def run(self, plan: StepPlan, unreadable: bool = False) -> StepResult:
+        result = super().run(plan, unreadable)
+        return StepResult(
+            result.step, result.sampled, seconds=self.seconds(plan), beside=self.beside
+        )
+
+    def seconds(self, plan: StepPlan) -> float:
+        tokens = sum(work.count for work in plan.work)
+        return 0.022 + 0.0089 * tokens if self.beside else super().seconds(plan)
 
 
 def bench(model: type[Slow]) -> Bench:
@@ -77,6 +94,37 @@ def test_a_small_model_takes_whole_chunks_as_ever() -> None:
     model, plans = streams_and_then_prompts(Quick)
     assert max(sum(work.count for work in plan.work) for plan in plans) == 512
     assert all(model.seconds(plan) < STEP_SECONDS for plan in plans)
+
+
+def test_beside_the_encoder_a_step_with_a_chunk_is_well_within_three_plain_ones() -> None:
+    """A machine holds up one step in a hundred, and the longest gap is that one's."""
+    made = bench(Shared)
+    made.encoder = False
+    model = made.model
+    assert isinstance(model, Shared)
+    made.submit(*(asked(f"s{n}", 20, max_tokens=400) for n in range(4)))
+    for _ in range(20):
+        made.plan()
+        made.answer()
+    plain = model.seconds(made.log[-1])
+    model.beside = True
+    made.submit(
+        *(
+            asked(f"p{n}", 600, items=(item(f"p{n}", 4, 400),), max_tokens=1, arrival=9.0)
+            for n in range(2)
+        )
+    )
+    first = len(made.log)
+    for number in range(100):
+        made.plan()
+        made.answer()
+        if number == 10:
+            made.give_some(1)
+    taken = [
+        model.seconds(plan) for plan in made.log[first:] if any(w.count > 1 for w in plan.work)
+    ]
+    assert len(taken) > 50
+    assert max(taken[2:]) <= 2.5 * plain
 
 
 def test_a_prompt_alone_has_whole_steps() -> None:
