@@ -63,9 +63,11 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def give_way() -> None:
-    """For work on what one caller sent: processors go first to what all streams pass."""
-    os.nice(_YIELDING)
+def give_way(pid: int = 0) -> None:
+    """For work on what one caller sent: processors go first to what all streams pass. `pid`: of a
+    child that has one thread yet; 0: this process."""
+    niceness = os.getpriority(os.PRIO_PROCESS, pid)
+    os.setpriority(os.PRIO_PROCESS, pid, niceness + _YIELDING)
 
 
 def settle() -> None:

@@ -12,7 +12,7 @@ import sys
 import msgspec
 
 from ....actors.kernel.budget import BudgetError, memory_budget
-from ....actors.kernel.launch import configure_logging, die_with_parent, give_way
+from ....actors.kernel.launch import configure_logging, die_with_parent
 from ....protocol.errors import Failure, RequestError
 from ....protocol.memory.blobs import Draft
 from ....protocol.memory.mapping import map_file
@@ -41,7 +41,6 @@ def main(server: int, fd: int) -> None:
         sys.exit(1)
     setproctitle.setproctitle("thespis http-reader")
     configure_logging("http-reader")
-    give_way()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a caller's words must not be left on disk
     with socket.socket(fileno=fd) as link:
         while True:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
+from ....actors.kernel.launch import give_way
 from ....actors.quarantine.records import POISON
 from ....protocol.errors import RequestError
 from ....protocol.memory.shortage import NO_MEMORY, NO_SPACE, shortage
@@ -53,6 +54,7 @@ class Reader:
             except OSError:
                 self._link.close()
                 raise
+        give_way(self._process.pid)  # now: its imports take as long as six steps of streams
         self._link.setblocking(False)
 
     async def ask(self, job: Job, body: int, draft: int) -> tuple[Head, list[bytes]]:

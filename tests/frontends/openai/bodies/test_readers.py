@@ -74,6 +74,16 @@ LARGE = {
 }
 
 
+def test_a_reader_gives_way_before_its_imports() -> None:
+    """They take as long as six steps of streams, and come with the first large body."""
+    one = readers.Reader()
+    try:
+        niceness = os.getpriority(os.PRIO_PROCESS, one._process.pid)
+        assert niceness == min(19, os.nice(0) + 10)
+    finally:
+        one.kill().wait()
+
+
 @pytest.mark.parametrize("name", LARGE)
 async def test_what_is_not_small_is_read_in_another_process(name: str, inline: list[int]) -> None:
     client = FakeClient()
