@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
 from ...protocol.requests.pooling import PoolingParams
 from ...protocol.requests.request import MediaItem, Prompt
 from ...protocol.requests.sampling import SamplingParams
-from ..client.client import Client
-from ..client.stream import Stream
 from .media import Pending, place
+
+if TYPE_CHECKING:  # a reader of bodies, which starts beside streams, submits nothing
+    from ..client.client import Client
+    from ..client.stream import Stream
 
 R = TypeVar("R")
 
@@ -34,7 +36,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 async def submit(
-    client: Client,
+    client: "Client",
     given: Submission,
     wanted: SamplingParams | PoolingParams,
     *,
@@ -43,7 +45,7 @@ async def submit(
     priority: int = 0,
     deadline: float | None = None,
     streamed: bool = True,
-) -> Stream:
+) -> "Stream":
     """Put the media into shared memory and submit. With `wait` it waits for room, otherwise it is
     refused. `streamed`: its tokens are read as they come. Raises RequestError, EngineError."""
     if wait:
@@ -66,9 +68,9 @@ class RequestGroup:
     """The requests of one call, whose end waits for all; the first error ends the others."""
 
     def __init__(self) -> None:
-        self._tasks, self._unread = asyncio.TaskGroup(), set[Stream]()
+        self._tasks, self._unread = asyncio.TaskGroup(), set["Stream"]()
 
-    def read(self, stream: Stream, read: Callable[[], Awaitable[R]]) -> asyncio.Task[R]:
+    def read(self, stream: "Stream", read: Callable[[], Awaitable[R]]) -> asyncio.Task[R]:
         """Have `read` read `stream` to its end."""
 
         async def reading() -> R:

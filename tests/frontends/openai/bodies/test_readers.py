@@ -84,6 +84,14 @@ def test_a_reader_gives_way_before_its_imports() -> None:
         one.kill().wait()
 
 
+def test_a_reader_imports_nothing_that_speaks_to_the_engine() -> None:
+    code = "import sys; from thespis.frontends.openai.bodies import reader; print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"zmq", "aiohttp", "thespis.frontends.client.client"}.isdisjoint(said)
+
+
 @pytest.mark.parametrize("name", LARGE)
 async def test_what_is_not_small_is_read_in_another_process(name: str, inline: list[int]) -> None:
     client = FakeClient()
