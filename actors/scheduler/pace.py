@@ -16,10 +16,13 @@ others want the core, too, it takes twice as long."""
 NEWEST = 0.25
 """The part that the newest step has in what is known of prompts. Other work on the machine can only
 add, so it counts twice at most."""
-RECENT = 9
-"""Plain steps of which the middle one counts: a client that makes pictures, or their decoding,
-holds up several in a row, and a process's first ones are slow. What they teach would stand for as
-long as every step has a prompt."""
+RECENT = 16
+"""Plain steps that are known. Whoever sends pictures makes them before, and they are read and
+decoded: that holds up a dozen in a row. What these teach would stand for as long as every step has
+a prompt."""
+MIDDLE, QUIET = 2, 4
+"""One in so many of them was shorter: than what the next one will take, and than what one takes
+that nothing holds up."""
 
 
 @dataclass
@@ -33,15 +36,14 @@ class _Known:
     """Seconds that all the prompts of a step may take which has nothing else: those of a share of
     1."""
 
-    @property
-    def plain(self) -> tuple[float, float]:
-        """A step that only decodes; of two the shorter."""
-        return sorted(self.steps)[(len(self.steps) - 1) // 2] if self.steps else (0.0, 0.0)
+    def plain(self, shorter: int = MIDDLE) -> tuple[float, float]:
+        """A step that only decodes, as one in `shorter` of them is shorter."""
+        return sorted(self.steps)[(len(self.steps) - 1) // shorter] if self.steps else (0.0, 0.0)
 
-    def plain_seconds(self, decoded: float) -> float:
+    def plain_seconds(self, decoded: float, shorter: int = MIDDLE) -> float:
         """Where so much is decoded. While streams come, each beside a prompt, no plain step is
         seen: a token more is taken to take what a prompt's takes."""
-        seconds, share = self.plain
+        seconds, share = self.plain(shorter)
         return seconds + max(0.0, decoded - share) * self.prompts if seconds else 0.0
 
 
@@ -67,7 +69,7 @@ class Pace:
                 known.steps.append((seconds, decoded))
         elif not decoded:
             known.prompts = _blend(known.prompts, seconds / prompts)
-        elif (plain := self._measured.plain)[
+        elif (plain := self._measured.plain())[
             0
         ]:  # what it took beyond that, prompts took, and the streams that have come since
             beyond = max(0.0, seconds - plain[0])
@@ -81,18 +83,23 @@ class Pace:
 
     @property
     def beside_streams(self) -> float:
-        """The share of a step that prompts may take while somebody decodes; never less than a
-        third, or than what nobody notices. 0 where that bounds it and no plain step has been
-        measured: the next one is plain, else a long prompt goes by unbounded."""
+        """The share of a step that prompts may take while somebody decodes; never less than half of
+        a plain step that nothing else held up takes, or than what nobody notices. 0 where that
+        bounds it and no plain step has been measured: the next one is plain, else a long prompt
+        goes by unbounded."""
         prompts = self._prompts
         if not prompts:
             return 1.0
         if not (plain := self._measured.plain_seconds(self._decoded)):
             return 1.0 if prompts <= UNNOTICED_SECONDS else 0.0
-        quiet = plain
-        if self._now is self._beside:  # half of the cores, twice as long
-            quiet = max(self._alone.plain_seconds(self._decoded), plain / 2)
-        return min(1.0, max(PLAIN_STEPS * quiet - plain, plain / 2, UNNOTICED_SECONDS) / prompts)
+        known, least = (
+            (self._alone, plain / 2)  # half of the cores, twice as long
+            if self._now is self._beside
+            else (self._measured, 0.0)
+        )
+        quiet = max(known.plain_seconds(self._decoded, QUIET), least)
+        left = max(PLAIN_STEPS * quiet - plain, min(plain / 2, quiet), UNNOTICED_SECONDS)
+        return min(1.0, left / prompts)
 
     def seconds(self, prompts: float) -> float:
         """What prompts of this share take; 0 while it is not known."""

@@ -205,10 +205,24 @@ def test_plain_steps_that_the_machine_held_up_teach_nothing(slow: int) -> None:
     assert pace.beside_streams == before == pytest.approx((PLAIN_STEPS - 1) * 0.1 / 2.0)
 
 
+@pytest.mark.parametrize("slow", [6, 11])
+def test_a_dozen_of_them_make_no_step_longer_than_three_quiet_ones(slow: int) -> None:
+    """The readers of the first large bodies start just then, and the encoder begins behind it: no
+    step has all cores again until it ends."""
+    pace = Pace()
+    pace.learn(2.0, 1.0, False)
+    for seconds in (0.1,) * 16 + (0.25,) * slow:
+        pace.learn(seconds, 0.0, True)
+    assert 0.1 + pace.beside_streams * 2.0 <= 3 * 0.1
+    for _ in range(9):
+        pace.learn(0.13, 0.0, True, True)
+    assert 0.13 + pace.beside_streams * 4.0 <= 3 * 0.1
+
+
 def test_more_streams_make_plain_steps_longer() -> None:
     pace = Pace()
     pace.learn(2.0, 1.0, False)
-    for seconds in (0.1,) * 20 + (0.2,) * 5:
+    for seconds in (0.1,) * 20 + (0.2,) * 13:
         pace.learn(seconds, 0.0, True)
     assert pace.beside_streams == pytest.approx((PLAIN_STEPS - 1) * 0.2 / 2.0)
 
