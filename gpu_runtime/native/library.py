@@ -129,6 +129,8 @@ class Kernels:
         self.gate.argtypes = (pointer, pointer, number, number, flag, flag)
         self.turn = self._library.thespis_turn
         self.turn.argtypes = (pointer, pointer, number, number, number, number, flag, flag)
+        self.quick_gelu = self._library.thespis_quick_gelu
+        self.quick_gelu.argtypes = (pointer, pointer, number, flag, flag)
         self.multiply_floats = self._library.thespis_multiply_floats
         self.multiply_floats.argtypes = (
             pointer,
@@ -139,6 +141,7 @@ class Kernels:
             self.norm,
             self.gate,
             self.turn,
+            self.quick_gelu,
             self.multiply_floats,
             self.multiply,
             self.attend_dense,

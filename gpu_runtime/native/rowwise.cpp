@@ -1,9 +1,10 @@
-// What a decoder does row by row between its products, each in one pass: torch has no operation for it, or makes it of several.
+// What a model does row by row between its products, each in one pass: torch has no operation for it, or makes it of several.
 //
 // Tensors are contiguous and as wide as whole vectors; numbers are float32 within, and rounded where they are stored. A row's
 // result depends on that row alone.
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "attention.h"
@@ -34,6 +35,21 @@ void gate_row(const T* row, T* out, int64_t width) {
     const Vector gate = load(row + d), power = gate * -LOG2E;
     store(out + d, gate / (1.f + exp2(power > 126.f ? splat(126.f) : power)) * load(row + width + d));
   }
+}
+
+constexpr int64_t PIECE = 4096;  // numbers that a thread takes at once
+
+// out = x * sigmoid(1.702 * x).
+template <typename T>
+void quick_gelu(const void* given, void* made, int64_t count, int threads) {
+  const T* x = static_cast<const T*>(given);
+  T* out = static_cast<T*>(made);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (int64_t piece = 0; piece < count; piece += PIECE)
+    for (int64_t i = piece; i < std::min(count, piece + PIECE); i += LANES) {
+      const Vector v = load(x + i), power = v * (-1.702f * LOG2E);
+      store(out + i, v / (1.f + exp2(power > 126.f ? splat(126.f) : power)));
+    }
 }
 
 inline Ints evens() { return LANE & ~1; }
@@ -85,6 +101,11 @@ EXPORT thespis_norm(void* x, const void* add, const void* weight, void* out, int
 // gate_up: [rows, 2, width]; out: [rows, width]
 EXPORT thespis_gate(const void* gate_up, void* out, int64_t rows, int64_t width, int is_bf16, int threads) {
   (is_bf16 ? gate<bf16> : gate<float>)(gate_up, out, rows, width, threads);
+}
+
+// x, out: [count]
+EXPORT thespis_quick_gelu(const void* x, void* out, int64_t count, int is_bf16, int threads) {
+  (is_bf16 ? quick_gelu<bf16> : quick_gelu<float>)(x, out, count, threads);
 }
 
 // heads: [rows, stride], of each row the first count * width; turns: [rows, width / 2] complex numbers

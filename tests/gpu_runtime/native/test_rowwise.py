@@ -7,7 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.activations import ACT2FN
 
+from thespis.gpu_runtime.layers.activations import QuickGelu
 from thespis.gpu_runtime.layers.rowwise import NativeRowwise, Rowwise, rowwise_for
 from thespis.gpu_runtime.native.build import best_level, library_path
 from thespis.gpu_runtime.native.library import Kernels
@@ -66,6 +68,19 @@ def test_gates_far_from_zero_stay_themselves_or_vanish_and_what_is_not_finite_st
     )
     assert found[6].isnan()
     assert found[7] == torch.inf
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wide", [False, True])
+def test_an_activation_is_that_of_transformers(dtype: torch.dtype, wide: bool) -> None:
+    x = (4 * torch.randn(3, 5, 1600)).to(dtype)
+    x[0, 0, :4] = torch.tensor([-1e30, -88.0, 88.0, 1e30])
+    kept, near = x.clone(), 2e-2 if dtype == torch.bfloat16 else 1e-5
+    for rows in (x, x.transpose(0, 1), x[:, :, ::2]):
+        found = QuickGelu(kernels(wide))(rows)
+        wanted = ACT2FN["quick_gelu"](rows.float())
+        torch.testing.assert_close(found.float(), wanted, rtol=near, atol=near)
+    assert torch.equal(x, kept)
 
 
 def test_what_was_given_is_not_changed() -> None:
