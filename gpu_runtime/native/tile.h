@@ -129,7 +129,11 @@ void score(const Query<T>* query, const Tile<T>& tile, int64_t kv, int width, fl
   }
 }
 
-// One head's scores of a tile into weights, in powers of two; what was summed so far shrinks where the largest score grows.
+// Weights are powers of two of what a score is above `most`. That follows the largest score when it falls behind by more than
+// this: to follow at once would shrink what was summed several times in each piece, and floats hold such weights as exactly.
+constexpr float BEHIND = 8;
+
+// One head's scores of a tile into weights; what was summed so far shrinks where `most` grows.
 inline void weigh(float* scores, float scale, float softcap, float* totals, float* most, float* acc, int width, int low,
                   int high) {
   Vector s[TILE / LANES], top = splat(-INFINITY);
@@ -142,7 +146,7 @@ inline void weigh(float* scores, float scale, float softcap, float* totals, floa
     s[i] = seen[i] ? s[i] : splat(-INFINITY);
     top = larger(s[i], top);
   }
-  if (any(top > *most)) {
+  if (any(top > *most + BEHIND)) {
     const float high_score = largest(top), shrink = std::exp2(*most - high_score);
     *most = high_score;
     store(totals, load(totals) * shrink);
