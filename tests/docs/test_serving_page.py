@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from thespis.frontends.openai.app import BODIES, QUESTIONS
 from thespis.frontends.openai.gate.auth import OPEN_PATHS
 from thespis.protocol.chat_templates.source import built_in_names
 from thespis.protocol.config.engine import EngineConfig
@@ -44,13 +45,9 @@ def test_the_flags_have_these_defaults() -> None:
 
 
 def test_the_paths_are_those_of_the_app() -> None:
-    source = (ROOT / "frontends/openai/app.py").read_text()
-    built = {
-        f"{method.upper()} {path}"
-        for method, path in re.findall(r'web\.(get|post)\("([^":]+)', source)
-    }
+    built = {f"POST {path}" for path in BODIES} | {f"GET {path}" for path in QUESTIONS}
     told = {path for cell, _ in rows("## Paths") for path in names(cell)}
-    assert {path.replace("{name}", "{name") for path in told} == built
+    assert told == {re.sub(r"{(\w+):[^}]*}", r"{\1}", path) for path in built}
     open_paths = {
         path.split()[1]
         for cell, text in rows("## Paths")
@@ -61,7 +58,13 @@ def test_the_paths_are_those_of_the_app() -> None:
 
 
 OF_ONE_KIND = ("invalid", "too_large", "undecodable")
-CODE_PLACES = {"refuse": 3, "Failure": 3, "FetchError": 3, **dict.fromkeys(OF_ONE_KIND, 2)}
+CODE_PLACES = {
+    "refuse": 3,
+    "Failure": 3,
+    "FetchError": 3,
+    "refusal": 1,
+    **dict.fromkeys(OF_ONE_KIND, 2),
+}
 """By what makes a failure: which of its arguments is the code."""
 
 
