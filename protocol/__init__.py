@@ -1,5 +1,4 @@
-"""What the processes say to each other: requests, messages, blobs, configuration. No torch here;
-zmq in `channel` only."""
+"""What the processes say to each other. No torch here; zmq in `channel` only."""
 
 VERSION = 1
 """The wire protocol's own version, checked at Hello: both ends of a channel must speak the same."""

@@ -8,8 +8,7 @@ V = TypeVar("V")
 
 
 class Bounded(OrderedDict[K, V]):
-    """A dict of at most `most` entries: the one goes first that was set, or asked for by `use`, the
-    longest ago."""
+    """A dict of at most `most` entries: the longest not set, nor asked for by `use`, goes first."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

@@ -1,5 +1,4 @@
-"""Where what is made once is kept for later starts: the user's cache, as the XDG Base Directory
-Specification has it."""
+"""What is kept for later starts: the user's cache, by the XDG Base Directory Specification."""
 
 import os
 from pathlib import Path

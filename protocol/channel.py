@@ -8,6 +8,7 @@ from its own state.
 
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +42,7 @@ class Received(NamedTuple):
 
 
 def socket_path(run_dir: Path, role: str, epoch: int, suffix: str = "sock") -> str:
-    """The endpoint of one incarnation. Raises ValueError where the path is too long for the
-    system."""
+    """Of one incarnation. Raises ValueError where the path is too long for the system."""
     path = f"{run_dir}/{role}.{epoch}.{suffix}"
     if len(os.fsencode(path)) > MAX_PATH:
         raise ValueError(
@@ -68,9 +68,8 @@ class Outgoing:
 
     def send(self, message: Message) -> None:
         """Raises ChannelFull at the edge's bound."""
-        body = encode(
-            message
-        )  # before the header is sent: one without its body would begin the next message
+        # before the header is sent: one without its body would begin the next message
+        body = encode(message)
         try:
             self._socket.send(_HEADER.pack(self._epoch, self._sequence), _NOW_IN_PART)
             self._socket.send(body, _NOW)
@@ -87,8 +86,7 @@ class Outgoing:
 
 
 def waits(socket: "zmq.Socket[bytes]") -> bool:
-    """Whether a message can be taken. Asked first, because an empty recv raises, which costs more
-    than to ask."""
+    """Whether a message can be taken: an empty recv raises, which costs more than to ask."""
     return bool(socket.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
 
 
@@ -103,8 +101,7 @@ def take(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
 
 
 def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]":
-    """A ROUTER bound to `endpoint`. Raises OSError or ZMQError, and leaves no socket, where that
-    cannot be."""
+    """A ROUTER bound to `endpoint`. Raises OSError or ZMQError, and leaves no socket then."""
     path = endpoint.removeprefix("ipc://")
     if os.path.exists(path):
         raise FileExistsError(
@@ -123,15 +120,15 @@ def bind_inbox(context: "zmq.Context[Any]", endpoint: str) -> "zmq.Socket[bytes]
     return socket
 
 
+@dataclass(slots=True)
 class _Sender:
     """One incarnation that has written to this inbox."""
 
-    __slots__ = ("decoder", "epoch", "expected", "role")
-
-    def __init__(self, role: str, epoch: int, decoder: Decoder[Any]) -> None:
-        self.role, self.epoch, self.decoder = role, epoch, decoder
-        self.expected = 0
-        """The number of its next message."""
+    role: str
+    epoch: int
+    decoder: Decoder[Any]
+    expected: int = 0
+    """The number of its next message."""
 
 
 class Incoming:
@@ -145,8 +142,7 @@ class Incoming:
         self._senders: dict[bytes, _Sender] = {}
         """By zmq identity; the living ones."""
         self._fenced: dict[str, int] = {}
-        """Of clients only those that were the last to go: what the others may have sent has arrived
-        long ago."""
+        """Of clients only the last to go: what others may have sent has arrived long ago."""
         self.dropped = 0
         """Messages of dead or unknown senders, and those that were no message of their edge."""
 
@@ -160,8 +156,7 @@ class Incoming:
         }
 
     def skip_to(self, frames: list[bytes]) -> None:
-        """After a Gap: go on with `frames`. For whoever sends again from its own state what the
-        lost messages were about."""
+        """After a Gap: go on with `frames`; the sender tells anew what the lost were about."""
         epoch, sequence = _HEADER.unpack(frames[1])
         sender = self._sender(frames[0], epoch)
         if sender is not None:

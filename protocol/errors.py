@@ -47,8 +47,6 @@ STATUS: dict[Kind, int] = {
     "internal": 500,
 }
 
-RETRYABLE: frozenset[Kind] = frozenset({"overloaded", "unavailable", "restarted"})
-
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Why one request ended without an answer."""
@@ -56,11 +54,9 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     kind: Kind
     text: str
     part: str | None = None
-    """The item at fault, in the caller's words: `messages[1].content[0]`,
-    `multi_modal_data['image'][2]`."""
+    """The item at fault, in the caller's words: `messages[1].content[0]`."""
     code: str | None = None
-    """A stable word for programs, where `kind` is too coarse: `context_length_exceeded`,
-    `cache_miss`."""
+    """A stable word for programs, where `kind` is too coarse: `context_length_exceeded`."""
 
     @property
     def sentence(self) -> str:
@@ -74,8 +70,7 @@ class ThespisError(Exception):
 
 
 class RequestError(ThespisError, ValueError):
-    """One request was refused or ended early; the engine lives. `failure` has the parts, `status`
-    the HTTP code."""
+    """One request was refused or ended early; the engine lives. `status`: the HTTP code."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.sentence)
@@ -85,18 +80,13 @@ class RequestError(ThespisError, ValueError):
     def status(self) -> int:
         return STATUS[self.failure.kind]
 
-    @property
-    def retryable(self) -> bool:
-        return self.failure.kind in RETRYABLE
-
 
 class EngineError(ThespisError, RuntimeError):
     """The engine cannot start or has ended; the text says why and what to do."""
 
 
 def refuse(kind: Kind, text: str, part: str | None = None, code: str | None = None) -> RequestError:
-    """The exception for a refused request: `raise refuse("invalid_request", "...",
-    part="messages[0]")`."""
+    """For `raise refuse("invalid_request", "...", part="messages[0]")`."""
     return RequestError(Failure(kind, text, part, code))
 
 

@@ -38,8 +38,7 @@ class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class KvTable(NamedTuple):
-    """Layers that look equally far back: one block table of a sequence serves them all, whatever
-    the shapes of their keys."""
+    """Layers that look equally far back share a block table, whatever their keys' shapes."""
 
     window: int | None
     """Tokens that its layers look back, their own included; None: all."""
@@ -63,8 +62,7 @@ class RecurrentGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Shape of the recurrent state, float32; (): none."""
 
     def sequence_bytes(self, itemsize: int) -> int:
-        """Of one sequence's states, over the group's layers; convolutions' have the model's own
-        `itemsize`."""
+        """Of one sequence's states, over the layers; convolutions' have the model's `itemsize`."""
         sizes = (
             math.prod(self.conv) * itemsize if self.conv else 0,
             math.prod(self.state) * 4 if self.state else 0,
@@ -73,32 +71,26 @@ class RecurrentGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class PlaceholderFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a prompt names one item of a modality, and which of its tokens are then rows of the
-    item's embedding."""
+    """How a prompt names an item of a modality, and which tokens are rows of its embedding."""
 
     token: str
     """What the model's processor looks for in a text, such as `<|image_pad|>`."""
     text: str
-    """The token with the marks that the model expects around it: what a template that knows no
-    parts gets in its place."""
+    """The token with the marks around it: what a template that knows no parts gets in its place."""
     embed_token: str
     """What stands for one row in an item's run; often, not always, `token`."""
     numbered: str = ""
-    """Another name of an item, with `{n}` for its number among the prompt's items of the modality,
-    from 1; "": none."""
+    """Another name, with `{n}` for the item's number among its modality's, from 1; "": none."""
     apart: bool = False
-    """The texts before and behind an item are tokenized each for itself, with the tokenizer's own
-    beginning and end."""
+    """Texts beside an item are tokenized each for itself, each with a beginning and end."""
     embed_token_id: int
     """May lie outside the embedding table: its row is never looked up."""
     marks: dict[str, int] = {}
-    """Further tokens of an item's run that are rows of its embedding, of some models those between
-    its tiles: by text, their ids."""
+    """Further tokens of its run that are rows, such as those between tiles: ids by text."""
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a model's processor writes into every text beside its tokenizer's own beginning and
-    end."""
+    """What a processor writes into every text beside the tokenizer's own beginning and end."""
 
     begin: str = ""
     """Before a text that does not begin with it."""
@@ -123,14 +115,11 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     context: int
     """Positions that the model was made for, tokens."""
     context_stated: bool = True
-    """False: its files name no such number; `context` is a usual one, and whoever knows better may
-    have more."""
+    """False: its files name none; `context` is a usual one, and who knows better may have more."""
     rope_bound: int | None = None
-    """Tokens: the keys of a prompt that is longer are turned by frequencies that depend on its
-    length; None: none's are."""
+    """Keys of a prompt of more tokens are turned by its length; None: none's are."""
     answers_apart: bool = False
-    """Keys and states of a token that the model has said are others than of the same token in a
-    prompt."""
+    """Keys and states of a token are others where the model has said it than in a prompt."""
     kv_groups: tuple[KvGroup, ...]
     recurrent: tuple[RecurrentGroup, ...] = ()
     position_planes: int = 1
@@ -147,29 +136,24 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     span_token_ids: tuple[int, ...] = ()
     """Those tokens."""
     rows_added: bool = False
-    """An item's rows are added to the embedding of the token that stands for them; else they take
-    its place."""
+    """Rows are added to the embedding of the token that stands for them, else take its place."""
     deepstack_levels: int = 0
-    """How many layers add further rows of an item's embedding: each row is then `1 + levels` times
-    as wide."""
+    """How many layers add further rows: a row of an embedding is `1 + levels` times as wide."""
     per_layer_width: int = 0
     """Of the inputs that each layer gets of its own beside the hidden states; 0: none."""
     looked_up: dict[int, int] = {}
-    """Token ids that the embedding table is asked for as another, wherever they stand: of some
-    models, the marks of items."""
+    """Token ids that are looked up as another, such as some models' marks of items."""
     tied: bool = False
     """The head is the embedding table."""
     placeholders: dict[Modality, PlaceholderFacts] = {}
     """Of what the model takes, beside text."""
     frame: Frame = Frame()
     siblings: dict[Modality, Modality] = {}
-    """By modality of an item: another one of this modality in its prompt changes the item's
-    embedding."""
+    """By modality: an item of this one in the same prompt changes the item's embedding."""
     media_options: dict[Modality, tuple[str, ...]] = {}
     """Names in a request's processor options that change an item's features."""
     pixel_ranges: dict[Modality, tuple[int, int]] = {}
-    """Least and most pixels of a picture or frame where nobody says otherwise; of what has one size
-    only: none."""
+    """Usual least and most pixels of a picture or frame; of what has one size only: none."""
     pixels: dict[Modality, PixelForm] = {}
     """Modalities whose features go to their tower as bytes."""
     hears_clips: bool = False
@@ -177,8 +161,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     sampling_rate: int = 16000
     """Samples per second of its sounds."""
     tokenizer_parts: str = ""
-    """JSON by name: parts of tokenizer.json that transformers' class makes otherwise than the file
-    says; "": there are none."""
+    """JSON by name: parts of tokenizer.json that transformers makes otherwise; "": none."""
     output: Want = "token"
     """What it makes of a prompt."""
     pooler: Pooler | None = None
@@ -186,17 +169,14 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     eos_token_ids: tuple[int, ...]
     """Those that the model can say: one beyond its vocabulary is never chosen, and ends nothing."""
     dtype: str
-    """Of the weights on disk: float32, bfloat16, float16; of quantised ones, the type that they
-    were made from."""
+    """Of the weights on disk: float32, bfloat16, float16; what quantised ones were made from."""
     quantization: str | None = None
     """In which form of few bits the weights are stored: fp8, compressed-tensors, awq, gptq, mxfp4,
     gguf; None: as numbers of `dtype`. In memory they are what the run makes of them."""
     parameters: int = 0
-    """Numbers in the weights that a process may keep: what is tied counts once, what is stored and
-    not used does not count."""
+    """Numbers in the weights that a process may keep: what is tied once, what is unused not."""
     held_parameters: int = 0
-    """Those of them that can be held in few bits: of the decoder's linear layers, and of the
-    head."""
+    """Those that can be held in few bits: of the decoder's linear layers and the head."""
     fingerprint: str
     """Hex digest of configuration and weights: part of every item key."""
 
@@ -221,8 +201,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def tables(self) -> tuple[KvTable, ...]:
-        """One per distinct window; that of the layers that see everything, if there are any, is the
-        first."""
+        """One per distinct window; that of layers that see everything, if any, is the first."""
         reaches = sorted({group.window or 0 for group in self.kv_groups})
         return tuple(
             KvTable(

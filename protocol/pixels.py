@@ -1,5 +1,4 @@
-"""How pixels travel from a processor to a tower: as bytes, each once, and not as the numbers that a
-tower takes."""
+"""How pixels travel to a tower: as bytes, each once, and not as the numbers that it takes."""
 
 from typing import Literal
 
@@ -7,16 +6,14 @@ import msgspec
 
 
 class PixelForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What a tower takes is `(byte - mean) / std` of its channel. Of one kind of features, one
-    tensor."""
+    """What a tower takes is `(byte - mean) / std` of its channel. One kind of features."""
 
     name: str
     """Of the tensor, as `get_<kind>_features` takes it."""
     axis: int
     """Where the channels are, from the end: -3 of [..., channels, height, width], -1 of patches."""
     order: Literal["planes", "pixels"]
-    """Along that axis: all of one channel, then all of the next; or the channels of one pixel, then
-    of the next."""
+    """Along that axis: all of one channel, then of the next; or all channels of a pixel."""
     mean: tuple[float, ...]
     """Of each channel, in bytes."""
     std: tuple[float, ...]

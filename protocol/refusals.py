@@ -1,5 +1,4 @@
-"""Refusals that more than one process gives: each has one text and one code, wherever it is found
-out first."""
+"""Refusals that several processes give: one text and one code, wherever it is found out."""
 
 from collections.abc import Collection
 

@@ -1,5 +1,4 @@
-"""Who talks to whom: the edge table is data. `python -m thespis.protocol.topology` prints it as the
-picture in the docs."""
+"""Who talks to whom. `python -m thespis.protocol.topology` prints it as the docs' picture."""
 
 from typing import Any, NamedTuple
 
@@ -72,8 +71,7 @@ EDGES: tuple[Edge, ...] = (
 
 
 def kind_of(role: str) -> str:
-    """The row of the table a process belongs to: `client-7f3a` -> `client`, `decode-worker-0` ->
-    `decode-worker`."""
+    """Its row of the table: `client-7f3a` -> `client`, `decode-worker-0` -> `decode-worker`."""
     for kind in (CLIENT, DECODE_WORKER):
         if role == kind or role.startswith(f"{kind}-"):
             return kind

@@ -1,5 +1,4 @@
-"""The version of this code: that of the checkout it lies in, else that of the package it was
-installed from."""
+"""The version of this code: that of its checkout, else that of the package installed."""
 
 import tomllib
 from importlib.metadata import PackageNotFoundError
@@ -13,8 +12,7 @@ UNKNOWN = "0+unknown"
 
 
 def version() -> str:
-    """A checkout is asked first: the installed package, if there is one, may be another than the
-    code that runs."""
+    """A checkout is asked first: the installed package may be another than the code that runs."""
     try:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         if project["name"] == NAME:

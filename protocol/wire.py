@@ -11,6 +11,17 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
     """The base of everything that travels in an edge's union."""
 
 
+class OfRequest(Message, frozen=True):
+    """About one attempt of one request."""
+
+    id: str
+    attempt: int
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The base of what lies inside messages: an array of its fields, without their names."""
+
+
 class WireError(Exception):
     """Bytes that are no message of this edge."""
 

@@ -6,11 +6,11 @@ import msgspec
 
 from ...protocol.config.roles import DetokenizerConfig
 from ...protocol.edges.control import Gone
-from ...protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs, PromptLogprobs, Vectors
+from ...protocol.edges.scheduler_to_detokenizer import Open
 from ...protocol.topology import CLIENT, SCHEDULER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
-from .sessions import Replies, Sessions
+from .sessions import Sessions
 from .vocabulary import load
 
 
@@ -25,17 +25,10 @@ class Detokenizer(Actor):
         return {}
 
     def on_message(self, sender: str, message: Any) -> None:
-        match message:
-            case Outputs():
-                self._deliver(self.sessions.outputs(message))
-            case Open() if not self.peers.departed(message.client):
-                self.sessions.open(message)
-            case PromptLogprobs():
-                self._deliver(self.sessions.prompt_scores(message))
-            case Vectors():
-                self._deliver(self.sessions.vectors(message))
-            case Close():
-                self._deliver(self.sessions.close(message))
+        if isinstance(message, Open) and self.peers.departed(message.client):
+            return
+        for role, reply in self.sessions.handle(message):
+            self.send(role, reply)
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         self.sessions.end(ids)
@@ -56,10 +49,6 @@ class Detokenizer(Actor):
             "failed": sessions.failed,
             "orphans": sessions.orphans,
         }
-
-    def _deliver(self, outbox: Replies) -> None:
-        for role, message in outbox:
-            self.send(role, message)
 
 
 def main(launch: Launch) -> None:

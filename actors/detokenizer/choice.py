@@ -18,19 +18,6 @@ class OutputGap(Exception):
 class Choice:
     """The text state of one choice."""
 
-    __slots__ = (
-        "_eos",
-        "_offset",
-        "_resume",
-        "_sampling",
-        "_stops",
-        "_text",
-        "_vocabulary",
-        "cut",
-        "ended",
-        "tokens",
-    )
-
     def __init__(
         self,
         vocabulary: Vocabulary,
@@ -55,8 +42,7 @@ class Choice:
         """A stop string ended it before the scheduler knew of an end."""
 
     def advance(self, output: Output) -> Delta | None:
-        """What `output` adds; positions known already add nothing. Raises OutputGap where some are
-        missing."""
+        """What `output` adds to what is known. Raises OutputGap where positions are missing."""
         if self.ended:
             return None
         known = self.tokens - output.position

@@ -1,25 +1,21 @@
-"""All requests in the detokenizer: which message goes to whom. Pure: messages in, (role, message)
-pairs out."""
+"""All requests in the detokenizer. Pure: messages in, (role, message) pairs out."""
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 
-from ...protocol.edges.detokenizer_to_client import (
-    Delta,
-    Deltas,
-    DetokenizeFailed,
-    Finished,
-)
+from ...protocol.edges.detokenizer_to_client import Delta, Deltas, Finished
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
-from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import (
     Close,
     Open,
     Output,
     Outputs,
     PromptLogprobs,
+    SchedulerToDetokenizer,
     Vectors,
 )
+from ...protocol.edges.shared import RequestFailed
 from ...protocol.errors import Failure
 from ...protocol.topology import SCHEDULER
 from ...protocol.wire import Message
@@ -35,8 +31,6 @@ Replies = list[tuple[str, Message]]
 class Session:
     """One attempt of one request."""
 
-    __slots__ = ("answered", "attempt", "choices", "client", "close", "id")
-
     def __init__(
         self, opened: Open, vocabulary: Vocabulary, eos_token_ids: tuple[int, ...]
     ) -> None:
@@ -45,11 +39,9 @@ class Session:
         self.client = opened.client
         n = opened.sampling.n if opened.want == "token" else 0
         released = opened.released + (0,) * (n - len(opened.released))
+        sampling, prompt = opened.sampling, opened.prompt_token_ids
         self.choices = [
-            Choice(
-                vocabulary, opened.sampling, opened.prompt_token_ids, eos_token_ids, released[index]
-            )
-            for index in range(n)
+            Choice(vocabulary, sampling, prompt, eos_token_ids, had) for had in released[:n]
         ]
         self.close: Close | None = None
         self.answered = opened.want == "token"
@@ -80,65 +72,26 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, message: Open) -> None:
-        """Idempotent: the same attempt again changes nothing."""
-        known = self._sessions.get(message.id)
-        if message.id in self._over or (known is not None and known.attempt >= message.attempt):
-            return
-        self._sessions[message.id] = Session(message, self._vocabulary, self._eos)
-
-    def outputs(self, message: Outputs) -> Replies:
-        deltas: defaultdict[str, list[Delta]] = defaultdict(list)
-        others: Replies = []
-        for output in message.outputs:
-            session = self._find(output.id, output.attempt)
-            if session is None:
-                self.orphans += 1
-                continue
-            try:
-                delta = self._advance(session, output, others)
-            except Exception:
-                # One request's fault ends one request; the rest of this step goes on.
-                log.exception("request %s cannot be detokenized", session.id)
-                others.append(self._fail(session))
-                continue
-            if delta is not None:
-                deltas[session.client].append(delta)
-        texts: Replies = [(client, Deltas(tuple(grown))) for client, grown in deltas.items()]
-        return texts + others
-
-    def prompt_scores(self, message: PromptLogprobs[TokenLogprobs]) -> Replies:
+    def handle(self, message: SchedulerToDetokenizer) -> Replies:
+        match message:
+            case Outputs():
+                return self._advance_all(message.outputs)
+            case Open():
+                self._open(message)
+                return []
         session = self._find(message.id, message.attempt)
         if session is None:
             return []
-        entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
-        told = PromptLogprobs(session.id, session.attempt, message.start, entries)
-        return [(session.client, told)]
-
-    def vectors(self, message: Vectors) -> Replies:
-        """They are numbers for the client: nothing is made of them here."""
-        session = self._find(message.id, message.attempt)
-        if session is None:
-            return []
-        session.answered = True
-        return [(session.client, message)]
-
-    def close(self, message: Close) -> Replies:
-        session = self._find(message.id, message.attempt)
-        if session is None:
-            return []
-        if not session.ended:
-            log.error("request %s was closed with a choice that has not ended", session.id)
-            return [self._fail(session)]
-        self.finished += 1
-        del self._sessions[session.id]
-        tokens = sum(choice.tokens for choice in session.choices)
-        return [
-            (
-                session.client,
-                Finished(session.id, session.attempt, message.usage, tokens, message.timings),
-            )
-        ]
+        match message:
+            case PromptLogprobs():
+                entries = tuple(named(self._vocabulary, entry) for entry in message.entries)
+                reply = PromptLogprobs(session.id, session.attempt, message.start, entries)
+                return [(session.client, reply)]
+            case Vectors():  # numbers for the client: nothing is made of them here
+                session.answered = True
+                return [(session.client, message)]
+            case Close():
+                return [self._close(session, message)]
 
     def end(self, ids: tuple[str, ...]) -> None:
         """Forget them, and whatever comes for them later."""
@@ -158,6 +111,33 @@ class Sessions:
         session = self._sessions.get(id)
         return session if session is not None and session.attempt == attempt else None
 
+    def _open(self, message: Open) -> None:
+        """Idempotent: the same attempt again changes nothing."""
+        known = self._sessions.get(message.id)
+        if message.id in self._over or (known is not None and known.attempt >= message.attempt):
+            return
+        self._sessions[message.id] = Session(message, self._vocabulary, self._eos)
+
+    def _advance_all(self, outputs: Iterable[Output]) -> Replies:
+        deltas: defaultdict[str, list[Delta]] = defaultdict(list)
+        others: Replies = []
+        for output in outputs:
+            session = self._find(output.id, output.attempt)
+            if session is None:
+                self.orphans += 1
+                continue
+            try:
+                delta = self._advance(session, output, others)
+            except Exception:
+                # One request's fault ends one request; the rest of this step goes on.
+                log.exception("request %s cannot be detokenized", session.id)
+                others.append(self._fail(session))
+                continue
+            if delta is not None:
+                deltas[session.client].append(delta)
+        texts: Replies = [(client, Deltas(tuple(grown))) for client, grown in deltas.items()]
+        return texts + others
+
     def _advance(self, session: Session, output: Output, others: Replies) -> Delta | None:
         choice = session.choices[output.choice]
         before, ended = choice.tokens, choice.ended
@@ -170,10 +150,19 @@ class Sessions:
             )
         return delta
 
+    def _close(self, session: Session, message: Close) -> tuple[str, Message]:
+        if not session.ended:
+            log.error("request %s was closed with a choice that has not ended", session.id)
+            return self._fail(session)
+        self.finished += 1
+        del self._sessions[session.id]
+        tokens = sum(choice.tokens for choice in session.choices)
+        usage, timings = message.usage, message.timings
+        return session.client, Finished(session.id, session.attempt, usage, tokens, timings)
+
     def _fail(self, session: Session) -> tuple[str, Message]:
-        """This attempt alone: its client may have begun another one, and ends the request if
-        not."""
+        """This attempt alone: its client may have begun another, and ends the request if not."""
         self.failed += 1
         del self._sessions[session.id]
         failure = Failure("internal", "The answer could not be turned into text.")
-        return session.client, DetokenizeFailed(session.id, session.attempt, failure)
+        return session.client, RequestFailed(session.id, session.attempt, failure)

@@ -1,5 +1,4 @@
-"""Stop strings in a growing text: found across any cuts, and nothing released that may be the
-beginning of one."""
+"""Stop strings in a growing text, across any cuts: what may begin one is held back."""
 
 from bisect import bisect_right
 from functools import lru_cache
@@ -7,8 +6,7 @@ from typing import NamedTuple
 
 
 class _Index(NamedTuple):
-    """Stop strings, so that a token costs about the same however many there are and whatever they
-    share."""
+    """So that a token costs the same however many stop strings there are, whatever they share."""
 
     known: frozenset[str]
     ordered: tuple[str, ...]
@@ -23,8 +21,6 @@ class StopFinder:
     `feed` takes text as it comes and returns what may be shown; after a match it takes no more.
     """
 
-    __slots__ = ("_held", "_include", "_index")
-
     def __init__(self, stops: tuple[str, ...], include: bool = False) -> None:
         self._index = _index(stops) if stops else None
         self._include = include
@@ -33,8 +29,7 @@ class StopFinder:
         """Text that may be the beginning of a stop string; none ends in it."""
 
     def feed(self, new: str, armed: bool = True) -> tuple[str, str | None]:
-        """The text to show now, and the stop string that ended it. Not `armed`: no stop string may
-        end in `new`."""
+        """What to show now, and the stop string that ended it; none may unless `armed`."""
         if self._index is None:
             return new, None
         text = self._held + new
@@ -65,8 +60,7 @@ def _index(stops: tuple[str, ...]) -> _Index:
 
 
 def _match(index: _Index, text: str, behind: int) -> tuple[int, int, str] | None:
-    """(start, end, stop string) of the match that ends first, behind the first `behind`
-    characters."""
+    """(start, end, stop string) of the match that ends first, after `behind` characters."""
     for end in range(behind + 1, len(text) + 1):
         for length in index.lengths:
             if length <= end and text[end - length : end] in index.known:

@@ -9,55 +9,24 @@ something else follows it.
 
 from codecs import getincrementaldecoder
 from collections.abc import Sequence
-from typing import Protocol
+
+from .vocabulary import Vocabulary
 
 WINDOW = 10
 """Tokens decoded together before the window moves on."""
 TAIL = 4
 """Tokens that a new window keeps of the old one."""
 CONTEXT = 6
-"""Tokens of the prompt before the output: its first token is a continuation, not the beginning of a
-text."""
+"""Tokens of the prompt before the output, which continues a text and does not begin one."""
 HOPELESS = 64
-"""A window this long without one clean end holds bytes that will never be text; it is released as
-it is."""
+"""A window this long without a clean end will never be text, and is released as it is."""
 PARTIAL = "\ufffd"
 
 
-class Decodes(Protocol):
-    """What `Vocabulary` is to a text."""
-
-    says_bytes: bool
-
-    def said(self, id: int, skip_special_tokens: bool) -> bytes: ...
-
-    def decode(self, ids: list[int], skip_special_tokens: bool) -> str: ...
-
-
-class Text(Protocol):
-    """One choice's text. `push` returns what is certain, `flush` the rest."""
-
-    def push(self, token_id: int) -> str: ...
-
-    def flush(self) -> str: ...
-
-
-def text_of(
-    vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True
-) -> Text:
-    """`context`: the prompt."""
-    if vocabulary.says_bytes:
-        return ByteText(vocabulary, skip_special_tokens)
-    return TextStream(vocabulary, context, skip_special_tokens)
-
-
 class ByteText:
-    """Of tokens that are bytes: no token is decoded twice. What comes after the prompt begins anew,
-    also within a character."""
+    """Of tokens that are bytes. What follows the prompt begins anew, even within a character."""
 
-    __slots__ = ("_read", "_said", "_skip")
-
-    def __init__(self, vocabulary: Decodes, skip_special_tokens: bool = True) -> None:
+    def __init__(self, vocabulary: Vocabulary, skip_special_tokens: bool = True) -> None:
         self._said, self._skip = vocabulary.said, skip_special_tokens
         self._read = getincrementaldecoder("utf-8")("replace").decode
 
@@ -72,10 +41,8 @@ class ByteText:
 class TextStream:
     """Of tokens whose text depends on those before them."""
 
-    __slots__ = ("_decode", "_ids", "_mark", "_marked", "_shown", "_skip")
-
     def __init__(
-        self, vocabulary: Decodes, context: Sequence[int] = (), skip_special_tokens: bool = True
+        self, vocabulary: Vocabulary, context: Sequence[int] = (), skip_special_tokens: bool = True
     ) -> None:
         self._decode = vocabulary.decode
         self._skip = skip_special_tokens
@@ -134,3 +101,16 @@ class TextStream:
         self._ids = ids
         self._shown = self._decode(ids, self._skip) if ids else ""
         self._mark, self._marked = len(ids), len(self._shown)
+
+
+Text = ByteText | TextStream
+"""One choice's text. `push` returns what is certain, `flush` the rest."""
+
+
+def text_of(
+    vocabulary: Vocabulary, context: Sequence[int] = (), skip_special_tokens: bool = True
+) -> Text:
+    """`context`: the prompt."""
+    if vocabulary.says_bytes:
+        return ByteText(vocabulary, skip_special_tokens)
+    return TextStream(vocabulary, context, skip_special_tokens)

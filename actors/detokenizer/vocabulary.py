@@ -10,21 +10,17 @@ from ...protocol.errors import EngineError
 
 
 class Vocabulary:
-    """Decodes id sequences; knows each token's bytes, whatever scheme the vocabulary is written
-    in."""
+    """Decodes ids, and knows each token's bytes, whatever scheme the vocabulary is written in."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._verbatim = {
-            id: token.content.encode() for id, token in tokenizer.get_added_tokens_decoder().items()
-        }
+        added = tokenizer.get_added_tokens_decoder()
+        self._verbatim = {id: token.content.encode() for id, token in added.items()}
         types = _decoder_types(tokenizer)
         self._byte_level = "ByteLevel" in types
         self.says_bytes = types == ["ByteLevel"]
         """A text is its tokens' bytes side by side (`said`), whatever stands beside each."""
-        self._special = {
-            id for id, token in tokenizer.get_added_tokens_decoder().items() if token.special
-        }
+        self._special = {id for id, token in added.items() if token.special}
         self._said: dict[int, bytes] = {}
         """Of tokens that have been said so far; at most the vocabulary's size, like `_shown`."""
         self._shown: dict[int, tuple[str, bytes]] = {}
@@ -43,8 +39,7 @@ class Vocabulary:
         return known
 
     def token(self, id: int) -> tuple[str, bytes]:
-        """The token alone: its text (a partial character as U+FFFD) and its bytes. Empty where the
-        id names none."""
+        """The token alone: its text (a partial character as U+FFFD) and bytes; or empty."""
         known = self._shown.get(id)
         if known is None:
             raw = self._bytes(id)
@@ -65,8 +60,7 @@ class Vocabulary:
 
 
 def load(folder: str, parts: str = "") -> Vocabulary:
-    """`parts`: `ModelFacts.tokenizer_parts`. Raises EngineError where the checkpoint has no
-    readable tokenizer.json."""
+    """`parts`: of `ModelFacts`. Raises EngineError where there is no readable tokenizer.json."""
     try:
         return Vocabulary(Tokenizer.from_str(tokenizer_text(folder, parts)))
     except Exception as error:  # tokenizers raises bare Exception
@@ -87,16 +81,14 @@ def _decoder_types(tokenizer: Tokenizer) -> list[str]:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable character that byte-level vocabularies write for each byte: itself where it
-    prints, else 256 + n."""
+    """What byte-level vocabularies write for each byte: itself where it prints, else 256 + n."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     rest = [b for b in range(256) if b not in set(printable)]
     return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(rest)}
 
 
 def _written_bytes(written: str) -> bytes:
-    """As the byte-level decoder reads a token: in the alphabet, or, where one character is not of
-    it, as it is."""
+    """As the byte-level decoder reads it: as it is, where a character is not of the alphabet."""
     found = [_BYTE_OF.get(char) for char in written]
     return written.encode() if None in found else b"".join(filter(None, found))
 

@@ -38,8 +38,7 @@ from .store import Store
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
 COPIED_INLINE = 1 << 20
-"""Bytes of features that are copied in the loop (0.1 ms): to wake a thread and be woken by it takes
-longer."""
+"""Bytes of features that are copied in the loop (0.1 ms): to wake a thread takes longer."""
 WATCH_SECONDS = 0.5
 
 
@@ -71,8 +70,7 @@ class EncoderCache(Actor):
             )  # fmt: skip
 
     def _share_cores(self) -> None:
-        """On the thread that encodes, part by part: a large picture takes seconds, and streams go
-        on meanwhile."""
+        """Part by part, on the thread that encodes: a large picture takes seconds."""
         if (threads := self.cores.again()) is not None:
             torch.set_num_threads(threads)
 
@@ -218,8 +216,7 @@ class EncoderCache(Actor):
             self._keep(job, result, timing)
 
     async def _read(self, batch: list[Job]) -> list[tuple[Job, Tensors]]:
-        """Copy the items' features out of shared memory and end the leases; what cannot be read is
-        lost."""
+        """Copy the items' features and end the leases; what cannot be read is lost."""
         readable: list[tuple[Job, Views]] = []
         for job in batch:
             self.store.begin(job.key)
@@ -249,8 +246,7 @@ class EncoderCache(Actor):
         return kept
 
     def _unread(self, key: str, failure: Failure) -> list[StoreEffect]:
-        """Its features are there and cannot be mapped: made again, they could not be mapped
-        either."""
+        """Its features cannot be mapped: made again, they could not be mapped either."""
         intact, effects = self.store.read(key)
         return effects + (self.store.failed(key, failure) if intact else [])
 

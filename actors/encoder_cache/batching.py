@@ -40,8 +40,7 @@ def choose(queue: Sequence[Job], max_rows: int) -> list[Job]:
 
 
 class RowPace:
-    """How long a row takes in the encoder, learnt from batches: a large model on a CPU encodes its
-    items nearly one by one."""
+    """How long a row takes: on a CPU a large model encodes its items nearly one by one."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows

@@ -1,5 +1,4 @@
-"""The work of the encoder's thread: bytes to tensors, tensors to embeddings. One bad item costs
-itself alone."""
+"""The encoder's thread: bytes to tensors, tensors to embeddings. A bad item costs itself alone."""
 
 import logging
 from typing import Protocol

@@ -1,5 +1,6 @@
 """What the embedding store's books are made of, and what they tell the actor to do."""
 
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -28,41 +29,27 @@ class EntryState(Enum):
     HELD = "held"
 
 
+@dataclass(slots=True, eq=False)
 class EmbeddingEntry:
     """One embedding, or the space for it."""
 
-    __slots__ = (
-        "blob",
-        "failure",
-        "holders",
-        "key",
-        "nbytes",
-        "retired",
-        "rows",
-        "since",
-        "state",
-        "timing",
-        "waiting",
-    )
-
-    def __init__(self, key: str, rows: int, nbytes: int, since: float) -> None:
-        self.key = key
-        self.rows = rows
-        self.nbytes = nbytes
-        self.since = since
-        """When it was first asked for, seconds."""
-        self.state = EntryState.WANTED
-        self.blob: BlobRef | None = None
-        self.failure: Failure | None = None
-        """Why it could not be encoded, for the first who asks, where that comes later."""
-        self.timing: Timing | None = None
-        """Of its encoding, for the first who asks, where that comes later."""
-        self.holders: dict[str, None] = {}
-        """Who pins it."""
-        self.waiting: dict[str, None] = {}
-        """Those of `holders` that have had no answer yet."""
-        self.retired = False
-        """It was in use at a reset, and is not kept when nobody holds it any more."""
+    key: str
+    rows: int
+    nbytes: int
+    since: float
+    """When it was first asked for, seconds."""
+    state: EntryState = EntryState.WANTED
+    blob: BlobRef | None = None
+    failure: Failure | None = None
+    """Why it could not be encoded, for the first who asks, where that comes later."""
+    timing: Timing | None = None
+    """Of its encoding, for the first who asks, where that comes later."""
+    holders: dict[str, None] = field(default_factory=dict)
+    """Who pins it."""
+    waiting: dict[str, None] = field(default_factory=dict)
+    """Those of `holders` that have had no answer yet."""
+    retired: bool = False
+    """It was in use at a reset, and is not kept when nobody holds it any more."""
 
 
 class Claim(NamedTuple):

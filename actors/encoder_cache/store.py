@@ -22,8 +22,7 @@ from .entries import Claim, EmbeddingEntry, EntryState, FreeEmbedding, StoreEffe
 from .features import FeatureBooks
 
 LOST_SECONDS = 2.0
-"""How long features may lag behind the scheduler's `Need`: they are sent first, but over another
-edge."""
+"""That features may lag behind a `Need`: they are sent first, but over another edge."""
 
 ITEMS = 16384
 """Entries at most, but for those in use: each costs 1 KB here, however few rows it has."""
@@ -39,8 +38,7 @@ class Store:
         self._capacity = capacity
         self._ahead = ahead
         self._begun: Features | None = None
-        """What was begun so, and has not been asked for: one item at a time, so that it is there
-        when it is."""
+        """What was begun so and not asked for yet: one item at a time."""
         self._row_bytes = row_bytes
         self._entries: dict[str, EmbeddingEntry] = {}
         self._claims: deque[Claim] = deque()
@@ -91,15 +89,12 @@ class Store:
             self._out.extend(EncodeFailed(key, (claim.holder,), failure) for key in claim.rows)
         else:
             self._claims.append(claim)
-            self._admit()
         return self._effects()
 
     def release(self, holder: str) -> list[StoreEffect]:
         """Idempotent."""
-        if any(claim.holder == holder for claim in self._claims):
-            self._claims = deque(claim for claim in self._claims if claim.holder != holder)
+        self._claims = deque(claim for claim in self._claims if claim.holder != holder)
         self._unpin(holder)
-        self._admit()
         return self._effects()
 
     def release_all(self) -> list[StoreEffect]:
@@ -155,7 +150,6 @@ class Store:
             self._features.clear()
             for entry in list(self._open.values()):
                 self._lose(entry)
-            self._admit()
         return self._effects()
 
     def void(self, of_writer: Callable[[str], bool]) -> list[StoreEffect]:
@@ -174,32 +168,25 @@ class Store:
             entry = self._entries.get(key)
             if entry is not None and entry.state is EntryState.QUEUED:
                 self._lose(entry)
-        self._admit()
         return self._effects()
 
     # what a caller asks for
 
     def reset(self) -> list[StoreEffect]:
-        """Keep nothing of what is here for reuse: what nobody holds goes now, the rest with its
-        last holder."""
+        """Keep nothing for reuse: what nobody holds goes now, the rest with its last holder."""
         for entry in list(self._entries.values()):
             entry.retired = True
             if entry.key in self._unpinned:
                 self._drop(entry)
-        self._admit()
         return self._effects()
 
     # time
 
     def expire(self, now: float) -> list[StoreEffect]:
         """Give up on features that have not come."""
-        for entry in [
-            e
-            for e in self._open.values()
-            if e.state is EntryState.WANTED and now - e.since >= LOST_SECONDS
-        ]:
-            self._lose(entry)
-        self._admit()
+        for entry in list(self._open.values()):
+            if entry.state is EntryState.WANTED and now - entry.since >= LOST_SECONDS:
+                self._lose(entry)
         return self._effects()
 
     # what the encoder does
@@ -216,26 +203,23 @@ class Store:
         self._open.pop(key).state = EntryState.ENCODING
 
     def read(self, key: str) -> tuple[bool, list[StoreEffect]]:
-        """Its features have been copied. False: they were void meanwhile, and the copy may be
-        anything."""
+        """Its features are copied. False: they were void meanwhile, the copy may be anything."""
         intact = key in self._features
         if intact:
             self._out.append(FeaturesRead(self._features.give_back(key)))
         else:
             self._lose(self._entries[key])
-            self._admit()
         return intact, self._effects()
 
     def encoded(self, key: str, blob: BlobRef, timing: Timing | None) -> list[StoreEffect]:
         entry = self._entries[key]
         entry.state, entry.blob = EntryState.HELD, blob
         if entry.waiting:
-            self._out.append(EmbeddingReady(key, tuple(entry.waiting), blob, False, timing))
+            self._out.append(EmbeddingReady(key, tuple(entry.waiting), blob, timing))
             entry.waiting.clear()
         else:
             entry.timing = timing
         self._settle(entry)
-        self._admit()
         return self._effects()
 
     def failed(self, key: str, failure: Failure) -> list[StoreEffect]:
@@ -248,20 +232,18 @@ class Store:
             entry.failure = failure  # for who is about to ask
             return self._effects()
         self._drop(entry)
-        self._admit()
         return self._effects()
 
     def lost(self, key: str) -> list[StoreEffect]:
         """Its features could not be read."""
         self._lose(self._entries[key])
-        self._admit()
         return self._effects()
 
     def evict_one(self) -> FreeEmbedding | None:
         """Make room beyond the books (fragments); None where everything is pinned."""
         for key in self._unpinned:
             self._evict(key)
-            [effect] = self._effects()
+            effect = self._out.pop()
             assert isinstance(effect, FreeEmbedding)
             return effect
         return None
@@ -272,11 +254,8 @@ class Store:
         return block_bytes(rows * self._row_bytes)
 
     def _effects(self) -> list[StoreEffect]:
-        out, self._out = self._out, []
-        return out
-
-    def _admit(self) -> None:
-        """Serve claims from the front while their space can be had."""
+        """After whatever has happened: serve claims from the front while their space can be had,
+        and tell what is to be done."""
         while self._claims and self._make_room(self._claims[0].rows):
             claim = self._claims.popleft()
             for key, rows in claim.rows.items():
@@ -296,6 +275,8 @@ class Store:
                 self._pin(entry, claim.holder)
                 if entry.state is EntryState.WANTED and not self._source:
                     self._lose(entry)
+        out, self._out = self._out, []
+        return out
 
     def _enter(self, key: str, rows: int, since: float) -> EmbeddingEntry:
         """A new entry, for which there is room."""
@@ -306,8 +287,7 @@ class Store:
         return entry
 
     def _make_room(self, wanted: Mapping[str, int]) -> bool:
-        """Evict what `wanted`, rows by key, needs to be evicted; False, and nothing done, where
-        that is not enough."""
+        """Evict what `wanted`, rows by key, needs; False, and nothing done: that is not enough."""
         missing = sum(
             self._nbytes(rows) for key, rows in wanted.items() if key not in self._entries
         )
@@ -334,9 +314,7 @@ class Store:
         self._forget_spare(entry)
         if entry.blob is not None:
             timing, entry.timing = entry.timing, None
-            self._out.append(
-                EmbeddingReady(entry.key, (holder,), entry.blob, timing is None, timing)
-            )
+            self._out.append(EmbeddingReady(entry.key, (holder,), entry.blob, timing))
         else:
             entry.waiting[holder] = None
 
@@ -348,8 +326,7 @@ class Store:
             self._settle(entry)
 
     def _settle(self, entry: EmbeddingEntry) -> None:
-        """After a holder went: keep what is held for its next use, give up what nobody wants any
-        more."""
+        """After a holder went: keep what is held, give up what nobody wants any more."""
         if entry.holders:
             return
         if entry.state is EntryState.HELD and not entry.retired:

@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver
 from ...protocol.config.roles import FetcherConfig
 from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Gone, Peer
-from ...protocol.edges.preprocessor_to_fetcher import MediaRead
+from ...protocol.edges.shared import MediaRead
 from ...protocol.errors import EngineError, Failure
 from ...protocol.memory.blobs import Arena, BlobRef, Bytes, arena_limit
 from ...protocol.memory.shortage import SpaceError, shortage

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...protocol.edges.fetcher_to_client import Failed
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
+from ...protocol.edges.shared import RequestFailed
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.prepared import Timing
@@ -86,7 +86,7 @@ class ToPreprocessor(NamedTuple):
 
 class ToClient(NamedTuple):
     client: str
-    message: Failed
+    message: RequestFailed
 
 
 class Linger(NamedTuple):
@@ -150,7 +150,7 @@ class DownloadTable:
         effects: list[DownloadAction] = []
         for fetch in list(download.waiters):
             named = msgspec.structs.replace(failure, part=_where(fetch.request, download))
-            effects.append(ToClient(fetch.request.client, Failed(*fetch.name, named)))
+            effects.append(ToClient(fetch.request.client, RequestFailed(*fetch.name, named)))
             effects.extend(self._drop(fetch, download))
         return effects
 
@@ -240,7 +240,7 @@ class DownloadTable:
 def _dropped(request: Request) -> ToClient:
     """The answer to `End` for a request that was still here: no byte of its media is read any
     more."""
-    return ToClient(request.client, Failed(request.id, request.attempt, DROPPED))
+    return ToClient(request.client, RequestFailed(request.id, request.attempt, DROPPED))
 
 
 def _key(item: MediaItem) -> tuple[Modality, str] | None:

@@ -21,8 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class GpuRunner(BlockingActor):
-    """Owns the KV contents and the sampler states. Both are lost with it; the scheduler recomputes
-    them from tokens."""
+    """Owns the KV and the sampler states, which the scheduler can have made again from tokens."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
@@ -77,8 +76,7 @@ class GpuRunner(BlockingActor):
         }
 
     def _share_cores(self) -> None:
-        """Before each layer: a prompt takes a second and more, in which the encoder begins or
-        ends."""
+        """Before each layer: a prompt takes seconds, in which the encoder begins or ends."""
         if (threads := self._cores.again()) is not None:
             torch.set_num_threads(threads)
 

@@ -6,7 +6,7 @@ module of its role:
 
     from thespis.actors.kernel.actor import Actor, run
     from thespis.protocol.edges.client_to_fetcher import Fetch
-    from thespis.protocol.edges.fetcher_to_client import Failed
+    from thespis.protocol.edges.shared import RequestFailed
     from thespis.protocol.errors import Failure
 
     class Refuser(Actor):
@@ -14,7 +14,7 @@ module of its role:
             match message:
                 case Fetch(request):
                     failure = Failure("media_unavailable", "Nothing is fetched today.")
-                    self.send(sender, Failed(request.id, request.attempt, failure))
+                    self.send(sender, RequestFailed(request.id, request.attempt, failure))
 
     def main(launch):
         run(Refuser(launch))

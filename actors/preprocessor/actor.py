@@ -28,15 +28,10 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
 )
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
-from ...protocol.edges.preprocessor_to_client import (
-    MediaDropped,
-    PreparedCopy,
-    PrepareFailed,
-    Tokenized,
-)
+from ...protocol.edges.preprocessor_to_client import PreparedCopy, Tokenized
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
-from ...protocol.edges.preprocessor_to_fetcher import MediaRead
 from ...protocol.edges.preprocessor_to_scheduler import Submit
+from ...protocol.edges.shared import MediaRead, RequestFailed
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobReader
 from ...protocol.requests.guide import needs_check
@@ -293,7 +288,7 @@ class Preprocessor(Actor):
             else:
                 self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
         except Exception as error:
-            self.send(request.client, PrepareFailed(request.id, request.attempt, failure_of(error)))
+            self.send(request.client, RequestFailed(request.id, request.attempt, failure_of(error)))
 
     def _tell_tokens(self, request: Request, rendered: Rendered) -> None:
         ids = tuple(self._renderer.tokens(rendered))
@@ -318,7 +313,7 @@ class Preprocessor(Actor):
 
     def _refuse(self, request: Request, fetched: bool, failure: Failure) -> None:
         self._count["failed"] += 1
-        self.send(request.client, PrepareFailed(request.id, request.attempt, failure))
+        self.send(request.client, RequestFailed(request.id, request.attempt, failure))
         self._say_read(request, fetched)
 
     def _say_read(self, request: Request, fetched: bool) -> None:
@@ -336,7 +331,7 @@ class Preprocessor(Actor):
             self._drop(pending)
 
     def _give_back(self, request: Request, fetched: bool) -> None:
-        self.send(request.client, MediaDropped(request.id, request.attempt))
+        self.send(request.client, MediaRead(request.id, request.attempt))
         self._say_read(request, fetched)
 
     def _release(self, pending: PendingRequest) -> None:

@@ -45,7 +45,6 @@ class Assembler:
             client=request.client,
             tenant=request.tenant,
             arrival=request.arrival,
-            deadline=request.deadline,
             priority=request.priority,
             streamed=request.streamed,
             token_ids=tuple(layout.token_ids),

@@ -1,2 +1,1 @@
-"""What is held against work that may be ending processes, and what makes two works the same: for
-every role and the client."""
+"""What is held against work that may be ending processes, and what makes two works the same."""

@@ -41,23 +41,25 @@ class Proof(NamedTuple):
     """All of them at which it was in hand."""
 
 
+class _Death(NamedTuple):
+    epoch: int
+    outside: bool
+    alone: bool
+    """Nothing else was in hand."""
+
+
 @dataclass(slots=True)
 class _Record:
-    """The deaths at which one name was in hand, by epoch."""
+    """The deaths at which one name was in hand."""
 
-    own: list[int] = field(default_factory=list)
-    outside: list[int] = field(default_factory=list)
-    alone_own: int = 0
-    alone_outside: int = 0
+    deaths: list[_Death] = field(default_factory=list)
     suspect: bool = False
     to_the_end: bool = False
-    """It got past the place once and the process crashed again: getting past clears it no more,
-    only its end does."""
+    """It got past the place once and the process crashed again: only its end clears it now."""
 
 
 class Quarantine:
-    """The records of one kind of process. Its owner runs `suspects` alone, one at a time, the first
-    first."""
+    """Of one kind of process. Its owner runs `suspects` alone, one at a time, the first first."""
 
     def __init__(self) -> None:
         self._records: Bounded[str, _Record] = Bounded(KEPT)
@@ -71,31 +73,24 @@ class Quarantine:
         `others`: it also had work that is not named here, so nobody was alone.
         """
         names = tuple(in_hand)
+        death = _Death(epoch, outside, alone=len(names) == 1 and not others)
         for name in names:
             if (record := self._records.get(name)) is None:
                 record = self._records[name] = _Record()
-            (record.outside if outside else record.own).append(epoch)
-            if len(record.own) + len(record.outside) >= 2:
-                record.suspect = True
-        if len(names) != 1 or others:
+            record.deaths.append(death)
+            record.suspect = record.suspect or len(record.deaths) >= 2
+        if not death.alone or self.evidence(names[0]) < PROOF:
             return None
-        record = self._records[names[0]]
-        if outside:
-            record.alone_outside += 1
-        else:
-            record.alone_own += 1
-        if self.evidence(names[0]) < PROOF:
-            return None
-        del self._records[names[0]]
-        return Proof(names[0], (*record.own, *record.outside))
+        deaths = self._records.pop(names[0]).deaths
+        return Proof(names[0], tuple(death.epoch for death in deaths))
 
     def passed(self, name: str) -> None:
         """It got past the place where it was at its last death."""
         record = self._records.get(name)
         if record is None:
             return
-        record.outside, record.alone_outside = [], 0
-        if not record.own:
+        record.deaths = [death for death in record.deaths if not death.outside]
+        if not record.deaths:
             del self._records[name]
         elif record.suspect and not record.to_the_end:
             record.suspect, record.to_the_end = False, True
@@ -115,10 +110,9 @@ class Quarantine:
         )
 
     def evidence(self, name: str) -> int:
-        """Against `name`, of deaths alone; `PROOF` is never reached here, for then it has been
-        named."""
-        record = self._records.get(name)
-        return 0 if record is None else OWN * record.alone_own + OUTSIDE * record.alone_outside
+        """Against `name`, of deaths alone; never `PROOF`, for then it has been named."""
+        deaths = self._records[name].deaths if name in self._records else []
+        return sum(evidence(death.outside) for death in deaths if death.alone)
 
     def __len__(self) -> int:
         return len(self._records)

@@ -73,18 +73,17 @@ class SchedulerActor(Actor):
                 self.send(GPU_RUNNER, ForgetSequences())
                 self.policy.runner_joined(self.policy.config.room or Room.from_notes(peer.notes))
             case topology.DETOKENIZER:
-                self.policy.detokenizer_joined()
+                self.policy.telling.begin()
             case topology.ENCODER_CACHE:
                 self.policy.outbox.encoder.clear()
-                self.policy.encoder_joined(time.monotonic())
+                self.policy.encoder_joined()
         self._go_on()
 
     def on_gone(self, gone: Gone) -> None:
         role, now = gone.role, time.monotonic()
+        # What has a successor already has been begun anew with it.
         match kind_of(role):
-            case topology.GPU_RUNNER if (
-                GPU_RUNNER not in self.peers
-            ):  # else its successor is here already
+            case topology.GPU_RUNNER if GPU_RUNNER not in self.peers:
                 self.policy.runner_lost(gone.epoch, now, gone.outside)
             case topology.ENCODER_CACHE if ENCODER_CACHE not in self.peers:
                 self.policy.encoder_lost(gone.epoch, now, gone.outside)
@@ -103,7 +102,7 @@ class SchedulerActor(Actor):
             self.send(GPU_RUNNER, plan)
         self._come_back(now)
         outbox = self.policy.outbox
-        for message in self.policy.for_detokenizer():
+        for message in self.policy.telling.take():
             self.send(DETOKENIZER, message)
         for wish in outbox.encoder:
             self.send(ENCODER_CACHE, wish)

@@ -1,5 +1,4 @@
-"""Who waits, who runs, who is leaving; and what they hold. Sequences change place here and nowhere
-else."""
+"""Who waits, runs and leaves, and what they hold. Sequences change place here alone."""
 
 import sys
 from bisect import insort
@@ -24,11 +23,8 @@ class Batch:
         self, media: Embeddings, tally: Tally, pieces: Pieces, prefix_caching: bool, step: int
     ) -> None:
         """`step`: tokens computed in one, at most."""
-        self._media = media
-        self._tally = tally
-        self._pieces = pieces
-        self._caching = prefix_caching
-        self._step = step
+        self._media, self._tally, self._pieces = media, tally, pieces
+        self._caching, self._step = prefix_caching, step
         self._number = 0
         self._hashing = 0
         """Blocks whose hashes may still be made for this step."""
@@ -66,17 +62,11 @@ class Batch:
         self._hashing -= missing
         # A window lets go of what the rest of a longer stretch may look at; elsewhere a stretch may
         # be found in part.
-        fixed = self._pieces.fixed
-        may_end = (
-            partial(self._pieces.may_part, seq)
-            if fixed
-            else partial(seq.may_end, seen=books.narrowest)
-        )
+        may_end = partial(self._pieces.may_part, seq, seen=books.narrowest)
         return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], may_end)
 
     def admit(self, seq: Sequence, hit: Hit) -> bool:
-        """Into the batch, with room for all its known tokens, or the next of them; False where it
-        is not to be had."""
+        """Into the batch, with room for its known tokens, or the next; False: there is none."""
         books = self.books
         assert books is not None
         holding = books.open(hit, seq.known, self._step)
@@ -95,15 +85,13 @@ class Batch:
         return True
 
     def has_place(self, seq: Sequence, tokens: int = 1, others: int = 0) -> bool:
-        """Nobody need be preempted for its next ones, nor for the block that each of so many
-        `others` may come to need."""
+        """Nobody need be preempted for its next ones, nor for a block for each of `others`."""
         books = self.books
         assert books is not None
         return not books.lacks(seq.holding, seq.planned + tokens, others)
 
     def _landmarks(self, seq: Sequence, hit: Hit, books: Books) -> tuple[int, ...]:
-        """Where a prefill stops to have its states kept: where it parts from what others began
-        with, and at its end."""
+        """Where a prefill stops to have its states kept: where it parts from others, its end."""
         if books.states is None or not self._caching:
             return ()
         last = (seq.known - 1) // books.block_size * books.block_size
@@ -115,9 +103,8 @@ class Batch:
         """Whom to preempt for a sequence that lacks blocks; None where it must wait a step. Only
         younger ones are, so the first in order always gets through."""
         youngest = self.running[-1]
-        return (
-            None if self.leaving or youngest is seq else youngest
-        )  # blocks are on their way, or all others are older
+        # blocks are on their way, or all others are older
+        return None if self.leaving or youngest is seq else youngest
 
     def snapshot(self, seq: Sequence, end: int) -> int:
         """A slot for the states of a prefill that stops at `end`; 0: they are not to be kept."""
@@ -153,8 +140,7 @@ class Batch:
         books.let_go(seq.holding, end)
 
     def forget_prefixes(self) -> None:
-        """Empty the prefix cache. What runs goes on and shares nothing any more: all that it makes
-        follows from what it had."""
+        """Empty the prefix cache. What runs goes on and shares nothing that follows from it."""
         if self.books is not None:
             self.books.forget()
         for seq in self.running + self.leaving:
@@ -183,8 +169,7 @@ class Batch:
         self.leave(seq)
 
     def settle(self, seq: Sequence) -> None:
-        """The last step that touches a leaving sequence has been answered: blocks and embeddings go
-        back."""
+        """No step touches a leaving sequence any more: blocks and embeddings go back."""
         self.leaving.remove(seq)
         if self.books is not None:
             self.books.close(seq.holding)

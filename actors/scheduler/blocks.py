@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 
 
 class BlockPool:
-    """Reference counts, the prefix cache, and the order in which free cached blocks are given up
-    (least recently used)."""
+    """Reference counts, and the prefix cache, of which the least recently used goes first."""
 
     def __init__(self, num_blocks: int) -> None:
         self.total = num_blocks - 1
@@ -46,8 +45,7 @@ class BlockPool:
         return [self._cached.get(digest, 0) for digest in hashes]
 
     def has_room(self, hit: Iterable[int], fresh: int) -> bool:
-        """Whether `fresh` new blocks can be had beside those of a prefix hit, some of which may be
-        free themselves."""
+        """Whether `fresh` blocks can be had beside those of a hit, some of which may be free."""
         return self.free - sum(1 for block in hit if not self._refs[block]) >= fresh
 
     def share(self, blocks: Iterable[int]) -> None:
@@ -74,16 +72,14 @@ class BlockPool:
         return taken
 
     def publish(self, block: int, digest: bytes) -> None:
-        """`block` is full and computed: others may share it. Of two blocks with equal content the
-        first is kept."""
+        """`block` is full and computed: others may share it. Of equal ones the first is kept."""
         assert block
         if digest not in self._cached and self._hashes[block] is None:
             self._cached[digest] = block
             self._hashes[block] = digest
 
     def forget(self) -> None:
-        """Empty the cache: no beginning that is held now is matched again. Blocks in use stay with
-        their holders."""
+        """Empty the cache: nothing held now is matched again. Holders keep their blocks."""
         self._blank.extend(reversed(self._idle))
         self._idle.clear()
         self._cached.clear()

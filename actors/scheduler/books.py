@@ -43,8 +43,7 @@ class Holding:
 
 
 class Books:
-    """One `BlockPool` per table, and one for the slots of states, where a snapshot is what a cached
-    block is elsewhere."""
+    """A `BlockPool` per table, and one for slots of states, which caches snapshots."""
 
     def __init__(self, room: Room, windows: Sequence[int | None], block_size: int) -> None:
         self.block_size = block_size
@@ -133,8 +132,7 @@ class Books:
         return holding
 
     def lacks(self, holding: Holding, end: int, spare: int = 0) -> bool:
-        """Whether blocks for the positions up to `end` are not to be had, or not without touching
-        `spare` others."""
+        """Whether blocks up to `end` are not to be had, or not without touching `spare` others."""
         missing = self._missing(holding, end)
         return any(
             count and pool.free < count + spare
@@ -142,8 +140,7 @@ class Books:
         )
 
     def extend(self, holding: Holding, end: int) -> tuple[tuple[int, ...], ...]:
-        """Blocks for the positions up to `end`, of each table; () where it has them. They are to be
-        had."""
+        """Blocks up to `end`, of each table; () where it has them. They are to be had."""
         if end <= holding.tokens:
             return ()
         more = tuple(
@@ -156,8 +153,7 @@ class Books:
         return more
 
     def publish(self, holding: Holding, hashes: Sequence[bytes], first: int, last: int) -> None:
-        """Blocks [first, last) of the sequence are full and computed, and none has been given back:
-        others may share them."""
+        """Blocks [first, last) are full, computed and not given back: others may share them."""
         for pool, blocks in zip(self.pools, holding.blocks, strict=True):
             for index in range(first, last):
                 pool.publish(blocks[index], hashes[index])
@@ -180,15 +176,13 @@ class Books:
             self.states.give_back([holding.state])
 
     def snapshot(self, digest: bytes) -> int:
-        """A slot to copy the states at the end of a beginning into; 0 where they are kept already,
-        or no slot is to be had."""
+        """A slot for the states at the end of a beginning; 0: they are kept, or there is none."""
         if self.states is None or self.states.find(digest) or not self.states.free:
             return 0
         return self.states.take(1)[0]
 
     def shelve(self, slot: int, digest: bytes | None) -> None:
-        """The copy into a slot has been made, for all who begin with `digest`; None: it has not, or
-        nobody may use it."""
+        """The copy into `slot` is made, for all who begin with `digest`; None: for nobody."""
         assert self.states is not None
         if digest is not None:
             self.states.publish(slot, digest)
@@ -200,8 +194,7 @@ class Books:
             pool.forget()
 
     def counters(self) -> dict[str, float]:
-        """Blocks, and those in use, of all tables together, and of each where there are several;
-        slots of states likewise."""
+        """Blocks of all tables together, and of each where there are several; slots of states."""
         said: dict[str, float] = {
             "kv_blocks_used": sum(pool.used for pool in self.pools),
             "kv_blocks": sum(pool.total for pool in self.pools),

@@ -3,11 +3,11 @@
 from ...protocol.config.roles import SchedulerConfig
 from .batch import Batch
 from .costs import Costs
-from .draft import Draft
 from .lookup import Lookup
 from .outbox import Tally
 from .pace import Pace
 from .sequence import Sequence
+from .step import Step
 
 
 class Decoding:
@@ -27,10 +27,9 @@ class Decoding:
             for seq in self._batch.running
         )
 
-    def plan(self, draft: Draft, reserved: int) -> None:
-        """A token, or more, of everyone whose turn it is, but for `reserved` tokens of the
-        budget."""
-        room = draft.budget - reserved
+    def plan(self, step: Step, reserved: int) -> None:
+        """A token or more of everyone whose turn it is; `reserved` of the budget are left."""
+        room = step.budget - reserved
         running = self._batch.running
         late, drafts = self._out_of_turn(), self._lookup.is_on
         index = 0
@@ -46,13 +45,13 @@ class Decoding:
             )
             count = 1 + len(guesses)
             end = seq.planned + count
-            blocks = draft.blocks(seq, end, self._batch) if end > seq.holding.tokens else ()
+            blocks = step.blocks(seq, end, self._batch) if end > seq.holding.tokens else ()
             if blocks is None:
                 continue
             cost = self._costs.span(seq.planned, count)
             if seq.request.constraining:
                 cost += count * seq.request.constraining * self._pace.of_set_up
-            draft.add(seq, count, True, cost, blocks, guesses=guesses)
+            step.add(seq, count, True, cost, blocks, guesses=guesses)
             seq.turn = self._tally.steps
             room -= count
 
@@ -69,9 +68,8 @@ class Decoding:
         costly = [
             seq for seq in self._batch.running if seq.request.constraining and self._decodes(seq)
         ]
-        able = [
-            seq for seq in costly if self._batch.has_place(seq)
-        ]  # others might not get one even if they were waited for
+        # others might not get one even if they were waited for
+        able = [seq for seq in costly if self._batch.has_place(seq)]
         left, chosen = 0.5, set[Sequence]()
         for seq in sorted(able, key=lambda seq: seq.turn):
             if not chosen or seq.request.constraining <= left:

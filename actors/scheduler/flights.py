@@ -1,8 +1,6 @@
-"""Steps that have been planned and not answered, and what becomes of each sequence in them by the
-answer."""
+"""Steps that are planned and not answered, and what becomes of their sequences by the answer."""
 
 from collections import deque
-from dataclasses import dataclass
 
 from ...protocol.edges.gpu_runner_to_scheduler import (
     Pooled,
@@ -12,46 +10,35 @@ from ...protocol.edges.gpu_runner_to_scheduler import (
     StepResult,
 )
 from ...protocol.edges.scheduler_to_detokenizer import Output, Outputs
+from ...protocol.errors import Failure
 from .batch import Batch
 from .blame import Blame
-from .draft import Part
-from .faults import failure_of
-from .finishing import ending
 from .outbox import Outbox, Tally
 from .register import Register
-from .replay import prompt_scores, vectors
 from .sequence import Place, ScheduledRequest, Sequence
+from .step import Part, Step
+from .telling import output_of, prompt_scores, vectors
 
-
-@dataclass(slots=True)
-class StepInFlight:
-    """One of them."""
-
-    step: int
-    parts: list[Part]
-    prompts: float = 0.0
-    """The cost of what it computes of prompts."""
-    decoded: float = 0.0
-    """The share of a step's tokens that are for sequences that speak already."""
-    orphaned: bool = False
-    """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
+FAULT = Failure(
+    "internal", "The model could not compute this request; the others were not affected."
+)
+DEAD_END = Failure(
+    "invalid_request",
+    "What the request asks of its answer leaves no token to go on with: its grammar, bad_words, "
+    "allowed_token_ids and logit_bias exclude each other, or the grammar has become too large.",
+    code="dead_end",
+)
 
 
 class Flights:
-    """The runner answers them in order: tokens to the outputs, full blocks to the prefix cache,
-    ends found."""
+    """The runner answers them in their order."""
 
     def __init__(
         self, batch: Batch, register: Register, blame: Blame, outbox: Outbox, tally: Tally
     ) -> None:
-        self._batch, self._register, self._blame, self._outbox, self._tally = (
-            batch,
-            register,
-            blame,
-            outbox,
-            tally,
-        )
-        self.steps: deque[StepInFlight] = deque()
+        self._batch, self._register, self._blame = batch, register, blame
+        self._outbox, self._tally = outbox, tally
+        self.steps: deque[Step] = deque()
         """The oldest first."""
 
     def __len__(self) -> int:
@@ -69,15 +56,14 @@ class Flights:
             flight.orphaned = True
 
     def lose(self) -> list[tuple[Sequence, int]]:
-        """The runner has died: nothing of these is answered. The sequences in them, and one past
-        the last position of each."""
+        """The runner has died. The sequences in them, and one past the last position of each."""
         touched = [(part.seq, part.end) for flight in self.steps for part in flight.parts]
         self.steps.clear()
         return touched
 
-    def apply(self, result: StepResult, now: float) -> StepInFlight | None:
+    def apply(self, result: StepResult, now: float) -> Step | None:
         """Take the oldest step's result; None where it is of a runner that is gone."""
-        if not self.steps or self.steps[0].step != result.step:
+        if not self.steps or self.steps[0].number != result.step:
             return None
         flight = self.steps.popleft()
         sampled: dict[int, list[Sampled]] = {}
@@ -88,23 +74,23 @@ class Flights:
         scores = {entry.seq: entry for entry in result.prompt_logprobs}
         outputs: list[Output] = []
         for part in flight.parts:
-            seq = part.seq
+            seq, work = part.seq, part.work
             seq.flights -= 1
-            seq.pending -= part.sample
-            answered = part.number in sampled or part.number in pooled
-            failed = part.number in faulty or (part.sample and not answered)
-            if part.snapshot:
-                self._batch.shelve(seq, part.end, part.snapshot, not failed)
+            seq.pending -= work.sample
+            answered = work.seq in sampled or work.seq in pooled
+            failed = work.seq in faulty or (work.sample and not answered)
+            if work.snapshot:
+                self._batch.shelve(seq, part.end, work.snapshot, not failed)
             if seq.ended:
                 pass  # it was computed past an end: dropped
             elif failed:
-                self._faulted(seq, faulty.get(part.number), flight.orphaned)
+                self._faulted(seq, faulty.get(work.seq), flight.orphaned)
             else:
-                taken = self._take(part, sampled.get(part.number, []))
-                self._advance(part, taken, scores.get(part.number))
-                if part.number in pooled:
-                    self._answer(seq, pooled[part.number], now)
-                elif part.sample:
+                taken = self._take(part, sampled.get(work.seq, []))
+                self._advance(part, taken, scores.get(work.seq))
+                if work.seq in pooled:
+                    self._answer(seq, pooled[work.seq], now)
+                elif work.sample:
                     outputs.append(self._said(seq, taken, now))
             if not seq.flights and seq.place is Place.LEAVING:
                 self._batch.settle(seq)
@@ -117,26 +103,25 @@ class Flights:
 
     def _take(self, part: Part, sampled: list[Sampled]) -> int:
         """Tokens to its output, up to its end; how many."""
-        seq, request = part.seq, part.seq.request
+        seq = part.seq
         first = len(seq.output)
         for entry in sampled:
             seq.output.append(entry.token_id)
             if entry.logprobs is not None:
                 seq.logprobs.append(entry.logprobs)
-            seq.finish, seq.stop_token = ending(request.prepared, request.max_tokens, seq.output)
+            seq.finish_by_tokens()
             if seq.finish is not None:
                 break
-        if part.guesses:
-            self._tally.drafted_tokens += part.guesses
+        if part.work.draft:
+            self._tally.drafted_tokens += len(part.work.draft)
             self._tally.accepted_tokens += len(sampled) - 1
         return len(seq.output) - first
 
     def _advance(self, part: Part, taken: int, scores: Scored | None) -> None:
-        """The positions up to its end have been computed; of a draft, those before the first wrong
-        guess."""
+        """Its positions are computed; of a draft, those before the first wrong guess."""
         seq, end = part.seq, part.end
-        if part.guesses:
-            seq.planned = end = end - part.guesses - 1 + taken
+        if part.work.draft:
+            seq.planned = end = part.work.start + taken
         self._batch.advance(seq, end)
         if seq.doubt and end >= seq.doubt:
             self._blame.got_through(seq)
@@ -146,7 +131,6 @@ class Flights:
     def _said(self, seq: Sequence, taken: int, now: float) -> Output:
         """Its last tokens, so many."""
         request = seq.request
-        prepared = request.prepared
         self._tally.generated_tokens += taken
         if request.first_token is None:
             request.first_token = now
@@ -154,23 +138,7 @@ class Flights:
         if seq.finish is not None:
             seq.ended = True
             self._batch.leave(seq)
-        position = len(seq.output) - taken
-        logprobs = (
-            tuple(seq.logprobs[len(seq.logprobs) - taken :])
-            if prepared.sampling.logprobs is not None
-            else ()
-        )
-        tokens = tuple(seq.output[position:])
-        return Output(
-            prepared.id,
-            prepared.attempt,
-            seq.choice,
-            position,
-            tokens,
-            logprobs,
-            seq.finish,
-            seq.stop_token,
-        )
+        return output_of(seq, len(seq.output) - taken, len(seq.output))
 
     def _answer(self, seq: Sequence, pooled: Pooled, now: float) -> None:
         """With vectors, whole: nothing follows."""
@@ -180,19 +148,18 @@ class Flights:
         self._outbox.detokenizer.append(vectors(seq.request, pooled))
 
     def _faulted(self, seq: Sequence, fault: SequenceFault | None, orphaned: bool) -> None:
-        """A step could not compute it. Where that may be for want of an embedding that died, it is
-        computed anew."""
+        """A step could not compute it: anew, if that may be for want of an embedding that died."""
         if seq.place is Place.LEAVING:
             return  # it has been preempted, perhaps for a fault of the step before
-        if orphaned and not (fault is not None and fault.constrained):
+        dead_end = fault is not None and fault.constrained
+        if orphaned and not dead_end:
             self._batch.preempt(seq)
         else:
             self._tally.faults += 1
-            self._register.fail(seq.request, failure_of(fault))
+            self._register.fail(seq.request, DEAD_END if dead_end else FAULT)
 
     def _score(self, seq: Sequence, part: Scored | None) -> None:
-        """Tell the prompt's log-probabilities as they come; after a preemption they come again from
-        the start."""
+        """Tell the prompt's log-probabilities as they come; after a preemption they come again."""
         request, known = seq.request, len(seq.request.scores)
         if part is not None:
             request.scores.extend(part.entries[max(0, 1 + known - part.start) :])

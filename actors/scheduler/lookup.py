@@ -14,10 +14,8 @@ def propose(said: str, count: int, longest: int, shortest: int) -> str:
     "": none of at least `shortest` did."""
     found = 0
     for length in range(shortest, min(longest, len(said) - 1) + 1):
-        if (
-            said.find(said[-length:], 0, len(said) - 1) < 0
-        ):  # then no longer end stood before either
-            break
+        if said.find(said[-length:], 0, len(said) - 1) < 0:
+            break  # no longer end stood before either
         found = length
     if not found:
         return ""
@@ -29,8 +27,7 @@ def propose(said: str, count: int, longest: int, shortest: int) -> str:
 
 
 class Lookup:
-    """Of one engine; None: nothing is guessed. What is found is kept until the sequence has said
-    more: a plan asks twice."""
+    """What is found is kept until the sequence has said more: a plan asks twice."""
 
     def __init__(self, speculation: Speculation | None) -> None:
         self._how = speculation

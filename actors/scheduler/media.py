@@ -1,5 +1,4 @@
-"""Which embeddings are asked for, held and given back: the scheduler's side of the encoder-cache's
-books."""
+"""Embeddings asked for, held and given back: the scheduler's side of the encoder-cache's books."""
 
 from collections.abc import Iterable
 
@@ -10,8 +9,7 @@ from .sequence import ScheduledRequest, Sequence
 
 
 class Embeddings:
-    """One `Need` names all items of a sequence that no prefix hit covers; one `Release` gives all
-    of them back."""
+    """A `Need` names all items of a sequence that no prefix hit covers, a `Release` ends it."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -23,8 +21,7 @@ class Embeddings:
         """(holder, key) of the item that is being tried alone."""
 
     def ask(self, seq: Sequence, start: int, now: float) -> bool:
-        """Make sure that all items of positions from `start` on are asked for, in one piece; False
-        where that must wait."""
+        """Have all items from `start` on asked for, in one piece; False where that must wait."""
         needs = seq.needs_after(start)
         if seq.asked is not None and needs.keys() <= seq.asked:
             return True
@@ -85,7 +82,7 @@ class Embeddings:
                 request.held = now
 
     def requests_of(self, holders: Iterable[str]) -> list[ScheduledRequest]:
-        return list({id(seq.request): seq.request for seq in self._of(holders)}.values())
+        return list(dict.fromkeys(seq.request for seq in self._of(holders)))
 
     def release(self, seq: Sequence) -> None:
         """No step in flight may read them."""

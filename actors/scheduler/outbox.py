@@ -1,10 +1,10 @@
 """What the policy wants sent, which is the shell's work, and what it counts."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from ...protocol.edges.control import Excuse
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
-from ...protocol.edges.scheduler_to_detokenizer import Outputs, SchedulerToDetokenizer
+from ...protocol.edges.scheduler_to_detokenizer import SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_encoder_cache import SchedulerToEncoderCache
 
 
@@ -16,17 +16,6 @@ class Outbox:
     encoder: list[SchedulerToEncoderCache] = field(default_factory=list)
     clients: list[tuple[str, SchedulerToClient]] = field(default_factory=list)
     director: list[Excuse] = field(default_factory=list)
-
-
-def about(id: str, messages: list[SchedulerToDetokenizer]) -> list[SchedulerToDetokenizer]:
-    """Of these messages, what is about one request."""
-    found: list[SchedulerToDetokenizer] = []
-    for message in messages:
-        if not isinstance(message, Outputs):
-            found += [message] if message.id == id else []
-        elif own := tuple(output for output in message.outputs if output.id == id):
-            found.append(Outputs(own))
-    return found
 
 
 @dataclass(slots=True)
@@ -59,6 +48,3 @@ class Tally:
     rejected: int = 0
     aborted: int = 0
     faults: int = 0
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)

@@ -1,5 +1,7 @@
-"""Where a sequence may be cut: what the runner computes of it at once, and what others may begin
-with. Pure."""
+"""Where a sequence may be cut: what is computed at once, and what others may begin with. Pure."""
+
+from bisect import bisect_left
+from operator import itemgetter
 
 from .sequence import Sequence
 
@@ -7,26 +9,32 @@ from .sequence import Sequence
 class Pieces:
     """As it suits a step: rounding depends on company."""
 
-    fixed = False
-    """Cuts follow from the sequence alone."""
-
     def reach(self, seq: Sequence, start: int, end: int) -> int:
-        """How far up to `end` a prefill from `start` may go in one step; `start`: nowhere."""
-        return seq.reach(start, end)
+        """How far up to `end` a prefill from `start` may go in one step: not into an item that is
+        not there, nor through the middle of what must stay whole; `start`: nowhere."""
+        end = min(end, seq.items_reach(start, end))
+        stretches = seq.request.prepared.unbroken
+        index = bisect_left(stretches, end, key=itemgetter(1))
+        cut = index < len(stretches) and stretches[index][0] < end < stretches[index][1]
+        return max(start, stretches[index][0]) if cut else end
 
     def whole_at(self, seq: Sequence, start: int) -> int:
-        """The length of what must be computed in one step from `start` on, where its items are
-        there; else 0."""
-        return seq.whole_at(start)
+        """How much must be computed at once from `start` on, if its items are there; else 0."""
+        for first, last in seq.request.prepared.unbroken:
+            if first <= start < last:
+                return last - start if seq.items_reach(start, last) == last else 0
+        return 0
 
-    def may_part(self, seq: Sequence, tokens: int) -> bool:
-        """Whether another sequence may go on from its first `tokens` tokens, or this one from
-        another's."""
-        return seq.may_end(tokens)
+    def may_part(self, seq: Sequence, tokens: int, seen: int = 0) -> bool:
+        """Whether one may go on from the first `tokens` tokens of another: not within a stretch
+        that must stay whole, unless it is no longer than what every token looks back, `seen`."""
+        return not any(
+            first < tokens < last and last - first > seen
+            for first, last in seq.request.prepared.unbroken
+        )
 
     def shared(self, seq: Sequence, end: int) -> int:
-        """How many of its first `end` tokens lie in pieces that would be the same in every sequence
-        that begins with them."""
+        """How many of its first `end` tokens lie in pieces that are alike for all who begin so."""
         return end
 
 
@@ -39,8 +47,6 @@ class Tiles(Pieces):
     token. Only whole tiles of a prompt are shared.
     """
 
-    fixed = True
-
     def __init__(self, size: int) -> None:
         """`size`: tokens, a multiple of the block size."""
         self._size = size
@@ -51,10 +57,12 @@ class Tiles(Pieces):
 
     def whole_at(self, seq: Sequence, start: int) -> int:
         last = self._end(seq, start)
-        return last - start if seq.reach(start, last) == last else 0
+        return last - start if super().reach(seq, start, last) == last else 0
 
-    def may_part(self, seq: Sequence, tokens: int) -> bool:
-        return tokens % self._size == 0 and tokens <= len(seq.prompt) and seq.may_end(tokens)
+    def may_part(self, seq: Sequence, tokens: int, seen: int = 0) -> bool:
+        return (
+            tokens % self._size == 0 and tokens <= len(seq.prompt) and super().may_part(seq, tokens)
+        )
 
     def shared(self, seq: Sequence, end: int) -> int:
         return min(end, len(seq.prompt) - len(seq.prompt) % self._size)

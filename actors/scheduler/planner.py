@@ -1,5 +1,4 @@
-"""schedule(): what the GPU runner computes next. Pure: it reads and writes the books, nothing
-else."""
+"""What the GPU runner computes next. Pure: it reads and writes the books, nothing else."""
 
 import sys
 
@@ -10,21 +9,19 @@ from .books import Hit
 from .company import Company
 from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
 from .decoding import Decoding
-from .draft import Draft
 from .media import Embeddings
 from .outbox import Tally
 from .pace import Pace
 from .pieces import Pieces
 from .sequence import ScheduledRequest, Sequence
+from .step import Step
 
 LARGE_STEP = 8
 """Sequences from which on a step is counted in `Tally.steps_with_8_or_more`."""
 HASHES = 1024
-"""Blocks of newcomers that are hashed for a step while another one is computed: more of them take
-longer than a plan may."""
+"""Blocks of newcomers hashed for a step while another is computed: more take too long."""
 MEDIA_AHEAD = 16
-"""Waiting sequences that may ask for embeddings before they run, so that encoding overlaps with the
-batch."""
+"""Waiting sequences that ask for embeddings before they run, while others are computed."""
 
 
 class Planner:
@@ -46,10 +43,9 @@ class Planner:
         self.only: ScheduledRequest | None = None
         """The one request that may be computed now, because it runs alone."""
         self._reserved = 0
-        """Budget that decoding leaves free, because a span that must stay whole did not fit into
-        the step before."""
+        """Budget that decoding leaves: what must stay whole did not fit into the step before."""
 
-    def schedule(self, now: float, idle: bool) -> tuple[StepPlan, Draft] | None:
+    def schedule(self, now: float, idle: bool) -> tuple[StepPlan, Step] | None:
         """One step: a token for everyone who decodes, then prompts in chunks, then newcomers, while
         the budget lasts.
 
@@ -58,56 +54,51 @@ class Planner:
         if not idle and self._decoding.awaits_drafts():
             return None
         reserved, self._reserved = self._reserved, 0
-        draft = self._draft(now, reserved)
-        if reserved and not draft.parts:
-            draft = self._draft(
-                now
-            )  # what the room was kept for lacks blocks, which those who decode may hold
-        if not draft.parts:
+        step = self._make(now, reserved)
+        if reserved and not step.parts:
+            # what the room was kept for lacks blocks, which those who decode may hold
+            step = self._make(now)
+        if not step.parts:
             if idle:
-                self._give_way(draft.starved)
+                self._give_way(step.starved)
             if not idle or not self._batch.drops:
                 return None  # else the runner, with nothing to compute, is told what it may forget
-        return self._finish(draft), draft
+        return self._finish(step), step
 
-    def _draft(self, now: float, reserved: int = 0) -> Draft:
+    def _make(self, now: float, reserved: int = 0) -> Step:
         """Decoding leaves `reserved` tokens of the budget free."""
-        draft = Draft(self._budget)
+        step = Step(self._budget)
         self.pace.expect(self._media.encoding)
-        self._decoding.plan(draft, reserved)
-        draft.share = max(draft.share, 1 / LEAST)
-        draft.decoded = 1 - draft.budget / self._budget
-        draft.streams = any(part.seq.request.prepared.streamed for part in draft.parts)
-        if draft.streams and self.pace.beside_streams < draft.share:
-            draft.share, draft.least = self.pace.beside_streams, LEAST_BESIDE
-        elif not draft.streams:
-            draft.share = draft.whole = self.pace.without_streams
-        self._prefill(draft)
-        if not draft.starved:
-            self._admit(draft, now)
-        return draft
+        self._decoding.plan(step, reserved)
+        step.share = max(step.share, 1 / LEAST)
+        step.decoded = 1 - step.budget / self._budget
+        step.streams = any(part.seq.request.prepared.streamed for part in step.parts)
+        if step.streams and self.pace.beside_streams < step.share:
+            step.share, step.least = self.pace.beside_streams, LEAST_BESIDE
+        elif not step.streams:
+            step.share = step.whole = self.pace.without_streams
+        self._prefill(step)
+        if not step.starved:
+            self._admit(step, now)
+        return step
 
     def awaits_company(self, now: float) -> float:
-        """The moment up to which an engine that rests waits for more requests than it has; in the
-        past: it does not."""
+        """Up to when an engine that rests waits for more requests; in the past: it does not."""
         return 0.0 if self._batch.running else self._company.awaited_until(self._batch.waiting, now)
 
     def ask_ahead(self, now: float, idle: bool) -> None:
-        """Ask for the embeddings of the sequences that will run soon, in that order. It comes
-        before `schedule`."""
+        """Before `schedule`: ask for the embeddings of sequences that run soon, in their order."""
         asking = 0
         self._batch.may_hash(sys.maxsize if idle else HASHES)
-        for (
-            seq
-        ) in self._batch.running:  # an encoder-cache may have died while nothing could be asked for
+        # an encoder-cache may have died while nothing could be asked for
+        for seq in self._batch.running:
             if seq.request.spans and seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
         for seq in self._batch.waiting.media:
             if not self._may_run(seq):
                 continue
-            yields = (
-                seq.gave_way == self._tally.steps and self._media.holders > 0
-            )  # else nobody is left to give way to
+            # without holders nobody is left to give way to
+            yields = seq.gave_way == self._tally.steps and self._media.holders > 0
             if seq.asked is None and not yields and not seq.waits_for_leader():
                 hit = self._batch.hit(seq)
                 if hit is None:
@@ -117,21 +108,19 @@ class Planner:
             if asking >= MEDIA_AHEAD:
                 return
 
-    def _prefill(self, draft: Draft) -> None:
+    def _prefill(self, step: Step) -> None:
         running = self._batch.running
-        index = 0
-        while (
-            index < len(running) and draft.budget and draft.share > 0
-        ):  # preemption may shorten it meanwhile
+        index = 0  # preemption may shorten it meanwhile
+        while index < len(running) and step.budget and step.share > 0:
             seq = running[index]
             index += 1
             if seq.planned < seq.target:
-                self._chunk(seq, draft)
+                self._chunk(seq, step)
 
-    def _admit(self, draft: Draft, now: float) -> None:
+    def _admit(self, step: Step, now: float) -> None:
         batch = self._batch
         for seq in batch.waiting.candidates():
-            if not draft.budget or draft.share <= 0 or len(batch.running) >= self._max_seqs:
+            if not step.budget or step.share <= 0 or len(batch.running) >= self._max_seqs:
                 return
             if (
                 seq.stalled
@@ -144,75 +133,72 @@ class Planner:
             if hit is None:
                 return
             start = hit.tokens
-            if seq.request.spans and not self._media.ask(
-                seq, start, now
-            ):  # a hit may have gone since it was first asked
+            # a hit may have gone since it was first asked
+            if seq.request.spans and not self._media.ask(seq, start, now):
                 continue
-            if not self._goes_on(seq, start, draft):
+            if not self._goes_on(seq, start, step):
                 continue
-            cost = joining(seq.request.prepared, seq.known) * self.pace.of_set_up * draft.whole
-            if cost > draft.share and draft.chunks:
+            cost = joining(seq.request.prepared, seq.known) * self.pace.of_set_up * step.whole
+            if cost > step.share and step.chunks:
                 return  # in a step that has no other prompt, whatever it costs
             if not batch.admit(seq, hit):
                 return  # a smaller one does not overtake it
             self._count_hit(seq, hit)
-            draft.new.append(_introduce(seq, hit))
-            draft.share -= cost
+            step.new.append(_introduce(seq, hit))
+            step.share -= cost
             if seq.request.started is None:
                 seq.request.started = now
-            self._chunk(seq, draft)
+            self._chunk(seq, step)
 
     def _may_run(self, seq: Sequence) -> bool:
         return self.only is None or seq.request is self.only
 
-    def _goes_on(self, seq: Sequence, start: int, draft: Draft) -> bool:
+    def _goes_on(self, seq: Sequence, start: int, step: Step) -> bool:
         """Whether a newcomer has something to compute in this step. A few tokens before an item
         that is not there wait for it: with its rows they cost little, and a step of their own would
         take the cores that encode it."""
-        end = min(seq.known, start + draft.budget)
+        end = min(seq.known, start + step.budget)
         reach = self._pieces.reach(seq, start, end)
+        nearby = min(end, reach + 1)
         if reach > start and (
-            reach - start >= self._budget // LEAST_CHUNK
-            or seq.has_items(start, min(end, reach + 1))
+            reach - start >= self._budget // LEAST_CHUNK or seq.items_reach(start, nearby) == nearby
         ):
             return True
         seq.stalled = reach > start or not self._reserve(seq, start)
         return False
 
-    def _chunk(self, seq: Sequence, draft: Draft) -> None:
-        """As much of a prompt as the budget and its items allow. What must stay whole is only
-        bounded in tokens."""
+    def _chunk(self, seq: Sequence, step: Step) -> None:
+        """As much of a prompt as is allowed. What must stay whole is only bounded in tokens."""
         start = seq.planned
-        count = self._costs.affordable(start, draft.share, seq.wants_scores, draft.least)
-        limit = min(seq.target, start + min(draft.budget, count))
+        count = self._costs.affordable(start, step.share, seq.wants_scores, step.least)
+        limit = min(seq.target, start + min(step.budget, count))
         end = self._pieces.reach(
             seq, start, next((place for place in seq.landmarks if start < place < limit), limit)
         )
-        if end == start and self._pieces.whole_at(seq, start) <= draft.budget:
+        if end == start and self._pieces.whole_at(seq, start) <= step.budget:
             end += self._pieces.whole_at(seq, start)
         if end == start:
             self._reserve(seq, start)
             return
-        blocks = draft.blocks(seq, end, self._batch)
+        blocks = step.blocks(seq, end, self._batch)
         if blocks is None:
             return
         for placed in seq.request.spans:
             first, last = max(start, placed.start), min(end, placed.end)
             if first < last:
                 row = placed.offset + first - placed.start
-                draft.embeds.append(
+                step.embeds.append(
                     Embed(seq.number, first, last - first, row, seq.ready[placed.item.key])
                 )
                 self._tally.split_spans += first == placed.start and last < placed.end
         self._tally.prompt_tokens_computed += max(0, min(end, len(seq.prompt)) - start)
         cost = self._costs.span(start, end - start, seq.wants_scores)
-        draft.add(seq, end - start, end == seq.target, cost, blocks, self._batch.snapshot(seq, end))
-        draft.chunks += 1
-        draft.prompts += cost
+        step.add(seq, end - start, end == seq.target, cost, blocks, self._batch.snapshot(seq, end))
+        step.chunks += 1
+        step.prompts += cost
 
     def _reserve(self, seq: Sequence, start: int) -> bool:
-        """Keep room in the next step for what is ready and must stay whole; False where there is
-        nothing such at `start`."""
+        """Keep room in the next step for what is ready and must stay whole; False: nothing is."""
         whole = self._pieces.whole_at(seq, start)
         self._reserved = max(self._reserved, whole)
         return whole > 0
@@ -240,14 +226,15 @@ class Planner:
             last.gave_way = steps
             batch.preempt(last)
 
-    def _finish(self, draft: Draft) -> StepPlan:
+    def _finish(self, step: Step) -> StepPlan:
         tally, batch = self._tally, self._batch
         tally.steps += 1
-        tally.steps_with_8_or_more += len(draft.parts) >= LARGE_STEP
-        tally.max_sequences_in_step = max(tally.max_sequences_in_step, len(draft.parts))
+        tally.steps_with_8_or_more += len(step.parts) >= LARGE_STEP
+        tally.max_sequences_in_step = max(tally.max_sequences_in_step, len(step.parts))
+        step.number, work = tally.steps, tuple(part.work for part in step.parts)
         drop = tuple(batch.drops)
         batch.drops.clear()
-        return StepPlan(tally.steps, tuple(draft.new), tuple(draft.work), tuple(draft.embeds), drop)
+        return StepPlan(tally.steps, tuple(step.new), work, tuple(step.embeds), drop)
 
     def _count_hit(self, seq: Sequence, hit: Hit) -> None:
         tokens = hit.tokens
@@ -267,9 +254,8 @@ def _introduce(seq: Sequence, hit: Hit) -> NewSequence:
     sampling = prepared.sampling
     if sampling.prompt_logprobs is not None and not seq.wants_scores:
         sampling = sampling.replace(prompt_logprobs=None)
-    if (
-        sampling.stop or sampling.bad_words
-    ):  # texts are others' work; a thousand of them would be read for each choice
+    # texts are others' work; a thousand of them would be read for each choice
+    if sampling.stop or sampling.bad_words:
         sampling = sampling.replace(stop=(), bad_words=())
     return NewSequence(
         seq=seq.number,

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from ...protocol.requests.prepared import Prepared
 
@@ -49,24 +49,19 @@ class HashChain:
 
     def extend(self, prompt: tuple[int, ...], output: list[int], tokens: int) -> None:
         """Make the hashes of all blocks that end within the first `tokens` tokens."""
-        first, last, size = (
-            len(self.hashes) * self._size,
-            tokens // self._size * self._size,
-            self._size,
-        )
+        size = self._size
+        first, last = len(self.hashes) * size, tokens // size * size
         if first >= last:
             return
         ids = array("q", prompt[first:last])
         ids.extend(output[max(0, first - len(prompt)) : max(0, last - len(prompt))])
         data, width = ids.tobytes(), ids.itemsize * size
-        placed = _Passing(self._placements, first)
-        stretches = _Passing(self._stretches, first)
         for number, start in enumerate(range(first, last, size)):
             end = start + size
             digest = sha256(self._parent + data[number * width : (number + 1) * width])
-            for begin, stop, offset, key in placed.within(start, end):
+            for begin, stop, offset, key in _within(self._placements, start, end):
                 digest.update(f"{key} {begin - start} {stop - start} {offset};".encode())
-            for begin, _, content in stretches.within(start, end):
+            for begin, _, content in _within(self._stretches, start, end):
                 digest.update(f"{begin - start} ".encode() + content)
             if self._answers_apart and end > len(prompt):
                 digest.update(f"said from {max(0, len(prompt) - start)}".encode())
@@ -99,20 +94,9 @@ def _planes(positions: bytes | None, tokens: int) -> "list[array[int]] | None":
     ]
 
 
-class _Passing(Generic[Stretch]):
-    """Stretches [begin, stop, ...) in their order, passed by one block after the other: a prompt
-    may have thousands of both."""
-
-    def __init__(self, stretches: Sequence[Stretch], first: int) -> None:
-        """`first`: where the first block begins."""
-        self._stretches: Sequence[Stretch] = stretches
-        self._next = bisect_right(stretches, first, key=itemgetter(1))
-
-    def within(self, start: int, end: int) -> Iterator[Stretch]:
-        """Those that a block has a part of."""
-        while self._next < len(self._stretches) and self._stretches[self._next][1] <= start:
-            self._next += 1
-        for index in range(self._next, len(self._stretches)):
-            if self._stretches[index][0] >= end:
-                return
-            yield self._stretches[index]
+def _within(stretches: Sequence[Stretch], start: int, end: int) -> Iterator[Stretch]:
+    """Of ordered stretches [begin, stop, ...), perhaps thousands, those that meet [start, end)."""
+    for index in range(bisect_right(stretches, start, key=itemgetter(1)), len(stretches)):
+        if stretches[index][0] >= end:
+            return
+        yield stretches[index]

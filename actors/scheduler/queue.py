@@ -14,8 +14,7 @@ their embeddings are there, and those are asked for from the front."""
 
 
 class Queue:
-    """Sequences with media apart from the others, so that a plan need not pass ten thousand that do
-    not concern it."""
+    """Sequences with media apart: a plan need not pass ten thousand that do not concern it."""
 
     def __init__(self) -> None:
         self._plain: list[Sequence] = []
@@ -38,39 +37,26 @@ class Queue:
         del sequences[index]
 
     def candidates(self) -> Iterator[Sequence]:
-        """In order; of those with media the first `LOOK`. What is yielded may be removed before the
-        next is asked for."""
-        plain, media = _Walk(self._plain, len(self._plain)), _Walk(self.media, LOOK)
-        while True:
-            one, other = plain.here(), media.here()
+        """In order; of those with media the first `LOOK`."""
+        plain, media = _walk(self._plain, len(self._plain)), _walk(self.media, LOOK)
+        one, other = next(plain, None), next(media, None)
+        while one is not None or other is not None:
             if one is not None and (other is None or one.order < other.order):
                 yield one
-                plain.go_on(one)
+                one = next(plain, None)
             elif other is not None:
                 yield other
-                media.go_on(other)
-            else:
-                return
+                other = next(media, None)
 
     def _list_of(self, seq: Sequence) -> list[Sequence]:
         return self.media if seq.request.spans else self._plain
 
 
-class _Walk:
-    """Through a list from which what it has come to may be removed; a copy of ten thousand would
-    take longer than a plan."""
-
-    def __init__(self, sequences: list[Sequence], most: int) -> None:
-        self._sequences, self._left = sequences, most
-        self._index = 0
-
-    def here(self) -> Sequence | None:
-        return (
-            self._sequences[self._index]
-            if self._left and self._index < len(self._sequences)
-            else None
-        )
-
-    def go_on(self, seq: Sequence) -> None:
-        self._left -= 1
-        self._index += self._index < len(self._sequences) and self._sequences[self._index] is seq
+def _walk(sequences: list[Sequence], most: int) -> Iterator[Sequence]:
+    """What is yielded may be removed before the next; to copy ten thousand takes too long."""
+    index = 0
+    while most and index < len(sequences):
+        seq = sequences[index]
+        yield seq
+        most -= 1
+        index += index < len(sequences) and sequences[index] is seq

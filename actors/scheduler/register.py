@@ -1,21 +1,20 @@
-"""Which requests there are: the one place where they are taken in, closed, refused and
-forgotten."""
+"""Which requests there are: they are taken in, closed, refused and forgotten here alone."""
 
 from collections.abc import Iterable
 
 from ...protocol.config.roles import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
-from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ...protocol.edges.scheduler_to_client import MediaLost
+from ...protocol.edges.shared import RequestFailed
 from ...protocol.errors import Failure
 from ...protocol.requests.prepared import Prepared
 from ..kernel.tombstones import Tombstones
+from .arrival import opened, refusal
 from .batch import Batch
 from .blame import Blame
-from .limits import refusal
-from .opening import opened
 from .outbox import Outbox, Tally
-from .replay import closing, replay
 from .sequence import ScheduledRequest
+from .telling import closing, replay
 
 KEPT = 4096
 """Closed requests whose tokens are kept for a new detokenizer until the client acknowledges."""
@@ -27,13 +26,8 @@ class Register:
     def __init__(
         self, config: SchedulerConfig, batch: Batch, blame: Blame, outbox: Outbox, tally: Tally
     ) -> None:
-        self._config, self._batch, self._blame, self._outbox, self._tally = (
-            config,
-            batch,
-            blame,
-            outbox,
-            tally,
-        )
+        self._config, self._batch, self._blame = config, batch, blame
+        self._outbox, self._tally = outbox, tally
         self.requests: dict[str, ScheduledRequest] = {}
         """By id: live ones, and closed ones until they are acknowledged."""
         self._closed: dict[str, None] = {}
@@ -47,8 +41,7 @@ class Register:
         return len(self._closed)
 
     def holds(self, request: ScheduledRequest) -> bool:
-        """False for one that has been forgotten, or replaced by a higher attempt, and is only
-        leaving."""
+        """False: it is forgotten, or replaced by a higher attempt, and only leaving."""
         return self.requests.get(request.id) is request
 
     def take(self, prepared: Prepared, so_far: tuple[ChoiceSoFar, ...], now: float) -> None:
@@ -65,7 +58,7 @@ class Register:
         )
         if refused is not None:
             self._tally.rejected += 1
-            self._say(prepared, Rejected(prepared.id, prepared.attempt, refused))
+            self._say(prepared, RequestFailed(prepared.id, prepared.attempt, refused))
             return
         self._tally.requests += 1
         request = opened(prepared, so_far, now, self._config, self._tally.requests)
@@ -96,11 +89,7 @@ class Register:
 
     def close_if_over(self, request: ScheduledRequest) -> None:
         """All its choices may have ended."""
-        if (
-            request.closed
-            or not self.holds(request)
-            or not all(seq.ended for seq in request.sequences)
-        ):
+        if request.closed or not self.holds(request) or not request.ended:
             return
         request.closed = True
         self._blame.requests.ended(request.id)
@@ -116,28 +105,23 @@ class Register:
 
     def fail(self, request: ScheduledRequest, failure: Failure) -> None:
         self.drop(request)
-        self._say(request.prepared, Rejected(request.id, request.prepared.attempt, failure))
+        self._say(request.prepared, RequestFailed(request.id, request.prepared.attempt, failure))
 
     def refuse_banned(self, now: float, closed: bool = False) -> None:
-        """Somebody may have been found to kill a process. `closed`: also of those that are computed
-        and only wait for their text."""
+        """Who kills a process may be known now. `closed`: also those that only wait for text."""
         for request in tuple(self.requests.values()):
-            refused = (
-                None
-                if request.closed and not closed
-                else self._blame.refusal(request.prepared, now)
-            )
-            if refused is not None:
-                self._tally.rejected += 1
-                self.fail(request, refused)
+            if closed or not request.closed:
+                self._fail_if(request, self._blame.refusal(request.prepared, now))
 
     def refuse_too_long(self) -> None:
         """A new runner may hold less than the one before; all that are live wait."""
-        for request in {id(seq.request): seq.request for seq in self._batch.waiting}.values():
-            refused = refusal(request.prepared, self._config, self._longest())
-            if refused is not None:
-                self._tally.rejected += 1
-                self.fail(request, refused)
+        for request in dict.fromkeys(seq.request for seq in self._batch.waiting):
+            self._fail_if(request, refusal(request.prepared, self._config, self._longest()))
+
+    def _fail_if(self, request: ScheduledRequest, refused: Failure | None) -> None:
+        if refused is not None:
+            self._tally.rejected += 1
+            self.fail(request, refused)
 
     def drop(self, request: ScheduledRequest) -> None:
         """Forget a request; what it holds goes back when no step touches it any more."""
@@ -152,5 +136,5 @@ class Register:
         books = self._batch.books
         return None if books is None else books.longest(self._config.max_batched_tokens)
 
-    def _say(self, prepared: Prepared, message: Rejected | MediaLost) -> None:
+    def _say(self, prepared: Prepared, message: RequestFailed | MediaLost) -> None:
         self._outbox.clients.append((prepared.client, message))

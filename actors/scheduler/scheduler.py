@@ -6,6 +6,7 @@ Times are parameters (seconds by time.monotonic); what must be sent goes to `out
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from ...protocol.config.roles import SchedulerConfig
 from ...protocol.config.room import Room
@@ -13,14 +14,12 @@ from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.detokenizer_to_scheduler import Stopped
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.gpu_runner_to_scheduler import StepResult
-from ...protocol.edges.scheduler_to_detokenizer import SchedulerToDetokenizer
 from ...protocol.edges.scheduler_to_gpu_runner import StepPlan
 from ...protocol.requests.prepared import Prepared
 from .batch import Batch
-from .blame import Blame
+from .blame import Blame, Isolation
 from .books import Books
-from .flights import Flights, StepInFlight
-from .isolation import Isolation
+from .flights import Flights
 from .media import Embeddings
 from .outbox import Outbox, Tally
 from .pieces import pieces
@@ -62,8 +61,7 @@ class Scheduler:
     # requests
 
     def submit(self, prepared: Prepared, now: float, so_far: tuple[ChoiceSoFar, ...] = ()) -> None:
-        """Take a request in; `so_far`: what the client has of a resumed one. A lower attempt than
-        the known one is stale."""
+        """`so_far`: what the client has of one that is resumed."""
         self.register.take(prepared, so_far, now)
 
     def stopped(self, message: Stopped) -> None:
@@ -120,17 +118,15 @@ class Scheduler:
         return [request for request in asking if self.register.holds(request)]
 
     def encoder_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
-        """Blobs that steps in flight read may be gone under them. `outside`: it was killed, and is
-        no sign of a bad item."""
+        """Blobs that steps in flight read may be gone. `outside`: killed, no item is to blame."""
         if self._encoder_here:
             self.blame.encoder_died(epoch, self.media.awaited(), outside, now)
         self._encoder_here = False
         self._void_media()
         self.register.refuse_banned(now)
 
-    def encoder_joined(self, now: float) -> None:
-        """A new encoder-cache knows nothing of us: whoever still needs items asks again, at the
-        next step."""
+    def encoder_joined(self) -> None:
+        """A new encoder-cache knows nothing: whoever needs items asks again, at the next step."""
         self._encoder_here = True
         self._void_media()  # it may come before the news of the death
 
@@ -157,22 +153,18 @@ class Scheduler:
         planned = self.planner.schedule(now, idle)
         if planned is None:
             return None
-        plan, draft = planned
-        self.flights.steps.append(
-            StepInFlight(plan.step, draft.parts, draft.prompts, draft.decoded)
-        )
+        plan, step = planned
+        self.flights.steps.append(step)
         return plan
 
     def apply(self, result: StepResult, now: float) -> None:
-        """Take the oldest step's result: tokens to the outputs, full blocks to the prefix cache,
-        ends found."""
+        """The oldest step's: tokens to the outputs, full blocks to the prefix cache, ends found."""
         flight = self.flights.apply(result, now)
         if flight is not None:
             self.planner.pace.learn(result.seconds, flight.prompts, flight.decoded, result.beside)
 
     def runner_lost(self, epoch: int = 0, now: float = 0.0, outside: bool = True) -> None:
-        """Nothing of what was computed is left; what was answered stays. `outside`: it was killed,
-        no request is to blame."""
+        """Only what was answered is left. `outside`: it was killed, no request is to blame."""
         touched = self.flights.lose()
         self.batch.lose_runner()
         if touched:
@@ -194,16 +186,10 @@ class Scheduler:
         self.blame.detokenizer_died(epoch, self.telling.told, now)
         self.register.refuse_banned(now, closed=True)
 
-    def detokenizer_joined(self) -> None:
-        self.telling.begin()
-
-    def for_detokenizer(self) -> list[SchedulerToDetokenizer]:
-        return self.telling.take()
-
     def counters(self) -> dict[str, float]:
         books = self.batch.books
         return {
-            **self.tally.as_dict(),
+            **asdict(self.tally),
             "running": len(self.batch.running),
             "waiting": len(self.batch.waiting),
             "kept": self.register.kept,

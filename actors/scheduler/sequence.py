@@ -1,6 +1,6 @@
 """A request as the scheduler sees it: what was asked, and one sequence per choice."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
@@ -13,8 +13,7 @@ from .books import Holding
 from .prefix import HashChain
 
 Order = tuple[int, float, int, int]
-"""Who comes first: (priority, arrival, number of the request, choice). The smallest is never
-preempted."""
+"""(priority, arrival, number of the request, choice): the smallest is never preempted."""
 
 
 class Place(Enum):
@@ -36,8 +35,7 @@ class PlacedSpan(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class ScheduledRequest:
-    """One attempt of a request. Kept after its end until the client acknowledges, so that its
-    tokens can be replayed."""
+    """One attempt of a request; kept for replays until the client acknowledges its end."""
 
     prepared: Prepared
     max_tokens: int
@@ -72,6 +70,10 @@ class ScheduledRequest:
     @property
     def id(self) -> str:
         return self.prepared.id
+
+    @property
+    def ended(self) -> bool:
+        return all(seq.ended for seq in self.sequences)
 
     def usage(self) -> Usage:
         prepared = self.prepared
@@ -149,8 +151,7 @@ class Sequence:
     turn: int = 0
     """The step in which it was last given a token to sample."""
     doubt: int = 0
-    """The runner has died while positions before this one were being computed; 0: they have been
-    answered since."""
+    """The runner died computing positions before this one; 0: they have been answered since."""
 
     # media
     holder: str | None = None
@@ -185,13 +186,15 @@ class Sequence:
         """One past the last position that takes an embedding."""
         return self.request.spans[-1].end if self.request.spans else 0
 
-    def may_end(self, tokens: int, seen: int = 0) -> bool:
-        """Whether a step may end after so many tokens: not within a stretch that must stay whole,
-        unless it is no longer than what every token looks back, `seen`."""
-        return not any(
-            first < tokens < last and last - first > seen
-            for first, last in self.request.prepared.unbroken
-        )
+    def finish_by_tokens(self) -> None:
+        """Whether its newest token ends it, and how. Stop strings are the detokenizer's part."""
+        sampling, eos = self.request.prepared.sampling, self.request.prepared.eos_token_ids
+        token = self.output[-1]
+        ends = (token in eos and not sampling.ignore_eos) or token in sampling.stop_token_ids
+        if ends and len(self.output) >= sampling.min_tokens:
+            self.finish, self.stop_token = "stop", token
+        elif len(self.output) >= self.request.max_tokens:
+            self.finish = "length"
 
     def waits_for_leader(self) -> bool:
         leader = self.leader
@@ -203,29 +206,7 @@ class Sequence:
             placed.item.key: placed.item.rows for placed in self.request.spans if placed.end > start
         }
 
-    def reach(self, start: int, end: int) -> int:
-        """How far up to `end` a prefill from `start` may go: not into an item that is not there,
-        nor through the middle of what must stay whole."""
-        end = min(end, self._there(start, end))
-        stretches = self.request.prepared.unbroken
-        stretch = next(iter(stretches[bisect_left(stretches, end, key=lambda one: one[1]) :]), None)
-        return (
-            max(start, stretch[0]) if stretch is not None and stretch[0] < end < stretch[1] else end
-        )
-
-    def whole_at(self, start: int) -> int:
-        """The length of the rest of a stretch that must stay whole, where its items are there; else
-        0."""
-        for first, last in self.request.prepared.unbroken:
-            if first <= start < last:
-                return last - start if self._there(start, last) == last else 0
-        return 0
-
-    def has_items(self, start: int, end: int) -> bool:
-        """Whether all items of [start, end) are there."""
-        return self._there(start, end) == end
-
-    def _there(self, start: int, end: int) -> int:
+    def items_reach(self, start: int, end: int) -> int:
         """Up to where in [start, end) all items are there."""
         spans = self.request.spans
         for placed in spans[bisect_right(spans, start, key=lambda p: p.end) :]:

@@ -8,21 +8,11 @@ import msgspec
 
 from ...protocol.edges.client_to_scheduler import Ack
 from ...protocol.edges.control import Drained
-from ...protocol.edges.detokenizer_to_client import (
-    Delta,
-    Deltas,
-    DetokenizeFailed,
-    Finished,
-)
-from ...protocol.edges.fetcher_to_client import Failed
-from ...protocol.edges.preprocessor_to_client import (
-    MediaDropped,
-    PreparedCopy,
-    PrepareFailed,
-    Tokenized,
-)
-from ...protocol.edges.scheduler_to_client import MediaLost, Rejected
+from ...protocol.edges.detokenizer_to_client import Delta, Deltas, Finished
+from ...protocol.edges.preprocessor_to_client import PreparedCopy, Tokenized
+from ...protocol.edges.scheduler_to_client import MediaLost
 from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Vectors
+from ...protocol.edges.shared import MediaRead, RequestFailed
 from ...protocol.errors import Failure, RequestError
 from .admission import Admission
 from .connection import Connection
@@ -70,12 +60,10 @@ class Dispatcher:
                 self._hear_of(message)
             case PreparedCopy():
                 self._prepared(message)
-            case PrepareFailed(id, attempt, failure) | Failed(id, attempt, failure):
+            case RequestFailed(id, attempt, failure):
                 self.free(self._ledger.end_lease(id, attempt))
                 self._fail(id, attempt, failure)
-            case Rejected(id, attempt, failure) | DetokenizeFailed(id, attempt, failure):
-                self._fail(id, attempt, failure)
-            case MediaDropped(id, attempt):
+            case MediaRead(id, attempt):
                 self.free(self._ledger.end_lease(id, attempt))
             case MediaLost(id, attempt):
                 entry = self._ledger.live(id, attempt)

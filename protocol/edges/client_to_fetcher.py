@@ -1,7 +1,7 @@
 """client -> fetcher: requests that name media by URL or file."""
 
 from ..requests.request import Request
-from ..wire import Message
+from ..wire import Message, OfRequest
 
 
 class Fetch(Message, frozen=True):
@@ -13,12 +13,8 @@ class Fetch(Message, frozen=True):
     have heard of it yet, and what is sent again because of a death must not go to the dead."""
 
 
-class Withdraw(Message, frozen=True):
-    """This attempt, and those before it, are not wanted; a higher one may come. Void where it has
-    gone on already."""
-
-    id: str
-    attempt: int
+class Withdraw(OfRequest, frozen=True):
+    """Attempts up to this one are not wanted; a higher one may come. Void where it has gone on."""
 
 
 ClientToFetcher = Fetch | Withdraw

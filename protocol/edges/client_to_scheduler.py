@@ -1,12 +1,10 @@
 """client -> scheduler: resumes and acknowledgements."""
 
-import msgspec
-
 from ..requests.prepared import Prepared
-from ..wire import Message
+from ..wire import Message, Record
 
 
-class ChoiceSoFar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class ChoiceSoFar(Record, frozen=True):
     """What the client already has of one choice."""
 
     token_ids: tuple[int, ...]

@@ -1,34 +1,35 @@
-"""The control edge: the director and every process, and `End` from clients to every actor. It never
-waits behind data."""
+"""Between director and processes, and `End` from clients to actors: never waits behind data."""
 
 from typing import Literal
 
 import msgspec
 
 from ..facts import ModelFacts
-from ..wire import Message
+from ..wire import Message, Record
 
 Cache = Literal["media", "prefix"]
-"""What can be emptied on demand: features and embeddings of media; the KV of prompts'
-beginnings."""
+"""What can be emptied: features and embeddings of media; the KV of prompts' beginnings."""
 
 # process -> director
 
 
-class Hello(Message, frozen=True):
-    """The first message of every process. A wrong `version` is refused with both versions named."""
+class FromProcess(Message, frozen=True):
+    """From one incarnation, or about one."""
 
     role: str
     epoch: int
+
+
+class Hello(FromProcess, frozen=True):
+    """The first message of every process. A wrong `version` is refused with both versions named."""
+
     pid: int
     version: int
 
 
-class Ready(Message, frozen=True):
+class Ready(FromProcess, frozen=True):
     """The process has bound its sockets and can work."""
 
-    role: str
-    epoch: int
     inbox: str
     """Endpoint of its data ROUTER."""
     control: str
@@ -37,44 +38,32 @@ class Ready(Message, frozen=True):
     """What others need to know of it: the GPU runner's `Room`."""
 
 
-class Heartbeat(Message, frozen=True):
+class Heartbeat(FromProcess, frozen=True):
     """Sent by a thread of its own, so that a long step or import is not a death."""
 
-    role: str
-    epoch: int
 
-
-class Stats(Message, frozen=True):
+class Stats(FromProcess, frozen=True):
     """Counters of one process since its start, for /metrics, tests and the live page."""
 
-    role: str
-    epoch: int
     counters: dict[str, float]
 
 
-class Fatal(Message, frozen=True):
+class Fatal(FromProcess, frozen=True):
     """The process cannot start; `text` is written for the person who started the engine."""
 
-    role: str
-    epoch: int
     text: str
 
 
-class Facts(Message, frozen=True):
+class Facts(FromProcess, frozen=True):
     """facts -> director: what the model is. The process ends with it."""
 
-    role: str
-    epoch: int
     model: ModelFacts
     gpu_bytes: int | None = None
     """Memory of the GPU that will hold the model; None: it will be on the CPU."""
 
 
-class Leave(Message, frozen=True):
+class Leave(FromProcess, frozen=True):
     """A client leaves of its own accord."""
-
-    role: str
-    epoch: int
 
 
 class AskStatus(Message, frozen=True):
@@ -91,44 +80,30 @@ class AskReset(Message, frozen=True):
     cache: Cache
 
 
-class ResetDone(Message, frozen=True):
-    """An actor's answer to `Reset`: no request that comes from now on finds what was kept
-    before."""
+class ResetDone(FromProcess, frozen=True):
+    """The answer to `Reset`: no request from now on finds what was kept before."""
 
-    role: str
-    epoch: int
     number: int
 
 
 class Excuse(Message, frozen=True):
-    """preprocessor, scheduler, client -> director: these incarnations died of work that is not
-    tried again. The restarts that they cost are given back."""
+    """These incarnations died of work that is not tried again: their restarts cost nothing."""
 
     role: str
     epochs: tuple[int, ...]
 
 
-class Kill(Message, frozen=True):
-    """preprocessor -> director: this decode worker overran a limit; kill, reap, replace it. Costs
-    no restart budget."""
-
-    role: str
-    epoch: int
+class Kill(FromProcess, frozen=True):
+    """This decode worker overran a limit; kill, reap, replace it. Costs no restart budget."""
 
 
-class Drained(Message, frozen=True):
+class Drained(FromProcess, frozen=True):
     """A client's answer to `Drain`, when nothing of what it had is under way any more."""
 
-    role: str
-    epoch: int
 
-
-class Stalled(Message, frozen=True):
+class Stalled(FromProcess, frozen=True):
     """This incarnation no longer reads its messages: the edge to it is full, and closed; or it says
     so itself, since a handler does not return. It is ended like a silent one."""
-
-    role: str
-    epoch: int
 
 
 ToDirector = (
@@ -152,24 +127,23 @@ ToDirector = (
 # director -> process
 
 
-class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Peer(Record, frozen=True):
     epoch: int
     pid: int
     inbox: str
     control: str
-    notes: dict[str, int] = {}
+    notes: dict[str, int] = msgspec.field(default_factory=dict)
     """Its `Ready.notes`."""
 
 
 class Welcome(Message, frozen=True):
-    """The answer to Hello: this process's part of the configuration (JSON of its Struct) and its
-    share of admission."""
+    """The answer to Hello: this process's part of the configuration, JSON, and of admission."""
 
     config: bytes
     share: "Share | None" = None
 
 
-class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Share(Record, frozen=True):
     """How much a client may have in the pipeline at once."""
 
     requests: int
@@ -182,17 +156,14 @@ class Refused(Message, frozen=True):
 
 
 class Peers(Message, frozen=True):
-    """Who is ready, by role; the whole table each time it changes. Clients are in it as
-    `client-<name>`."""
+    """Who is ready, by role: the whole table at each change, with clients as `client-<name>`."""
 
     peers: dict[str, Peer]
 
 
-class Gone(Message, frozen=True):
+class Gone(FromProcess, frozen=True):
     """A process has ended and been reaped: all its leases end, all its messages are void."""
 
-    role: str
-    epoch: int
     outside: bool = False
     """It was killed from outside the engine, as far as can be seen: no work in hand is to blame."""
 
@@ -247,8 +218,7 @@ class Status(Message, frozen=True):
 
 
 class End(Message, frozen=True):
-    """These requests are over for their client (answered, cancelled or failed): drop their state,
-    keep a tombstone."""
+    """These are over for their client, however: drop their state, keep a tombstone."""
 
     ids: tuple[str, ...]
 

@@ -1,20 +1,18 @@
 """decode worker -> preprocessor: features of one item, or why there are none."""
 
-import msgspec
-
 from ..errors import Failure
 from ..memory.blobs import BlobRef
 from ..requests.guide import Guide
 from ..requests.prepared import Timing
 from ..requests.request import Modality
-from ..wire import Message
+from ..wire import Message, Record
 
 RUN, NOTHING, ORDINAL = 0, 1, 2
 """What a rotary position is counted from: where its item begins, nothing (it stands as it is), how
 many items of the modality came before."""
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Part(Record, frozen=True):
     """What one encoder makes of an item; of a clip with its own sound there are two."""
 
     key: str
@@ -36,13 +34,11 @@ class Decoded(Message, frozen=True):
     """`digest` with every option that changes features or positions: the identity of the item."""
     parts: tuple[Part, ...]
     text: str
-    """What replaces the item's placeholder in a prompt's text; each run of rows is one token in
-    it."""
+    """What replaces the item's placeholder in a text; each run of rows is one token in it."""
     counts: tuple[int, ...]
     """Rows of each of these runs."""
     number: str
-    """Written before `text`, where the model numbers its items: `{n}` is how many of its modality
-    came before."""
+    """Before `text`, where items are numbered: `{n}` is how many of its modality came before."""
     planes: bytes | None
     """Rotary positions of the tokens of `text` with all rows, int32 little endian [planes, tokens];
     None: they count one by one like text."""

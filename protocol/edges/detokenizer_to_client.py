@@ -1,17 +1,12 @@
-"""detokenizer -> client: text, and vectors as they come. The detokenizer is the one writer of
-success."""
+"""detokenizer -> client: text, and vectors as they come. Nobody else tells of success."""
 
-from typing import Literal
-
-import msgspec
-
-from ..errors import Failure
 from ..requests.prepared import Timing
-from ..wire import Message
-from .scheduler_to_detokenizer import PromptLogprobs, Usage, Vectors
+from ..wire import Message, OfRequest, Record
+from .scheduler_to_detokenizer import FinishReason, PromptLogprobs, Usage, Vectors
+from .shared import RequestFailed
 
 
-class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
+class Logprob(Record, frozen=True, gc=False):
     """Of one token at one position; Python callers get it as it is. Up to fifty come with each
     token, and the garbage collector does not look at them: none refers to itself."""
 
@@ -25,16 +20,13 @@ class Logprob(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     """The token's own bytes."""
 
 
-class PositionLogprobs(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False
-):
+class PositionLogprobs(Record, frozen=True, gc=False):
     chosen: Logprob
     top: tuple[Logprob, ...]
 
 
-class Delta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What one choice grew by. `text` may lag behind `token_ids` while a character or a stop string
-    is incomplete."""
+class Delta(Record, frozen=True):
+    """What a choice grew by. `text` lags while a character or a stop string is incomplete."""
 
     id: str
     attempt: int
@@ -46,7 +38,7 @@ class Delta(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
     token_ids: tuple[int, ...]
     text: str
     logprobs: tuple[PositionLogprobs, ...] = ()
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: FinishReason | None = None
     stop_reason: str | int | None = None
     """The stop string or stop token id that ended it; None for the model's own end token."""
 
@@ -55,24 +47,12 @@ class Deltas(Message, frozen=True):
     deltas: tuple[Delta, ...]
 
 
-class Finished(Message, frozen=True):
+class Finished(OfRequest, frozen=True):
     """All choices of a request have ended well. Terminal."""
 
-    id: str
-    attempt: int
     usage: Usage
     completion_tokens: int
     timings: tuple[Timing, ...]
 
 
-class DetokenizeFailed(Message, frozen=True):
-    """Terminal."""
-
-    id: str
-    attempt: int
-    failure: Failure
-
-
-DetokenizerToClient = (
-    Deltas | PromptLogprobs[PositionLogprobs] | Vectors | Finished | DetokenizeFailed
-)
+DetokenizerToClient = Deltas | PromptLogprobs[PositionLogprobs] | Vectors | Finished | RequestFailed

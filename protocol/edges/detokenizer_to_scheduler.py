@@ -1,14 +1,11 @@
 """detokenizer -> scheduler: choices that ended by text."""
 
-from ..wire import Message
+from ..wire import OfRequest
 
 
-class Stopped(Message, frozen=True):
-    """A stop string ended `choice`, in the token at output position `tokens` - 1; what comes after
-    is not wanted."""
+class Stopped(OfRequest, frozen=True):
+    """A stop string ended `choice` in its token number `tokens`; what comes after is not wanted."""
 
-    id: str
-    attempt: int
     choice: int
     tokens: int
 

@@ -12,14 +12,12 @@ class EmbeddingReady(Message, frozen=True):
     key: str
     holders: tuple[str, ...]
     blob: BlobRef
-    hit: bool
-    """True: the store had it; False: it was encoded for this."""
     timing: Timing | None = None
+    """Of its encoding, where it was encoded for this; None: the store had it."""
 
 
 class Lost(Message, frozen=True):
-    """Nothing is known of `key` (its features never came or went with a process): prepare the
-    request again."""
+    """The features of `key` never came, or went with a process: prepare the request again."""
 
     key: str
     holders: tuple[str, ...]

@@ -1,13 +1,5 @@
 """fetcher -> client."""
 
-from ..errors import Failure
-from ..wire import Message
+from .shared import RequestFailed
 
-
-class Failed(Message, frozen=True):
-    id: str
-    attempt: int
-    failure: Failure
-
-
-FetcherToClient = Failed
+FetcherToClient = RequestFailed

@@ -6,8 +6,7 @@ from ..wire import Message
 
 
 class Fetched(Message, frozen=True):
-    """`request` with every `Url` replaced by `Encoded`. Answer with `MediaRead` when the bytes are
-    no longer needed."""
+    """`request` with an `Encoded` for every `Url`; `MediaRead` is the answer."""
 
     request: Request
     timings: tuple[Timing, ...]

@@ -1,13 +1,9 @@
 """GPU runner -> scheduler: what was computed."""
 
-import msgspec
-
-from ..wire import Message
+from ..wire import Message, Record
 
 
-class TokenLogprobs(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False
-):
+class TokenLogprobs(Record, frozen=True, gc=False):
     """Log-probabilities of one position, after the model, before temperature and filters."""
 
     token_id: int
@@ -18,13 +14,13 @@ class TokenLogprobs(
     """The most likely (token id, logprob), best first."""
 
 
-class Sampled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Sampled(Record, frozen=True):
     seq: int
     token_id: int
     logprobs: TokenLogprobs | None = None
 
 
-class Pooled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Pooled(Record, frozen=True):
     """The vectors of one prompt, whole."""
 
     seq: int
@@ -33,7 +29,7 @@ class Pooled(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     """float32 little endian [rows, width]."""
 
 
-class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Scored(Record, frozen=True):
     """Prompt positions [start, start + len(entries)) of one sequence."""
 
     seq: int
@@ -41,9 +37,8 @@ class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     entries: tuple[TokenLogprobs, ...]
 
 
-class SequenceFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """One sequence could not be computed (non-finite logits, unreadable embedding); the others went
-    on."""
+class SequenceFault(Record, frozen=True):
+    """One sequence could not be computed (non-finite logits, unreadable embedding) in a step."""
 
     seq: int
     text: str

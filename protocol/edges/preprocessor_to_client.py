@@ -1,36 +1,18 @@
 """preprocessor -> client: the prepared prompt for the ledger, or why there is none."""
 
-from ..errors import Failure
 from ..requests.prepared import Prepared
 from ..wire import Message
+from .shared import MediaRead, RequestFailed
 
 
 class PreparedCopy(Message, frozen=True):
-    """The client's ledger keeps it: a resume starts here. It also ends the preprocessor's lease on
-    the client's blobs."""
+    """The client's ledger keeps it: a resume starts here. It says what `MediaRead` says, too."""
 
     prepared: Prepared
     submitted_to: int = 0
-    """Epoch of the scheduler that got it; 0: none did, the client resumes it (always so for
-    attempts above 0)."""
+    """Epoch of the scheduler that got it; 0, as of any attempt above 0: the client resumes it."""
     text: str | None = None
     """Of a conversation: the prompt as its template rendered it."""
-
-
-class PrepareFailed(Message, frozen=True):
-    """The request ends. It also ends the preprocessor's lease on the client's blobs."""
-
-    id: str
-    attempt: int
-    failure: Failure
-
-
-class MediaDropped(Message, frozen=True):
-    """The answer to `End` for a request that was still here: no byte of its media is read any
-    more."""
-
-    id: str
-    attempt: int
 
 
 class Tokenized(Message, frozen=True):
@@ -40,4 +22,4 @@ class Tokenized(Message, frozen=True):
     """The rendered prompt."""
 
 
-PreprocessorToClient = PreparedCopy | PrepareFailed | MediaDropped | Tokenized
+PreprocessorToClient = PreparedCopy | RequestFailed | MediaRead | Tokenized

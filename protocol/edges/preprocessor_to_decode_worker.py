@@ -1,5 +1,4 @@
-"""preprocessor -> decode worker: one item, guide or conversation at a time. A worker may be killed
-in the middle of it."""
+"""preprocessor -> decode worker: one item, guide or conversation at a time."""
 
 from typing import Any
 
@@ -27,8 +26,7 @@ class CheckGuide(Message, frozen=True):
 
 
 class RenderChat(Message, frozen=True):
-    """Render and tokenise a conversation by a template that its caller wrote: a program, and nobody
-    knows which."""
+    """Render and tokenise a conversation by its caller's template, which is a program."""
 
     job: int
     prompt: ChatPrompt

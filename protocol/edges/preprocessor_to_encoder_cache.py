@@ -1,14 +1,12 @@
 """preprocessor -> encoder-cache: features to encode, or ready embeddings, one message per item."""
 
 from ..memory.blobs import BlobRef
-from ..requests.prepared import Timing
 from ..requests.request import Modality
 from ..wire import Message
 
 
 class Features(Message, frozen=True):
-    """What one encoder needs for one item. The blobs are leased until `FeaturesRead` names
-    `key`."""
+    """What an encoder needs for an item; the blobs are leased until `FeaturesRead` names `key`."""
 
     request: str
     """For whom they were made: at its end they are given back unread."""
@@ -21,7 +19,6 @@ class Features(Message, frozen=True):
     """By the names that the model's encoder takes them by: `pixel_values`, `image_grid_thw` ..."""
     ready: bool = False
     """True: `tensors["embeds"]` [rows, embed_width] is the embedding itself."""
-    timings: tuple[Timing, ...] = ()
 
 
 PreprocessorToEncoderCache = Features

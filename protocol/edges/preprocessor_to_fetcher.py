@@ -1,13 +1,5 @@
-"""preprocessor -> fetcher: leases on downloaded bytes come back."""
+"""preprocessor -> fetcher: downloaded bytes are not needed any more."""
 
-from ..wire import Message
-
-
-class MediaRead(Message, frozen=True):
-    """The preprocessor reads no byte of this request any more."""
-
-    id: str
-    attempt: int
-
+from .shared import MediaRead
 
 PreprocessorToFetcher = MediaRead

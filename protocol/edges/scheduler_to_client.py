@@ -1,24 +1,13 @@
 """scheduler -> client: refusals and ends without an answer."""
 
-from ..errors import Failure
-from ..wire import Message
+from ..wire import OfRequest
+from .shared import RequestFailed
 
 
-class Rejected(Message, frozen=True):
-    """Terminal."""
+class MediaLost(OfRequest, frozen=True):
+    """Embeddings and their features are gone: its client submits it under a higher attempt."""
 
-    id: str
-    attempt: int
-    failure: Failure
-
-
-class MediaLost(Message, frozen=True):
-    """An embedding is gone and its features too: the ledger submits the request again under a
-    higher attempt."""
-
-    id: str
-    attempt: int
     keys: tuple[str, ...]
 
 
-SchedulerToClient = Rejected | MediaLost
+SchedulerToClient = RequestFailed | MediaLost

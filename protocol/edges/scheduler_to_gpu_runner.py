@@ -1,18 +1,15 @@
 """scheduler -> GPU runner: what to compute. New sequences come whole, known ones as differences."""
 
-import msgspec
-
 from ..memory.blobs import BlobRef
 from ..requests.pooling import PoolingParams
 from ..requests.sampling import SamplingParams
-from ..wire import Message
+from ..wire import Message, Record
 
 PADDING = 0
-"""The block of every table that is nobody's and never written. Among a sequence's it stands for
-those that were given back."""
+"""The block that is nobody's and never written; in a sequence's table, one that was given back."""
 
 
-class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class NewSequence(Record, frozen=True):
     """A sequence the runner has not seen, or sees again after a preemption or a resume."""
 
     seq: int
@@ -28,18 +25,16 @@ class NewSequence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     """Index among the request's n; part of the sampling counter (seed, choice, position)."""
     eos_token_ids: tuple[int, ...]
     block_tables: tuple[tuple[int, ...], ...]
-    """Of each of the model's tables, by position // block size; 0 where no token to be computed
-    looks."""
+    """Of each table, by position // block size; 0 where no token to be computed looks."""
     state: int = 0
     """The slot of its recurrent states; 0: the model has none."""
     state_from: int = 0
-    """The slot whose states are copied into it before the step; 0: none, it begins at its first
-    token."""
+    """The slot whose states it gets before the step; 0: it begins at its first token."""
     pooling: PoolingParams | None = None
     """Vectors are wanted: nothing is sampled."""
 
 
-class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Work(Record, frozen=True):
     """Compute positions [start, start+count) of one sequence."""
 
     seq: int
@@ -57,9 +52,8 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     compute: as many tokens are sampled as are guessed rightly, and one."""
 
 
-class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """Rows [row, row+count) of `blob` replace the embeddings of positions [start, start+count) of
-    `seq` in this step."""
+class Embed(Record, frozen=True):
+    """Rows [row, row+count) of `blob` are the embeddings of positions [start, start+count)."""
 
     seq: int
     start: int
@@ -69,8 +63,7 @@ class Embed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
 
 
 class StepPlan(Message, frozen=True):
-    """One step. Plans are answered in order; a plan may be sent before the result of the one before
-    it."""
+    """One step. Plans are answered in order, and sent before the last one's result is there."""
 
     step: int
     new: tuple[NewSequence, ...]

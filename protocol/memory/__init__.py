@@ -1,2 +1,1 @@
-"""Big data between processes: shared memory, and what is said where the machine has no more of
-something."""
+"""Shared memory between processes, and what is said where the machine has no more of something."""

@@ -12,10 +12,10 @@ import math
 import os
 from bisect import insort
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from ..wire import Record
 from .mapping import map_file
 from .shortage import SpaceError
 
@@ -37,12 +37,11 @@ def block_bytes(nbytes: int) -> int:
 
 
 def arena_limit(nbytes: int) -> int:
-    """The limit of an arena that is to hold `nbytes` in its blocks: fragments and half-filled
-    segments take some space too."""
+    """Of an arena that is to hold `nbytes` in blocks: fragments take some space, too."""
     return nbytes + nbytes // 4 + 4 * ARENA_BYTES
 
 
-class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class BlobRef(Record, frozen=True):
     """Names `shape` elements of `dtype` at `offset` bytes into the shared segment `segment`."""
 
     segment: str
@@ -57,18 +56,19 @@ class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
 
 
 class BlobError(Exception):
-    """A reference that names no readable bytes: its writer died, it was never valid, or it cannot
-    be mapped (`shortage`)."""
+    """Names no readable bytes: its writer died, it is not valid, or has no map (`shortage`)."""
 
 
+@dataclass(slots=True, eq=False)
 class _Segment:
-    """One file: its map and its free blocks, sorted by offset. One that somebody else has filled
-    has no map: nothing is put between its blocks."""
+    """One file."""
 
-    def __init__(
-        self, path: str, size: int, map: memoryview | None, free: list[tuple[int, int]]
-    ) -> None:
-        self.path, self.size, self.map, self.free = path, size, map, free
+    path: str
+    size: int
+    map: memoryview | None
+    """None where somebody else has filled it: nothing is put between its blocks."""
+    free: list[tuple[int, int]]
+    """(offset, length) of its free blocks, in this order."""
 
     @classmethod
     def reserve(cls, path: str, size: int) -> "_Segment":
@@ -109,9 +109,8 @@ class _Segment:
 
     def close(self) -> None:
         """The pages go with the last view of them."""
-        Path(self.path).unlink(
-            missing_ok=True
-        )  # the end of the run may have swept it before its writer did
+        # the end of the run may have swept it before its writer did
+        Path(self.path).unlink(missing_ok=True)
 
 
 class Arena:
@@ -182,20 +181,17 @@ class Arena:
         return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def adopt(self, refs: Sequence[BlobRef]) -> None:
-        """A draft becomes a segment. `refs` are all its blocks, one behind the other. Raises
-        ValueError if they are not."""
+        """A draft becomes a segment. Raises ValueError unless `refs` are its blocks in a row."""
         path, size = refs[0].segment, 0
         for ref in refs:
             if ref.segment != path or ref.offset != size:
                 raise ValueError("the blocks of a draft lie one behind the other")
             size += block_bytes(ref.nbytes)
-        if self.held + size > self._limit:
-            raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
+        self._check_limit(size)
         if size > os.stat(path).st_size:
             raise ValueError("the draft is shorter than its blocks")
-        os.truncate(
-            path, max(size, ARENA_BYTES + 1)
-        )  # a hole: readers keep no map of what is not of the regular size
+        # a hole: readers keep no map of what is not of the regular size
+        os.truncate(path, max(size, ARENA_BYTES + 1))
         self._segments[path] = _Segment(path, size, None, [])
 
     def discard(self, path: str) -> None:
@@ -211,8 +207,7 @@ class Arena:
 
     def _grow(self, room: int) -> _Segment:
         size = max(ARENA_BYTES, room)
-        if self.held + size > self._limit:
-            raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
+        self._check_limit(size)
         name = self._next_name()
         reason: OSError | None = None
         for folder in self._folders:
@@ -225,14 +220,17 @@ class Arena:
             return segment
         raise SpaceError(f"{self._writer}: no room for {size} bytes of shared memory") from reason
 
+    def _check_limit(self, more: int) -> None:
+        if self.held + more > self._limit:
+            raise SpaceError(f"{self._writer}: shared memory limit of {self._limit} bytes reached")
+
     def _next_name(self) -> str:
         self._count += 1
         return f"{segment_prefix(self._run_dir)}{self._writer}-{self._count}"
 
 
 class Draft:
-    """What fills a draft: block by block, in the process that got its descriptor. Raises OSError
-    where there is no room."""
+    """Fills a draft block by block, by its descriptor. Raises OSError where there is no room."""
 
     def __init__(self, path: str, fd: int) -> None:
         self._path, self._fd = path, fd
@@ -270,8 +268,7 @@ class BlobReader:
         self._maps: dict[str, memoryview] = {}
 
     def view(self, ref: BlobRef) -> memoryview:
-        """Read-only bytes of `ref`, zero-copy. Raises BlobError where the segment is gone or too
-        short, or not ours."""
+        """Read-only, zero-copy. Raises BlobError: the segment is gone, too short or not ours."""
         folder, _, name = ref.segment.rpartition("/")
         if (
             folder not in self._folders
@@ -327,8 +324,7 @@ def read_once(run_dir: Path, ref: BlobRef) -> bytes:
 
 
 def segment_prefix(run_dir: Path) -> str:
-    """How this run's segments begin: the run directory's name is unique on the machine (it is made
-    by mkdtemp)."""
+    """How this run's segments begin: the run directory's name is unique, by mkdtemp."""
     return f"{PREFIX}{run_dir.name}-"
 
 

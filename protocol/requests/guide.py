@@ -1,5 +1,4 @@
-"""Guides: what an answer must look like. Data and cheap checks only; the grammar engine lives where
-tokens do."""
+"""What an answer must look like: data and cheap checks; the grammar engine is where tokens are."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -7,6 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import msgspec
+
+from ..wire import Record
 
 GuideKind = Literal["json_object", "json_schema", "regex", "choice", "grammar", "tool_calls"]
 
@@ -17,7 +18,7 @@ MAX_DEPTH = 64
 MAX_CHOICES = 1024
 
 
-class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Guide(Record, frozen=True):
     """The one form in which every kind travels. `as_guide` makes it."""
 
     kind: GuideKind
@@ -25,8 +26,7 @@ class Guide(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
     """JSON of the schema; the pattern; a JSON list of the choices; the grammar, Lark or GBNF; JSON
     of `Calls`; empty for json_object."""
     first_seconds: float = 0.0
-    """Processor time until its first token can be chosen, and for each further one, as a decode
-    worker has measured them."""
+    """Processor time until its first token, and for each further one, as a worker measured it."""
     each_seconds: float = 0.0
 
 
@@ -108,10 +108,7 @@ def guide_of(**given: Any) -> Guide:
 
 def checked(guide: Guide) -> Guide:
     """The guide, if its size lets it be looked at. Raises ValueError."""
-    if len(guide.text) > MAX_TEXT:
-        raise ValueError(
-            f"structured_outputs has {len(guide.text)} characters, at most {MAX_TEXT} are taken."
-        )
+    _check_length(guide.text)
     is_json = guide.kind in ("json_schema", "tool_calls")
     nested = _depth_of_value(json.loads(guide.text)) if is_json else _depth_of_text(guide.text)
     if guide.kind != "choice" and nested > MAX_DEPTH:
@@ -124,14 +121,18 @@ def needs_check(guide: Guide) -> bool:
     return guide.kind in ("json_schema", "regex", "grammar", "tool_calls")
 
 
+def _check_length(text: str) -> None:
+    if len(text) > MAX_TEXT:
+        raise ValueError(
+            f"structured_outputs has {len(text)} characters, at most {MAX_TEXT} are taken."
+        )
+
+
 def _schema_text(schema: Any) -> str:
     if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
         schema = schema.model_json_schema()
     if isinstance(schema, str):
-        if len(schema) > MAX_TEXT:
-            raise ValueError(
-                f"structured_outputs has {len(schema)} characters, at most {MAX_TEXT} are taken."
-            )
+        _check_length(schema)
         try:
             schema = json.loads(schema)
         except (ValueError, RecursionError):
@@ -169,8 +170,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def _depth_of_text(text: str) -> int:
-    """The deepest nesting of brackets, escaped ones apart: an upper bound for the recursion of
-    whoever reads it."""
+    """The deepest nesting of brackets that are not escaped: bounds the recursion of a reader."""
     depth = deepest = 0
     escaped = False
     for char in text:

@@ -1,5 +1,4 @@
-"""PoolingParams: what a request for vectors wants of a prompt's hidden states. Names and defaults
-are vLLM's."""
+"""What a request for vectors wants of a prompt's hidden states. Names and defaults are vLLM's."""
 
 import difflib
 from collections.abc import Mapping
@@ -15,8 +14,7 @@ MAX_BYTES = 64 << 20
 
 
 class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the vectors of one request are made. Raises ValueError that names the field for a value
-    out of range."""
+    """How a request's vectors are made. Raises ValueError that names the field out of range."""
 
     task: Task = "embed"
     dimensions: int | None = None
@@ -28,8 +26,7 @@ class PoolingParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tokenizer puts around a text among them; -1: as many as the model takes; None: a prompt that is
     too long is refused."""
     prompt_name: str | None = None
-    """Which of the prompts of the model's files stands before a text; "": none; None: the one that
-    they name, if any."""
+    """Which prompt of the model's files stands before a text; "": none; None: as they say."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -96,8 +93,7 @@ class Pooler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an operator says of how vectors are made, in vLLM's words; None: as the model's files
-    say."""
+    """What an operator says of vectors, in vLLM's words; None: as the model's files say."""
 
     pooling_type: Literal["LAST", "MEAN", "CLS"] | None = None
     use_activation: bool | None = None
@@ -106,8 +102,7 @@ class PoolerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 def told(pooler: Pooler, given: Mapping[str, Any]) -> Pooler:
-    """`pooler` as `given`, the fields of a `PoolerConfig`, says otherwise. Raises ValueError for
-    what is none."""
+    """`pooler` with `given`, fields of a `PoolerConfig`. Raises ValueError for what is none."""
     try:
         config = msgspec.convert(given, PoolerConfig)
     except msgspec.ValidationError as error:
@@ -127,6 +122,5 @@ def told(pooler: Pooler, given: Mapping[str, Any]) -> Pooler:
 
 
 def needs_every_state(pooling: PoolingParams, pooler: Pooler) -> bool:
-    """Whether the states of a prompt's beginning count, so that none of it may be taken from the
-    prefix cache."""
+    """Whether the states of a prompt's beginning count: none may come from the prefix cache."""
     return pooling.task != "embed" or pooler.take != "last"

@@ -1,16 +1,16 @@
-"""The prepared request: token ids, placeholder spans, positions. What the scheduler runs and what a
-resume starts from."""
+"""The prepared request: what the scheduler runs and what a resume starts from."""
 
 from typing import Any
 
 import msgspec
 
+from ..wire import Record
 from .pooling import PoolingParams
 from .request import Modality
 from .sampling import SamplingParams
 
 
-class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Span(Record, frozen=True):
     """A run of placeholder tokens: prompt positions [start, start+length) take rows [offset,
     offset+length) of the item's embedding."""
 
@@ -23,12 +23,11 @@ class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
         return self.start + self.length
 
 
-class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+class Item(Record, frozen=True):
     """One media item in the prompt."""
 
     key: str
-    """Identity of its embedding: hex digest of content, options that change features, processor and
-    weights."""
+    """Identity of its embedding: hex digest of content, options, processor and weights."""
     modality: Modality
     rows: int
     """Rows of its embedding, [rows, hidden]."""
@@ -36,9 +35,8 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     """In prompt order; more than one where sound and picture of a clip interleave."""
 
 
-class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """One stretch of a request's way: `stage` took [start, end), seconds by time.monotonic, which
-    all processes of a machine share."""
+class Timing(Record, frozen=True):
+    """One stretch of a request's way: `stage` took [start, end), seconds by time.monotonic."""
 
     stage: str
     start: float
@@ -51,26 +49,22 @@ EffectiveOptions = dict[str, dict[str, dict[str, Any]]]
 
 
 class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the preprocessor made of a `Request`; enough, with the output tokens so far, to go on
-    anywhere."""
+    """What has been made of a `Request`; with its output so far, enough to go on anywhere."""
 
     id: str
     attempt: int
     client: str
     tenant: str
     arrival: float
-    deadline: float | None
     priority: int
     streamed: bool = True
     """As of `Request`."""
     token_ids: tuple[int, ...]
     items: tuple[Item, ...]
     positions: bytes | None
-    """Rotary positions, int32 little endian [planes, len(token_ids)]; None: 0, 1, 2 ... on every
-    plane."""
+    """Rotary, int32 little endian [planes, len(token_ids)]; None: 0, 1, 2 ... on every plane."""
     unbroken: tuple[tuple[int, int], ...] = ()
-    """Stretches [first, last) of the prompt, in its order, whose tokens see each other both ways:
-    one step computes one."""
+    """Stretches [first, last), in order, whose tokens see each other both ways: one a step."""
     position_delta: int = 0
     """Decode position = index + delta, on all planes."""
     sampling: SamplingParams
@@ -86,6 +80,5 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
-        """What callers see of `token_ids`: nothing of a prompt of embeddings, whose places they
-        only mark."""
+        """What callers see of `token_ids`: nothing of a prompt of embeddings."""
         return () if any(item.modality == "prompt" for item in self.items) else self.token_ids

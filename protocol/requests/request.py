@@ -1,5 +1,4 @@
-"""One request as a frontend hands it to the pipeline: everything that is decided once has been
-decided here."""
+"""One request as it enters the pipeline: what is decided once has been decided here."""
 
 from typing import Any, Literal
 
@@ -29,8 +28,7 @@ class Url(_Part, frozen=True):
 
 
 class Encoded(_Part, frozen=True):
-    """A container's bytes (PNG, mp4, wav ...), from a data: URL or from the fetcher; chosen by
-    content, not by name."""
+    """A container's bytes (PNG, mp4, wav ...); which one, is found by content, not by name."""
 
     blob: BlobRef
 
@@ -74,8 +72,7 @@ class Embeds(_Part, frozen=True):
 
 
 class FrameList(_Part, frozen=True):
-    """A clip as encoded pictures, one behind the other in the blob; `sizes` are their bytes. What
-    the caller says of them."""
+    """A clip as encoded pictures, one behind the other in the blob, of `sizes` bytes."""
 
     blob: BlobRef
     sizes: tuple[int, ...]
@@ -103,8 +100,7 @@ Source = Url | Encoded | Pixels | Frames | Samples | Embeds | FrameList | Packed
 
 
 class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One picture, clip or sound of a request, in the order in which the prompt names them; or the
-    prompt's own embeddings."""
+    """A picture, clip or sound, in the prompt's order; or the prompt's own embeddings."""
 
     modality: Modality
     source: Source | None
@@ -146,13 +142,11 @@ class ChatPrompt(_Part, frozen=True):
     template: str | None = None
     template_kwargs: dict[str, Any] = {}
     framed: bool | None = None
-    """It gets the tokenizer's own beginning and end; None: as transformers does, which asks what
-    the model is."""
+    """It gets the tokenizer's own beginning and end; None: as transformers does."""
 
 
 class TextPrompt(_Part, frozen=True):
-    """A finished prompt text with the model's own placeholders; special tokens in it are special
-    tokens."""
+    """A finished text with the model's placeholders; special tokens in it are special tokens."""
 
     text: str
     framed: bool = True
@@ -166,8 +160,7 @@ class TokenPrompt(_Part, frozen=True):
 
 
 class EmbedsPrompt(_Part, frozen=True):
-    """No tokens: the rows of the request's only item, of modality `prompt`, are the prompt's input
-    embeddings."""
+    """No tokens: the rows of the only item, of modality `prompt`, are the input embeddings."""
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | EmbedsPrompt
@@ -177,8 +170,7 @@ Want = Literal["token", "vector"]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One accepted request. (id, attempt) names it on every edge; a higher attempt replaces a lower
-    one."""
+    """One accepted request; (id, attempt) names it on every edge, and the higher attempt counts."""
 
     id: str
     attempt: int = 0
@@ -187,8 +179,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     tenant: str = ""
     """A keyed digest of the API key, never the key."""
     arrival: float
-    """Seconds by time.monotonic at which the frontend accepted it: its place in every queue. All
-    processes share that clock, and nobody can set it."""
+    """Seconds by time.monotonic, shared by all processes: its place in every queue."""
     deadline: float | None = None
     """Seconds by time.monotonic after which nobody waits any more."""
     prompt: Prompt
@@ -201,8 +192,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     priority: int = 0
     """The lowest goes first, whenever it came."""
     streamed: bool = True
-    """Somebody reads its tokens as they come; False: the whole answer alone is waited for, and
-    others' steps may be long."""
+    """Somebody reads its tokens as they come; False: steps may be long."""
 
     @property
     def want(self) -> Want:

@@ -1,5 +1,4 @@
-"""SamplingParams: how tokens are chosen and when a choice ends. Names and defaults are those of the
-OpenAI API and vLLM."""
+"""How tokens are chosen and when a choice ends. Names and defaults are OpenAI's and vLLM's."""
 
 import copy
 import difflib
@@ -45,8 +44,7 @@ class SamplingParams(
     """How many of the most likely tokens are kept; 0 or -1 keeps all."""
     min_p: float = 0.0
     seed: int | None = None
-    """None: drawn by the frontend when the request is accepted, so that a resumed request samples
-    the same."""
+    """None: drawn when the request is accepted, so that a resumed one samples the same."""
     max_tokens: int | None = 16
     """None: as many as fit into the context."""
     min_tokens: int = 0
@@ -75,8 +73,7 @@ class SamplingParams(
         self._validate()
 
     def _normalise(self) -> None:
-        """One text for a list of texts, lists for tuples, a dict for a guide: all become what the
-        fields say."""
+        """A text for several, lists for tuples, dicts for guides: all become what fields say."""
         force = msgspec.structs.force_setattr
         for name in ("stop", "bad_words"):
             if isinstance(value := getattr(self, name), str):
@@ -129,8 +126,7 @@ class SamplingParams(
         return msgspec.structs.replace(self, **changes)
 
     def clone(self) -> "SamplingParams":
-        """An equal one of its own. Nothing in it can be changed, so that `replace` serves as
-        well."""
+        """An equal one of its own."""
         return copy.deepcopy(self)
 
 

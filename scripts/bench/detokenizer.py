@@ -37,7 +37,7 @@ def main() -> None:
     ids = load_ids(options.model, options.steps)
     sampling = SamplingParams(max_tokens=None, stop=tuple(options.stop))
     for stream in range(options.streams):
-        sessions.open(Open(str(stream), 0, "client-bench", sampling, ()))
+        sessions.handle(Open(str(stream), 0, "client-bench", sampling, ()))
     steps = [
         encode(
             Outputs(
@@ -51,7 +51,7 @@ def main() -> None:
     decoder: Decoder[Outputs] = Decoder(SchedulerToDetokenizer)
     start = time.perf_counter()
     for step_bytes in steps:
-        for _, message in sessions.outputs(decoder.decode(step_bytes)):
+        for _, message in sessions.handle(decoder.decode(step_bytes)):
             encode(message)
     seconds = time.perf_counter() - start
     count = options.streams * len(steps)

@@ -32,7 +32,6 @@ def request(index: int, max_tokens: int, length: int = 32, picture: str = "") ->
         client="client-bench",
         tenant="",
         arrival=float(index),
-        deadline=None,
         priority=0,
         token_ids=tuple(range(index, index + length)),
         items=(Item(picture, "image", rows, (Span(0, rows),)),) if picture else (),

@@ -22,6 +22,9 @@ class Sent(list[tuple[str, Any]]):
     def of(self, kind: type[Any]) -> list[Any]:
         return [message for _, message in self if isinstance(message, kind)]
 
+    def to(self, role: str, kind: type[Any]) -> list[Any]:
+        return [message for to, message in self if to == role and isinstance(message, kind)]
+
     async def until(self, kind: type[Any], count: int = 1) -> list[Any]:
         """The first `count` messages of a kind, when they are there."""
         with anyio.fail_after(10):

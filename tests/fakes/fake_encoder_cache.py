@@ -43,9 +43,7 @@ class FakeEncoderCache(BlockingActor):
                 self._held.add(holder)
                 self._counts["needs"] += 1
                 for key, count in zip(keys, rows, strict=True):
-                    self.send(
-                        "scheduler", EmbeddingReady(key, (holder,), self._block(count), hit=False)
-                    )
+                    self.send("scheduler", EmbeddingReady(key, (holder,), self._block(count)))
             case Release(holder):
                 self._held.discard(holder)
 

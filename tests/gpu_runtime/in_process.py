@@ -49,7 +49,7 @@ class WideBench(Bench):
         rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
         self.given.add((holder, key))
         blob = BlobRef(key, 0, "float32", (rows, self.width))
-        self.policy.ready(EmbeddingReady(key, (holder,), blob, hit=False), self.time)
+        self.policy.ready(EmbeddingReady(key, (holder,), blob), self.time)
 
 
 class Listening(WideBench):

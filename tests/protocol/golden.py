@@ -52,7 +52,7 @@ def _name(kind: Any) -> str:
 
 
 def declared() -> set[type[Any]]:
-    """Every message class that an edge's file declares."""
+    """Every message class that an edge's file declares, but for what several have in common."""
     found: set[type[Any]] = set()
     for module in pkgutil.iter_modules(edges.__path__):
         loaded = importlib.import_module(f"{edges.__name__}.{module.name}")
@@ -61,6 +61,7 @@ def declared() -> set[type[Any]]:
                 isinstance(kind, type)
                 and issubclass(kind, Message)
                 and kind.__module__ == loaded.__name__
+                and not kind.__subclasses__()
             ):
                 found.add(kind)
     return found

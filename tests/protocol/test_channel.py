@@ -16,8 +16,8 @@ from thespis.protocol.channel import (
     bind_inbox,
     socket_path,
 )
-from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.edges.scheduler_to_gpu_runner import ForgetSequences
+from thespis.protocol.edges.shared import MediaRead
 from thespis.protocol.wire import encode
 
 MESSAGE = MediaRead("r1", 0)

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 
 from thespis.actors.detokenizer.sessions import Replies, Sessions
 from thespis.actors.detokenizer.vocabulary import Vocabulary
-from thespis.protocol.edges.detokenizer_to_client import (
-    Delta,
-    Deltas,
-    DetokenizeFailed,
-    Finished,
-)
+from thespis.protocol.edges.detokenizer_to_client import Delta, Deltas, Finished
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
 from thespis.protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from thespis.protocol.edges.scheduler_to_detokenizer import (
@@ -23,6 +18,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
     PromptLogprobs,
     Usage,
 )
+from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.requests.sampling import SamplingParams
 
 from .vocabularies import byte_level, id_of
@@ -54,7 +50,7 @@ class Reader:
         self.ends: list[Delta] = []
         self.stopped: list[Stopped] = []
         self.finished: list[Finished] = []
-        self.failed: list[DetokenizeFailed] = []
+        self.failed: list[RequestFailed] = []
         self.messages = 0
 
     def take(self, outbox: Replies) -> "Reader":
@@ -74,7 +70,7 @@ class Reader:
                 case Stopped():
                     assert role == "scheduler"
                     self.stopped.append(message)
-                case DetokenizeFailed():
+                case RequestFailed():
                     self.failed.append(message)
         return self
 
@@ -91,10 +87,10 @@ def pieces(ids: tuple[int, ...], cuts: list[int], **last: object) -> list[Output
 @given(texts, st.lists(st.integers(1, 60), max_size=8))
 def test_any_split_gives_the_whole_text_and_all_tokens(text: str, cuts: list[int]) -> None:
     ids, books, reader = ids_of(text), sessions(), Reader()
-    books.open(opened(max_tokens=None))
+    books.handle(opened(max_tokens=None))
     for output in pieces(ids, cuts, finish="length"):
-        reader.take(books.outputs(Outputs((output,))))
-    reader.take(books.close(Close("r", 0, USAGE, ())))
+        reader.take(books.handle(Outputs((output,))))
+    reader.take(books.handle(Close("r", 0, USAGE, ())))
     assert (reader.text[0], tuple(reader.tokens[0])) == (text, ids)
     assert [end.finish_reason for end in reader.ends] == ["length"]
     assert [done.completion_tokens for done in reader.finished] == [len(ids)]
@@ -107,15 +103,15 @@ def test_a_stop_string_cuts_text_and_tokens_at_the_same_place_in_any_split(
 ) -> None:
     text = f"{before}stop{after}"
     ids, books, reader = ids_of(text), sessions(), Reader()
-    books.open(opened(stop="stop", include_stop_str_in_output=include))
+    books.handle(opened(stop="stop", include_stop_str_in_output=include))
     for output in pieces(ids, cuts):
-        reader.take(books.outputs(Outputs((output,))))
+        reader.take(books.handle(Outputs((output,))))
     shown = text[: text.index("stop") + (4 if include else 0)]
     count = next(n for n in range(len(ids) + 1) if "stop" in BYTES.decode(list(ids[:n])))
     assert (reader.text[0], tuple(reader.tokens[0])) == (shown, ids[:count])
     assert [(end.finish_reason, end.stop_reason) for end in reader.ends] == [("stop", "stop")]
     assert reader.stopped == [Stopped("r", 0, 0, count)]
-    reader.take(books.close(Close("r", 0, USAGE, ())))
+    reader.take(books.handle(Close("r", 0, USAGE, ())))
     assert [done.completion_tokens for done in reader.finished] == [count]
 
 
@@ -126,33 +122,33 @@ def test_a_resumed_request_releases_nothing_twice(text: str, data: st.DataObject
     known = data.draw(st.integers(0, len(ids)))
     reader = Reader()
     first = sessions()
-    first.open(opened(stop="stop"))
+    first.handle(opened(stop="stop"))
     for output in pieces(ids, list(range(known + 1)))[:known]:
-        reader.take(first.outputs(Outputs((output,))))
+        reader.take(first.handle(Outputs((output,))))
     if reader.ends:
         return
     second = sessions()
-    second.open(msgspec.structs.replace(opened(stop="stop"), released=(len(reader.text[0]),)))
-    second_box = second.outputs(Outputs((Output("r", 0, 0, 0, ids[:known], replayed=True),)))
+    second.handle(msgspec.structs.replace(opened(stop="stop"), released=(len(reader.text[0]),)))
+    second_box = second.handle(Outputs((Output("r", 0, 0, 0, ids[:known], replayed=True),)))
     reader.take(second_box).take(
-        second.outputs(Outputs((Output("r", 0, 0, known, ids[known:], finish="length"),)))
+        second.handle(Outputs((Output("r", 0, 0, known, ids[known:], finish="length"),)))
     )
     assert reader.text[0] == text.partition("stop")[0]
 
 
 def test_a_position_known_already_adds_nothing() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened())
+    books.handle(opened())
     for start, end in ((0, 3), (0, 3), (1, 5), (0, 2)):
-        reader.take(books.outputs(Outputs((Output("r", 0, 0, start, ids_of("hello")[start:end]),))))
+        reader.take(books.handle(Outputs((Output("r", 0, 0, start, ids_of("hello")[start:end]),))))
     assert reader.text[0] == "hello"
 
 
 def test_a_missing_position_ends_that_request_alone() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened("r"))
-    books.open(opened("s"))
-    box = books.outputs(
+    books.handle(opened("r"))
+    books.handle(opened("s"))
+    box = books.handle(
         Outputs((Output("r", 0, 0, 2, ids_of("a")), Output("s", 0, 0, 0, ids_of("b"))))
     )
     reader.take(box)
@@ -162,18 +158,18 @@ def test_a_missing_position_ends_that_request_alone() -> None:
 def test_the_attempt_after_a_failed_one_is_welcome() -> None:
     """Its client may have begun it before it heard of the failure, which it then ignores."""
     books, reader = sessions(), Reader()
-    books.open(opened())
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("a")),))))
-    books.open(opened(attempt=1))
-    reader.take(books.outputs(Outputs((Output("r", 1, 0, 0, ids_of("b")),))))
+    books.handle(opened())
+    reader.take(books.handle(Outputs((Output("r", 0, 0, 2, ids_of("a")),))))
+    books.handle(opened(attempt=1))
+    reader.take(books.handle(Outputs((Output("r", 1, 0, 0, ids_of("b")),))))
     assert ([f.attempt for f in reader.failed], reader.text[0]) == ([0], "b")
 
 
 def test_the_end_token_counts_but_is_not_shown() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened(skip_special_tokens=False))
+    books.handle(opened(skip_special_tokens=False))
     reader.take(
-        books.outputs(
+        books.handle(
             Outputs((Output("r", 0, 0, 0, (*ids_of("hi"), EOS), finish="stop", stop_token=EOS),))
         )
     )
@@ -184,9 +180,9 @@ def test_a_stop_token_id_is_hidden_and_named() -> None:
     (token,) = ids_of("a")
     for include, shown in ((False, "b"), (True, "ba")):
         books, reader = sessions(), Reader()
-        books.open(opened(stop_token_ids=(token,), include_stop_str_in_output=include))
+        books.handle(opened(stop_token_ids=(token,), include_stop_str_in_output=include))
         reader.take(
-            books.outputs(
+            books.handle(
                 Outputs(
                     (Output("r", 0, 0, 0, (*ids_of("b"), token), finish="stop", stop_token=token),)
                 )
@@ -197,27 +193,27 @@ def test_a_stop_token_id_is_hidden_and_named() -> None:
 
 def test_text_held_for_a_stop_string_or_a_character_is_released_at_the_end() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened(stop="stop"))
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, (*ids_of("a sto"), 0xE6)),))))
+    books.handle(opened(stop="stop"))
+    reader.take(books.handle(Outputs((Output("r", 0, 0, 0, (*ids_of("a sto"), 0xE6)),))))
     assert (reader.text[0], len(reader.tokens[0])) == ("a ", len(ids_of("a sto")) + 1)
     reader.take(
-        books.outputs(Outputs((Output("r", 0, 0, len(reader.tokens[0]), (), finish="length"),)))
+        books.handle(Outputs((Output("r", 0, 0, len(reader.tokens[0]), (), finish="length"),)))
     )
     assert reader.text[0] == "a sto\ufffd"
 
 
 def test_no_stop_string_within_min_tokens() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened(stop="a", min_tokens=2))
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("aaaa")),))))
+    books.handle(opened(stop="a", min_tokens=2))
+    reader.take(books.handle(Outputs((Output("r", 0, 0, 0, ids_of("aaaa")),))))
     assert (reader.text[0], reader.stopped[0].tokens) == ("aa", 3)
 
 
 def test_finished_once_when_every_choice_has_ended_and_close_has_come() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened(n=2, stop="b"))
+    books.handle(opened(n=2, stop="b"))
     reader.take(
-        books.outputs(
+        books.handle(
             Outputs(
                 (
                     Output("r", 0, 0, 0, ids_of("ab")),
@@ -227,25 +223,25 @@ def test_finished_once_when_every_choice_has_ended_and_close_has_come() -> None:
         )
     )
     assert not reader.finished
-    reader.take(books.outputs(Outputs((Output("r", 0, 0, 2, ids_of("x"), finish="length"),))))
+    reader.take(books.handle(Outputs((Output("r", 0, 0, 2, ids_of("x"), finish="length"),))))
     for _ in range(2):
-        reader.take(books.close(Close("r", 0, USAGE, ())))
+        reader.take(books.handle(Close("r", 0, USAGE, ())))
     assert [done.completion_tokens for done in reader.finished] == [5]
     assert reader.text == {0: "a", 1: "aaa"}
 
 
 def test_a_close_before_the_end_fails_the_request() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened())
-    reader.take(books.close(Close("r", 0, USAGE, ())))
+    books.handle(opened())
+    reader.take(books.handle(Close("r", 0, USAGE, ())))
     assert (len(reader.failed), len(reader.finished)) == (1, 0)
 
 
 def test_one_message_per_client_and_step() -> None:
     books = sessions()
     for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-a")):
-        books.open(opened(id, client))
-    box = books.outputs(Outputs(tuple(Output(id, 0, 0, 0, ids_of("x")) for id in "rst")))
+        books.handle(opened(id, client))
+    box = books.handle(Outputs(tuple(Output(id, 0, 0, 0, ids_of("x")) for id in "rst")))
     assert [
         (role, len(message.deltas)) for role, message in box if isinstance(message, Deltas)
     ] == [
@@ -256,10 +252,10 @@ def test_one_message_per_client_and_step() -> None:
 
 def test_attempts_replace_upwards_and_drop_downwards() -> None:
     books, reader = sessions(), Reader()
-    books.open(opened(attempt=1))
-    books.open(opened(attempt=0))
+    books.handle(opened(attempt=1))
+    books.handle(opened(attempt=0))
     reader.take(
-        books.outputs(
+        books.handle(
             Outputs((Output("r", 0, 0, 0, ids_of("old")), Output("r", 1, 0, 0, ids_of("new"))))
         )
     )
@@ -269,22 +265,22 @@ def test_attempts_replace_upwards_and_drop_downwards() -> None:
 def test_end_leaves_a_tombstone() -> None:
     books = sessions()
     books.end(("r",))
-    books.open(opened())
-    assert books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("x")),))) == []
+    books.handle(opened())
+    assert books.handle(Outputs((Output("r", 0, 0, 0, ids_of("x")),))) == []
 
 
 def test_a_client_that_is_gone_is_written_to_no_more() -> None:
     books = sessions()
-    books.open(opened())
+    books.handle(opened())
     books.forget_client("client-a")
-    assert books.outputs(Outputs((Output("r", 0, 0, 0, ids_of("x")),))) == []
+    assert books.handle(Outputs((Output("r", 0, 0, 0, ids_of("x")),))) == []
 
 
 def test_logprobs_carry_text_and_bytes() -> None:
     books = sessions()
-    books.open(opened(logprobs=1))
+    books.handle(opened(logprobs=1))
     score = TokenLogprobs(0xE6, -0.5, 2, ((0x61, -0.1), (0xE6, -0.5)))
-    [(_, message)] = books.outputs(Outputs((Output("r", 0, 0, 0, (0xE6,), (score,)),)))
+    [(_, message)] = books.handle(Outputs((Output("r", 0, 0, 0, (0xE6,), (score,)),)))
     assert isinstance(message, Deltas)
     [entry] = message.deltas[0].logprobs
     assert (entry.chosen.decoded_token, entry.chosen.raw, entry.chosen.rank) == (
@@ -297,9 +293,7 @@ def test_logprobs_carry_text_and_bytes() -> None:
 
 def test_prompt_scores_go_to_the_client() -> None:
     books = sessions()
-    books.open(opened())
-    [(role, message)] = books.prompt_scores(
-        PromptLogprobs("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),))
-    )
+    books.handle(opened())
+    [(role, message)] = books.handle(PromptLogprobs("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),)))
     assert isinstance(message, PromptLogprobs)
     assert (role, message.start, message.entries[0].chosen.decoded_token) == ("client-a", 5, "a")

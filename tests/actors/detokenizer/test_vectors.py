@@ -2,8 +2,9 @@
 
 from thespis.actors.detokenizer.sessions import Sessions
 from thespis.actors.detokenizer.vocabulary import Vocabulary
-from thespis.protocol.edges.detokenizer_to_client import DetokenizeFailed, Finished
+from thespis.protocol.edges.detokenizer_to_client import Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Usage, Vectors
+from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.requests.sampling import SamplingParams
 
 from .vocabularies import byte_level
@@ -14,23 +15,25 @@ CLOSE = Close("v", 0, Usage(3, 0, {}, 0), ())
 
 def opened() -> Sessions:
     sessions = Sessions(Vocabulary(byte_level()), ())
-    sessions.open(Open("v", 0, "client-a", SamplingParams(max_tokens=1), (1, 2, 3), want="vector"))
+    sessions.handle(
+        Open("v", 0, "client-a", SamplingParams(max_tokens=1), (1, 2, 3), want="vector")
+    )
     return sessions
 
 
 def test_they_pass_and_the_request_is_finished() -> None:
     sessions = opened()
-    assert sessions.vectors(VECTORS) == [("client-a", VECTORS)]
-    ((client, finished),) = sessions.close(CLOSE)
+    assert sessions.handle(VECTORS) == [("client-a", VECTORS)]
+    ((client, finished),) = sessions.handle(CLOSE)
     assert client == "client-a"
     assert finished == Finished("v", 0, CLOSE.usage, 0, ())
     assert len(sessions) == 0
 
 
 def test_without_them_it_has_not_ended_well() -> None:
-    ((_, failed),) = opened().close(CLOSE)
-    assert isinstance(failed, DetokenizeFailed)
+    ((_, failed),) = opened().handle(CLOSE)
+    assert isinstance(failed, RequestFailed)
 
 
 def test_those_of_another_attempt_go_nowhere() -> None:
-    assert opened().vectors(Vectors("v", 1, 1, b"1234")) == []
+    assert opened().handle(Vectors("v", 1, 1, b"1234")) == []

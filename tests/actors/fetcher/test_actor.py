@@ -16,9 +16,8 @@ from thespis.actors.fetcher.download_table import DROPPED
 from thespis.actors.kernel.launch import Launch
 from thespis.protocol.config.roles import FetcherConfig
 from thespis.protocol.edges.client_to_fetcher import Fetch
-from thespis.protocol.edges.fetcher_to_client import Failed
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
-from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
+from thespis.protocol.edges.shared import MediaRead, RequestFailed
 from thespis.protocol.memory.blobs import BlobReader
 from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
 from thespis.protocol.requests.sampling import SamplingParams
@@ -116,7 +115,7 @@ async def test_S9_one_download_for_requests_at_once(tmp_path: Path) -> None:
 async def test_a_failure_goes_to_the_client_with_the_item_named(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.fetch("r", "/a", "/missing")
-        [failed] = await here.sent.until(Failed)
+        [failed] = await here.sent.until(RequestFailed)
         assert (failed.id, failed.failure.part, failed.failure.kind) == (
             "r",
             "messages[0].content[1]",
@@ -130,7 +129,7 @@ async def test_refusals_are_counted_apart(tmp_path: Path) -> None:
     async with scene(tmp_path, allow_private=False) as here:
         here.fetch("r", "/a")
         here.fetch("s", "ftp://x/y")
-        await here.sent.until(Failed, 2)
+        await here.sent.until(RequestFailed, 2)
         counters = here.fetcher.counters()
         assert (counters["refused"], counters["failed"], here.served) == (2, 0, [])
 
@@ -145,7 +144,7 @@ async def test_an_ended_request_stops_its_download(tmp_path: Path) -> None:
         await asyncio.sleep(0.05)
         assert (len(here.fetcher._running), here.fetcher.counters()["held_bytes"]) == (0, 0)
         here.gate.set()
-        assert here.sent == [("client-a", Failed("r", 0, DROPPED))]
+        assert here.sent == [("client-a", RequestFailed("r", 0, DROPPED))]
 
 
 async def test_bytes_are_freed_when_read_and_no_longer_shared(
@@ -173,7 +172,7 @@ async def test_what_nobody_reads_makes_room_and_what_is_read_does_not(tmp_path: 
         here.fetch("s", "/large?3")
         await here.sent.until(Fetched, 4)
         here.fetch("t", "/large?4")
-        [failed] = await here.sent.until(Failed)
+        [failed] = await here.sent.until(RequestFailed)
         assert failed.failure.kind == "overloaded"
 
 
@@ -185,6 +184,6 @@ async def test_a_local_file_below_the_folder(tmp_path: Path) -> None:
         here.fetch("r", f"file://{folder}/a.png")
         here.fetch("s", f"file://{folder}/../b.png")
         [fetched] = await here.sent.until(Fetched)
-        [failed] = await here.sent.until(Failed)
+        [failed] = await here.sent.until(RequestFailed)
         assert here.read(fetched) == [b"local"]
         assert str(tmp_path) not in failed.failure.text

@@ -19,7 +19,7 @@ from thespis.actors.fetcher.download_table import (
     ToClient,
     ToPreprocessor,
 )
-from thespis.protocol.edges.fetcher_to_client import Failed
+from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.errors import Failure
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
@@ -67,7 +67,7 @@ def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
 
 
 def dropped(id: str) -> ToClient:
-    return ToClient("client-a", Failed(id, 0, DROPPED))
+    return ToClient("client-a", RequestFailed(id, 0, DROPPED))
 
 
 def test_a_request_goes_on_when_its_last_download_is_there() -> None:

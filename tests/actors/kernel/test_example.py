@@ -28,7 +28,7 @@ from thespis.protocol.edges.control import (
     ToDirector,
     Welcome,
 )
-from thespis.protocol.edges.fetcher_to_client import Failed
+from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.errors import Failure
 from thespis.protocol.requests.request import Request, TextPrompt
 from thespis.protocol.requests.sampling import SamplingParams
@@ -99,7 +99,7 @@ def test_the_actor_of_the_docstring_answers_a_client(
         assert answer == (
             "fetcher",
             1,
-            Failed("r", 0, Failure("media_unavailable", "Nothing is fetched today.")),
+            RequestFailed("r", 0, Failure("media_unavailable", "Nothing is fetched today.")),
         )
         director.send_multipart([link, encode(Stop())])
         edge.close()

@@ -28,16 +28,11 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import (
 )
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
-from thespis.protocol.edges.preprocessor_to_client import (
-    MediaDropped,
-    PreparedCopy,
-    PrepareFailed,
-    Tokenized,
-)
+from thespis.protocol.edges.preprocessor_to_client import PreparedCopy, Tokenized
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
-from thespis.protocol.edges.preprocessor_to_fetcher import MediaRead
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
+from thespis.protocol.edges.shared import MediaRead, RequestFailed
 from thespis.protocol.errors import Failure
 from thespis.protocol.memory.blobs import Arena, BlobRef
 from thespis.protocol.requests.prepared import Span, Timing
@@ -102,7 +97,7 @@ class Stage:
         return made
 
     def failures(self) -> dict[str, Failure]:
-        return {message.id: message.failure for message in self.sent.of(PrepareFailed)}
+        return {message.id: message.failure for message in self.sent.of(RequestFailed)}
 
     @property
     def idle(self) -> bool:
@@ -253,7 +248,7 @@ async def test_fetched_bytes_are_given_back(stage: Stage) -> None:
     for id, item in (("a", stage.picture(1)), ("b", MediaItem("image", None, "here", "unknown"))):
         stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (item,), id=id), (timing,)))
     stage.answer(stage.jobs[0])
-    assert sorted(read.id for read in stage.sent.of(MediaRead)) == ["a", "b"]
+    assert sorted(read.id for read in stage.sent.to("fetcher", MediaRead)) == ["a", "b"]
     assert stage.sent.of(Submit)[0].prepared.timings[0] == timing
 
 
@@ -415,7 +410,7 @@ async def test_an_item_that_takes_too_long_costs_its_worker(
     media = msgspec.structs.replace(config_of(checkpoints("qwen_omni")).media, decode_seconds=0.05)
     async with stage_of(checkpoints("qwen_omni"), tmp_path, media=media) as stage:
         stage.prepare("a", stage.picture(1))
-        await stage.sent.until(PrepareFailed)
+        await stage.sent.until(RequestFailed)
         assert stage.failures()["a"].text.startswith(
             "The picture takes longer than 0.05 s to decode"
         )
@@ -433,7 +428,7 @@ async def test_an_end_while_its_item_waits(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
     stage.prepare("b", stage.picture(2))
     stage.actor.on_end(("b", "never seen"))
-    assert stage.sent.of(MediaDropped) == [MediaDropped("b", 0)]
+    assert stage.sent.to("client-a", MediaRead) == [MediaRead("b", 0)]
     assert stage.actor._decoding.pool.waiting == 0
     stage.answer(stage.jobs[0])
     assert len(stage.jobs) == 1
@@ -470,7 +465,7 @@ async def test_an_end_that_comes_before_its_request(stage: Stage) -> None:
         "fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ())
     )
     assert stage.jobs == []
-    assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
+    assert stage.sent.to("fetcher", MediaRead) == [MediaRead("late", 0)]
 
 
 class Machine:
@@ -575,7 +570,7 @@ async def test_what_was_fetched_for_a_dead_client_goes_back_unread(stage: Stage)
         "fetcher", Fetched(request(chat("x", 0), (stage.picture(1),), id="late"), ())
     )
     assert stage.jobs == []
-    assert stage.sent.of(MediaRead) == [MediaRead("late", 0)]
+    assert stage.sent.to("fetcher", MediaRead) == [MediaRead("late", 0)]
     assert stage.idle
 
 
@@ -606,7 +601,7 @@ async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
     own = stage.prepare("own", stage.picture(1))
     dead.close()
     stage.actor.on_gone(Gone("fetcher", 1))
-    assert stage.sent.of(MediaDropped) == [MediaDropped("url", 0)]
+    assert stage.sent.to("client-a", MediaRead) == [MediaRead("url", 0)]
     if not waits_in_the_queue:
         stage.actor.on_message(
             W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone."))
@@ -646,7 +641,7 @@ async def test_bytes_that_are_gone_before_the_news_of_it_end_nothing(
     arena.close()
     monkeypatch.setattr(stage.actor, "catch_up", lambda: stage.actor.on_gone(Gone("fetcher", 1)))
     stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (item,), id="url"), ()))
-    await stage.sent.until(MediaDropped)
+    await stage.sent.until(MediaRead)
     assert stage.failures() == {}
     assert stage.idle
 
@@ -729,7 +724,7 @@ async def test_a_template_that_does_not_end_costs_a_worker_and_is_said_so(
 ) -> None:
     monkeypatch.setattr(jobs, "RENDER_SECONDS", 0.0)
     stage.actor.on_message("client-a", Prepare(request(chat("x", template="{{ 1 }}"), id="slow")))
-    await stage.sent.until(PrepareFailed)
+    await stage.sent.until(RequestFailed)
     assert "too long" in stage.failures()["slow"].text
     assert stage.to_director == [Kill(W, 1)]
     stage.actor.on_gone(Gone(W, 1))

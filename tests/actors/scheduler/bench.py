@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from thespis.actors.quarantine.records import OUTSIDE, PROOF
-from thespis.actors.scheduler.replay import SCORES_AT_ONCE
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
+from thespis.actors.scheduler.telling import SCORES_AT_ONCE
 from thespis.protocol.config.roles import SchedulerConfig
 from thespis.protocol.config.room import Room
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.gpu_runner_to_scheduler import Sampled, StepResult, TokenLogprobs
-from thespis.protocol.edges.scheduler_to_client import MediaLost, Rejected
+from thespis.protocol.edges.scheduler_to_client import MediaLost
 from thespis.protocol.edges.scheduler_to_detokenizer import (
     Close,
     Open,
@@ -22,6 +22,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
 )
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
+from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.prepared import Item, Prepared, Span
 from thespis.protocol.requests.sampling import SamplingParams
@@ -76,7 +77,6 @@ def prepared(
         client=client,
         tenant=tenant,
         arrival=arrival,
-        deadline=None,
         priority=priority,
         streamed=streamed,
         token_ids=tuple(token_ids),
@@ -143,7 +143,7 @@ class Bench:
         self.scores: dict[str, list[TokenLogprobs]] = {}
         """What was told of prompts, from position 1 on."""
         self.vectors: dict[str, Vectors] = {}
-        self.rejected: dict[str, Rejected] = {}
+        self.rejected: dict[str, RequestFailed] = {}
         self.lost: list[MediaLost] = []
         self.deaths = 0
         self.join_runner()
@@ -174,7 +174,7 @@ class Bench:
             self.vectors,
         ):
             told.clear()
-        self.policy.detokenizer_joined()
+        self.policy.telling.begin()
         self.deliver()
 
     def lose_encoder(self, readable: int = IN_FLIGHT) -> None:
@@ -185,7 +185,7 @@ class Bench:
         self.reads.clear()
         self.policy.encoder_lost()
         self.policy.outbox.encoder.clear()
-        self.policy.encoder_joined(self.time)
+        self.policy.encoder_joined()
         self.deliver()
 
     def cornered(self) -> bool:
@@ -223,7 +223,7 @@ class Bench:
         return plan
 
     def _note_reads(self, plan: StepPlan) -> None:
-        sequences = {part.number: part.seq for part in self.policy.flights.steps[-1].parts}
+        sequences = {part.work.seq: part.seq for part in self.policy.flights.steps[-1].parts}
         for part in self.policy.flights.steps[-1].parts:
             stretches = part.seq.request.prepared.unbroken
             assert not any(first < part.end < last for first, last in stretches), (
@@ -275,7 +275,7 @@ class Bench:
         rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
         self.given.add((holder, key))
         self.policy.ready(
-            EmbeddingReady(key, (holder,), BlobRef(key, 0, "float32", (rows, 1)), hit=False),
+            EmbeddingReady(key, (holder,), BlobRef(key, 0, "float32", (rows, 1))),
             self.time,
         )
 
@@ -297,7 +297,7 @@ class Bench:
 
     def deliver(self) -> None:
         outbox = self.policy.outbox
-        for message in self.policy.for_detokenizer():
+        for message in self.policy.telling.take():
             match message:
                 case Open():
                     self.opened.append(message)
@@ -328,7 +328,7 @@ class Bench:
                     )
         for client, answer in outbox.clients:
             assert client.startswith("client-")
-            if isinstance(answer, Rejected):
+            if isinstance(answer, RequestFailed):
                 assert answer.id not in self.rejected
                 self.rejected[answer.id] = answer
             else:
@@ -371,10 +371,10 @@ class Bench:
         if books.states is not None:
             slots = [seq.holding.state for seq in there]
             slots += [
-                part.snapshot
+                part.work.snapshot
                 for flight in self.policy.flights.steps
                 for part in flight.parts
-                if part.snapshot
+                if part.work.snapshot
             ]
             assert len(set(slots)) == len(slots)
             assert 0 not in slots

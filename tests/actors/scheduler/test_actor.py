@@ -7,9 +7,9 @@ import pytest
 from thespis.protocol.config.roles import RunnerConfig, Threads
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
-from thespis.protocol.edges.scheduler_to_client import Rejected
 from thespis.protocol.edges.scheduler_to_detokenizer import Close, Open, Outputs
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need, Release
+from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.memory.blobs import BlobRef
 
@@ -92,7 +92,7 @@ def test_an_item_is_asked_for_and_given_back(stage: Stage) -> None:
         assert isinstance(need, Need)
         stage.send(
             "encoder-cache",
-            EmbeddingReady("cat", (need.holder,), BlobRef("cat", 0, "float32", (2, 1)), hit=False),
+            EmbeddingReady("cat", (need.holder,), BlobRef("cat", 0, "float32", (2, 1))),
         )
         stage.until(lambda: closed(stage, "r") and len(stage.heard["encoder-cache"]) == 2)
         assert stage.heard["encoder-cache"][1] == Release(need.holder)
@@ -137,7 +137,7 @@ def test_refusals_go_to_the_client_and_ends_leave_nothing(stage: Stage) -> None:
     with stage:
         stage.send("preprocessor", Submit(prepared("long", [5] * 100)))
         stage.until(lambda: bool(stage.heard["client-a"]))
-        assert isinstance(stage.heard["client-a"][0], Rejected)
+        assert isinstance(stage.heard["client-a"][0], RequestFailed)
         stage.send("preprocessor", Submit(prepared("r", [5])))
         stage.until(lambda: bool(stage.heard["detokenizer"]))
         assert stage.counters("scheduler")["waiting"] == 1

@@ -38,7 +38,7 @@ def is_killer(bench: Bench) -> bool:
     """Whether the oldest plan makes the runner compute the poison."""
     if not bench.plans:
         return False
-    sequences = {part.number: part.seq for part in bench.policy.flights.steps[0].parts}
+    sequences = {part.work.seq: part.seq for part in bench.policy.flights.steps[0].parts}
     return any(
         POISON in sequences[work.seq].prompt[work.start : work.start + work.count]
         for work in bench.plans[0].work
@@ -211,7 +211,7 @@ def encoder_dies(bench: Bench, outside: bool = False) -> None:
     bench.deaths += 1
     bench.policy.encoder_lost(bench.deaths, bench.time, outside)
     bench.policy.outbox.encoder.clear()
-    bench.policy.encoder_joined(bench.time)
+    bench.policy.encoder_joined()
     bench.deliver()
 
 
@@ -227,7 +227,7 @@ def again(bench: Bench, requests: dict[str, Prepared], lost: int) -> int:
 def encode(bench: Bench, requests: dict[str, Prepared], features: set[str], bad: str) -> int:
     """An encoder that dies of one item, to the end; returns its deaths."""
     deaths = lost = 0
-    bench.policy.encoder_joined(0.0)
+    bench.policy.encoder_joined()
     for _ in range(400):
         while bench.plan() is not None:
             pass

@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from thespis.actors.scheduler.draft import Draft
 from thespis.actors.scheduler.sequence import Place
+from thespis.actors.scheduler.step import Step
 from thespis.protocol.config.room import Room
 from thespis.protocol.edges.client_to_scheduler import ChoiceSoFar
 from thespis.protocol.edges.detokenizer_to_scheduler import Stopped
@@ -174,7 +174,7 @@ def test_prompt_scores_are_told_as_they_come_and_to_a_new_detokenizer_again() ->
     assert told[2] == (3 * LONG)[1 : 1 + len(told[2])]
     bench.scores.clear()
     bench.opened.clear()
-    bench.policy.detokenizer_joined()
+    bench.policy.telling.begin()
     bench.deliver()
     assert [entry.token_id for entry in bench.scores["r"]] == told[-1]
 
@@ -263,27 +263,24 @@ def test_who_is_preempted_in_a_step_that_was_to_compute_its_token_is_taken_out_o
     bench.assert_empty()
 
 
-def test_a_token_that_is_taken_back_leaves_no_trace_in_the_draft() -> None:
+def test_a_token_that_is_taken_back_leaves_no_trace_in_the_step() -> None:
     bench = Bench()
     bench.submit(endless("one"), endless("other"))
     bench.plan()
     bench.answer()
     one, other = bench.policy.batch.running
-    draft, alone = Draft(8), Draft(8)
+    step, alone = Step(8), Step(8)
     before = other.planned, other.flights, other.pending
     for seq in (one, other):
-        draft.add(seq, 1, True, 0.1)
-    draft.withdraw(other)
+        step.add(seq, 1, True, 0.1)
+    step.withdraw(other)
     assert (other.planned, other.flights, other.pending) == before
     assert (one.planned, one.flights, one.pending) == (before[0] + 1, before[1] + 1, before[2] + 1)
-    draft.withdraw(other)  # it has none any more
-    assert (
-        draft.budget,
-        [part.seq for part in draft.parts],
-        [work.seq for work in draft.work],
-    ) == (7, [one], [one.number])
-    draft.withdraw(one)
-    assert (draft.budget, draft.parts, draft.work) == (alone.budget, alone.parts, alone.work)
+    step.withdraw(other)  # it has none any more
+    assert step.budget == 7
+    assert [(part.seq, part.work.seq) for part in step.parts] == [(one, one.number)]
+    step.withdraw(one)
+    assert (step.budget, step.parts) == (alone.budget, alone.parts)
 
 
 def test_a_prompt_is_prefilled_up_to_the_first_item_that_is_not_ready() -> None:
@@ -575,7 +572,7 @@ def test_a_new_detokenizer_is_told_everything_that_was_not_acknowledged() -> Non
     bench.policy.acknowledge(["acknowledged"])
     for book in (bench.tokens, bench.finishes, bench.closed, bench.opened):
         book.clear()
-    bench.policy.detokenizer_joined()
+    bench.policy.telling.begin()
     bench.deliver()
     assert [opened.id for opened in bench.opened] == ["done", "running"]
     assert list(bench.closed) == ["done"]

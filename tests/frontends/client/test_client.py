@@ -105,7 +105,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PREPARED = Prepared(
-    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0,
+    id="r", attempt=0, client="c", tenant="", arrival=0.0, priority=0,
     token_ids=(1,), items=(), positions=None,
     sampling=SamplingParams(), eos_token_ids=(),
 )  # fmt: skip

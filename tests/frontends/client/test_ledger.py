@@ -16,7 +16,7 @@ from thespis.protocol.requests.sampling import SamplingParams
 
 BLOB = BlobRef("segment", 0, "uint8", (3,))
 PREPARED = Prepared(
-    id="r", attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0,
+    id="r", attempt=0, client="c", tenant="", arrival=0.0, priority=0,
     token_ids=(1,), items=(), positions=None,
     sampling=SamplingParams(), eos_token_ids=(),
 )  # fmt: skip

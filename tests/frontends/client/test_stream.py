@@ -51,7 +51,6 @@ async def test_what_came_before_a_failure_is_delivered_first() -> None:
     with pytest.raises(RequestError) as caught:
         await anext(stream)
     assert caught.value.status == 503
-    assert caught.value.retryable
 
 
 async def test_leaving_early_cancels() -> None:

@@ -147,7 +147,7 @@ class FakeClient:
     async def _play(self, stream: Stream, sampling: SamplingParams) -> None:
         words = self.words[: sampling.max_tokens]
         stream.prepared = Prepared(
-            id=stream.id, attempt=0, client="c", tenant="", arrival=0.0, deadline=None, priority=0,
+            id=stream.id, attempt=0, client="c", tenant="", arrival=0.0, priority=0,
             token_ids=PROMPT_IDS,
             items=(), positions=None, sampling=sampling, eos_token_ids=(0,),
         )  # fmt: skip

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import socket
+from dataclasses import asdict
 from typing import Any
 
 import aiohttp
@@ -364,7 +365,7 @@ async def test_the_engine_is_told_whether_an_answer_is_read_as_it_comes(
 
 
 def test_what_actors_count_is_a_counter_and_what_they_hold_a_gauge() -> None:
-    grows = {name for name in Tally().as_dict() if not name.startswith("max_")}
+    grows = {name for name in asdict(Tally()) if not name.startswith("max_")}
     assert grows <= COUNTS
     status = Status(True, {}, {"scheduler": {"accepted_tokens": 3.0, "kv_blocks": 7.0}}, {}, {})
     said = Metrics().text(status).decode()

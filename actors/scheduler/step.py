@@ -1,4 +1,4 @@
-"""A step in the making, and what becomes of each sequence in it."""
+"""A step from its making to its answer, and what it computes of each sequence."""
 
 import msgspec
 
@@ -12,20 +12,19 @@ Blocks = tuple[tuple[int, ...], ...]
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """One sequence's share of a step in flight."""
+    """What a step computes of one sequence."""
 
     seq: Sequence
-    number: int
-    end: int
-    sample: bool
-    snapshot: int = 0
-    """The slot that its states are copied into; 0: none."""
-    guesses: int = 0
-    """Positions of a draft, the last ones."""
+    work: Work
+
+    @property
+    def end(self) -> int:
+        """One past its last position."""
+        return self.work.start + self.work.count
 
 
-class Draft:
-    """A step in the making."""
+class Step:
+    """A step in the making, and then in flight."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -33,8 +32,7 @@ class Draft:
         self.share = 1.0
         """What is left of the step's time, see `costs`."""
         self.whole = 1.0
-        """What there is of it while no stream waits, where a step of a small model may take several
-        times its full one."""
+        """What there is of it while no stream waits: of a small model, several full steps."""
         self.chunks = 0
         """Prompts that it computes parts of."""
         self.prompts = 0.0
@@ -48,8 +46,11 @@ class Draft:
         """A running sequence lacks a block: no new one is admitted."""
         self.parts: list[Part] = []
         self.new: list[NewSequence] = []
-        self.work: list[Work] = []
         self.embeds: list[Embed] = []
+        self.number = 0
+        """Of its plan."""
+        self.orphaned = False
+        """The encoder-cache died meanwhile: a fault may be for want of its blobs."""
 
     def add(
         self,
@@ -62,8 +63,8 @@ class Draft:
         guesses: tuple[int, ...] = (),
     ) -> None:
         start = seq.planned
-        self.work.append(Work(seq.number, start, count, sample, blocks, snapshot, guesses))
-        self.parts.append(Part(seq, seq.number, start + count, sample, snapshot, len(guesses)))
+        work = Work(seq.number, start, count, sample, blocks, snapshot, guesses)
+        self.parts.append(Part(seq, work))
         self.budget -= count
         self.share -= cost
         seq.planned = start + count
@@ -74,11 +75,11 @@ class Draft:
         """Take back what a decoding sequence was to say that is to be preempted."""
         for index, part in enumerate(self.parts):
             if part.seq is seq:
-                self.budget += 1 + part.guesses
-                seq.planned -= 1 + part.guesses
-                del self.parts[index], self.work[index]
+                self.budget += part.work.count
+                seq.planned -= part.work.count
+                del self.parts[index]
                 seq.flights -= 1
-                seq.pending -= 1
+                seq.pending -= part.work.sample
                 return
 
     def blocks(self, seq: Sequence, end: int, batch: Batch) -> Blocks | None:
