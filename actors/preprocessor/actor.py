@@ -248,14 +248,15 @@ class Preprocessor(Actor):
 
     def _submit(self, pending: PendingRequest) -> None:
         request = pending.request
-        # Before Submit: Need must not find nothing. Before all else: an encoder that rests begins.
-        self._send_features(pending)
         try:
             options = self._validator.options.in_effect(request)
             prepared = self._assembler.assemble(pending, options)
         except Exception as error:
             self._fail(pending, failure_of(error))
             return
+        # Not before the prompt is known to be right, since an encoder that rests begins at once;
+        # before Submit, since Need must not find nothing.
+        self._send_features(pending)
         submitted_to = 0
         # A later attempt is resumed by its client, which knows what was delivered.
         if request.attempt == 0:

@@ -699,6 +699,19 @@ async def test_a_callers_template_runs_in_a_worker_and_others_do_not_wait(stage:
     assert stage.idle
 
 
+async def test_S15_no_encoder_sees_an_item_of_a_prompt_that_is_refused(stage: Stage) -> None:
+    """One that rests would begin with its features at once."""
+    prompt = chat("look ", 0, template="{{ 1 }}")
+    stage.actor.on_message("client-a", Prepare(request(prompt, (stage.picture(1),), id="r")))
+    (job,) = stage.sent.of(RenderChat)
+    image = stage.actor.config.model.placeholders["image"].token
+    stage.actor.on_message(W, ChatRendered(job.job, None, image * 2, {"image": [0]}, False))
+    stage.answer(stage.jobs[0])
+    assert "placeholders" in stage.failures()["r"].text
+    assert not stage.sent.of(Features)
+    assert stage.idle
+
+
 async def test_a_template_that_is_refused_ends_its_request_alone(stage: Stage) -> None:
     for ask, id in ((Prepare, "a"), (Tokenize, "b")):
         stage.actor.on_message("client-a", ask(request(chat("x", template="{{"), id=id)))
