@@ -48,40 +48,45 @@ class Choice:
         known = self.tokens - output.position
         if known < 0:
             raise OutputGap
-        fresh = output.token_ids[known:]
-        position = self.tokens
-        text, stop = self._show(fresh, self._hides_last(output))
-        if stop is None and output.finish is not None:
-            tail, stop = self._stops.feed(self._text.flush(), self._armed)
-            text += tail
-            if stop is None:
-                text += self._stops.flush()
+        before = self.tokens
+        text, stop = self._read(output, known)
         self.ended = stop is not None or output.finish is not None
         self.cut = stop is not None and output.finish is None
-        offset = self._offset
-        self._offset += len(text)
-        if offset < self._resume:
-            text = text[self._resume - offset :]
-            offset = self._resume
-        taken = self.tokens - position
+        offset, text = self._place(text)
+        position, taken = before, self.tokens - before
         if output.replayed:
             position, taken = self.tokens, 0
         if not (taken or text or self.ended):
             return None
+        new = slice(known, known + taken)
         return Delta(
             id=output.id,
             attempt=output.attempt,
             choice=output.choice,
             position=position,
             offset=offset,
-            token_ids=fresh[:taken],
+            token_ids=output.token_ids[new],
             text=text,
-            logprobs=tuple(
-                named(self._vocabulary, entry) for entry in output.logprobs[known : known + taken]
-            ),
-            finish_reason=None if not self.ended else "stop" if stop is not None else output.finish,
-            stop_reason=stop if stop is not None else self._stop_reason(output),
+            logprobs=tuple(named(self._vocabulary, entry) for entry in output.logprobs[new]),
+            finish_reason=output.finish if stop is None else "stop",
+            stop_reason=self._stop_reason(output) if stop is None else stop,
         )
+
+    def _read(self, output: Output, known: int) -> tuple[str, str | None]:
+        """The text of what is new, to its end where the choice ends, and the stop string found."""
+        text, stop = self._show(output.token_ids[known:], self._hides_last(output))
+        if stop is None and output.finish is not None:
+            tail, stop = self._stops.feed(self._text.flush(), self._armed)
+            text += tail if stop is not None else tail + self._stops.flush()
+        return text, stop
+
+    def _place(self, text: str) -> tuple[int, str]:
+        """Where new text begins, and what of it the client had not from an earlier attempt."""
+        offset = self._offset
+        self._offset += len(text)
+        if offset < self._resume:
+            return self._resume, text[self._resume - offset :]
+        return offset, text
 
     @property
     def _armed(self) -> bool:

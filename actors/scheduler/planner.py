@@ -88,18 +88,14 @@ class Planner:
 
     def ask_ahead(self, now: float, idle: bool) -> None:
         """Before `schedule`: ask for the embeddings of sequences that run soon, in their order."""
-        asking = 0
         self._batch.may_hash(sys.maxsize if idle else HASHES)
         # an encoder-cache may have died while nothing could be asked for
         for seq in self._batch.running:
             if seq.request.spans and seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
-        for seq in self._batch.waiting.media:
-            if not self._may_run(seq):
-                continue
-            # without holders nobody is left to give way to
-            yields = seq.gave_way == self._tally.steps and self._media.holders > 0
-            if seq.asked is None and not yields and not seq.waits_for_leader():
+        asking = 0
+        for seq in filter(self._may_run, self._batch.waiting.media):
+            if seq.asked is None and not self._yields(seq) and not seq.waits_for_leader():
                 hit = self._batch.hit(seq)
                 if hit is None:
                     return
@@ -107,6 +103,10 @@ class Planner:
             asking += seq.holder is not None
             if asking >= MEDIA_AHEAD:
                 return
+
+    def _yields(self, seq: Sequence) -> bool:
+        """It has just given way, and there are holders to give way to."""
+        return seq.gave_way == self._tally.steps and self._media.holders > 0
 
     def _prefill(self, step: Step) -> None:
         running = self._batch.running
@@ -205,26 +205,28 @@ class Planner:
 
     def _give_way(self, starved: bool) -> None:
         """Break a deadlock between blocks and embeddings: sequences that hold blocks may be waiting
-        for embeddings whose space others hold, which in turn wait for blocks. Waiting ones let go,
-        and ask again after the next step, or when nobody is left to give way to. `starved`: one
-        that runs lacks blocks, as those of a window come by and by; then the youngest that holds
-        embeddings is put back, so that the first in order always gets through."""
-        batch, steps = self._batch, self._tally.steps
-        stuck = any(seq.planned < seq.target for seq in batch.running) or any(
-            seq.stalled for seq in batch.waiting.media
-        )
-        holding = [seq for seq in batch.waiting.media if seq.holder is not None and not seq.stalled]
-        if stuck and any(seq.gave_way != steps for seq in holding):
+        for embeddings whose space others hold, which in turn wait for blocks. `starved`: a running
+        one lacks blocks, as those of a window come by and by."""
+        running, waiting = self._batch.running, self._batch.waiting.media
+        if any(seq.planned < seq.target for seq in running) or any(seq.stalled for seq in waiting):
+            self._let_go([seq for seq in waiting if seq.holder is not None and not seq.stalled])
+        if starved:
+            self._put_back_youngest_holder()
+
+    def _let_go(self, holding: list[Sequence]) -> None:
+        """Waiting ones ask again after the next step, or when nobody is left to give way to."""
+        steps = self._tally.steps
+        if any(seq.gave_way != steps for seq in holding):
             for seq in holding:
                 self._media.release(seq)
                 seq.gave_way = steps
-        if starved and (
-            last := next(
-                (seq for seq in reversed(batch.running[1:]) if seq.holder is not None), None
-            )
-        ):
-            last.gave_way = steps
-            batch.preempt(last)
+
+    def _put_back_youngest_holder(self) -> None:
+        """Of those that run, but never the first in order: it always gets through."""
+        behind = reversed(self._batch.running[1:])
+        if youngest := next((seq for seq in behind if seq.holder is not None), None):
+            youngest.gave_way = self._tally.steps
+            self._batch.preempt(youngest)
 
     def _finish(self, step: Step) -> StepPlan:
         tally, batch = self._tally, self._batch
