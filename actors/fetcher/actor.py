@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -143,14 +144,13 @@ class Fetcher(Actor):
                 case ToClient(client, message):
                     self.send(client, message)
                 case Linger(id, attempt):
-                    self._later(LINGER_SECONDS, lambda: self.table.read(id, attempt))
+                    self._later(LINGER_SECONDS, partial(self.table.read, id, attempt))
 
     def _later(self, seconds: float, step: Callable[[], list[DownloadAction]]) -> None:
         def take() -> None:
-            if not self._stopping.is_set():
-                self._apply(step())
+            self._apply(step())
 
-        asyncio.get_running_loop().call_later(seconds, take)
+        asyncio.get_running_loop().call_later(seconds, self._guard, take)
 
     async def _run(self, download: Download) -> None:
         """One download, to its end; cancelled when nobody waits for it."""
@@ -178,7 +178,7 @@ class Fetcher(Actor):
             raise
         self._total_bytes += len(data)
         self._apply(self.table.landed(download, blob, (start, time.monotonic())))
-        self._later(AT_ONCE_SECONDS, lambda: self.table.retire(download))
+        self._later(AT_ONCE_SECONDS, partial(self.table.retire, download))
 
     def _put(self, data: Bytes) -> BlobRef:
         assert self.arena is not None

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -160,6 +161,21 @@ async def test_bytes_are_freed_when_read_and_no_longer_shared(
         assert here.fetcher.counters()["held_bytes"] == 0
         assert here.fetcher.arena is not None
         assert here.fetcher.arena.used == 0
+
+
+async def test_what_ends_together_lingers_each(tmp_path: Path, monkeypatch: Any) -> None:
+    """A preprocessor that never says `MediaRead` holds nobody's bytes for longer."""
+    monkeypatch.setattr(shell, "AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr(shell, "LINGER_SECONDS", 0.05)
+    async with scene(tmp_path) as here:
+        here.fetch("r", "/a")
+        here.fetch("s", "/b")
+        await here.sent.until(Fetched, 2)
+        here.fetcher.on_end(("r", "s"))
+        assert here.fetcher.counters()["held_bytes"] == 22
+        with anyio.fail_after(10):
+            while here.fetcher.counters()["held_bytes"]:
+                await asyncio.sleep(0.01)
 
 
 async def test_what_nobody_reads_makes_room_and_what_is_read_does_not(tmp_path: Path) -> None:
