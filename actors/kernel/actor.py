@@ -80,7 +80,10 @@ class Actor(BaseActor):
             self._stop()
 
     def _guard(self, turn: Callable[[], None]) -> None:
-        """An exception of a handler ends the process."""
+        """An exception of a handler ends the process. Nothing is done any more in one that ends: a
+        timer may be due after its sockets are closed."""
+        if self._stopping.is_set():
+            return
         self.link.working_since = time.monotonic()
         try:
             turn()

@@ -50,6 +50,18 @@ def test_a_death_is_heard_before_what_was_sent_because_of_it(tmp_path: Path, bef
     actor.context.term()
 
 
+def test_what_is_due_when_it_ends_is_not_done(tmp_path: Path) -> None:
+    """Timers outlive the sockets that they would send by, and a state that may be wrong."""
+    actor = Recorder(tmp_path)
+    done: list[str] = []
+    actor._guard(lambda: done.append("before"))
+    actor._stop()
+    actor._guard(lambda: done.append("after"))
+    assert done == ["before"]
+    actor.link.close()
+    actor.context.term()
+
+
 def test_what_was_dropped_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     actor = Recorder(tmp_path)
     actor.open_inbox()
