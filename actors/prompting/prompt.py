@@ -27,8 +27,10 @@ from .template import (
     TemplateRefusal,
     TemplateTooSlow,
     compile_template,
+    limited,
 )
 from .tokens import (
+    ROLES,
     TextTokenizer,
     count_marked,
     mark,
@@ -44,8 +46,6 @@ TEMPLATE_TOO_SLOW = Failure(
 TEMPLATE_TOO_LARGE = Failure(
     "invalid_request", "The chat template takes too much memory to render this conversation."
 )
-USUAL_ROLES = ("system", "user", "assistant", "tool", "function")
-"""Which OpenAI's API has; a template may know more."""
 NO_TEMPLATE = "The chat template is no valid Jinja template."
 _CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
@@ -177,6 +177,8 @@ class PromptRenderer:
         template = self._template(prompt)
         try:
             text = template.render(**self._variables(prompt, media, template))
+            self._check_text(text)
+            lost = limited(lambda: _lost_message(prompt.messages, template, text))
         except RequestError:
             raise
         except TemplateRefusal as error:
@@ -188,8 +190,13 @@ class PromptRenderer:
             raise RequestError(TEMPLATE_TOO_LARGE) from error
         except RENDERING_ERRORS as error:
             raise invalid("The chat template cannot render this conversation.") from error
-        self._check_text(text)
-        _check_roles(prompt.messages, template, text)
+        if lost is not None:
+            role = prompt.messages[lost].role
+            raise invalid(
+                f"The chat template knows no role {role!r}; usual are {', '.join(ROLES)}.",
+                f"messages[{lost}].role",
+                "invalid_role",
+            )
         return _cut_at_tag(text) if prompt.continue_final_message else text
 
     def _check_text(self, text: str) -> None:
@@ -274,20 +281,15 @@ class PromptRenderer:
         )
 
 
-def _check_roles(messages: Sequence[ChatMessage], template: ChatTemplate, text: str) -> None:
-    """A role of nobody's, which the template neither asks for nor writes: the message is lost, or
-    taken for somebody else's. Raises RequestError."""
+def _lost_message(messages: Sequence[ChatMessage], template: ChatTemplate, text: str) -> int | None:
+    """The first whose role is nobody's, and which the template neither asks for nor writes: it is
+    lost, or taken for somebody else's. `text`: as rendered. None: there is none."""
+    unusual: dict[str, int] = {}
     for index, message in enumerate(messages):
-        role = message.role
-        if role not in USUAL_ROLES and role not in template.words:
-            if role.lower() in unmark(text).lower():
-                continue  # it writes whatever role there is
-            raise refuse(
-                "invalid_request",
-                f"The chat template knows no role {role!r}; usual are {', '.join(USUAL_ROLES)}.",
-                f"messages[{index}].role",
-                "invalid_role",
-            )
+        if message.role not in ROLES and message.role not in template.words:
+            unusual.setdefault(message.role, index)
+    written = unmark(text).lower() if unusual else ""
+    return next((index for role, index in unusual.items() if role.lower() not in written), None)
 
 
 def _slots(prompt: ChatPrompt, media: tuple[MediaItem, ...]) -> list[int]:

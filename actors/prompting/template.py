@@ -33,12 +33,12 @@ class TemplateTooSlow(TemplateError):
 
 
 CPU_SECONDS = 2.0
-"""That compiling or rendering one template may take."""
+"""That compiling or rendering one template may take, or looking through what it made."""
 MAX_REPEATED = 1 << 20
 """Length that `*` may give a text or a list in a template."""
 
 
-def _limited(work: Callable[[], T]) -> T:
+def limited(work: Callable[[], T]) -> T:
     """What `work` makes. Raises TemplateTooSlow when its time is over; CPU time, so that a loaded
     machine changes nothing. Whatever the template's expressions and the functions that they call
     raise is a TemplateError, or a MemoryError."""
@@ -149,7 +149,7 @@ class ChatTemplate:
     """One compiled template. Raises jinja2's TemplateError for one that is no template."""
 
     def __init__(self, source: str) -> None:
-        _limited(lambda: self._compile(source))
+        limited(lambda: self._compile(source))
 
     def _compile(self, source: str) -> None:
         environment = _environment()
@@ -167,7 +167,7 @@ class ChatTemplate:
         """The template's own words; a token spelled in them is one that it may write."""
 
     def render(self, **variables: Any) -> str:
-        return _limited(lambda: self._template.render(**variables))
+        return limited(lambda: self._template.render(**variables))
 
 
 @lru_cache(maxsize=16)

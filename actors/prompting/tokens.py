@@ -35,7 +35,8 @@ class Control(NamedTuple):
     """Any of them, the longest first."""
     longest: int
     """Characters."""
-    tokens: tuple[str, ...] = ()
+    spelled: str = ""
+    """The tokens in lower case, with NULs between them."""
 
 
 class TextTokenizer:
@@ -142,7 +143,8 @@ class TextTokenizer:
         names = [numbered_pattern(name) for name in self._numbered]
         pattern = re.compile("|".join([*names, *map(re.escape, longest_first)]) or "(?!)")
         lengths = [*map(len, tokens), *(len(name) + DIGITS for name in self._numbered)]
-        control = Control(pattern, max(lengths, default=0), tuple(longest_first))
+        spelled = "\0".join(token.lower() for token in longest_first)
+        control = Control(pattern, max(lengths, default=0), spelled)
         self._controls[literals, always] = control
         return control
 
@@ -240,7 +242,8 @@ def _mark_name(name: Any, control: Control) -> Any:
     return name if isinstance(name, str) and name.isidentifier() else mark(name, control)
 
 
-ROLES = frozenset({"system", "user", "assistant", "tool", "function"})
+ROLES = ("system", "user", "assistant", "tool", "function")
+"""Which OpenAI's API has; a template may know more."""
 
 
 def mark_role(role: str, control: Control, known: Collection[str]) -> str:
@@ -248,8 +251,7 @@ def mark_role(role: str, control: Control, known: Collection[str]) -> str:
     API's nor among the template's own words (`known`), makes none: where it is a piece of a control
     token's spelling it is set apart, and stays text.
     """
-    piece = any(role.lower() in token.lower() for token in control.tokens)
-    apart = piece and role not in ROLES and role not in known
+    apart = role not in ROLES and role not in known and role.lower() in control.spelled
     return f"{_OPEN}{unmark(role)}{_CLOSE}" if apart else role
 
 

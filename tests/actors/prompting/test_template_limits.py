@@ -5,7 +5,13 @@ import signal
 import pytest
 
 from thespis.actors.prompting import template
+from thespis.actors.prompting.prompt import TEMPLATE_TOO_SLOW
 from thespis.actors.prompting.template import RENDERING_ERRORS, TemplateTooSlow, compile_template
+from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.errors import RequestError
+from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Text
+
+from ..preprocessor.parts import load
 
 LOOP = (
     "{% for a in range(99999) %}{% for b in range(99999) %}{% set x = b %}{% endfor %}{% endfor %}"
@@ -19,6 +25,21 @@ def test_S43_a_template_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyP
         compile_template(LOOP).render()
     assert signal.getsignal(signal.SIGPROF) is before
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+def test_S43_more_roles_than_can_be_looked_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of their own, none of which the template writes; their names stand in a text, so that
+    every one is found, the first one last."""
+    roles = [f"r{number}" for number in range(40_000)]
+    said = " ".join(reversed(roles))
+    messages = [ChatMessage("user", (Text(said),)), *(ChatMessage(role, ()) for role in roles)]
+    renderer = load(demo_model()).renderer("{{ messages[0]['content'] }}")
+    monkeypatch.setattr(template, "CPU_SECONDS", 0.2)
+    with pytest.raises(RequestError) as refused:
+        renderer.render(ChatPrompt(tuple(messages)), ())
+    assert refused.value.failure == TEMPLATE_TOO_SLOW
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A long text must not look like a dead process."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -7,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from thespis.actors.prompting.tokens import TextTokenizer, mark_texts
+from thespis.actors.prompting import prompt as prompting
+from thespis.actors.prompting.tokens import Control, TextTokenizer, mark_role, mark_texts, unmark
 from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.errors import RequestError
+from thespis.protocol.requests.request import ChatMessage, ChatPrompt, Text
 
 from ..preprocessor.parts import chat, load
+
+ROLE_AND_TEXT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 
 def test_other_threads_run_while_a_long_text_is_tokenised() -> None:
@@ -55,6 +60,36 @@ def test_marked_words_cost_no_call_each(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(TextTokenizer, "_plain", counted)
     tokenizer.encode_marked(mark_texts([said * 2000], control)[0], False)
     assert calls["plain"] < 100
+
+
+class Unread(str):
+    def __contains__(self, part: object) -> bool:
+        raise AssertionError("it was searched")
+
+
+def test_whose_role_is_usual_costs_no_look_at_all_control_tokens() -> None:
+    """Some tokenizers have thousands."""
+    control = Control(re.compile("(?!)"), 0, Unread("<|user|>"))
+    assert mark_role("user", control, ()) == "user"
+    assert mark_role("judge", control, {"judge"}) == "judge"
+    with pytest.raises(AssertionError, match="searched"):
+        mark_role("jester", control, ())
+
+
+def test_a_rendered_text_is_read_once_for_all_unusual_roles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renderer = load(demo_model()).renderer(ROLE_AND_TEXT)
+    calls: Counter[str] = Counter()
+
+    def counted(text: str) -> str:
+        calls["unmark"] += 1
+        return unmark(text)
+
+    monkeypatch.setattr(prompting, "unmark", counted)
+    messages = [ChatMessage(f"critic{n % 7}", (Text("x"),)) for n in range(500)]
+    renderer.render(ChatPrompt(tuple(messages)), ())
+    assert calls["unmark"] == 1
 
 
 def test_more_control_tokens_than_the_context_has_tokens_are_refused_unread() -> None:
