@@ -99,10 +99,11 @@ class Document:
         found: Any = self.root
         for step in pointer[2:].split("/"):
             key: Any = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list):
-                found = dict(enumerate(found))
-                key = int(key[:9]) if key.isascii() and key.isdigit() else None
-            if not isinstance(found, dict) or key not in found:
+            there = isinstance(found, dict) and key in found
+            if isinstance(found, list) and key.isascii() and key.isdigit():
+                key = int(key[:9])
+                there = key < len(found)
+            if not there:
                 raise SchemaError(_NOT_THERE, where)
             found = found[key]
         return found, pointer

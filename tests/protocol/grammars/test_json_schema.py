@@ -2,6 +2,7 @@
 fits may be said."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thespis.protocol.grammars.json_schema.document import SchemaError
+from thespis.protocol.grammars.json_schema.document import Document, SchemaError
 from thespis.protocol.grammars.json_schema.enforce import enforceable
 
 from ...helpers.walking import accepts, as_run, walk
@@ -263,6 +264,19 @@ def test_a_schema_that_would_grow_without_end_is_refused_or_made_soon(schema: An
     except SchemaError:
         return
     assert len(json.dumps(made)) < 8_000_000
+
+
+class Unwalked(list[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("it was walked through")
+
+
+def test_a_reference_into_a_list_costs_the_same_however_long_it_is() -> None:
+    document = Document({"anyOf": Unwalked([{"type": "null"}, {"type": "string"}])})
+    assert document.resolve("#/anyOf/1", "#") == ({"type": "string"}, "#/anyOf/1")
+    for beyond in ("2", "-1", "x", "", "٠"):
+        with pytest.raises(SchemaError, match="a definition that it does not have"):
+            document.resolve(f"#/anyOf/{beyond}", "#")
 
 
 _LEAF = st.sampled_from([
