@@ -1,7 +1,7 @@
 """What an answer must look like: data and cheap checks; the grammar engine is where tokens are."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -53,13 +53,15 @@ class StructuredOutputsParams:
     """A JSON schema: its text, a dict, a bool or a pydantic class."""
     regex: str | None = None
     """A regular expression for the whole answer."""
-    choice: Collection[str] | None = None
+    choice: Iterable[str] | None = None
     grammar: str | None = None
     """Lark or GBNF."""
     json_object: bool | None = None
     """Any JSON object."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.choice, Iterator):  # it is read here, and again by who takes it
+            object.__setattr__(self, "choice", tuple(self.choice))
         guide_of(**vars(self))
 
 

@@ -27,6 +27,11 @@ def test_it_says_what_a_dict_of_its_fields_says(fields: dict[str, typing.Any]) -
     assert guide == as_guide(fields) == guide_of(**fields)
 
 
+def test_choices_that_can_be_read_once_only_are_kept() -> None:
+    given = StructuredOutputsParams(choice=(word for word in ("yes", "no")))
+    assert as_guide(given) == as_guide(given) == Guide("choice", '["yes", "no"]')
+
+
 @pytest.mark.parametrize("fields", [{}, {"regex": "a", "json_object": True}, {"regex": ""}])
 def test_what_is_wrong_is_said_at_once(fields: dict[str, typing.Any]) -> None:
     with pytest.raises(ValueError, match=r"^structured_outputs"):
