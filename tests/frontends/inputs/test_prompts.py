@@ -174,6 +174,6 @@ def test_options_nest_as_deep_whatever_their_callers_stack(frames: int) -> None:
     ring: dict[str, Any] = {}
     ring["again"] = ring
     text = "mm_processor_kwargs: It nests deeper than 128 levels."
-    assert refused_below(frames, nested(127)) is None
+    assert refused_below(frames, {"x": nested(127)}) is None
     for deep in (nested(128), nested(980), ring):
         assert refused_below(frames, {"x": deep}) == text
