@@ -16,7 +16,8 @@ D = TypeVar("D")
 R = TypeVar("R", bound="Body")
 
 Priority = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
-Ids = list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]]
+TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
+Ids = list[TokenId]
 
 
 class StreamOptions(msgspec.Struct, kw_only=True):
@@ -59,7 +60,7 @@ class Common(Body, kw_only=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
-    logit_bias: dict[int, float] | None = None
+    logit_bias: dict[TokenId, float] | None = None
     allowed_token_ids: Ids | None = None
     prompt_logprobs: int | None = None
     skip_special_tokens: bool | None = None

@@ -411,7 +411,13 @@ def test_a_value_out_of_range_is_named_once() -> None:
 
 @pytest.mark.parametrize(
     ("bias", "code"),
-    [({"a": 1}, "wrong_type"), ({"1": "x"}, "wrong_type"), ({"1": 101}, "out_of_range")],
+    [
+        ({"a": 1}, "wrong_type"),
+        ({"-1": 1}, "wrong_type"),
+        ({"9" * 30: 1}, "wrong_type"),
+        ({"1": "x"}, "wrong_type"),
+        ({"1": 101}, "out_of_range"),
+    ],
 )
 def test_biases_are_numbers_of_tokens_within_bounds(bias: dict[str, Any], code: str) -> None:
     failure = refused(chat, logit_bias=bias)
