@@ -39,8 +39,9 @@ def tell_layers(decoder: nn.Module) -> None:
     """Have an attention that several layers share know for which of them it is called: it is told
     at each call."""
     for module in decoder.modules():
-        given = inspect.signature(module.forward).parameters
-        if hasattr(module, "layer_idx") and "layer_idx" in given:
+        if not hasattr(module, "layer_idx"):
+            continue
+        if "layer_idx" in inspect.signature(module.forward).parameters:
             module.register_forward_pre_hook(_told, with_kwargs=True)
 
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t whole_lines(int64_t floats) { return (floats + 15) / 16 * 16; }  // no two threads write to one line
 
-// One task's place in the scratch memory: of each head weighted values, LANES sums of weights, and the largest score.
+// One task's place in the scratch memory: of each head weighted values, LANES sums of weights, and the score that these are relative to.
 struct Partial {
   float *acc, *total, *most;
   Partial(const Attention& a, int64_t task) {

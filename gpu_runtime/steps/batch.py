@@ -76,9 +76,11 @@ def _positions(
     0."""
     positions = output
     for first, work, sequence in zip(offsets[:-1].tolist(), works, sequences, strict=True):
-        planes, end = sequence.planes, min(work.start + work.count, sequence.prompt_tokens)
-        if planes is not None and work.start < end:
-            if positions is output:
-                positions = np.repeat(output[None], len(planes), axis=0)
-            positions[:, first : first + end - work.start] = planes[:, work.start : end]
+        planes = sequence.planes
+        if planes is None or work.start >= sequence.prompt_tokens:
+            continue
+        if positions is output:
+            positions = np.repeat(output[None], len(planes), axis=0)
+        end = min(work.start + work.count, sequence.prompt_tokens)
+        positions[:, first : first + end - work.start] = planes[:, work.start : end]
     return positions

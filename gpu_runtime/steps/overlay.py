@@ -18,7 +18,7 @@ EmbeddingRows = dict[int, list[tuple[int, torch.Tensor]]]
 """By sequence: (prompt position, embedding rows [n, embed_width]) to lay over the token
 embeddings."""
 Placed = list[tuple[int, torch.Tensor]]
-"""EmbeddingRows by where they begin in a flat step, in its order."""
+"""Rows by where they begin in a flat step, in its order."""
 
 
 class Items(NamedTuple):

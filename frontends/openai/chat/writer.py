@@ -11,11 +11,6 @@ from ..answers.logprobs import NULL, chat_logprobs, chat_positions, prompt_logpr
 from ..answers.writer import AnswerOptions, Frame, encode_json
 from ..tools.tool_calls import ToolCalls
 
-
-def _entry(choice: Choice, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-    return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": reason}
-
-
 PLAIN = b'},"logprobs":null,"finish_reason":null}'
 """What follows the text of a choice of which nothing else is told."""
 
@@ -61,7 +56,7 @@ class ChatWriter:
             elif choice.text or choice.token_ids:
                 out += self._rich(choice)
             for call in calls:
-                out += self._frame.chunk(_entry(choice, {"tool_calls": [call]}))
+                out += self._frame.chunk(_changed(choice, {"tool_calls": [call]}))
             if choice.finish_reason is not None:
                 out += self._finish(choice)
         return out
@@ -81,7 +76,7 @@ class ChatWriter:
         reason: str | None = choice.finish_reason
         if self._calls:
             reason = self._calls[choice.index].reason(reason)
-        end = _entry(choice, {}, reason)
+        end = _changed(choice, {}, reason)
         if choice.stop_reason is not None:
             end["stop_reason"] = choice.stop_reason
         return self._frame.chunk(end)
@@ -132,3 +127,8 @@ class ChatWriter:
         if options.return_token_ids:
             entry["token_ids"] = choice.token_ids
         return entry
+
+
+def _changed(choice: Choice, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    """What a chunk tells of a choice."""
+    return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": reason}

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from thespis.gpu_runtime.adapter.attention import tell_layers
 from thespis.gpu_runtime.adapter.rope import fix_lengths
 from thespis.gpu_runtime.adapter.towers import find_towers
 from thespis.gpu_runtime.inspection.hf import build_on_meta
@@ -264,6 +265,15 @@ def test_each_kind_of_layer_has_its_own_frequencies() -> None:
         torch.testing.assert_close(
             rope(*given, layer_type=kind)[0], own(*given, layer_type=kind)[0]
         )
+
+
+class Foreign(torch.nn.Module):
+    forward = max  # of which nobody can say what it takes
+
+
+def test_parts_that_are_no_layers_are_not_asked_what_they_take() -> None:
+    """Of an expert's matrices there are thousands, and to ask each took its share of a start."""
+    tell_layers(torch.nn.Sequential(Foreign()))
 
 
 def test_towers_lie_beside_the_decoder(tmp_path: Path) -> None:
