@@ -52,8 +52,10 @@ def read_prompts(
         return [TextPrompt(text) for text in prompt]
     lists = [prompt] if kinds == {int} else prompt
     for index, ids in enumerate(lists):
+        where = name if lists[0] is prompt else f"{name}[{index}]"
+        if ids and max(ids) >= 1 << 64:
+            raise invalid("It holds a number beyond 64 bits.", where, "out_of_range")
         if not ids or min(ids) < 0:
-            where = name if lists[0] is prompt else f"{name}[{index}]"
             raise invalid("Token ids must be given and not be negative.", where, "empty_prompt")
     return [TokenPrompt(tuple(ids)) for ids in lists]
 

@@ -178,6 +178,10 @@ must learn that it would not happen. `max_new_tokens`, `thinking_token_budget`, 
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 
 
+HALF_AT_END = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}[^\\]{0,4}"')
+"""msgspec looks for the other half beyond the end, and finds that the body is cut off."""
+
+
 def decode(schema: type[R], body: bytes | memoryview) -> R:
     """Raises RequestError 400 that names the field: `messages[0].content`."""
     request = _decoded(body, schema)
@@ -202,6 +206,8 @@ def _decoded(body: bytes | memoryview | msgspec.Raw, schema: type[D]) -> D:
 
 def _place(body: bytes, text: str) -> str:
     """Where msgspec's error `text` says that the body is wrong."""
+    if "truncated" in text and HALF_AT_END.search(body[-16:]):
+        return ": it has one half of a surrogate pair, `\\ud800` to `\\udbff`, without the other"
     if "truncated" in text:
         return ": it ends in the middle of a value" if body.strip() else ": it is empty"
     found = re.search(r"\(byte (\d+)\)", text)

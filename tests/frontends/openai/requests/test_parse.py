@@ -316,6 +316,14 @@ def test_a_completion_without_a_proper_prompt_is_refused(prompt: Any) -> None:
     assert (failure.part or "").startswith("prompt")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "part"), [([1, 1 << 64], "prompt"), ([[1], [1 << 64]], "prompt[1]")]
+)
+def test_an_id_that_no_message_can_carry_is_refused_at_the_prompt(prompt: Any, part: str) -> None:
+    failure = refused(lambda: parse_completion(CompletionRequest(prompt=prompt)))
+    assert (failure.part, failure.code) == (part, "out_of_range")
+
+
 def ignored_fields(more: dict[str, Any]) -> list[str]:
     unread = Unread()
     note_unknown(ChatRequest, json.dumps({"messages": [], **more}).encode(), unread)
@@ -379,6 +387,9 @@ def test_no_alternatives_of_no_log_probabilities_are_what_a_client_sends_that_se
     assert parse_chat(decode(ChatRequest, json.dumps(body).encode())).sampling.logprobs is None
 
 
+HALF = ": it has one half of a surrogate pair, `\\ud800` to `\\udbff`, without the other."
+
+
 @pytest.mark.parametrize(
     ("body", "place"),
     [
@@ -386,6 +397,9 @@ def test_no_alternatives_of_no_log_probabilities_are_what_a_client_sends_that_se
         (b'{\n "a": tru}', " near line 2, column 8 (byte 9)."),
         (b'{"messages": []} x', " near line 1, column 19 (byte 18)."),
         (b'{"messages": [', ": it ends in the middle of a value."),
+        (b'{"prompt":"\\ud83d', ": it ends in the middle of a value."),
+        (b'{"prompt":"\\ud83d"}', HALF),
+        (b'{"prompt":"\\uDBFFab"}', HALF),
         (b" ", ": it is empty."),
         (b"", ": it is empty."),
     ],
