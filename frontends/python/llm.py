@@ -240,7 +240,11 @@ class LLM:
         self.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the client's loop. Ctrl-C here cancels it there, with all its requests."""
+        """Run `work` on the client's loop. Ctrl-C here cancels it there, with all its requests.
+        Raises EngineError when it is closed."""
+        if self._loop.is_closed():
+            work.close()  # or Python warns that nobody awaited it
+            raise EngineError("This LLM was closed; make another one.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
