@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ...protocol.config.engine import EngineConfig
 from ...protocol.edges.control import Status
-from ...protocol.errors import EngineError
+from ...protocol.errors import EngineError, invalid
 from ...protocol.requests.pooling import PoolingParams
 from ...protocol.requests.sampling import SamplingParams
 from ..client.client import UNCONFIRMED, Client
@@ -97,6 +97,9 @@ class AsyncLLM:
         conversation those of `LLM.chat`.
         """
         params = sampling_params or SamplingParams()
+        if params.prompt_logprobs is not None:
+            text = "It is not available in a stream; `generate` has it."
+            raise invalid(text, "prompt_logprobs", "contradicting_fields")
         stream, _ = await self._submit(read_any, prompt, params, options, streamed=True)
         async with stream:
             async for update in stream:

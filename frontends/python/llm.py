@@ -3,8 +3,6 @@ its own, so that scripts without a main guard, REPLs and notebooks (whose loop i
 all work the same.
 """
 
-import asyncio
-import threading
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -29,13 +27,13 @@ from ..inputs.conversations import (
 )
 from ..inputs.prompts import PromptInput, is_prompt, read_prompt
 from ..inputs.submission import RequestGroup, Submission, submit
+from .loop_thread import LoopThread
 from .moment import Moment
 from .options import engine_config
 from .outputs import RequestOutput, collect
 from .progress import ProgressBar
 from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
-T = TypeVar("T")
 K = TypeVar("K")
 R = TypeVar("R")
 W = TypeVar("W", SamplingParams, PoolingParams)
@@ -64,21 +62,15 @@ class LLM:
         self._run_dir = (
             self._engine.run_dir if self._engine is not None else find_engine(run_dir or "")
         )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="thespis-client", daemon=True
-        )
-        self._thread.start()
+        self._loop = LoopThread("thespis-client")
         try:
-            self._client = self._call(Client.connect(self._run_dir))
+            self._client = self._loop.call(Client.connect(self._run_dir))
         except BaseException:
             if self._engine is not None:
                 self._engine.stop()
-            self._stop_loop(self._loop, self._thread)
+            self._loop.close()
             raise
-        self._close = weakref.finalize(
-            self, _shut, self._engine, self._client, self._loop, self._thread
-        )
+        self._close = weakref.finalize(self, _shut, self._engine, self._client, self._loop)
 
     # generation
 
@@ -195,7 +187,7 @@ class LLM:
         gather: Callable[[Stream, str | None, W, Moment], Coroutine[Any, Any, R]],
     ) -> list[R]:
         turns = _one_each("priorities", priority or 0, len(readers), int)
-        return self._call(_run_all(self._client, readers, wanted, turns, use_tqdm, gather))
+        return self._loop.call(_run_all(self._client, readers, wanted, turns, use_tqdm, gather))
 
     # the engine
 
@@ -210,7 +202,7 @@ class LLM:
 
     def status(self) -> Status:
         """Readiness, pids and counters of every process. Raises EngineError."""
-        return self._call(self._client.status())
+        return self._loop.call(self._client.status())
 
     def reset_prefix_cache(self) -> bool:
         """Forget the computed beginnings of prompts. Requests in progress keep theirs, and later
@@ -219,14 +211,14 @@ class LLM:
         False where the scheduler has not confirmed it in time. Raises EngineError where the engine
         does not answer.
         """
-        return self._call(self._client.reset("prefix"))
+        return self._loop.call(self._client.reset("prefix"))
 
     def reset_mm_cache(self) -> None:
         """Forget decoded media, their embeddings, and what ids (`uuid`) name. Requests in progress
         keep what they hold, and later ones do not find it: they decode and encode anew. Raises
         EngineError where that is not confirmed.
         """
-        if not self._call(self._client.reset("media")):
+        if not self._loop.call(self._client.reset("media")):
             raise EngineError(UNCONFIRMED)
 
     def close(self) -> None:
@@ -239,35 +231,11 @@ class LLM:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the client's loop. Ctrl-C here cancels it there, with all its requests.
-        Raises EngineError when it is closed."""
-        if self._loop.is_closed():
-            work.close()  # or Python warns that nobody awaited it
-            raise EngineError("This LLM was closed; make another one.")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
-            raise
 
-    @staticmethod
-    def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-def _shut(
-    engine: EngineHandle | None,
-    client: Client,
-    loop: asyncio.AbstractEventLoop,
-    thread: threading.Thread,
-) -> None:
+def _shut(engine: EngineHandle | None, client: Client, loop: LoopThread) -> None:
     """Close an LLM. It must not refer to the object, which could then never be collected."""
-    asyncio.run_coroutine_threadsafe(client.close(), loop).result(CLOSE_SECONDS)
-    LLM._stop_loop(loop, thread)
+    loop.call(client.close(), CLOSE_SECONDS)
+    loop.close()
     if engine is not None:
         engine.stop()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thespis import LLM, EngineError, SamplingParams
+from thespis import SamplingParams
 from thespis.frontends.inputs.prompts import read_prompt
 from thespis.frontends.inputs.submission import Submission
 from thespis.frontends.python.llm import _collect, _run_all
@@ -36,12 +36,3 @@ async def test_a_prompt_that_cannot_be_read_ends_those_before_it() -> None:
     for task in client._tasks:
         task.cancel()
     await asyncio.gather(*client._tasks, return_exceptions=True)
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_closed_llm_says_that_it_was_closed() -> None:
-    llm: Any = object.__new__(LLM)
-    llm._loop = asyncio.new_event_loop()
-    llm._loop.close()
-    with pytest.raises(EngineError, match="closed"):
-        llm._call(asyncio.sleep(0))
