@@ -18,7 +18,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self._handing_over = threading.Lock()
         self._closed = False
@@ -44,6 +44,10 @@ class LoopThread:
             self._closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        # Here, as whoever closes it may have a loop that runs: a notebook has.
         self._loop.run_until_complete(_cancel_others())
         self._loop.close()
 

@@ -47,6 +47,13 @@ def test_a_call_that_it_leaves_unfinished_is_told(loop: LoopThread) -> None:
     assert told == [True]
 
 
+async def test_it_is_closed_beside_a_loop_that_runs(loop: LoopThread) -> None:
+    """As a notebook has."""
+    loop.close()
+    with pytest.raises(EngineError, match="closed"):
+        loop.call(asyncio.sleep(0))
+
+
 def test_one_that_takes_too_long_is_given_up(loop: LoopThread) -> None:
     with pytest.raises(TimeoutError):
         loop.call(asyncio.Event().wait(), 0.01)
