@@ -6,7 +6,6 @@ time is counted, which other load on the machine hardly changes; with several, w
 read the keys and values once, in order; `of_reading`: how many times that attention in place takes.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -24,6 +23,8 @@ from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.native.library import Kernels, load_kernels
 from thespis.protocol.facts import KvGroup, KvTable
 
+from .arguments import parser_of
+
 CPU = torch.device("cpu")
 BLOCK = 16
 SHAPES = ((4, 2, 32), (14, 2, 64))
@@ -33,7 +34,7 @@ ROUNDS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/dev bench attention", description=__doc__)
+    parser = parser_of("attention", __doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--chunks", action="store_true")
     parser.add_argument("--contexts", type=int, nargs="+")

@@ -1,7 +1,6 @@
 """What a token costs in the detokenizer, decode and encode of its messages included:
 `scripts/dev bench detokenizer`"""
 
-import argparse
 import time
 from pathlib import Path
 
@@ -17,11 +16,13 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
 from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
+from .arguments import parser_of
+
 TEXT = "The quick brown fox jumps over the lazy dog, naïvely: 日本語 and 👋🏽 included. "
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/dev bench detokenizer", description=__doc__)
+    parser = parser_of("detokenizer", __doc__)
     parser.add_argument(
         "--model", type=Path, default=demo_model(), help="folder with a tokenizer.json"
     )

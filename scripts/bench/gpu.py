@@ -34,7 +34,8 @@ from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.facts import KvGroup, KvTable
 
-from .model import MODEL_HELP, model_or_random
+from .arguments import parser_of
+from .model import model_or_random
 from .runner import measure_decode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,12 +46,7 @@ BLOCK = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts/dev bench gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", nargs="?", help=MODEL_HELP)
+    parser = parser_of("gpu", __doc__, model=True)
     parser.add_argument("--device", default="cuda", help="cuda or cpu (default: %(default)s)")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--rounds", type=int, default=20, help="of each figure; the median counts")

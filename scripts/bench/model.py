@@ -7,8 +7,6 @@ from pathlib import Path
 
 from thespis.scripts.make_random_checkpoint import make_checkpoint
 
-MODEL_HELP = "folder of a checkpoint; default: a random one of shape S"
-
 
 @contextmanager
 def model_or_random(model: str | None) -> Iterator[str]:

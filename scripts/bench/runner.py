@@ -4,7 +4,6 @@ Drives the runner directly. Milliseconds per step at several numbers of sequence
 least and the median over the steps, since other load on the machine only ever adds.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -15,15 +14,15 @@ from thespis.frontends.cli.bench.bare import BareRunner
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.requests.sampling import SamplingParams
 
-from .model import MODEL_HELP, model_or_random
+from .arguments import parser_of
+from .model import model_or_random
 
 SEQUENCES = (1, 8, 32)
 CONTEXTS = (64, 512)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/dev bench runner", description=__doc__)
-    parser.add_argument("model", nargs="?", help=MODEL_HELP)
+    parser = parser_of("runner", __doc__, model=True)
     parser.add_argument("--steps", type=int, default=60, help="decode steps per figure")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

@@ -5,7 +5,6 @@ moment that all of them are running, for some seconds, the CPU time of every pro
 /proc: per step, per token, and all of it but the runner's steps as a share of a step's time.
 """
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -20,7 +19,8 @@ from thespis.frontends.client.client import Client
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 
-from .model import MODEL_HELP, model_or_random
+from .arguments import parser_of
+from .model import model_or_random
 
 RUNNER = "gpu-runner"
 PERIOD = 0.5
@@ -40,12 +40,7 @@ class Look(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts/dev bench running",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", nargs="?", help=MODEL_HELP)
+    parser = parser_of("running", __doc__, model=True)
     parser.add_argument("--streams", type=int, default=256)
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="that are measured, unless a stream ends before"

@@ -7,7 +7,6 @@ messages of a step. With `--queue` so many requests of several kinds wait behind
 100,000 blocks, and each kind tells its plans, in CPU time.
 """
 
-import argparse
 import json
 import sys
 from statistics import median
@@ -21,6 +20,8 @@ from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
 from thespis.protocol.requests.prepared import Item, Prepared, Span
 from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
+
+from .arguments import parser_of
 
 
 def request(index: int, max_tokens: int, length: int = 32, picture: str = "") -> Prepared:
@@ -163,11 +164,7 @@ def _answer(policy: Scheduler, plan: StepPlan | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="scripts/dev bench scheduler",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("scheduler", __doc__)
     parser.add_argument("--sequences", type=int, default=32, help="sequences that decode at once")
     parser.add_argument("--waiting", type=int, default=0, help="sequences in the queue behind them")
     parser.add_argument("--steps", type=int, default=2000)
