@@ -23,7 +23,7 @@ from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.gpu_runtime.native.library import Kernels, load_kernels
 from thespis.protocol.facts import KvGroup, KvTable
 
-from .arguments import parser_of
+from . import parser_of
 
 CPU = torch.device("cpu")
 BLOCK = 16

@@ -16,7 +16,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
 from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
-from .arguments import parser_of
+from . import parser_of
 
 TEXT = "The quick brown fox jumps over the lazy dog, naïvely: 日本語 and 👋🏽 included. "
 

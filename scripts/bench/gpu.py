@@ -34,7 +34,7 @@ from thespis.gpu_runtime.memory.kv_pool import KvPool
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.facts import KvGroup, KvTable
 
-from .arguments import parser_of
+from . import parser_of
 from .model import model_or_random
 from .runner import measure_decode
 

@@ -14,7 +14,7 @@ from thespis.frontends.cli.bench.bare import BareRunner
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.requests.sampling import SamplingParams
 
-from .arguments import parser_of
+from . import parser_of
 from .model import model_or_random
 
 SEQUENCES = (1, 8, 32)

@@ -19,7 +19,7 @@ from thespis.frontends.client.client import Client
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 
-from .arguments import parser_of
+from . import parser_of
 from .model import model_or_random
 
 RUNNER = "gpu-runner"

@@ -21,7 +21,7 @@ from thespis.protocol.requests.prepared import Item, Prepared, Span
 from thespis.protocol.requests.sampling import SamplingParams
 from thespis.protocol.wire import Decoder, encode
 
-from .arguments import parser_of
+from . import parser_of
 
 
 def request(index: int, max_tokens: int, length: int = 32, picture: str = "") -> Prepared:
