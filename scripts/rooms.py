@@ -6,8 +6,8 @@ room that it imports; an arrow stands for all imports of one room by another. No
 run.
 """
 
+import argparse
 import ast
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -128,4 +128,6 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT)
+    parser = argparse.ArgumentParser(prog="scripts/dev rooms", description=__doc__)
+    parser.add_argument("root", nargs="?", type=Path, default=ROOT, help="default: this checkout")
+    main(parser.parse_args().root.resolve())

@@ -60,6 +60,16 @@ def test_every_bench_is_listed() -> None:
     assert files <= set(re.findall(r"[a-z]+", line))
 
 
+def test_the_benches_have_help_of_their_own() -> None:
+    told = run(str(DEV), "bench", "--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "scheduler" in told.stdout
+    assert run(str(DEV), "bench").returncode == 2
+    refused = run(str(DEV), "bench", "dance")
+    assert refused.returncode == 2
+    assert "not `dance`" in refused.stderr
+
+
 def test_an_unknown_verb_is_refused_with_the_list() -> None:
     refused = run(str(DEV), "dance")
     assert refused.returncode == 2
