@@ -170,7 +170,7 @@ def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -
     """At least one token must be left for an answer of tokens; one of vectors takes none. Raises
     RequestError."""
     if tokens < 1:
-        raise invalid("The prompt is empty.")
+        raise invalid("The prompt is empty.", code="empty_prompt")
     rows = tokens if request.pooling is not None and request.pooling.task != "embed" else 1
     if (size := 4 * rows * model.hidden) > MAX_BYTES:
         raise invalid(

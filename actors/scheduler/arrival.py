@@ -24,7 +24,7 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
     holds; None while the runner has not said."""
     prompt = len(prepared.token_ids)
     if not prompt:
-        return Failure("invalid_request", "The prompt is empty.")
+        return Failure("invalid_request", "The prompt is empty.", code="empty_prompt")
     wanted = 0 if prepared.pooling is not None else max(1, resolve_max_tokens(prepared, config))
     if prompt + wanted > config.max_model_len:
         return _too_long(prompt, wanted, config.max_model_len, "the model's context")

@@ -156,10 +156,11 @@ def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
 
     flag = next((word.partition("=")[0] for word in strange if word.startswith("-")), None)
     if flag is None:
-        return (
-            f"unexpected argument {strange[0]!r}: there is one MODEL, and every other word "
-            f"belongs to a flag"
-        )
+        if any(one.dest == "model" and not one.option_strings for one in parser._actions):
+            taken = "there is one MODEL, and every other word belongs to a flag"
+        else:
+            taken = "this command takes flags alone"
+        return f"unexpected argument {strange[0]!r}: {taken}"
     name, *spelled = (one.strip("-").replace("-", "_") for one in (flag, *_flags(parser)))
     why, near = unbuilt(name, spelled), nearest(SHORT.get(name, name), spelled)
     if why is None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 PromptInput = str | Mapping[str, Any] | Sequence[int]
+_DICT = "a dict with 'prompt', 'prompt_token_ids' or 'prompt_embeds'"
 
 
 def is_prompt(given: object) -> "TypeIs[PromptInput]":
@@ -44,7 +45,8 @@ def read_prompt(
     if isinstance(given, str):
         return Submission(TextPrompt(given), mm_processor_kwargs=processor, text=given)
     if not isinstance(given, Mapping):
-        return Submission(_token_prompt(given), mm_processor_kwargs=processor)
+        text = f"A prompt is a string, token ids, or {_DICT}."
+        return Submission(_token_prompt(given, text, "prompt"), mm_processor_kwargs=processor)
     Unread(strict=True).check(given, PROMPT_KEYS, "prompt")
     if given.get("prompt_embeds") is not None:
         return _embeds_prompt(given, processor)
@@ -54,10 +56,7 @@ def read_prompt(
     elif isinstance(given.get("prompt"), str):
         prompt = TextPrompt(given["prompt"])
     else:
-        text = (
-            "A prompt is a string, or a dict with 'prompt', 'prompt_token_ids' or 'prompt_embeds'."
-        )
-        raise invalid(text, "prompt")
+        raise invalid(f"A prompt is a string, or {_DICT}.", "prompt")
     return Submission(
         prompt,
         read_media(given.get("multi_modal_data") or {}, given.get("multi_modal_uuids") or {}),
@@ -75,11 +74,15 @@ def read_options(given: Any, name: str) -> dict[str, Any]:
     return dict(given or {})
 
 
-def _token_prompt(ids: Sequence[Any]) -> TokenPrompt:
+def _token_prompt(
+    ids: Sequence[Any],
+    text: str = "Token ids are whole numbers.",
+    part: str = "prompt_token_ids",
+) -> TokenPrompt:
     try:
         return TokenPrompt(tuple(int(token) for token in ids))
     except (TypeError, ValueError):
-        raise invalid("Token ids are whole numbers.", "prompt_token_ids") from None
+        raise invalid(text, part) from None
 
 
 def _embeds_prompt(given: Mapping[str, Any], processor: dict[str, Any]) -> Submission:

@@ -4,7 +4,7 @@ all work the same.
 """
 
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -89,7 +89,8 @@ class LLM:
         `priority`: one, or one per prompt; the lowest runs first. `mm_processor_kwargs`: for
         prompts that say nothing else.
         """
-        given = [prompts] if is_prompt(prompts) else list(prompts)
+        one = is_prompt(prompts) or not isinstance(prompts, Iterable)
+        given: list[Any] = [prompts] if one else list(prompts)
         readers = [partial(read_prompt, prompt, mm_processor_kwargs) for prompt in given]
         wanted = _sampling_of(sampling_params, len(readers))
         return self._run(readers, wanted, use_tqdm, priority, _collect)

@@ -159,7 +159,10 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             check_tile(self.block_size, self.max_num_batched_tokens)
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
-                raise ValueError(f"Unsupported modality: {modality}")
+                raise ValueError(
+                    f"limit_mm_per_prompt: Unsupported modality: {modality}; known: image, video, "
+                    f"audio."
+                )
             _check_limit(modality, limit)
 
     def _check_revision(self) -> None:

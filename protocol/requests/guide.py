@@ -87,8 +87,11 @@ def guide_of(**given: Any) -> Guide:
     named = {name: value for name, value in given.items() if value is not None}
     if named.get("json_object") is False:
         del named["json_object"]
-    if not named.keys() <= set(FIELDS):
-        raise ValueError("structured_outputs knows json, regex, choice, grammar and json_object.")
+    if strange := next((name for name in named if name not in FIELDS), None):
+        raise ValueError(
+            f"structured_outputs knows json, regex, choice, grammar and json_object, not "
+            f"{strange[:80]!r}."
+        )
     if len(named) != 1:
         told = " and ".join(name for name in FIELDS if name in named) or "none"
         raise ValueError(

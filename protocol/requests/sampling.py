@@ -80,9 +80,9 @@ class SamplingParams(
                 force(self, name, (value,))
         for name in ("stop", "stop_token_ids", "bad_words"):
             if not isinstance(value := getattr(self, name), tuple):
-                force(self, name, tuple(value or ()))
+                force(self, name, _listed(name, value or ()))
         if not isinstance(self.allowed_token_ids, tuple | None):
-            force(self, "allowed_token_ids", tuple(self.allowed_token_ids))
+            force(self, "allowed_token_ids", _listed("allowed_token_ids", self.allowed_token_ids))
         if not isinstance(self.structured_outputs, Guide | None):
             force(self, "structured_outputs", as_guide(self.structured_outputs))
 
@@ -128,6 +128,14 @@ class SamplingParams(
     def clone(self) -> "SamplingParams":
         """An equal one of its own."""
         return copy.deepcopy(self)
+
+
+def _listed(name: str, value: Any) -> tuple[Any, ...]:
+    """Raises ValueError that names the field."""
+    try:
+        return tuple(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a list, got {value!r:.80}.") from None
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (

@@ -36,3 +36,15 @@ def test_choices_that_can_be_read_once_only_are_kept() -> None:
 def test_what_is_wrong_is_said_at_once(fields: dict[str, typing.Any]) -> None:
     with pytest.raises(ValueError, match=r"^structured_outputs"):
         StructuredOutputsParams(**fields)
+
+
+def test_a_field_that_there_is_none_of_is_named() -> None:
+    with pytest.raises(ValueError, match=r"and json_object, not 'regx'\.$"):
+        as_guide({"regx": "a"})
+
+
+@pytest.mark.parametrize("name", ["stop", "bad_words", "stop_token_ids", "allowed_token_ids"])
+def test_what_is_no_list_is_refused_by_its_name(name: str) -> None:
+    given: dict[str, typing.Any] = {name: 5}
+    with pytest.raises(ValueError, match=f"^{name} must be a list"):
+        SamplingParams(**given)

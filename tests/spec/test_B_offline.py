@@ -265,10 +265,17 @@ def test_S14_what_is_not_limited_may_be_many(llm: LLM) -> None:
     assert generate(llm, {"prompt": heard * 20, "multi_modal_data": {"audio": sounds}})
 
 
+def test_what_is_no_prompt_is_refused_as_one(llm: LLM) -> None:
+    strange: list[Any] = [5, None]
+    for given in strange:
+        with pytest.raises(RequestError, match="A prompt is a string, token ids, or a dict"):
+            llm.generate(given)
+
+
 def test_S14_a_modality_that_there_is_not(llm: LLM) -> None:
     with pytest.raises(RequestError, match="Unsupported modality: smell"):
         generate(llm, {"prompt": "x", "multi_modal_data": {"smell": 1}})
-    with pytest.raises(ValueError, match="Unsupported modality: smell"):
+    with pytest.raises(ValueError, match="limit_mm_per_prompt: Unsupported modality: smell; known"):
         LLM(limit_mm_per_prompt={"smell": 1})
     with pytest.raises(ValueError, match="limit_mm_per_prompt: image must be a count"):
         LLM(limit_mm_per_prompt={"image": "two"})

@@ -61,6 +61,7 @@ BAD: list[tuple[str, Any, int, str, str | None]] = [
         "messages[0].content[0].type",
     ),
     (COMPLETIONS, {"prompt": []}, 400, "empty_prompt", "prompt"),
+    (COMPLETIONS, {"prompt": ""}, 400, "empty_prompt", None),
     (COMPLETIONS, {"prompt": "x", "guided_regex": "("}, 400, "invalid_grammar", None),
     ("/tokenize", {}, 400, "missing_field", "prompt"),
     ("/detokenize", {"tokens": [1 << 30]}, 400, "out_of_range", "tokens"),

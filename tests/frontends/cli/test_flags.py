@@ -68,6 +68,9 @@ def test_an_unknown_flag_of_serve(
         (["server"], "there is no command 'server'. Did you mean 'serve'?"),
         (["--port", "9", "serve"], "flags follow it"),
         (["./folder"], "there is no command './folder'"),
+        (["models", "one"], "unexpected argument 'one': this command takes flags alone"),
+        (["bench", "serve", "http://x"], "'http://x': this command takes flags alone"),
+        (["bench", "offline", "one", "two"], "'two': there is one MODEL, and every other word"),
     ],
 )
 def test_other_commands(

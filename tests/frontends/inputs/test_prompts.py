@@ -133,6 +133,12 @@ def test_the_forms_of_a_prompt() -> None:
         read_prompt({"media_io_kwargs": {}})
 
 
+@pytest.mark.parametrize("given", [5, None, ["one", "two"], object()])
+def test_what_is_no_prompt_is_told_what_one_is(given: Any) -> None:
+    with pytest.raises(RequestError, match="A prompt is a string, token ids, or a dict"):
+        read_prompt(given)
+
+
 @pytest.mark.parametrize(
     ("given", "prompt", "conversation"),
     [
