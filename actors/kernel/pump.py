@@ -52,14 +52,20 @@ class Pump:
 
     def drain(self) -> None:
         """Hand on what is there now. Nothing more after `close`, which may be called meanwhile."""
-        for _ in range(AT_ONCE):
-            frames = None if self._closed else take(self.socket)
-            if self._first is not None:
-                self._first.drain()
-            if frames is None or self._closed:
-                return
-            self._handle(frames)
-        self.soon()
+        more = False
+        try:
+            for _ in range(AT_ONCE):
+                more = False
+                frames = None if self._closed else take(self.socket)
+                more = frames is not None
+                if self._first is not None:
+                    self._first.drain()
+                if frames is None or self._closed:
+                    return
+                self._handle(frames)
+        finally:  # whatever a handler has raised
+            if more:
+                self.soon()
 
     def close(self) -> None:
         """The socket is not touched any more. Idempotent."""

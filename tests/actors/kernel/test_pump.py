@@ -93,3 +93,24 @@ async def test_after_its_end_it_touches_no_socket(line: Line) -> None:
     line.pump.open()
     await asyncio.sleep(0.05)
     assert line.heard == [0]
+
+
+async def test_what_follows_a_message_whose_handler_raises_is_read(line: Line) -> None:
+    """It was never: a socket that was not read to its end says nothing of what comes later."""
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: raised.append(what))
+
+    def fail(frames: list[bytes]) -> None:
+        line._hear(frames)
+        if line.heard[-1] == 1:
+            line.say(*range(2, 6))
+            assert line.link.socket.poll(10_000)
+            raise ValueError
+
+    line.pump = Pump(line.link.socket, fail)
+    line.pump.open()
+    await asyncio.sleep(0.01)
+    line.say(1)
+    await line.until(5)
+    assert line.heard == [1, 2, 3, 4, 5]
+    assert len(raised) == 1
