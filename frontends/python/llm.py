@@ -3,6 +3,7 @@ its own, so that scripts without a main guard, REPLs and notebooks (whose loop i
 all work the same.
 """
 
+import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
@@ -235,10 +236,19 @@ class LLM:
 
 def _shut(engine: EngineHandle | None, client: Client, loop: LoopThread) -> None:
     """Close an LLM. It must not refer to the object, which could then never be collected."""
-    loop.call(client.close(), CLOSE_SECONDS)
-    loop.close()
-    if engine is not None:
-        engine.stop()
+    if loop.forked:
+        return
+    if loop.inside:  # collected there, where waiting for the loop would have no end
+        threading.Thread(target=_shut, args=(engine, client, loop), name="thespis-close").start()
+        return
+    try:
+        loop.call(client.close(), CLOSE_SECONDS)
+    finally:  # the engine ends, whatever holds the client up
+        try:
+            loop.close(CLOSE_SECONDS)
+        finally:
+            if engine is not None:
+                engine.stop()
 
 
 def _one_each(name: str, given: Any, count: int, kind: type[K]) -> list[K]:
