@@ -85,6 +85,8 @@ def as_guide(given: Any) -> Guide | None:
 def guide_of(**given: Any) -> Guide:
     """From the fields of a StructuredOutputsParams. Raises ValueError."""
     named = {name: value for name, value in given.items() if value is not None}
+    if not isinstance(named.get("json_object", True), bool):  # 0 would be taken for True
+        raise ValueError("structured_outputs.json_object must be True or False.")
     if named.get("json_object") is False:
         del named["json_object"]
     if strange := next((name for name in named if name not in FIELDS), None):

@@ -32,7 +32,16 @@ def test_choices_that_can_be_read_once_only_are_kept() -> None:
     assert as_guide(given) == as_guide(given) == Guide("choice", '["yes", "no"]')
 
 
-@pytest.mark.parametrize("fields", [{}, {"regex": "a", "json_object": True}, {"regex": ""}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"regex": "a", "json_object": True},
+        {"regex": ""},
+        {"json_object": 0},  # it was taken for True
+        {"json_object": "no"},
+    ],
+)
 def test_what_is_wrong_is_said_at_once(fields: dict[str, typing.Any]) -> None:
     with pytest.raises(ValueError, match=r"^structured_outputs"):
         StructuredOutputsParams(**fields)
