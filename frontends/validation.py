@@ -55,9 +55,13 @@ def check_depth(value: Any, where: str) -> None:
 
 
 def check_numbers(value: Any, where: str) -> None:
-    """Integers in messages have 64 bits; in JSON and Python any. Raises RequestError."""
+    """Integers in messages have 64 bits; in JSON and Python any. Raises RequestError, also for what
+    no message can hold."""
     check_depth(value, where)
     try:
         msgspec.msgpack.encode(value)
     except OverflowError:
         raise invalid("It holds a number beyond 64 bits.", where, "out_of_range") from None
+    except (TypeError, ValueError):
+        text = "It holds a value that cannot be sent: text that is not Unicode, or an odd object."
+        raise invalid(text, where, "wrong_type") from None
