@@ -157,12 +157,14 @@ class ChatTemplate:
         self._template = environment.from_string(source)
         tree = environment.parse(source)
         self.format: ContentFormat = "openai" if _loops_over_content(tree) else "string"
-        self.words = frozenset(
+        strings = frozenset(
             node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)
         )
-        """Strings that it names in its expressions: roles that it asks for are among them."""
+        self.words = strings | {node.key for node in tree.find_all(nodes.Keyword)}
+        """Strings that it names in its expressions, and keys of `dict(...)`: roles that it asks for
+        are among them."""
         self.literals = "\0".join(
-            [*(node.data for node in tree.find_all(nodes.TemplateData)), *self.words]
+            [*(node.data for node in tree.find_all(nodes.TemplateData)), *strings]
         )
         """The template's own words; a token spelled in them is one that it may write."""
 

@@ -249,10 +249,13 @@ ROLES = ("system", "user", "assistant", "tool", "function")
 def mark_role(role: str, control: Control, known: Collection[str]) -> str:
     """Templates build tokens from roles, `'<|' + role + '|>'`. One that is nobody's, neither the
     API's nor among the template's own words (`known`), makes none: where it is a piece of a control
-    token's spelling it is set apart, and stays text.
+    token's spelling it is set apart, and so is what it spells itself; both stay text.
     """
-    apart = role not in ROLES and role not in known and role.lower() in control.spelled
-    return f"{_OPEN}{unmark(role)}{_CLOSE}" if apart else role
+    if role in ROLES or role in known:
+        return role
+    clean = unmark(role)
+    marked: str = mark(clean, control)
+    return f"{_OPEN}{clean}{_CLOSE}" if clean.lower() in control.spelled else marked
 
 
 def mark_texts(texts: Sequence[str], control: Control) -> list[str]:

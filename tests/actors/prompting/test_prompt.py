@@ -277,11 +277,17 @@ KNOWS_TWO = (
     "{% for m in messages %}{% if m.role == 'user' %}Q: {{ m.content }}{% elif m.role == 'judge' %}"
     "J: {{ m.content }}{% endif %}{% endfor %}"
 )
+LOOKS_UP = (
+    "{% set names = dict(user='Q', judge='J') %}"
+    "{% for m in messages %}{{ names[m.role] }}: {{ m.content }}{% endfor %}"
+)
 
 
 @pytest.mark.parametrize(
     ("template", "role", "shown"),
     [
+        (LOOKS_UP, "judge", "J: hello"),
+        (LOOKS_UP, "jester", None),
         (KNOWS_TWO, "user", "Q: hello"),
         (KNOWS_TWO, "judge", "J: hello"),
         (KNOWS_TWO, "tool", ""),

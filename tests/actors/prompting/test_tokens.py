@@ -76,6 +76,13 @@ def test_whose_role_is_usual_costs_no_look_at_all_control_tokens() -> None:
         mark_role("jester", control, ())
 
 
+def test_a_control_token_within_a_role_stays_text() -> None:
+    """Those of some tokenizers are plain words, which a role may hold."""
+    control = Control(re.compile("pad0"), 4, "pad0")
+    assert mark_role("launchpad01", control, ()) == "launch\U000f0000pad0\U000f00011"
+    assert mark_role("\U000f0000judge\U000f0001", control, ()) == "judge"
+
+
 def test_a_rendered_text_is_read_once_for_all_unusual_roles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
