@@ -54,7 +54,7 @@ def check_depth(value: Any, where: str) -> None:
     raise invalid(f"It nests deeper than {MAX_DEPTH} levels.", where, "out_of_range")
 
 
-def check_numbers(value: Any, where: str) -> None:
+def check_sendable(value: Any, where: str) -> None:
     """Integers in messages have 64 bits; in JSON and Python any. Raises RequestError, also for what
     no message can hold."""
     check_depth(value, where)

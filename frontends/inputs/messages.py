@@ -8,7 +8,7 @@ import msgspec
 
 from ...protocol.errors import invalid
 from ...protocol.requests.request import ChatMessage, Slot, Text
-from ..validation import check_numbers, wrong_field
+from ..validation import check_sendable, wrong_field
 from .media import Pending
 from .parts import Rules, read_part
 from .unread import Unread
@@ -87,9 +87,9 @@ def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, An
     if isinstance(arguments, str):
         try:
             arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):  # also of what is not Unicode
             place = f"{where}.function.arguments"
             raise invalid("They are not valid JSON.", place, "invalid_tool_call") from None
     known = {**call, "function": {**function, "arguments": arguments}}
-    check_numbers(known, where)
+    check_sendable(known, where)
     return known

@@ -10,7 +10,7 @@ import msgspec
 
 from ....protocol.errors import invalid, refuse
 from ...inputs.unread import Unread
-from ...validation import check_numbers, wrong_field
+from ...validation import check_sendable, wrong_field
 
 D = TypeVar("D")
 R = TypeVar("R", bound="Body")
@@ -190,7 +190,7 @@ def decode(schema: type[R], body: bytes | memoryview) -> R:
         if value is not None and value not in harmless and name not in request.built:
             raise refuse("unsupported", f"`{name}` is not supported yet.", name, "unsupported")
     for name in FREE_FORM:
-        check_numbers(getattr(request, name, None), name)
+        check_sendable(getattr(request, name, None), name)
     return request
 
 

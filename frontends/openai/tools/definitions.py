@@ -9,7 +9,7 @@ from ....protocol.errors import invalid
 from ....protocol.grammars.grammar import ANY_OBJECT, lark_text
 from ....protocol.requests.guide import Calls, Guide, NamedSchema, checked
 from ...inputs.unread import Unread
-from ...validation import check_numbers
+from ...validation import check_sendable
 from .parsers import CLOSE, OPEN, Style
 
 MAX_TOOLS = 128
@@ -55,7 +55,7 @@ def read_tools(
         return None
     if len(tools) > MAX_TOOLS:
         raise invalid(f"At most {MAX_TOOLS} tools.", "tools", "too_many_tools")
-    check_numbers(tools, "tools")
+    check_sendable(tools, "tools")
     schemas: dict[str, Any] = {}
     for index, tool in enumerate(tools):
         name, schema = _read_tool(tool, f"tools[{index}]", unread)
