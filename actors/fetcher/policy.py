@@ -156,6 +156,8 @@ class Policy:
         except ValueError:
             raise invalid("The URL cannot be read.") from None
         if parsed.scheme not in ("http", "https"):
+            if hop:
+                raise invalid("The URL redirects to what is neither http nor https.")
             raise invalid(f"Media URLs must be {KINDS}.")
         if user is not None:
             raise forbidden("The URL must not hold a user name or password.")

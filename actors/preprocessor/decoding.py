@@ -124,7 +124,7 @@ class ItemDecoding:
                 pending.take_guide(known)
                 return
             case Failure() as failure:
-                raise RequestError(failure)
+                raise RequestError(msgspec.structs.replace(failure, part=guide.part))
         pending.unchecked = True
         task = self.pool.task(key := self.guides.key(guide))
         if task is None:
@@ -321,7 +321,8 @@ class ItemDecoding:
 
     def _end(self, task: Task, failure: Failure) -> None:
         """Every request that waits for it ends; each is told its own name for the item."""
-        if isinstance(task.decode, CheckGuide):
+        is_guide = isinstance(task.decode, CheckGuide)
+        if is_guide:
             self.guides.learn(task.key, failure)
         self._excuse(task)
         told = None if task.item is None else task.item.where
@@ -331,7 +332,7 @@ class ItemDecoding:
         task.over = True
         waiters, task.waiters = task.waiters, []
         for waiter in waiters:
-            part = failure.part if own_part or waiter.item is None else waiter.item.where
+            part = failure.part if own_part else waiter.part(is_guide)
             self._shell.fail(waiter.pending, msgspec.structs.replace(failure, part=part))
 
     def _excuse(self, task: Task) -> None:

@@ -69,6 +69,12 @@ class Waiter:
     def item(self) -> MediaItem | None:
         return None if self.index is None else self.pending.request.media[self.index]
 
+    def part(self, is_guide: bool) -> str | None:
+        """What the caller calls that which it waits for; a conversation has no name."""
+        guide = self.pending.sampling.guide if is_guide else None
+        item = self.item
+        return guide.part if guide else item.where if item else None
+
 
 def brings_template(request: Request) -> bool:
     """It brings a program of its own, which does not run here."""

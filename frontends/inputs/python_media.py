@@ -93,6 +93,13 @@ def _pixels(entry: Any, where: str) -> tuple[Array, str]:
 
 def _of_pil(image: Any, where: str) -> tuple[Array, str]:
     """Upright. Alpha is kept for the decode worker, which knows the background."""
+    try:
+        image.load()  # what was opened only is read now, by any of PIL's readers
+    except MemoryError:
+        raise
+    except Exception:
+        text = "The picture cannot be read: it was closed, or its file is damaged."
+        raise invalid(text, where) from None
     image = upright(image)
     wanted = ("RGBA", "LA") if may_be_clear(image) else ("RGB", "L")
     if image.mode[0] in "IF":  # PIL would clip at 255

@@ -28,6 +28,8 @@ class Guide(Record, frozen=True):
     first_seconds: float = 0.0
     """Processor time until its first token, and for each further one, as a worker measured it."""
     each_seconds: float = 0.0
+    part: str = "structured_outputs"
+    """The field that it came from, in the caller's words."""
 
 
 class NamedSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,7 +163,9 @@ def _choices_text(choices: Any) -> str:
     if isinstance(choices, str) or not isinstance(choices, Iterable):
         raise ValueError("structured_outputs.choice must be a list of texts.")
     texts = list(choices)
-    if not texts or not all(isinstance(text, str) and text for text in texts):
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("structured_outputs.choice must be a list of texts.")
+    if not texts or "" in texts:
         raise ValueError("structured_outputs.choice must hold at least one text, and no empty one.")
     if len(texts) > MAX_CHOICES:
         raise ValueError(

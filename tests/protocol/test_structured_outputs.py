@@ -40,6 +40,7 @@ def test_choices_that_can_be_read_once_only_are_kept() -> None:
         {"regex": ""},
         {"json_object": 0},  # it was taken for True
         {"json_object": "no"},
+        {"choice": [1]},
     ],
 )
 def test_what_is_wrong_is_said_at_once(fields: dict[str, typing.Any]) -> None:

@@ -62,7 +62,7 @@ BAD: list[tuple[str, Any, int, str, str | None]] = [
     ),
     (COMPLETIONS, {"prompt": []}, 400, "empty_prompt", "prompt"),
     (COMPLETIONS, {"prompt": ""}, 400, "empty_prompt", None),
-    (COMPLETIONS, {"prompt": "x", "guided_regex": "("}, 400, "invalid_grammar", None),
+    (COMPLETIONS, {"prompt": "x", "guided_regex": "("}, 400, "invalid_grammar", "guided_regex"),
     ("/tokenize", {}, 400, "missing_field", "prompt"),
     ("/detokenize", {"tokens": [1 << 30]}, 400, "out_of_range", "tokens"),
     ("/v1/nothing", {}, 404, "unknown_path", None),

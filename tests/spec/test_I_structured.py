@@ -188,6 +188,7 @@ def test_S51_a_bad_guide_is_a_400_and_nobody_notices(
     assert refused.status == 400
     assert word in refused.text
     assert refused.code in ("invalid_grammar", "out_of_range")
+    assert refused.part == "structured_outputs" or "structured_outputs" in refused.text
     assert not SECRETS.search(refused.text.replace("<state>", " object at 0x0"))
     assert pids(server) == before
     assert ask(any_face, "x", structured_outputs={"choice": ["ok"]}).text == "ok"
@@ -293,6 +294,7 @@ def test_S52_the_tool_whose_schema_is_wrong_is_named(server: Server) -> None:
     }
     reply = server.chat("x", tools=[WEATHER, tool], tool_choice="required")
     assert (reply.status, reply.body["error"]["code"]) == (400, "invalid_grammar")
+    assert reply.body["error"]["param"] == "tools"
     for word in ("`bad_one`", "`not`", "`#/properties/a`"):
         assert word in reply.body["error"]["message"]
 

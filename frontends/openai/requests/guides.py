@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from ....protocol.errors import RequestError, invalid
 from ....protocol.requests.guide import Guide, as_guide
 from ...inputs.unread import Unread
@@ -28,7 +30,8 @@ def read_guide(request: Common, unread: Unread) -> Guide | None:
         if name == "response_format":
             return _response_format(value)
         try:
-            return as_guide({GUIDED[name]: value} if name in GUIDED else value)
+            guide = as_guide({GUIDED[name]: value} if name in GUIDED else value)
+            return guide and msgspec.structs.replace(guide, part=name)
         except (ValueError, TypeError) as error:
             raise _wrong(error, name) from None
     return None
@@ -58,10 +61,12 @@ def _response_format(value: dict[str, Any]) -> Guide | None:
                 raise invalid(
                     "It needs a `schema`.", "response_format.json_schema", "missing_field"
                 )
+            where = "response_format.json_schema.schema"
             try:
-                return as_guide({"json": described["schema"]})
+                guide = as_guide({"json": described["schema"]})
             except ValueError as error:
-                raise _wrong(error, "response_format.json_schema.schema") from None
+                raise _wrong(error, where) from None
+            return guide and msgspec.structs.replace(guide, part=where)
         case _:
             known = "text, json_object and json_schema"
             raise invalid(f"The types are {known}.", "response_format.type", "unsupported")

@@ -3,6 +3,7 @@ Unknown fields are ignored with a warning, as clients expect. Refused are those 
 they limit what an answer costs or contains (`MATTERS`), and those that would change the answer but
 are not there (`NOT_YET`). Content parts stay plain JSON, which inputs/messages.py reads."""
 
+import difflib
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -224,9 +225,10 @@ def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread:
     unknown = [name for name in given if name not in schema.__struct_fields__]
     for name in unknown:
         if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
+            near = difflib.get_close_matches(name, schema.__struct_fields__, 1)
             text = (
                 "This field is not known here, and to ignore it could cost more, or allow more, "
-                "than you mean."
+                f"than you mean{f'; did you mean {near[0]!r}?' if near else '.'}"
             )
             raise refuse("unsupported", text, name, "unknown_field")
         unread.tell(name)

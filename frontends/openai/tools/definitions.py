@@ -126,7 +126,7 @@ def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
         schemas.append(NamedSchema(f"arguments_{index}", f"the tool `{name}`", tools.schemas[name]))
     calls = Calls("\n".join([start, *_calls(tools, names)]), tuple(schemas))
     try:
-        return checked(Guide("tool_calls", msgspec.json.encode(calls).decode()))
+        return checked(Guide("tool_calls", msgspec.json.encode(calls).decode(), part="tools"))
     except ValueError:
         raise invalid(
             "The tools' schemas are too large or too deep.", "tools", "invalid_grammar"

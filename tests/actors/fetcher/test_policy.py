@@ -205,6 +205,11 @@ def test_S1_of_a_redirects_target_nothing_is_told() -> None:
     assert "secret" not in refused("http://secret.internal/", Policy(("example.com",)), hop=True)
 
 
+def test_S4_a_redirect_away_from_http_is_told_as_one() -> None:
+    """Data: and file: are for callers, and were offered to a server that redirects."""
+    assert refused("file:///x", hop=True) == "The URL redirects to what is neither http nor https."
+
+
 @pytest.mark.parametrize(
     "url",
     ["ftp://x/y", "gopher://x", "javascript:1", "//x/y", "x", "", "data:image/png;base64,aaaa"],

@@ -655,12 +655,17 @@ async def test_large_items_are_hashed_beside_the_loop(stage: Stage) -> None:
     assert len(stage.sent.of(Submit)) == 1
 
 
-@pytest.mark.parametrize(("tokens", "code"), [(0, None), (3000, "context_length_exceeded")])
-async def test_prompts_that_cannot_run(stage: Stage, tokens: int, code: str | None) -> None:
+@pytest.mark.parametrize(
+    ("tokens", "code", "end"),
+    [
+        (0, "empty_prompt", "is empty."),
+        (3000, "context_length_exceeded", "tokens, the model's context is 2048 tokens."),
+    ],
+)
+async def test_prompts_that_cannot_run(stage: Stage, tokens: int, code: str, end: str) -> None:
     stage.actor.on_message("client-a", Prepare(request(TextPrompt("a" * tokens), id="r")))
     assert (stage.failures()["r"].kind, stage.failures()["r"].code) == ("invalid_request", code)
-    if code:
-        assert stage.failures()["r"].text.endswith("tokens, the model's context is 2048 tokens.")
+    assert stage.failures()["r"].text.endswith(end)
 
 
 async def test_max_tokens_end_at_the_context(stage: Stage) -> None:

@@ -194,3 +194,19 @@ def test_B16_files_of_a_dataset_are_files() -> None:
 def test_B16_what_is_missing_is_named(entry: Any, text: str) -> None:
     with pytest.raises(RequestError, match=text):
         read_raw("audio", entry, "here")
+
+
+@pytest.mark.parametrize("kind", ["closed", "closed file", "cut"])
+def test_a_picture_that_cannot_be_read_is_refused_by_name(kind: str) -> None:
+    """It was PIL's own ValueError or OSError."""
+    file = io.BytesIO()
+    Image.effect_noise((300, 300), 64).save(file, "JPEG")
+    data = file.getvalue()
+    image: Image.Image = Image.open(io.BytesIO(data[: len(data) // 2] if kind == "cut" else data))
+    if kind == "closed":
+        image = Image.new("RGB", (3, 3))
+    if kind != "cut":
+        image.close()
+    with pytest.raises(RequestError, match="cannot be read") as refused:
+        read("image", image)
+    assert refused.value.failure.part == "here"
