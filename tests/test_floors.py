@@ -4,15 +4,14 @@ imported."""
 import ast
 import re
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-import thespis
+from .helpers.sources import FILES, ROOT, source
+from .helpers.sources import FLOORS as ORDER
 
-ROOT = Path(thespis.__file__).parent
-FLOORS = {"protocol": 1, "gpu_runtime": 2, "actors": 3, "frontends": 4}
+FLOORS = {floor: height for height, floor in enumerate(ORDER, start=1)}
 WITH_TORCH = {("actors", "encoder_cache"), ("actors", "facts"), ("actors", "gpu_runner")}
 """The actors that may use gpu_runtime."""
 WITH_PROCESSORS = (
@@ -24,88 +23,62 @@ WITH_PROCESSORS = (
 SHARED = ("jobs", "kernel", "prompting", "quarantine")
 """The folders of actors/ that are no actor: what several of them stand on."""
 ZMQ_AT_HOME = ("protocol/channel.py", "actors/")
-FILES = sorted(path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
 
-@cache
-def tree(file: Path) -> ast.Module:
-    return ast.parse((ROOT / file).read_text())
+def imports(file: Path) -> frozenset[tuple[str, ...]]:
+    return source(file).imports
 
 
-@cache
-def imports(file: Path) -> set[tuple[str, ...]]:
-    """Every module that `file` names in an import, lazy ones included; ours as (floor, ...), others
-    as ("", package, ...)."""
-    found: set[tuple[str, ...]] = set()
-    package = file.parts[:-1]
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Import):
-            names = [tuple(alias.name.split(".")) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = tuple((node.module or "").split(".")) if node.module else ()
-            if node.level:
-                base = (*package[: len(package) - node.level + 1], *base)
-                found |= {(*base, alias.name) for alias in node.names}
-                continue
-            names = [(*base, alias.name) for alias in node.names]
-        else:
-            continue
-        found |= {name[1:] if name[0] == "thespis" else ("", *name) for name in names}
-    return found
-
-
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_imports_point_down(file: Path) -> None:
+def upward(file: Path) -> list[str]:
+    """The imports by which it reaches for what stands above it, or for another actor."""
     floor, actor = file.parts[0], file.parts[:2]
+    wrong = []
     for name in imports(file):
-        if name[0] == "":
-            continue
-        assert FLOORS.get(name[0], 5) <= FLOORS[floor], (
-            f"{file} imports {'.'.join(name)}, which stands above it"
-        )
+        right = name[0] == "" or FLOORS.get(name[0], 5) <= FLOORS[floor]
         if floor == "actors" and name[0] == "gpu_runtime":
             makes_items = str(file) in WITH_PROCESSORS and (
                 name[1] == "processing" or name[1:3] == ("sampling", "vocabulary")
             )
-            assert actor in WITH_TORCH or makes_items, f"{file} imports {'.'.join(name)}"
+            right = actor in WITH_TORCH or makes_items
         if floor == "actors" and name[0] == "actors":
-            assert name[1] in (*SHARED, actor[1]), (
-                f"the actor in {'/'.join(actor)} imports the actor {name[1]}"
-            )
+            right = name[1] in (*SHARED, actor[1])
+        if not right:
+            wrong.append(f"{file} imports {'.'.join(name)}")
+    return wrong
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "protocol"], ids=str)
-def test_the_protocol_needs_only_msgspec(file: Path) -> None:
-    allowed = {"msgspec", "zmq"} if file.name == "channel.py" else {"msgspec"}
-    strangers = {name[1] for name in imports(file) if name[0] == ""} - set(sys.stdlib_module_names)
-    assert strangers <= allowed
+def test_imports_point_down() -> None:
+    assert [wrong for file in FILES for wrong in upward(file)] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_anyio_is_for_the_shells_of_actors(file: Path) -> None:
-    if any(name[:2] == ("", "anyio") for name in imports(file)):
-        assert (file.parts[0], file.name) == ("actors", "actor.py")
+def test_the_protocol_needs_only_msgspec() -> None:
+    for file in FILES:
+        if file.parts[0] == "protocol":
+            packages = {name[1] for name in imports(file) if name[0] == ""}
+            allowed = {"msgspec", "zmq"} if file.name == "channel.py" else {"msgspec"}
+            assert packages - set(sys.stdlib_module_names) <= allowed, file
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_one_loop_reads_the_descriptors_of_zmq(file: Path) -> None:
+def test_anyio_is_for_the_shells_of_actors() -> None:
+    for file in FILES:
+        if any(name[:2] == ("", "anyio") for name in imports(file)):
+            assert (file.parts[0], file.name) == ("actors", "actor.py")
+
+
+def test_one_loop_reads_the_descriptors_of_zmq() -> None:
     """They are edge-triggered: whoever waits for one in another way loses messages."""
-    nodes = ast.walk(ast.parse((ROOT / file).read_text()))
-    if any(isinstance(node, ast.Attribute) and node.attr == "FD" for node in nodes):
-        assert str(file) == "actors/kernel/pump.py"
+    reading = [str(file) for file in FILES if any(to == "FD" for _, to in source(file).attributes)]
+    assert reading == ["actors/kernel/pump.py"]
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_no_floor_names_a_module_above_it(file: Path) -> None:
+def test_no_floor_names_a_module_above_it() -> None:
     """In a string, where no import is seen: who stands above says the name itself."""
-    texts = (node.value for node in ast.walk(tree(file)) if isinstance(node, ast.Constant))
-    named = {
-        match
-        for text in texts
-        if isinstance(text, str)
-        for match in re.findall(r"thespis\.(\w+)\.", text)
-    }
-    assert {name for name in named if FLOORS.get(name, 0) > FLOORS[file.parts[0]]} == set()
+    for file in FILES:
+        named = {
+            match for text in source(file).texts for match in re.findall(r"thespis\.(\w+)\.", text)
+        }
+        above = {name for name in named if FLOORS.get(name, 0) > FLOORS[file.parts[0]]}
+        assert above == set(), file
 
 
 @pytest.mark.parametrize("floor", ["protocol", "actors", "frontends"])
@@ -114,15 +87,7 @@ def test_no_two_public_classes_of_a_floor_share_a_name(floor: str) -> None:
     where: dict[str, set[str]] = {}
     for file in FILES:
         if file.parts[0] == floor:
-            for node in tree(file).body:
-                target = node.targets[0] if isinstance(node, ast.Assign) else None
-                name = (
-                    node.name
-                    if isinstance(node, ast.ClassDef)
-                    else target.id
-                    if isinstance(target, ast.Name)
-                    else "_"
-                )
+            for name in source(file).names:
                 if name[0].isupper() and not name.isupper():
                     where.setdefault(name, set()).add(str(file))
     assert {name: files for name, files in where.items() if len(files) > 1} == {}

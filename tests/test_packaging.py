@@ -1,43 +1,39 @@
 """What the wheel holds: a folder missing from `packages` works in a checkout and is absent from the
 wheel."""
 
-import ast
 import re
 import tomllib
-from pathlib import Path
 
-import thespis
+from .helpers.sources import FILES, FLOORS, ROOT, source
 
-ROOT = Path(thespis.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NOT_SHIPPED = ("tests", "scripts", "docs", "build", "dist")
 
 
 def folders() -> set[str]:
     """Every folder of Python files that is part of the package."""
-    found = {"thespis"}
-    for init in ROOT.rglob("__init__.py"):
-        parts = init.parent.relative_to(ROOT).parts
-        if (
-            parts
-            and parts[0] not in NOT_SHIPPED
-            and not any(part.startswith(".") for part in parts)
-        ):
-            found.add(".".join(("thespis", *parts)))
-    return found
+    inits = (init for floor in FLOORS for init in (ROOT / floor).rglob("__init__.py"))
+    return {
+        "thespis",
+        *(".".join(("thespis", *init.parent.relative_to(ROOT).parts)) for init in inits),
+    }
 
 
 def test_every_folder_is_packaged() -> None:
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == folders()
 
 
+def test_no_other_folder_is_a_package() -> None:
+    """What lies beside the floors is not shipped."""
+    beside = {init.parent.name for init in ROOT.glob("*/__init__.py")} - set(FLOORS)
+    assert beside <= {"tests", "scripts", "docs", "build", "dist"}
+
+
 def test_every_python_file_is_in_a_package() -> None:
     packaged = folders()
-    for floor in ("protocol", "gpu_runtime", "actors", "frontends"):
-        for path in (ROOT / floor).rglob("*.py"):
-            assert ".".join(("thespis", *path.parent.relative_to(ROOT).parts)) in packaged, (
-                f"{path.parent} has no __init__.py"
-            )
+    for file in FILES:
+        assert ".".join(("thespis", *file.parent.parts)) in packaged, (
+            f"{file.parent} has no __init__.py"
+        )
 
 
 def test_data_files_are_there() -> None:
@@ -61,18 +57,7 @@ IMPORTED_AS = {
 
 def test_what_is_installed_with_the_package_is_what_it_imports() -> None:
     """What tests alone import belongs to the extra of the tests."""
-    imported = {
-        name.split(".")[0]
-        for floor in ("protocol", "gpu_runtime", "actors", "frontends")
-        for path in (ROOT / floor).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else [alias.name for alias in node.names]
-        )
-    }
+    imported = {name[1] for file in FILES for name in source(file).imports if name[0] == ""}
     named = [re.split(r"[><=]", entry)[0] for entry in PROJECT["project"]["dependencies"]]
     assert [name for name in named if IMPORTED_AS.get(name, name) not in imported] == []
 

@@ -4,14 +4,14 @@ beyond its share.
 `python -m thespis.scripts.rooms` prints them.
 """
 
-import ast
-from collections.abc import Iterator
 from graphlib import CycleError
 from pathlib import Path
 
 import pytest
 
-from thespis.scripts.rooms import FLOORS, ROOT, read, with_rooms
+from thespis.scripts.rooms import ROOT, read, with_rooms
+
+from .helpers.sources import FILES, source
 
 ORDER = {
     "protocol": (
@@ -54,7 +54,6 @@ SHARED = ("kernel", "quarantine", "prompting", "jobs")
 ROLE, FILE, FUNCTION = 0.3, 400, 60
 """The most that a role is of the lines of its floor, and the most lines of a file and of a
 function."""
-FILES = sorted(file.relative_to(ROOT) for floor in FLOORS for file in (ROOT / floor).rglob("*.py"))
 
 
 @pytest.mark.parametrize("folder", with_rooms(), ids=lambda folder: str(folder.relative_to(ROOT)))
@@ -93,21 +92,16 @@ def test_no_role_is_the_floor() -> None:
 
 
 def test_no_file_is_a_house() -> None:
-    assert {str(file) for file in FILES if (ROOT / file).read_text().count("\n") > FILE} == set()
-
-
-def functions() -> Iterator[tuple[str, int]]:
-    for file in FILES:
-        for node in ast.walk(ast.parse((ROOT / file).read_text())):
-            if (
-                isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-                and node.end_lineno is not None
-            ):
-                yield f"{file}: {node.name}", node.end_lineno - node.lineno + 1
+    assert {str(file) for file in FILES if source(file).lines > FILE} == set()
 
 
 def test_no_function_is_a_file() -> None:
-    assert {name for name, lines in functions() if lines > FUNCTION} == set()
+    assert {
+        f"{file}: {name}"
+        for file in FILES
+        for name, lines in source(file).functions
+        if lines > FUNCTION
+    } == set()
 
 
 def written(root: Path, files: dict[str, str]) -> Path:

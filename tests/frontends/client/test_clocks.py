@@ -1,7 +1,6 @@
 """A wall clock that is set forward or back by an hour moves no queue, no deadline and no duration;
 people still read it."""
 
-import ast
 import asyncio
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from thespis.protocol.requests.prepared import Timing
 from thespis.protocol.requests.request import TextPrompt
 
 from ...actors.scheduler.bench import config, prepared
+from ...helpers.sources import FILES, source
 from .test_client import director, everybody, welcome
 
 HOUR = 3600.0
@@ -62,23 +62,15 @@ async def cancel(id: str) -> None:
 
 
 def test_who_asks_the_wall_clock() -> None:
-    root = Path(__file__).parents[3]
-    asking = set()
-    for folder in ("actors", "frontends", "protocol", "gpu_runtime"):
-        for path in (root / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                    name = f"{node.value.id}.{node.attr}"
-                    if name in (
-                        "time.time",
-                        "time.time_ns",
-                        "datetime.now",
-                        "datetime.utcnow",
-                        "datetime.today",
-                        "date.today",
-                    ):
-                        asking.add(str(path.relative_to(root)))
-    assert asking == set(WALL)
+    clocks = {
+        ("time", "time"),
+        ("time", "time_ns"),
+        ("datetime", "now"),
+        ("datetime", "utcnow"),
+        ("datetime", "today"),
+        ("date", "today"),
+    }
+    assert {str(file) for file in FILES if clocks & source(file).attributes} == set(WALL)
 
 
 @STEPS

@@ -1,11 +1,8 @@
-import ast
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-import thespis
 from thespis.protocol.config.division import divide
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.environment import NO_LIMIT, Environment, names_of, page, read
@@ -15,8 +12,8 @@ from thespis.protocol.config.server_keys import with_keys
 from thespis.protocol.errors import EngineError
 
 from ...helpers.facts import DEMO
+from ...helpers.sources import FILES, ROOT, source
 
-ROOT = Path(thespis.__file__).parent
 TWINS = (
     "IMAGE_FETCH_TIMEOUT",
     "VIDEO_FETCH_TIMEOUT",
@@ -170,14 +167,7 @@ def test_the_page_in_the_docs_is_the_one_of_the_code() -> None:
 
 def test_the_environment_is_read_in_one_place() -> None:
     """Nothing else in the package spells one of the names in code."""
-    named: list[str] = []
-    for floor in ("protocol", "gpu_runtime", "actors", "frontends"):
-        for file in (ROOT / floor).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                texts = (
-                    [node.value]
-                    if isinstance(node, ast.Constant) and isinstance(node.value, str)
-                    else []
-                )
-                named += [str(file) for text in texts if text.startswith(("THESPIS_", "VLLM_"))]
-    assert {Path(file).name for file in named} == {"environment.py"}
+    prefixes = ("THESPIS_", "VLLM_")
+    assert {
+        file.name for file in FILES if any(text.startswith(prefixes) for text in source(file).texts)
+    } == {"environment.py"}
