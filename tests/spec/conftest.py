@@ -1,8 +1,9 @@
 """The engines of all statements: one with its HTTP face, which the Python faces join; one whose
-operator has said much; and one started as a user of vLLM would.
+operator has said much; one started as a user of vLLM would; and one with little room, of each
+family in turn.
 
-A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs options which none of the
-three has starts an engine of its own: look first whether one of them can have the option without a
+A tiny random Qwen2.5-Omni (pictures, clips and sounds). A test that needs options which none of
+them has starts an engine of its own: look first whether one of them can have the option without a
 harm to the others' tests.
 """
 
@@ -13,10 +14,11 @@ import pytest
 
 from thespis import LLM, AsyncLLM
 
-from ..helpers.checkpoints import Checkpoints
+from ..helpers.checkpoints import FAMILIES, Checkpoints
 from ..helpers.serving import Server, served
 from .faces import ALICE, BOB, FACES, AsyncFace, Face, FaceName, HttpFace, OfflineFace
 from .rules import RULES
+from .troupe import Troupe, on_tour
 
 OPTIONS: dict[str, Any] = {
     "served_model_name": "tiny",
@@ -96,6 +98,18 @@ def spare(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) ->
     }
     with LLM(model=checkpoints("qwen_omni"), **options) as llm:
         yield llm
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def troupe(
+    request: pytest.FixtureRequest,
+    checkpoints: Checkpoints,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Troupe]:
+    """Every family in turn, on an engine with little room."""
+    folder = tmp_path_factory.mktemp("merging") / request.param
+    with on_tour(request.param, checkpoints(request.param), folder) as troupe:
+        yield troupe
 
 
 @pytest.fixture(params=FACES)

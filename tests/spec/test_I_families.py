@@ -4,7 +4,7 @@ embeddings for media.
 On every family, and over the families on every face.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,12 +15,11 @@ from thespis.gpu_runtime.models.encoder import load_encoder
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import Modality
 
-from ..helpers.checkpoints import FAMILIES, Checkpoints
 from ..helpers.facts import facts_of
 from ..helpers.media import RATE, clip, clip_frames, data_url, picture, sound, wav
 from ..helpers.reference import Media
 from .faces import FACES, AsyncFace, Face, HttpFace, Refused, ask, refusal
-from .troupe import Troupe, image, on_tour, text
+from .troupe import Troupe, image, text
 
 pytestmark = pytest.mark.process
 
@@ -32,20 +31,6 @@ BARE = (
 )
 """A template that writes the callers' texts one behind the other, and nothing else."""
 ONE = SamplingParams(temperature=0, max_tokens=1)
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def troupe(
-    request: pytest.FixtureRequest,
-    checkpoints: Checkpoints,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Troupe]:
-    family = request.param
-    folder = tmp_path_factory.mktemp("merging") / family
-    with on_tour(
-        family, checkpoints(family), folder, trust_request_chat_template=True, enable_mm_embeds=True
-    ) as troupe:
-        yield troupe
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ import pytest
 from thespis import LLM, SamplingParams, StructuredOutputsParams
 
 from ..helpers.bodies import SECRETS
-from ..helpers.checkpoints import Checkpoints
 from ..helpers.engines import Spectator
 from ..helpers.serving import Server
 from .faces import ALICE, Face, ask, refusal
+from .troupe import Troupe
 
 pytestmark = pytest.mark.process
 
@@ -131,7 +131,8 @@ def test_S51_every_choice_of_n_is_guided_and_others_are_not(llm: LLM) -> None:
     assert second.outputs[0].token_ids == alone
 
 
-def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
+@pytest.mark.parametrize("troupe", ["qwen_omni"], indirect=True)
+def test_S51_a_guide_survives_preemption(troupe: Troupe) -> None:
     """Too few blocks for all: sequences give way and come back, their matchers rebuilt from their
     output."""
     schema = {
@@ -140,18 +141,9 @@ def test_S51_a_guide_survives_preemption(checkpoints: Checkpoints) -> None:
         "minItems": 12,
         "maxItems": 12,
     }
-    with LLM(
-        checkpoints("qwen_omni"),
-        max_model_len=256,
-        max_num_seqs=8,
-        block_size=4,
-        kv_cache_gb=0.0003,
-    ) as llm:
-        guide: Any = {"json": schema}
-        params = [
-            SamplingParams(seed=i, max_tokens=200, structured_outputs=guide) for i in range(8)
-        ]
-        outputs = llm.generate(["count"] * 8, params, use_tqdm=False)
+    guide: Any = {"json": schema}
+    params = [SamplingParams(seed=i, max_tokens=200, structured_outputs=guide) for i in range(16)]
+    outputs = troupe.llm.generate(["count"] * 16, params, use_tqdm=False)
     for output in outputs:
         if output.outputs[0].finish_reason == "stop":
             jsonschema.validate(json.loads(output.outputs[0].text), schema)

@@ -3,8 +3,8 @@ in float32."""
 
 import asyncio
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -13,31 +13,12 @@ import pytest
 from thespis import LLM, AsyncLLM, SamplingParams
 
 from ..helpers.cases import Solved, solve_all
-from ..helpers.checkpoints import FAMILIES, Checkpoints, Family
-from ..helpers.environment import DEVICE
-from ..helpers.reference import Media, Reference, reference_for
-from ..helpers.serving import Server, served
+from ..helpers.checkpoints import Family
+from ..helpers.reference import Media, Reference
+from .troupe import Troupe
 
 pytestmark = pytest.mark.process
 
-BLOCK = 8
-"""Tokens; small, so that spans lie across blocks."""
-BLOCK_BYTES = 2 * 3 * BLOCK * 2 * 16 * 4
-"""Of keys and values: 3 layers, 2 heads of 16, float32."""
-BLOCKS = 104
-"""Room for ten of the long requests as they begin and for four as they end: those that run outgrow
-it."""
-PRESSURE: dict[str, Any] = {
-    "dtype": "float32",
-    "device": DEVICE,
-    "max_model_len": 256,
-    "block_size": BLOCK,
-    "kv_cache_gb": (BLOCKS + 0.5) * BLOCK_BYTES / (1 << 30),
-    "max_num_batched_tokens": 24,
-    "max_num_seqs": 16,
-    "runner_threads": 1,
-    "encoder_threads": 1,
-}
 STAGGER = 0.004
 """Seconds between arrivals."""
 ROUNDS = 3
@@ -47,36 +28,31 @@ then all are asked again."""
 
 class Exam(NamedTuple):
     family: Family
-    folder: str
     reference: Reference
+    run_dir: Path
+    url: str
+    """Of the server."""
     solved: list[Solved]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def exam(request: pytest.FixtureRequest, checkpoints: Checkpoints) -> Exam:
-    folder = checkpoints(request.param)
-    reference = reference_for(folder)
-    return Exam(request.param, str(folder), reference, solve_all(request.param, reference))
-
-
 @pytest.fixture(scope="module")
-def server(exam: Exam) -> Iterator[Server]:
-    with served(exam.folder, served_model_name="tiny", **PRESSURE) as server:
-        yield server
+def exam(troupe: Troupe) -> Exam:
+    solved = solve_all(troupe.family, troupe.reference)
+    return Exam(troupe.family, troupe.reference, troupe.server.run_dir, troupe.server.url, solved)
 
 
-def test_the_faces_equal_transformers(exam: Exam, server: Server) -> None:
+def test_the_faces_equal_transformers(exam: Exam) -> None:
     """The family that takes every kind of media through each of them, the others through one."""
     if exam.family != "qwen_vl":
-        through_llm(exam, server)
+        through_llm(exam)
     if exam.family != "llava":
-        asyncio.run(through_async_llm(exam, server))
+        asyncio.run(through_async_llm(exam))
     if exam.family == "qwen_omni":
-        asyncio.run(through_http(exam, server))
+        asyncio.run(through_http(exam))
 
 
-def through_llm(exam: Exam, server: Server) -> None:
-    with LLM(run_dir=server.run_dir) as llm:
+def through_llm(exam: Exam) -> None:
+    with LLM(run_dir=exam.run_dir) as llm:
         llm.reset_mm_cache()
         assert llm.reset_prefix_cache()
         before = llm.status().stats
@@ -98,8 +74,8 @@ def through_llm(exam: Exam, server: Server) -> None:
         assert not missed
 
 
-async def through_async_llm(exam: Exam, server: Server) -> None:
-    async with AsyncLLM(run_dir=server.run_dir) as llm:
+async def through_async_llm(exam: Exam) -> None:
+    async with AsyncLLM(run_dir=exam.run_dir) as llm:
         before = await forgetful(llm)
 
         async def ask(place: int) -> list[int]:
@@ -119,9 +95,9 @@ async def through_async_llm(exam: Exam, server: Server) -> None:
         assert not missed
 
 
-async def through_http(exam: Exam, server: Server) -> None:
+async def through_http(exam: Exam) -> None:
     """Every second request is streamed."""
-    async with AsyncLLM(run_dir=server.run_dir) as llm, aiohttp.ClientSession(server.url) as http:
+    async with AsyncLLM(run_dir=exam.run_dir) as llm, aiohttp.ClientSession(exam.url) as http:
         before = await forgetful(llm)
 
         async def ask(place: int) -> list[int]:

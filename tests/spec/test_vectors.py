@@ -316,7 +316,7 @@ def test_text_is_refused_by_a_model_of_vectors(openai: OpenAI, llm: LLM) -> None
 
 @pytest.mark.parametrize("role", ["gpu-runner", "scheduler", "detokenizer", "preprocessor"])
 def test_a_death_loses_no_vector(llm: LLM, role: str) -> None:
-    texts = [f"{role} {n} " + "and on " * (n % 40) for n in range(120)]
+    texts = [f"{role} {n} " + "and on " * (n % 40) for n in range(60)]
     before = llm.status().restarts.get(role, 0)
     found: list[Any] = []
     batch = threading.Thread(target=lambda: found.extend(llm.embed(texts, use_tqdm=False)))
