@@ -98,6 +98,7 @@ def test_a_folder_is_made_around_a_file_once(file: Path, made: Path) -> None:
     assert checkpoint.model_type == "qwen3"
     before = (Path(config.model) / "config.json").stat().st_ino
     assert located(EngineConfig(model=str(file))).model == config.model
+    assert why_not(file.parent) is None, "in a cache it runs as a start from it would"
     assert (Path(config.model) / "config.json").stat().st_ino == before
     assert [path.name for path in made.iterdir()] == [Path(config.model).name], "no drafts are left"
 
@@ -196,8 +197,7 @@ def test_the_chosen_file_alone_is_fetched_and_found_again(
     assert hub.asked == [], "a full commit whose file is here asks nobody"
 
 
-def test_a_file_in_a_cache_runs_as_a_start_from_it_would(file: Path, tmp_path: Path) -> None:
-    assert why_not(file.parent) is None
+def test_a_cache_with_several_files_says_to_choose_one(file: Path, tmp_path: Path) -> None:
     for name in ("Tiny-Q8_0.gguf", "Tiny-Q6_K.gguf"):
         (tmp_path / name).symlink_to(file)
     reason = why_not(tmp_path)
