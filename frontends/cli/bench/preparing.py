@@ -18,11 +18,11 @@ from ....protocol.requests.sampling import SamplingParams
 from ...client.client import Client
 from ...engine import find_engine, start_engine
 
-CONTEXT = 64
-"""Tokens. With the words a picture does not fit, so its request ends when its features are there:
-nothing else is measured."""
-WORDS = " a" * (CONTEXT - 8)
-"""As many tokens, and some are left for the marks around a picture."""
+ROOM = 16
+"""Tokens of the context beside a picture's own."""
+WORDS = " a" * (2 * ROOM)
+"""As many tokens. A picture fits into the context, or it would be refused unseen; with the words it
+does not, so its request ends when its features are there: nothing else is measured."""
 LOOK_SECONDS = 0.005
 """From one question beside the pictures to the next."""
 
@@ -33,16 +33,18 @@ class Prepared(NamedTuple):
     model: ModelFacts
     seconds: float
     """For all pictures."""
+    features: int
+    """Pictures of which they were made."""
     answers: list[float]
     """Seconds that the preprocessor took to say what the tokens of a text are: its turn in the
     loops of all who pass it on."""
 
 
-def prepare(model: str, pictures: Sequence[bytes], workers: int) -> Prepared:
-    """On as many cores as there are workers.
+def prepare(model: str, pictures: Sequence[bytes], rows: int, workers: int) -> Prepared:
+    """On as many cores as there are workers. `rows`: of a picture.
 
     Raises EngineError where the engine does not start, takes no pictures, or has room for their
-    tokens in its context.
+    tokens and the words in its context.
     """
     with tempfile.TemporaryDirectory() as folder:
         urls = []
@@ -53,7 +55,7 @@ def prepare(model: str, pictures: Sequence[bytes], workers: int) -> Prepared:
         config = EngineConfig(
             model=model,
             decode_workers=workers,
-            max_model_len=CONTEXT,
+            max_model_len=rows + ROOM,
             allowed_local_media_path=folder,
             kv_cache_gb=0.01,
         )
@@ -85,15 +87,21 @@ async def _measured(run_dir: Path, warm: Sequence[str], urls: Sequence[str]) -> 
         await asyncio.gather(
             *(_one(client, url) for url in warm)
         )  # every worker has made features before
+        before = await _made(client)
         answers: list[float] = []
         asking = asyncio.create_task(_ask(client, answers))
         begin = time.perf_counter()
         await asyncio.gather(*(_one(client, url) for url in urls))
         seconds = time.perf_counter() - begin
         asking.cancel()
-        return Prepared(client.model, seconds, answers)
+        return Prepared(client.model, seconds, await _made(client) - before, answers)
     finally:
         await client.close()
+
+
+async def _made(client: Client) -> int:
+    """Pictures whose features are there, or were."""
+    return int((await client.status()).stats["preprocessor"]["decoded"])
 
 
 async def _one(client: Client, url: str) -> None:
@@ -112,7 +120,7 @@ async def _one(client: Client, url: str) -> None:
         if error.failure.code != "context_length_exceeded":
             raise EngineError(f"A picture was refused: {error.failure.text}") from None
         return
-    raise EngineError("A picture took four tokens or fewer: choose a larger --size.")
+    raise EngineError("A picture and 32 words fit into the context that was to hold the picture.")
 
 
 async def _ask(client: Client, answers: list[float]) -> None:

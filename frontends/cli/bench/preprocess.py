@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ....protocol.checkpoint.folder import demo_model
 from ....protocol.config.engine import EngineConfig
+from ....protocol.errors import RequestError
 from ....protocol.facts import ModelFacts
 from ...hub.locate import located
 from ..flags import add_model
@@ -58,8 +59,10 @@ def run(given: argparse.Namespace) -> int:
     pictures = [
         picture_bytes(given.seed * 1_000_000 + n, given.size) for n in range(given.pictures)
     ]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        picture_rows = apart.submit(_rows, folder, given.size).result()
     for workers in given.workers:
-        whole = prepare(folder, pictures, workers)
+        whole = prepare(folder, pictures, picture_rows, workers)
         items, seconds = measure(whole.model, pictures, workers)
         row: dict[str, Any] = {
             "workers": workers,
@@ -69,6 +72,7 @@ def run(given: argparse.Namespace) -> int:
         }
         row |= {
             "engine_pictures_per_second": round(len(pictures) / whole.seconds, 2),
+            "engine_features": whole.features,
             "answers": len(whole.answers),
             "answer_ms_p50": milliseconds(whole.answers, 0.5),
             "answer_ms_p99_9": milliseconds(whole.answers, 0.999),
@@ -104,6 +108,18 @@ def measure(model: ModelFacts, pictures: list[bytes], workers: int) -> tuple[lis
                 items.append(item)
                 bar.update()
         return items, time.perf_counter() - begin
+
+
+def _rows(folder: str, side: int) -> int:
+    """Of a picture; 0 of one that the model does not take."""
+    from PIL import Image
+
+    from ....gpu_runtime.processing import load
+
+    try:
+        return load(folder).item("image", Image.new("RGB", (side, side)), {}).rows
+    except RequestError:
+        return 0
 
 
 _state: list[Any] = []

@@ -22,6 +22,7 @@ def test_pictures_are_decoded_and_made_into_features(capsys: pytest.CaptureFixtu
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["workers"] == 1
     assert min(row["pictures_per_second"], row["decode_ms_p50"], row["features_ms_p50"]) > 0
+    assert row["engine_features"] == 3  # none was refused for its size
     assert min(row["engine_pictures_per_second"], row["answers"], row["answer_ms_p99_9"]) > 0
 
 
