@@ -3,6 +3,7 @@ fetches anything."""
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,11 +19,12 @@ from ...protocol.edges.client_to_fetcher import Fetch, Withdraw
 from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.shared import MediaRead
 from ...protocol.errors import EngineError, Failure
-from ...protocol.memory.blobs import Arena, BlobRef, Bytes, arena_limit
+from ...protocol.memory.blobs import Arena, BlobRef, arena_limit
 from ...protocol.memory.shortage import SpaceError, shortage
 from ...protocol.topology import CLIENT, PREPROCESSOR, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
+from .at_hand import FileOpener, Opened, OpenFile
 from .connection import CheckedConnector, CheckedResolver
 from .download import Downloader
 from .download_table import (
@@ -36,6 +38,7 @@ from .download_table import (
     ToClient,
     ToPreprocessor,
 )
+from .local import open_local, read_at_hand
 from .policy import FetchError, Policy
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ MAX_DOWNLOADS = 32
 """At once."""
 AT_ONCE_SECONDS = 1.0
 """How long after a download's end its bytes still answer the same URL."""
+FILE = "file:"
 LINGER_SECONDS = 120.0
 """How long the bytes of an ended request are kept without a `MediaRead`; longer than a decode may
 take."""
@@ -64,6 +68,7 @@ class Fetcher(Actor):
         self.table = DownloadTable()
         self.arena: Arena | None = None
         self._running: dict[Download, anyio.CancelScope] = {}
+        self._opener = FileOpener(self._open, self._take, self._guard)
         self._limiter = anyio.Semaphore(MAX_DOWNLOADS)
         self._bytes = 0
         """Held and being read, over all downloads."""
@@ -82,9 +87,11 @@ class Fetcher(Actor):
         writer = f"{self.launch.role}.{self.launch.epoch}"
         self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.arena_bytes))
         await self.downloader.open()
+        self._opener.open()
         return {}
 
     async def on_stop(self) -> None:
+        self._opener.close()
         if self.arena is not None:
             await self.downloader.close()
             self.arena.close()
@@ -120,7 +127,7 @@ class Fetcher(Actor):
             "refused": self._refused,
             "failed": self._failed,
             "open_requests": len(self.table),
-            "in_flight": len(self._running),
+            "in_flight": len(self._running) + len(self._opener),
             "held_bytes": self._bytes,
             "cache_hits": cache.hits if cache is not None else 0,
             "cache_bytes": cache.nbytes if cache is not None else 0,
@@ -129,10 +136,11 @@ class Fetcher(Actor):
     def _apply(self, effects: Iterable[DownloadAction]) -> None:
         for effect in effects:
             match effect:
+                case Start(download) if download.url[:5].lower() == FILE:
+                    self._opener.add(download)
                 case Start(download):
-                    self._running[download] = anyio.CancelScope()
-                    self.tasks.start_soon(self._run, download)
-                case Cancel(download):
+                    self._start(download)
+                case Cancel(download) if download in self._running:
                     self._running[download].cancel()
                 case FreeBytes(blob):
                     assert self.arena is not None
@@ -152,17 +160,58 @@ class Fetcher(Actor):
 
         asyncio.get_running_loop().call_later(seconds, self._guard, take)
 
+    def _open(self, url: str) -> OpenFile | None:
+        return open_local(url, self.config.local_path, self.config.max_bytes)
+
+    def _take(self, opened: Opened) -> None:
+        """What can be read at once is; for the rest there is a task."""
+        download, made, began = opened
+        try:
+            if isinstance(made, Exception):
+                raise made
+            if download.wanted and not (made and self._read(download, made, began)):
+                self._start(download)
+        except Exception as error:
+            if download.wanted:
+                self._give_up(download, error)
+        finally:
+            if isinstance(made, OpenFile):
+                os.close(made.descriptor)
+
+    def _read(self, download: Download, file: OpenFile, began: float) -> bool:
+        """Into the place that it will have. False: it would have to wait for a disk."""
+        self._account(file.nbytes)
+        try:
+            blob, view = self._room(file.nbytes)
+        except SpaceError:
+            self._account(-file.nbytes)
+            raise
+        if not read_at_hand(file, view):
+            assert self.arena is not None
+            self.arena.free(blob)
+            self._account(-file.nbytes)
+            return False
+        self._land(download, blob, began)
+        return True
+
+    def _start(self, download: Download) -> None:
+        self._running[download] = anyio.CancelScope()
+        self.tasks.start_soon(self._run, download)
+
     async def _run(self, download: Download) -> None:
         """One download, to its end; cancelled when nobody waits for it."""
         with self._running[download]:
             try:
                 await self._download(download)
             except Exception as error:
-                failure = _failure_of(error, download)
-                self._refused += failure.kind == "invalid_request"
-                self._failed += failure.kind != "invalid_request"
-                self._apply(self.table.failed(download, failure))
+                self._give_up(download, error)
         del self._running[download]
+
+    def _give_up(self, download: Download, error: Exception) -> None:
+        failure = _failure_of(error, download)
+        self._refused += failure.kind == "invalid_request"
+        self._failed += failure.kind != "invalid_request"
+        self._apply(self.table.failed(download, failure))
 
     async def _download(self, download: Download) -> None:
         async with self._limiter:
@@ -172,21 +221,27 @@ class Fetcher(Actor):
             self._account(-len(data))
             return
         try:
-            blob = self._put(data)
+            blob, view = self._room(len(data))
         except SpaceError:
             self._account(-len(data))
             raise
-        self._total_bytes += len(data)
-        self._apply(self.table.landed(download, blob, (start, time.monotonic())))
+        with view:
+            view[:] = data
+        self._land(download, blob, start)
+
+    def _land(self, download: Download, blob: BlobRef, began: float) -> None:
+        """Its bytes, which are accounted for, are there."""
+        self._total_bytes += blob.nbytes
+        self._apply(self.table.landed(download, blob, (began, time.monotonic())))
         self._later(AT_ONCE_SECONDS, partial(self.table.retire, download))
 
-    def _put(self, data: Bytes) -> BlobRef:
+    def _room(self, nbytes: int) -> tuple[BlobRef, memoryview]:
         assert self.arena is not None
         try:
-            return self.arena.put(data)
+            return self.arena.allocate("uint8", (nbytes,))
         except SpaceError:
             self._give_up_idle()
-            return self.arena.put(data)
+            return self.arena.allocate("uint8", (nbytes,))
 
     def _account(self, delta: int) -> None:
         """Every byte is counted before it is kept. Raises FetchError where there is no room."""

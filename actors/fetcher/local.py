@@ -6,8 +6,11 @@ import stat
 from io import RawIOBase
 from urllib.parse import unquote, urlsplit
 
+from .at_hand import OpenFile
 from .policy import FetchError, forbidden, invalid, unavailable
 
+AT_HAND_BYTES = 4 << 20
+"""Of a file that is read in the loop: 0.5 ms."""
 _NOT_THERE = "There is no regular file at the file: URL's place, or it cannot be read."
 
 
@@ -30,6 +33,27 @@ def read_local(url: str, folder: str | None, max_bytes: int) -> bytearray:
             text = f"The file is larger than the {max_bytes} bytes that one item may have."
             raise FetchError("too_large", text)
         return data
+
+
+def open_local(url: str, folder: str | None, max_bytes: int) -> OpenFile | None:
+    """A regular file below `folder` that is not large; None of any other, and of what is no file.
+    Raises FetchError."""
+    descriptor = _open(_components(url, folder), folder or "")
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= min(AT_HAND_BYTES, max_bytes):
+        return OpenFile(descriptor, status.st_size)
+    os.close(descriptor)
+    return None
+
+
+def read_at_hand(file: OpenFile, into: memoryview) -> bool:
+    """The whole of it, which fills `into`. False: not all of it is in the system's memory, which
+    may not know either, or it has grown or shrunk."""
+    try:
+        count = os.preadv(file.descriptor, [into, bytearray(1)], 0, os.RWF_NOWAIT)
+    except OSError:
+        return False
+    return count == file.nbytes
 
 
 def read_whole(file: RawIOBase, size: int) -> bytearray:

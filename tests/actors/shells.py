@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from thespis.actors.kernel.actor import Actor
+from thespis.actors.kernel.actor import Actor, _name_the_loop
 from thespis.protocol.config.roles import encode_config
 from thespis.protocol.wire import Decoder, Message, encode
 
@@ -43,6 +43,7 @@ async def acting(actor: A, config: msgspec.Struct) -> AsyncIterator[Sent]:
         return True
 
     actor.send = send  # type: ignore[method-assign]
+    _name_the_loop()
     try:
         async with anyio.create_task_group() as actor.tasks:
             try:

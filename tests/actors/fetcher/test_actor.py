@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import msgspec
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -203,3 +204,18 @@ async def test_a_local_file_below_the_folder(tmp_path: Path) -> None:
         [failed] = await here.sent.until(RequestFailed)
         assert here.read(fetched) == [b"local"]
         assert str(tmp_path) not in failed.failure.text
+
+
+async def test_a_local_file_on_a_disk_is_waited_for_by_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell, "read_at_hand", lambda *_: False)
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"local")
+    async with scene(tmp_path, local_path=str(folder)) as here:
+        here.fetch("r", f"file://{folder}/a.png")
+        [fetched] = await here.sent.until(Fetched)
+        assert here.read(fetched) == [b"local"]
+        counted = here.fetcher.counters()
+        assert (counted["held_bytes"], counted["bytes"]) == (5, 5)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.actors.fetcher.local import read_local
+from thespis.actors.fetcher.local import open_local, read_at_hand, read_local
 from thespis.actors.fetcher.policy import FetchError
 
 CAP = 1000
@@ -74,3 +74,50 @@ def test_S8_a_file_over_the_cap_is_too_large(folder: Path) -> None:
 def test_a_file_of_exactly_the_cap_is_read(folder: Path) -> None:
     (folder / "full").write_bytes(b"x" * CAP)
     assert len(read_local(f"file://{folder}/full", str(folder), CAP)) == CAP
+
+
+def at_hand(url: str, folder: Path) -> bytearray | None:
+    file = open_local(url, str(folder), CAP)
+    if file is None:
+        return None
+    data = bytearray(file.nbytes)
+    read = read_at_hand(file, memoryview(data))
+    os.close(file.descriptor)
+    return data if read else None
+
+
+@pytest.mark.parametrize("name", ["a%20b.png", "inner/c.png", "empty"])
+def test_what_is_in_memory_is_at_hand(folder: Path, name: str) -> None:
+    (folder / "empty").touch()
+    url = f"file://{folder}/{name}"
+    assert at_hand(url, folder) == read_local(url, str(folder), CAP)
+
+
+@pytest.mark.parametrize("name", ["big", "fifo", "inner"])
+def test_what_is_too_large_or_no_file_is_not_at_hand(folder: Path, name: str) -> None:
+    assert at_hand(f"file://{folder}/{name}", folder) is None
+
+
+@pytest.mark.parametrize("name", ["link", "missing", "../secret"])
+def test_S5_what_may_not_be_read_is_refused_at_hand_too(folder: Path, name: str) -> None:
+    with pytest.raises(FetchError):
+        at_hand(f"file://{folder}/{name}", folder)
+
+
+def test_a_file_that_grows_or_shrinks_is_not_at_hand(folder: Path) -> None:
+    for size in (CAP, 3):
+        file = open_local(f"file://{folder}/a%20b.png", str(folder), CAP)
+        assert file is not None
+        (folder / "a b.png").write_bytes(b"x" * size)
+        assert not read_at_hand(file, memoryview(bytearray(file.nbytes)))
+        os.close(file.descriptor)
+
+
+def test_what_would_wait_for_a_disk_is_not_at_hand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(*_: object) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "preadv", waits)
+    assert at_hand(f"file://{folder}/a%20b.png", folder) is None
