@@ -8,6 +8,7 @@ other bytes.
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256, sha512
 from typing import Any
 
@@ -68,6 +69,7 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
     return str(digest.hexdigest())
 
 
+@lru_cache(maxsize=1024)
 def key_salt(tenant: str, fingerprint: str, era: str = "") -> str:
     """What, beside content and options, an embedding belongs to. `era`: drawn anew when the caches
     of media are emptied, so that what requests in progress still hold is found by no later one."""

@@ -2,12 +2,12 @@
 and a budget on top, and CPU time."""
 
 import gc
+import os
 import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ...protocol.memory.shortage import is_memory
@@ -98,6 +98,16 @@ def _spent(*_: Any) -> None:
     raise CpuSpent
 
 
+def read_kernel(path: str) -> bytes:
+    """A few numbers that the kernel writes as they are asked for; a file object takes five times as
+    long. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+
+
 def _address_space() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(read_kernel("/proc/self/statm").split()[0])
     return pages * resource.getpagesize()

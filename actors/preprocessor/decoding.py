@@ -169,8 +169,7 @@ class ItemDecoding:
         for entry in pending.entries:
             if entry is not None:
                 entry.pins -= 1
-        waits = pending.request.media or pending.unchecked or pending.unrendered
-        for task in self.pool.tasks() if waits else ():
+        for task in () if pending.served else self.pool.tasks():
             before = len(task.waiters)
             task.waiters = [waiter for waiter in task.waiters if waiter.pending is not pending]
             if len(task.waiters) < before:

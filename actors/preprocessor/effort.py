@@ -2,8 +2,9 @@
 could have done: the time for which a machine with other work let it wait is no fault of an item's,
 and a successor would wait as long."""
 
-from pathlib import Path
 from typing import NamedTuple
+
+from ..kernel.budget import read_kernel
 
 
 class Effort(NamedTuple):
@@ -31,7 +32,7 @@ class Effort(NamedTuple):
 def effort_of(pid: int, now: float) -> Effort:
     """Where the kernel does not tell, a process never queues."""
     try:
-        queued = int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        queued = int(read_kernel(f"/proc/{pid}/schedstat").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return Effort(now, 0.0)
     return Effort(now, queued)

@@ -43,10 +43,12 @@ class PendingRequest:
 
     @property
     def complete(self) -> bool:
-        here = bool(self.digests or not self.request.media) and all(
-            entry is not None for entry in self.entries
-        )
-        return here and not self.unchecked and not self.unrendered
+        return bool(self.digests or not self.request.media) and self.served
+
+    @property
+    def served(self) -> bool:
+        """It waits for no task now; all that it will want need not have been asked for."""
+        return not (self.unchecked or self.unrendered or None in self.entries)
 
     @property
     def held(self) -> list[FeatureEntry]:
