@@ -84,7 +84,13 @@ class Planner:
 
     def awaits_company(self, now: float) -> float:
         """Up to when an engine that rests waits for more requests; in the past: it does not."""
-        return 0.0 if self._batch.running else self._company.awaited_until(self._batch.waiting, now)
+        if self._batch.running:
+            return 0.0
+        return self._company.awaited_until(self._batch.waiting, self._cached, now)
+
+    def _cached(self, seq: Sequence) -> int:
+        hit = self._batch.hit(seq)
+        return 0 if hit is None else hit.tokens
 
     def ask_ahead(self, now: float, idle: bool) -> None:
         """Before `schedule`: ask for the embeddings of sequences that run soon, in their order."""

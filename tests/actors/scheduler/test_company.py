@@ -109,3 +109,17 @@ def test_an_engine_that_knows_nothing_yet_does_not_wait() -> None:
     bench = Bench(config(prefix_caching=False), model=Slow)
     submit(bench, "a")
     assert began(bench.plan()) == 1
+
+
+def test_what_is_cached_of_a_prompt_is_no_reason_to_wait() -> None:
+    settings = config(num_blocks=2000, max_model_len=2000, max_batched_tokens=512)
+    bench = Bench(settings, model=Slow)
+    for last in (3, 4):
+        arrived = bench.time
+        tokens = [2 + i % 5 for i in range(400)] + [last] * LENGTH
+        bench.submit(prepared(f"ends with {last}", tokens, ignore_eos=True))
+        if last == 4:
+            assert bench.plan() is None
+            assert bench.policy.due == pytest.approx(arrived + WAIT)
+        bench.run()
+    assert bench.policy.tally.prefix_hit_tokens == 400
