@@ -63,7 +63,22 @@ class Batch:
         # A window lets go of what the rest of a longer stretch may look at; elsewhere a stretch may
         # be found in part.
         may_end = partial(self._pieces.may_part, seq, seen=books.narrowest)
-        return books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], may_end)
+        hit = books.find(seq.chain.hashes[: (seq.known - 1) // books.block_size], may_end)
+        return self._further(seq, hit) if books.copies else hit
+
+    def _further(self, seq: Sequence, hit: Hit) -> Hit:
+        """With what is known of the next block, too."""
+        books, chain = self.books, seq.chain
+        assert books is not None
+        behind = chain.before(hit.tokens // books.block_size)
+        end = min(hit.tokens + books.block_size, seq.known - 1)
+        if end == hit.tokens or not books.followed(behind):
+            return hit
+        content = chain.content(seq.prompt, seq.output, hit.tokens, end)
+        if content is None:
+            return hit
+        further = books.further(hit, behind, content)
+        return further if self._pieces.may_part(seq, further.tokens) else hit
 
     def admit(self, seq: Sequence, hit: Hit) -> bool:
         """Into the batch, with room for its known tokens, or the next; False: there is none."""
@@ -136,8 +151,34 @@ class Batch:
         if self._caching and full > seq.published:
             seq.chain.extend(seq.prompt, seq.output, end)
             books.publish(seq.holding, seq.chain.hashes, seq.published, full)
+            if books.copies:
+                for index in range(seq.published, full):
+                    self._follow(seq, index, (index + 1) * books.block_size)
             seq.published = full
         books.let_go(seq.holding, end)
+
+    def _follow(self, seq: Sequence, index: int, end: int) -> None:
+        """Others may begin with a copy of a block, of which positions up to `end` are computed."""
+        books, chain = self.books, seq.chain
+        assert books is not None
+        content = chain.content(seq.prompt, seq.output, index * books.block_size, end)
+        if content is not None:
+            behind, full = chain.before(index), end % books.block_size == 0
+            digest = chain.hashes[index] if full else chain.part(behind, content)
+            books.follow(seq.holding, index, digest, behind, content)
+
+    def _leave_last(self, seq: Sequence, books: Books) -> None:
+        """Of an answer that has ended the last block, which is not full: a chat goes on from it."""
+        end = seq.known - 1  # the last token has never been an input
+        if (
+            books.copies
+            and self._caching
+            and seq.finish is not None
+            and seq.published == end // books.block_size != NEVER
+            and end % books.block_size
+            and self._pieces.shared(seq, end) == end
+        ):
+            self._follow(seq, seq.published, end)
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache. What runs goes on and shares nothing that follows from it."""
@@ -172,6 +213,7 @@ class Batch:
         """No step touches a leaving sequence any more: blocks and embeddings go back."""
         self.leaving.remove(seq)
         if self.books is not None:
+            self._leave_last(seq, self.books)
             self.books.close(seq.holding)
         self._out(seq)
 

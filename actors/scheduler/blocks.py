@@ -7,6 +7,16 @@ stands for none.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .prefix import Content
+
+
+class Follower(NamedTuple):
+    """A block of which others may copy a beginning."""
+
+    block: int
+    content: Content
 
 
 class BlockPool:
@@ -23,6 +33,10 @@ class BlockPool:
         self._idle: OrderedDict[int, None] = OrderedDict()
         """Free blocks in the cache, the next to be given up first."""
         self._cached: dict[bytes, int] = {}
+        self._followers: dict[bytes, Follower] = {}
+        """By the hash of everything before it: the cached block that was published last..."""
+        self._behind: dict[int, bytes] = {}
+        """... and that hash, by the block."""
 
     @property
     def free(self) -> int:
@@ -67,22 +81,40 @@ class BlockPool:
                 assert digest is not None
                 del self._cached[digest]
                 self._hashes[block] = None
+                self._unfollow(block)
             self._refs[block] = 1
             taken.append(block)
         return taken
 
     def publish(self, block: int, digest: bytes) -> None:
-        """`block` is full and computed: others may share it. Of equal ones the first is kept."""
+        """`block` is computed: others may share it. Of equal ones the first is kept."""
         assert block
         if digest not in self._cached and self._hashes[block] is None:
             self._cached[digest] = block
             self._hashes[block] = digest
+
+    def follow(self, block: int, behind: bytes, content: Content) -> None:
+        """Others who begin like this cached block may copy that: the newest of those behind one
+        beginning is kept."""
+        if known := self._followers.get(behind):
+            self._unfollow(known.block)
+        self._behind[block] = behind
+        self._followers[behind] = Follower(block, content)
+
+    def follower(self, behind: bytes) -> Follower | None:
+        return self._followers.get(behind)
+
+    def _unfollow(self, block: int) -> None:
+        if behind := self._behind.pop(block, None):
+            del self._followers[behind]
 
     def forget(self) -> None:
         """Empty the cache: nothing held now is matched again. Holders keep their blocks."""
         self._blank.extend(reversed(self._idle))
         self._idle.clear()
         self._cached.clear()
+        self._followers.clear()
+        self._behind.clear()
         self._hashes = [None] * len(self._hashes)
 
     def give_back(self, blocks: Sequence[int], soon: bool = False) -> None:

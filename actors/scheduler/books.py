@@ -8,11 +8,12 @@ that is known of a sequence at once.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...protocol.config.room import Room
 from ...protocol.edges.scheduler_to_gpu_runner import PADDING
 from .blocks import BlockPool
+from .prefix import Content
 
 
 @dataclass(slots=True, frozen=True)
@@ -26,6 +27,10 @@ class Hit:
     """The slot with the recurrent states at its end."""
     known: int = 0
     """Tokens that it would have if their states were kept too."""
+    copied: int = 0
+    """Its last tokens, which are the first of block `source` of the one table there is: they are to
+    be copied into a block of the sequence's own."""
+    source: int = 0
 
 
 @dataclass(slots=True)
@@ -54,6 +59,9 @@ class Books:
         )
         """Tokens that each token looks back in every layer, its own among them."""
         self.states = BlockPool(room.states) if room.states else None
+        self.copies = self.windows == (None,) and self.states is None
+        """Whether a beginning of a block is worth something to others: in one table, whose layers
+        see everything, and without states."""
 
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
@@ -116,6 +124,9 @@ class Books:
         )
         for pool, own in zip(self.pools, held, strict=True):
             pool.share(own)
+        if hit.copied:  # used: given up late, or now, since it is copied first
+            self.pools[0].share([hit.source])
+            self.pools[0].give_back([hit.source])
         for pool, window, blocks, count in zip(
             self.pools, self.windows, holding.blocks, wanted, strict=True
         ):
@@ -157,6 +168,28 @@ class Books:
         for pool, blocks in zip(self.pools, holding.blocks, strict=True):
             for index in range(first, last):
                 pool.publish(blocks[index], hashes[index])
+
+    def follow(
+        self, holding: Holding, index: int, digest: bytes, behind: bytes, content: Content
+    ) -> None:
+        """Block `index`, full or not, is computed as far as `content` tells: others may begin with
+        a copy of that. `digest`: its name in the cache."""
+        (pool,), (blocks,) = self.pools, holding.blocks
+        pool.publish(blocks[index], digest)
+        if pool.find(digest) == blocks[index]:
+            pool.follow(blocks[index], behind, content)
+
+    def followed(self, behind: bytes) -> bool:
+        """Whether a block may be known in part."""
+        return self.pools[0].follower(behind) is not None
+
+    def further(self, hit: Hit, behind: bytes, content: Content) -> Hit:
+        """`hit` and what is known of the block that follows, whose content may be `content`."""
+        follower = self.pools[0].follower(behind)
+        copied = 0 if follower is None else follower.content.alike(content)
+        if follower is None or not copied:
+            return hit
+        return replace(hit, tokens=hit.tokens + copied, copied=copied, source=follower.block)
 
     def let_go(self, holding: Holding, end: int) -> None:
         """Everything up to `end` is computed: give back what no later token looks at."""

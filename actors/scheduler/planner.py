@@ -277,5 +277,8 @@ def _introduce(seq: Sequence, hit: Hit) -> NewSequence:
         block_tables=tuple(tuple(blocks) for blocks in seq.holding.blocks),
         state=seq.holding.state,
         state_from=hit.state,
+        copied=hit.copied,
+        copy_from=hit.source,
+        copy_to=seq.holding.blocks[0][seq.published] if hit.copied else 0,
         pooling=prepared.pooling,
     )

@@ -33,6 +33,8 @@ class KvPool:
         """`blocks`: of each table, the padding block among them."""
         self.block_size = block_size
         self.tables = tuple(tables)
+        self._groups: list[list[torch.Tensor]] = [[] for _ in tables]
+        """By table, of layers that are alike: [layers, blocks, ...]."""
         self.table_of: dict[int, int] = {}
         """By layer: which table its blocks are counted in."""
         self.blocks: dict[int, torch.Tensor] = {}
@@ -46,6 +48,7 @@ class KvPool:
             for group in table.groups:
                 each = (blocks[number], block_size, 2, group.kv_heads, group.width)
                 whole = _zeros((len(group.layers), *each), dtype, device)
+                self._groups[number].append(whole)
                 self.blocks |= zip(group.layers, whole.unbind(0), strict=True)
                 self.blocks |= {layer: self.blocks[owner] for layer, owner in group.readers.items()}
                 self.table_of |= dict.fromkeys((*group.layers, *group.readers), number)
@@ -63,6 +66,11 @@ class KvPool:
             [layer for group in table.groups for layer in group.layers] for table in self.tables
         ]
         return [nbytes // max(self.blocks[layer][0].nbytes for layer in each) for each in owners]
+
+    def copy(self, table: int, source: int, target: int, tokens: int) -> None:
+        """The first `tokens` of a block into another, in all layers."""
+        for whole in self._groups[table]:
+            whole[:, target, :tokens] = whole[:, source, :tokens]
 
     def clear(self, table: int, slots: torch.Tensor) -> None:
         """Zero what a faulty sequence wrote: its blocks go to others, who mask what they have not

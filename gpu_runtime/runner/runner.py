@@ -184,6 +184,7 @@ class Runner:
         pooling = None if new.pooling is None else self._pooling(new.pooling)
         delta = new.position_delta if planes is not None else 0
         state = self._open_state(new)
+        self._copy_beginning(new)
         sequence = RunnerSequence(new.prompt_tokens, planes, delta, sampler, state, pooling)
         self._table.add(new.seq, sequence, new.token_ids, new.block_tables)
 
@@ -211,6 +212,18 @@ class Runner:
         if new.state_from:
             self._states.copy(new.state_from, new.state)
         return new.state
+
+    def _copy_beginning(self, new: NewSequence) -> None:
+        """Of its first block that is not shared whole."""
+        if not new.copied:
+            return
+        blocks = self.room.blocks
+        among = len(blocks) == 1 and all(
+            0 < block < blocks[0] for block in (new.copy_from, new.copy_to)
+        )
+        if not (among and 0 < new.copied < self._block_size):
+            raise Unrunnable("it begins with a copy of no block.")
+        self._pool.copy(0, new.copy_from, new.copy_to, new.copied)
 
     def _admit(self, works: Sequence[Work], faults: dict[int, str]) -> Entries:
         """The works that can be computed. The others are faults: said once per work, never a

@@ -32,6 +32,11 @@ class NewSequence(Record, frozen=True):
     """The slot whose states it gets before the step; 0: it begins at its first token."""
     pooling: PoolingParams | None = None
     """Vectors are wanted: nothing is sampled."""
+    copied: int = 0
+    """Tokens that begin the block `copy_to` as they begin `copy_from`, and are copied before the
+    step: a model with one table."""
+    copy_from: int = 0
+    copy_to: int = 0
 
 
 class Work(Record, frozen=True):

@@ -90,15 +90,15 @@ def test_other_bytes_are_not_taken_for_the_same(llm: LLM) -> None:
     assert (after["decoded"], after["encoded"]) == (2, 2)
 
 
-def test_an_identical_prompt_computes_only_its_last_block(llm: LLM) -> None:
+def test_an_identical_prompt_computes_only_its_last_token(llm: LLM) -> None:
     prompt = {"prompt": f"{SHOWN} And now a question that is longer than a block is: what?"}
     asked = {**prompt, "multi_modal_data": {"image": [picture(61)]}}
     (first,) = llm.generate(asked, ONE_TOKEN, use_tqdm=False)
     before = counted(llm)
     (second,) = llm.generate(asked, ONE_TOKEN, use_tqdm=False)
     length = len(first.prompt_token_ids)
-    assert grown(llm, before)["computed"] == length - (length - 1) // BLOCK * BLOCK
-    assert second.metrics.cached_tokens == (length - 1) // BLOCK * BLOCK
+    assert grown(llm, before)["computed"] == 1
+    assert second.metrics.cached_tokens == length - 1
     assert second.outputs[0].token_ids == first.outputs[0].token_ids
 
 
@@ -112,7 +112,7 @@ def test_the_same_text_around_another_picture_is_not_a_hit(llm: LLM) -> None:
     ]
     llm.generate(asked[0], ONE_TOKEN, use_tqdm=False)
     (other,) = llm.generate(asked[1], ONE_TOKEN, use_tqdm=False)
-    assert other.metrics.cached_tokens == 0
+    assert other.metrics.cached_tokens <= 1, "the mark before it"
 
 
 async def test_a_url_asked_by_two_at_once_is_fetched_once(llm: LLM) -> None:

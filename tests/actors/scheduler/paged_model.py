@@ -120,6 +120,11 @@ class PagedModel:
             )
             if new.state_from:
                 self.slots[new.state] = self.slots[new.state_from]
+            if new.copied:
+                assert new.copy_to in new.block_tables[0]
+                (table,) = self.kv
+                for offset in range(new.copied):
+                    table[new.copy_to, offset] = table[new.copy_from, offset]
         rows: dict[tuple[int, int], Row] = {}
         for embed in plan.embeds:
             self.states[embed.seq].faulty |= unreadable

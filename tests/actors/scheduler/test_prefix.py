@@ -2,6 +2,7 @@
 
 from array import array
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -116,3 +117,75 @@ def test_blocks_are_the_same_whether_they_are_made_at_once_or_as_tokens_come(
         assert [a == b for a, b in zip(whole, other, strict=True)] == [
             first >= 4 * end for end in range(1, len(whole) + 1)
         ]
+
+
+def turned(tokens: int, delta: int, at: int = 3) -> bytes:
+    """Three planes; from `at` on they say the same."""
+    planes = [[place + (plane if place < at else delta) for place in range(tokens)]
+              for plane in range(3)]  # fmt: skip
+    return b"".join(array("i", plane).tobytes() for plane in planes)
+
+
+def test_a_prompt_goes_on_from_an_answer_behind_a_picture() -> None:
+    """An answer's tokens are turned as the same ones are in the chat's next prompt."""
+
+    def of(length: int, delta: int) -> HashChain:
+        request = msgspec.structs.replace(
+            prepared("r", TOKENS[:length]), positions=turned(length, delta), position_delta=delta
+        )
+        chain = HashChain(request, (), 4)
+        chain.extend(TOKENS[:length], list(TOKENS[length:]), len(TOKENS))
+        return chain
+
+    first, following, other = of(5, 2), of(12, 2), of(12, 1)
+    assert first.hashes == following.hashes
+    assert not set(first.hashes) & set(other.hashes)
+    said = first.content(TOKENS[:5], list(TOKENS[5:]), 4, 7)
+    asked = following.content(TOKENS, [], 4, 8)
+    elsewhere = other.content(TOKENS, [], 4, 8)
+    assert said is not None
+    assert asked is not None
+    assert elsewhere is not None
+    assert (said.alike(asked), asked.alike(said), said.alike(elsewhere)) == (3, 3, 0)
+
+
+@given(st.data())
+def test_two_blocks_are_alike_up_to_the_first_difference(data: st.DataObject) -> None:
+    size = data.draw(st.integers(2, 8))
+    tokens = tuple(range(2 * size))
+    placed = (size - 1, 2 * size - 1, 3, "cat")
+    place = data.draw(st.integers(0, size - 1))
+    kind = data.draw(st.sampled_from(["token", "item", "row", "end", "position"]))
+    other = list(tokens)
+    first, last, row, key = placed
+    positions = [list(range(2 * size)) for _ in range(3)]
+    seen = [list(plane) for plane in positions]
+    match kind:
+        case "token":
+            other[size + place] += 100
+        case "item":
+            key, place = "dog", 0
+        case "row":
+            row, place = 4, 0
+        case "end":
+            last, place = size + place, min(place, size - 1)
+        case "position":
+            seen[place % 3][size + place] += 1
+
+    def of(ids: tuple[int, ...], planes: list[list[int]], one: tuple[int, int, int, str]) -> Any:
+        flat = b"".join(array("i", plane).tobytes() for plane in planes)
+        request = msgspec.structs.replace(prepared("r", ids), positions=flat)
+        return HashChain(request, (one,), size).content(ids, [], size, 2 * size)
+
+    mine, theirs = of(tokens, positions, placed), of(tuple(other), seen, (first, last, row, key))
+    same = size if (first, last, row, key) == placed and kind == "end" else place
+    assert mine.alike(theirs) == theirs.alike(mine) == same
+
+
+def test_of_what_sees_itself_both_ways_no_part_is_copied() -> None:
+    chain = HashChain(prepared("r", TOKENS, unbroken=((5, 7),)), (), 4)
+    assert chain.content(TOKENS, [], 4, 8) is None
+    assert chain.content(TOKENS, [], 8, 12) is not None
+    apart = HashChain(prepared("r", TOKENS[:9]), (), 4, answers_apart=True)
+    assert apart.content(TOKENS[:9], list(TOKENS[9:]), 8, 12) is None
+    assert apart.content(TOKENS[:9], list(TOKENS[9:]), 8, 9) is not None

@@ -74,16 +74,69 @@ def test_max_tokens_is_never_planned_beyond() -> None:
     assert sum(work.sample for plan in bench.log for work in plan.work) == 3
 
 
-def test_a_second_identical_prompt_computes_only_its_last_block() -> None:
+def test_a_second_identical_prompt_computes_only_its_last_token() -> None:
     bench = Bench()
     bench.submit(endless("one", LONG[:16]))
     bench.run()
     before = bench.policy.tally.prompt_tokens_computed
     bench.submit(endless("two", LONG[:16]))
     bench.run()
-    assert bench.policy.tally.prompt_tokens_computed - before == 4
-    assert bench.closed["two"].usage.cached_tokens == 12
+    assert bench.policy.tally.prompt_tokens_computed - before == 1
+    assert bench.closed["two"].usage.cached_tokens == 15
     assert bench.tokens["one", 0] == bench.tokens["two", 0]
+
+
+def test_a_chat_goes_on_from_where_its_last_answer_ended_within_a_block() -> None:
+    bench = Bench()
+    bench.submit(endless("one", LONG[:9], max_tokens=6))
+    bench.run()
+    asked = [*LONG[:9], *bench.tokens["one", 0]]
+    for turn, said in (("two", [7, 7, 7]), ("three", [7, 5, 4])):
+        request = prepared(turn, [*asked, *said])
+        bench.submit(request)
+        bench.run()
+        assert bench.tokens[turn, 0] == oracle(request, 0)
+    assert bench.closed["two"].usage.cached_tokens == len(asked) - 1, "the last is no input yet"
+    assert bench.closed["three"].usage.cached_tokens == len(asked) + 1
+    bench.assert_empty()
+
+
+def test_a_known_picture_that_ends_within_a_block_is_not_asked_for() -> None:
+    """Its embedding may have gone from the store."""
+    tokens = [3, 3, *[0] * 7, 4]
+    bench = Bench()
+    for name, question in (("one", [5, 6, 7, 8, 9]), ("two", [6, 5, 5])):
+        request = prepared(name, [*tokens, *question], (item("cat", 2, 7),))
+        bench.submit(request)
+        bench.run()
+        assert bench.tokens[name, 0] == oracle(request, 0)
+    assert bench.closed["two"].usage.cached_tokens == len(tokens)
+    assert not any(embed.start for embed in bench.log[-1].embeds)
+    assert bench.policy.tally.prompt_tokens_computed == 15 + 3
+    bench.assert_empty()
+
+
+def test_a_block_that_is_copied_may_be_the_one_that_makes_room() -> None:
+    """The pool is as large as one sequence."""
+    bench = Bench(config(num_blocks=4))
+    for name, last in (("one", 5), ("two", 6), ("three", 7)):
+        request = prepared(name, [*LONG[:6], last], max_tokens=6)
+        bench.submit(request)
+        bench.run()
+        assert bench.tokens[name, 0] == oracle(request, 0)
+        bench.check_blocks()
+    assert bench.closed["three"].usage.cached_tokens == 6
+    bench.assert_empty()
+
+
+def test_nothing_of_a_sequence_that_failed_or_was_given_up_is_copied() -> None:
+    bench = Bench()
+    bench.submit(endless("one", LONG[:6]))
+    bench.plan()
+    bench.answer()
+    bench.policy.end(["one"])
+    bench.run()
+    assert _hit_of(bench, prepared("two", LONG[:6])) == 4
 
 
 @pytest.mark.parametrize("difference", ["item", "tenant", "place"])
@@ -660,7 +713,7 @@ def test_B14_a_beginning_computed_before_a_reset_is_not_found_and_one_computed_a
     bench.policy.batch.forget_prefixes()
     assert _hit_of(bench, prepared("two", LONG[:16], max_tokens=2)) == 0
     bench.run()
-    assert _hit_of(bench, prepared("three", LONG[:16], max_tokens=2)) == 12
+    assert _hit_of(bench, prepared("three", LONG[:16], max_tokens=2)) == 15
     bench.run()
     bench.assert_empty()
 

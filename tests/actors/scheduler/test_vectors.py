@@ -49,7 +49,7 @@ def test_a_prompt_that_fills_the_context_is_taken() -> None:
 @pytest.mark.parametrize(
     ("pooler", "pooling", "hit"),
     [
-        (Pooler(), PoolingParams(), 36),
+        (Pooler(), PoolingParams(), 39),
         (Pooler(take="mean"), PoolingParams(), 0),
         (Pooler(take="cls"), PoolingParams(), 0),
         (Pooler(), PoolingParams(task="token_embed"), 0),

@@ -94,6 +94,9 @@ BROKEN: dict[str, Callable[[], StepPlan]] = {
     "positions too few": lambda: plan_for(positions=bytes(12)),
     "positions ragged": lambda: plan_for(positions=bytes(13)),
     "bias outside": lambda: plan_for(sampling=SamplingParams(logit_bias={10**6: 1.0})),
+    "a copy of no block": lambda: plan_for(copy=(10**6, 5, 1)),
+    "a copy into no block": lambda: plan_for(copy=(6, 0, 1)),
+    "a copy of a whole block": lambda: plan_for(copy=(6, 5, 10**6)),
     "longer than the context": lambda: plan_for(token_ids=(1,) * 5000),
 }
 
@@ -104,10 +107,13 @@ def plan_for(
     blocks: tuple[int, ...] = (5,),
     positions: bytes | None = None,
     sampling: SamplingParams = GREEDY,
+    copy: tuple[int, int, int] = (0, 0, 0),
 ) -> StepPlan:
+    source, target, copied = copy
     new = NewSequence(
-        99, token_ids, max(1, len(token_ids)), positions, 0, sampling, 0, (), (blocks,)
-    )
+        99, token_ids, max(1, len(token_ids)), positions, 0, sampling, 0, (), (blocks,),
+        copied=copied, copy_from=source, copy_to=target,
+    )  # fmt: skip
     return StepPlan(1, (new,), (work,), (), ())
 
 
