@@ -13,6 +13,7 @@ from .helpers.bodies import Answers, recorded
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
 from .helpers.leaks import left_behind, settle
+from .helpers.serving import FOR_PAGES, Server, served
 from .helpers.tracebacks import give_lines
 from .zoo.catalog import Zoo
 
@@ -102,6 +103,13 @@ def no_answer_tells_a_secret(answers: Answers) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
     return Checkpoints(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Server]:
+    """The bundled model, for whoever asks it what a page in docs/ may ask."""
+    with served("", **FOR_PAGES) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import asyncio
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 
 from thespis import LLM
 
-from ..helpers.serving import Server, served
+from ..helpers.serving import FOR_PAGES, Server
 
 pytestmark = [
     pytest.mark.process,
@@ -36,20 +35,6 @@ SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [str(page.relative_to(ROOT)) for page in FILES if BLOCK.search(page.read_text())]
 ADDRESS = "http://127.0.0.1:8000"
-OPTIONS: dict[str, Any] = {
-    "enable_mm_embeds": True,
-    "enable_prompt_embeds": True,
-    "enforce_eager": True,
-    "trust_remote_code": True,
-    "allowed_local_media_path": str(ROOT / "demo_model" / "media"),
-}
-"""Of the engine: what the pages ask for."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served("", **OPTIONS) as server:
-        yield server
 
 
 @pytest.fixture
@@ -66,7 +51,7 @@ def test_there_are_pages() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_of_a_page_run(
-    page: str, server: Server, folder: Path, capsys: pytest.CaptureFixture[str]
+    page: str, demo: Server, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     said: list[str] = []
@@ -75,7 +60,7 @@ def test_the_examples_of_a_page_run(
         try:
             for found in BLOCK.finditer(text):
                 line = text[: found.start(1)].count("\n")
-                run_block("\n" * line + beside(found[1], server), page, names, runner)
+                run_block("\n" * line + beside(found[1], demo), page, names, runner)
                 said.append(capsys.readouterr().out)
         finally:
             for value in names.values():
@@ -99,10 +84,10 @@ def assert_guided(in_python: str, over_http: str) -> None:
     assert json.loads(arguments)["what"] in ("rain", "sun")
 
 
-def test_the_readmes_request_is_answered(server: Server, folder: Path) -> None:
+def test_the_readmes_request_is_answered(demo: Server, folder: Path) -> None:
     (command,) = SHELL.findall((ROOT / "README.md").read_text())
     done = subprocess.run(
-        ["bash", "-c", command.replace(ADDRESS, server.url)],
+        ["bash", "-c", command.replace(ADDRESS, demo.url)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -118,7 +103,7 @@ def beside(code: str, server: Server) -> str:
     for call in ast.walk(compile(code, "page", "exec", flags=flags)):
         match call:
             case ast.Call(func=ast.Name(id="LLM" | "AsyncLLM" as face), args=[], keywords=options):
-                if {option.arg for option in options} <= OPTIONS.keys():
+                if {option.arg for option in options} <= FOR_PAGES.keys():
                     given = ast.get_source_segment(code, call) or ""
                     lines = "\n" * given.count("\n")
                     joined = f"{face}(run_dir={str(server.run_dir)!r}{lines})"

@@ -12,10 +12,20 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from thespis.frontends.engine import EngineHandle, start_engine
+from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 
 from .torchless import played_by
+
+FOR_PAGES: dict[str, Any] = {
+    "enable_mm_embeds": True,
+    "enable_prompt_embeds": True,
+    "enforce_eager": True,
+    "trust_remote_code": True,
+    "allowed_local_media_path": str(Path(demo_model()) / "media"),
+}
+"""Options that README.md and the pages in docs/ ask for, of the fixture `demo`."""
 
 
 class Reply(NamedTuple):
