@@ -34,7 +34,7 @@ GPU_RUNNER = "gpu-runner"
 DETOKENIZER = "detokenizer"
 HTTP = "http"
 FACTS = "facts"
-"""The roles. Clients are `client-<name>`, decode workers are `decode-worker-<n>`: see `kind_of`.
+"""The roles. Clients are `http` and `client-<name>`, decode workers `decode-worker-<n>`: `kind_of`.
 `facts` ends when it has told the director what the model is."""
 
 
@@ -71,11 +71,18 @@ EDGES: tuple[Edge, ...] = (
 
 
 def kind_of(role: str) -> str:
-    """Its row of the table: `client-7f3a` -> `client`, `decode-worker-0` -> `decode-worker`."""
+    """Its row of the table: `client-7f3a`, `http` -> `client`, `decode-worker-0` ->
+    `decode-worker`. The same of a name (`name_of`)."""
     for kind in (CLIENT, DECODE_WORKER):
         if role == kind or role.startswith(f"{kind}-"):
             return kind
-    return role
+    return CLIENT if role.partition(".")[0] == HTTP else role
+
+
+def name_of(role: str, epoch: int) -> str:
+    """By which others write to it: its role, whoever plays that now. A client is one incarnation,
+    `http.2`, as in `Request.client`: what was asked by another is not for it."""
+    return f"{role}.{epoch}" if kind_of(role) == CLIENT else role
 
 
 def edges_from(role: str) -> dict[str, Edge]:

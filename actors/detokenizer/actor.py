@@ -35,7 +35,7 @@ class Detokenizer(Actor):
 
     def on_gone(self, gone: Gone) -> None:
         if kind_of(gone.role) == CLIENT:
-            self.sessions.forget_client(gone.role)
+            self.sessions.forget_client(gone.incarnation)
         elif gone.role == SCHEDULER:
             self.sessions.forget_all()
 

@@ -140,7 +140,7 @@ class Director:
     def _stop_if_unused(self) -> None:
         if self._face_here or self._over.is_set():
             return
-        if self.config.server is not None or not self.roster.clients:
+        if self.config.server is not None or not self.roster.joined:
             log.info("the last face has gone")
             self._end()
 
@@ -193,8 +193,8 @@ class Director:
                 self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
                 self._clients.leave(role, epoch, identity)
-            case AskStatus(role):
-                self._stats.ask(identity, role)
+            case AskStatus():
+                self._stats.ask(identity)
             case AskReset():
                 self._resets.ask(identity, message)
             case ResetDone(role, epoch, number):
@@ -231,7 +231,7 @@ class Director:
 
     def _hear_hello(self, hello: Hello, identity: bytes) -> None:
         """Who comes before its part is known waits for it."""
-        if kind_of(hello.role) != CLIENT:
+        if hello.role in self.roster.members:
             self.supervisor.make_next()
         if not self.parts.known and hello.role != FACTS:
             self._early.append((hello, identity))
@@ -257,10 +257,15 @@ class Director:
             )
         if self.supervisor.closing or (self._over.is_set() and kind_of(hello.role) == CLIENT):
             return Refused("The engine is ending.")
-        if kind_of(hello.role) == CLIENT:
-            return self._clients.admit(hello, identity) or Welcome(
-                self.parts.of(CLIENT), self._clients.share
-            )
+        joins = kind_of(hello.role) == CLIENT and hello.role not in self.roster.members
+        admit = self._clients.admit if joins else self._admit
+        return admit(hello, identity) or Welcome(
+            self.parts.of(hello.role),
+            self._clients.reshare(hello.role) if kind_of(hello.role) == CLIENT else None,
+        )
+
+    def _admit(self, hello: Hello, identity: bytes) -> Refused | None:
+        """None: it has the role that it was made for."""
         member = self._member(hello.role, hello.epoch)
         if member is None or member.pid not in (None, hello.pid):
             return Refused(
@@ -273,7 +278,7 @@ class Director:
             return Refused(f"{hello.role}.{hello.epoch} cannot be watched now.")
         member.identity = identity
         member.lease.renew(self._loop.time())
-        return Welcome(self.parts.of(hello.role))
+        return None
 
     # readiness and death
 
@@ -288,7 +293,7 @@ class Director:
     def _ready(self, ready: Ready) -> None:
         one: Member | ClientRecord | None = self._member(
             ready.role, ready.epoch
-        ) or self.roster.clients.get(ready.role)
+        ) or self.roster.joined.get(ready.role)
         if one is None or one.pid is None or one.epoch != ready.epoch:
             log.info("%s.%d is ready too late", ready.role, ready.epoch)
             return
@@ -307,6 +312,8 @@ class Director:
             self.tell_all(Gone(role, epoch, outside))
         self._stats.gone(role)
         self._resets.gone(role)
+        if kind_of(role) == CLIENT:
+            self._clients.reshare()
 
     def _client_left(self, role: str, epoch: int) -> None:
         self._gone(role, epoch, True)

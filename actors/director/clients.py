@@ -1,4 +1,5 @@
-"""The clients of an engine: who is let in, what share each has, how one leaves."""
+"""The clients of an engine: who is let in, what share each has, how one leaves. The HTTP server is
+one that has not joined: the supervisor keeps it."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from collections.abc import Callable
 from ...protocol.edges.control import Hello, Refused, Reshare, Share
 from ...protocol.topology import CLIENT
 from ...protocol.wire import Message
-from .roster import ClientRecord, Roster, split_share
+from .roster import ClientRecord, Member, Roster, split_share
 from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -16,14 +17,14 @@ NOT_READ = "This client did not read what the engine sent it, and was given up; 
 
 
 class Clients:
-    """The only writer of `roster.clients`. `left` is called for each that is gone (role, epoch)."""
+    """The only writer of `roster.joined`. `left` is called for each that is gone (role, epoch)."""
 
     def __init__(
         self,
         roster: Roster,
         supervisor: Supervisor,
         whole: Share,
-        send: Callable[[ClientRecord, Message], None],
+        send: Callable[[Member | ClientRecord, Message], None],
         left: Callable[[str, int], None],
     ) -> None:
         """`whole`: what all of them may hold together."""
@@ -31,17 +32,13 @@ class Clients:
         self._send, self._left = send, left
 
     def find(self, role: str, epoch: int) -> ClientRecord | None:
-        client = self._roster.clients.get(role)
+        """Of those that have joined."""
+        client = self._roster.joined.get(role)
         return client if client is not None and client.epoch == epoch else None
 
-    @property
-    def share(self) -> Share:
-        """Of each."""
-        return split_share(self._whole, len(self._roster.clients))
-
     def admit(self, hello: Hello, identity: bytes) -> Refused | None:
-        """None: it is in, and the others have been told their new share."""
-        if hello.role in self._roster.clients:
+        """None: it has joined."""
+        if hello.role in self._roster.joined:
             return Refused(
                 f"A client with the name {hello.role.removeprefix(f'{CLIENT}-')} is here already."
             )
@@ -54,8 +51,7 @@ class Clients:
             return Refused(
                 f"The engine can take no other client now ({error.strerror}); try again."
             )
-        self._roster.clients[hello.role] = client
-        self._reshare(besides=hello.role)
+        self._roster.joined[hello.role] = client
         return None
 
     def leave(self, role: str, epoch: int, identity: bytes) -> None:
@@ -67,16 +63,13 @@ class Clients:
 
     def drained(self, role: str, epoch: int) -> None:
         """It accepts nothing new, and nothing of it is under way."""
-        if (client := self.find(role, epoch)) is not None:
+        client = self._roster.clients.get(role)
+        if client is not None and client.epoch == epoch:
             client.drained = True
             self._supervisor.changed.set()
 
     def give_up(self, role: str, client: ClientRecord) -> None:
-        """It does not read what it is sent: it is told, when it reads again. One in a process of
-        ours is ended with that."""
-        if (host := self._supervisor.host_of(client.pid)) is not None:
-            self._supervisor.end_silent(host.role, host.epoch, HANGS)
-            return
+        """It does not read what it is sent: it is told, when it reads again."""
         log.warning("%s.%d %s and is given up", role, client.epoch, HANGS)
         self._send(client, Refused(NOT_READ))
         self._forget(role, client)
@@ -86,14 +79,16 @@ class Clients:
         self._gone(role, client)
 
     def _gone(self, role: str, client: ClientRecord) -> None:
-        if self._roster.clients.get(role) is not client:
-            return
-        del self._roster.clients[role]
-        self._supervisor.bury(role, client.epoch)
-        self._left(role, client.epoch)
-        self._reshare()
+        if self._roster.joined.get(role) is client:
+            del self._roster.joined[role]
+            self._supervisor.bury(role, client.epoch)
+            self._left(role, client.epoch)
 
-    def _reshare(self, besides: str | None = None) -> None:
-        for role, client in self._roster.clients.items():
-            if role != besides:
-                self._send(client, Reshare(self.share))
+    def reshare(self, newcomer: str | None = None) -> Share:
+        """One has come or gone: the others are told the share of each, which is returned."""
+        clients = self._roster.clients
+        share = split_share(self._whole, len(clients))
+        for role, client in clients.items():
+            if role != newcomer:
+                self._send(client, Reshare(share))
+        return share

@@ -75,14 +75,15 @@ async def _drain(director: Ending, seconds: float) -> None:
     """No client submits anything new; what was accepted has `seconds` to finish, and who dies
     meanwhile is replaced."""
     deadline = asyncio.get_running_loop().time() + seconds
-    clients = director.roster.clients
-    for client in clients.values():
+    roster = director.roster
+    for client in roster.clients.values():
         director.send(client, Drain())
-    if (http := director.roster.members.get(HTTP)) is not None:
+    if (http := roster.members.get(HTTP)) is not None:
         http.retired = True  # its callers would be gone
 
     def done() -> bool:
-        return director.fatal is not None or all(client.drained for client in clients.values())
+        drained = all(client.drained for client in roster.clients.values())
+        return director.fatal is not None or drained
 
     await _until(director, done, seconds, hasten=True)
     if director.fatal is None:

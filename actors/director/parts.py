@@ -7,7 +7,7 @@ from ...protocol.config.engine import EngineConfig
 from ...protocol.config.roles import FactsConfig, RunnerConfig, encode_config
 from ...protocol.config.speculation import speculation
 from ...protocol.facts import ModelFacts
-from ...protocol.topology import FACTS, GPU_RUNNER, HTTP
+from ...protocol.topology import FACTS, GPU_RUNNER, HTTP, kind_of
 from .config import DirectorConfig
 from .machine import no_cuda, refuse_too_large, this_machine
 
@@ -83,7 +83,8 @@ class Parts:
             cuda = engine.device == "cuda" or (engine.device == "auto" and no_cuda() is None)
             return encode_config(FactsConfig(model=engine.model, cuda=cuda, runner=engine.runner))
         assert self._division is not None, "who comes earlier waits"
-        return encode_config(self._division.roles[role])
+        roles = self._division.roles
+        return encode_config(roles.get(role) or roles[kind_of(role)])
 
 
 def _switches(engine: EngineConfig) -> list[str]:

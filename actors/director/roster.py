@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...protocol.edges.control import Peer, Peers, Share
+from ...protocol.topology import CLIENT, kind_of
 from .leases import Holder, Lease
 
 RoleState = Literal["starting", "ready", "gone"]
@@ -68,6 +69,8 @@ class Member:
     """The role is not filled again."""
     fatal: str | None = None
     """What it said before it gave up."""
+    drained: bool = False
+    """As of a client."""
 
     def begin(self, now: float) -> int:
         """A new incarnation; returns its epoch."""
@@ -75,6 +78,7 @@ class Member:
         self.state, self.lease = "starting", Lease(now)
         self.pid = self.identity = self.peer = None
         self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
+        self.drained = False
         return self.epoch
 
     def end(self) -> None:
@@ -83,7 +87,7 @@ class Member:
 
 @dataclass
 class ClientRecord:
-    """A client: watched, never restarted."""
+    """A client that has joined: watched, never restarted."""
 
     epoch: int
     pid: int
@@ -99,7 +103,7 @@ class ClientRecord:
 @dataclass
 class Roster:
     members: dict[str, Member]
-    clients: dict[str, ClientRecord] = field(default_factory=dict)
+    joined: dict[str, ClientRecord] = field(default_factory=dict)
     stats: dict[str, dict[str, float]] = field(default_factory=dict)
     """Each living process's last counters."""
 
@@ -115,7 +119,17 @@ class Roster:
 
     @property
     def everyone(self) -> dict[str, Member | ClientRecord]:
-        return {**self.members, **self.clients}
+        return {**self.members, **self.joined}
+
+    @property
+    def clients(self) -> dict[str, Member | ClientRecord]:
+        """Who may submit requests: those that have joined, and the HTTP server once it has said
+        Hello."""
+        return {
+            role: one
+            for role, one in self.everyone.items()
+            if kind_of(role) == CLIENT and one.pid is not None and one.identity is not None
+        }
 
     def table(self) -> Peers:
         return Peers(

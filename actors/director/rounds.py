@@ -93,8 +93,8 @@ class StatsCollector(Rounds):
         self._owed: defaultdict[str, deque[int]] = defaultdict(deque)
         """The rounds whose questions a process has not answered; its answers come in order."""
 
-    def ask(self, identity: bytes, asker: str) -> None:
-        ready = [one for one in self._roster.ready_ones() if one.role != asker]
+    def ask(self, identity: bytes) -> None:
+        ready = self._roster.ready_ones()
         number = self.begin(identity, [member.role for member in ready], STATS_SECONDS)
         for member in ready:
             self._owed[member.role].append(number)

@@ -278,10 +278,6 @@ class Supervisor:
             member.silent, member.stopped = True, is_stopped(member.pid)
             self.kill(role, epoch)
 
-    def host_of(self, pid: int) -> Member | None:
-        """The role whose process this is."""
-        return next((member for member in self.alive if member.pid == pid), None)
-
     def check_leases(self, late: float) -> None:
         """Kill silent processes: even one that is only stopped must be reaped before anything it
         could write is reused.
@@ -300,8 +296,9 @@ class Supervisor:
         for holder in judgement.starved:
             self._tell_starved(holder)
         for holder in judgement.silent:
-            if (host := self.host_of(holder.pid)) is not None:
-                self.end_silent(host.role, host.epoch, "is silent")
+            member = next((one for one in self.alive if one.pid == holder.pid), None)
+            if member is not None:
+                self.end_silent(member.role, member.epoch, "is silent")
             else:
                 log.warning("%s is silent and is replaced", holder.name)
                 kill(holder.pid)

@@ -123,12 +123,12 @@ class EncoderCache(Actor):
             self._apply(self.store.source(True))
 
     def on_gone(self, gone: Gone) -> None:
-        role, writer = gone.role, f"{gone.role}.{gone.epoch}"
+        role, writer = gone.role, gone.incarnation
         self.reader.forget(writer)
         if role == SCHEDULER:
             self._apply(self.store.release_all())
         elif kind_of(role) == CLIENT:
-            self._apply(self.store.unlease(lambda features: features.client == role))
+            self._apply(self.store.unlease(lambda features: features.client == writer))
         elif role == PREPROCESSOR:
             self._apply(self.store.source(False))
             if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death

@@ -116,7 +116,7 @@ class Fetcher(Actor):
         if gone.role == PREPROCESSOR:
             self._apply(self.table.preprocessor_gone())
         elif kind_of(gone.role) == CLIENT:
-            self._apply(self.table.client_gone(gone.role))
+            self._apply(self.table.client_gone(gone.incarnation))
 
     def counters(self) -> dict[str, float]:
         cache = self.downloader.cache

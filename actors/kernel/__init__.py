@@ -14,7 +14,7 @@ module of its role:
             match message:
                 case Fetch(request):
                     failure = Failure("media_unavailable", "Nothing is fetched today.")
-                    self.send(sender, RequestFailed(request.id, request.attempt, failure))
+                    self.send(request.client, RequestFailed(request.id, request.attempt, failure))
 
     def main(launch):
         run(Refuser(launch))

@@ -54,7 +54,7 @@ class Actor(BaseActor):
                 await self._stopping.wait()
                 self.tasks.cancel_scope.cancel()
         finally:
-            self._stop()
+            self.stop()
             with anyio.CancelScope(shield=True):
                 await self.on_stop()
             self.close()
@@ -77,7 +77,7 @@ class Actor(BaseActor):
 
     def _hear_news(self, frames: list[bytes]) -> None:
         if not self.hear_director(self.link.decode(frames)):
-            self._stop()
+            self.stop()
 
     def _guard(self, turn: Callable[[], None]) -> None:
         """An exception of a handler ends the process. Nothing is done any more in one that ends: a
@@ -90,10 +90,11 @@ class Actor(BaseActor):
         except Exception as error:
             log.exception("a handler failed; the process ends")
             self._fault = error
-            self._stop()
+            self.stop()
         self.link.working_since = None
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Hear nothing more, and end. Idempotent."""
         for pump in self._pumps:
             pump.close()
         self._stopping.set()

@@ -27,6 +27,7 @@ from ...protocol.edges.control import (
     Refused,
     Reset,
     ResetDone,
+    Share,
     Stats,
     Stop,
     ToControl,
@@ -54,6 +55,8 @@ class BaseActor(Participant):
 
     control: "zmq.Socket[bytes]"
     """Hears of ended requests (`End`), which never wait behind data. From `open_inbox` on."""
+    share: Share | None
+    """Of admission, if this is a client. From `hello` on."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch.directory, launch.role, launch.epoch)
@@ -88,6 +91,7 @@ class BaseActor(Participant):
         welcome = self.link.hello(START_SECONDS)
         if isinstance(welcome, Refused):
             raise SystemExit(welcome.text)
+        self.share = welcome.share
         self.link.start_heartbeats()
         self._open_when_possible()
         return welcome.config

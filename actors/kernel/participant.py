@@ -31,9 +31,9 @@ class Participant:
     def on_gone(self, gone: Gone) -> None:
         """An incarnation is dead and reaped: its leases end. Its edges are closed."""
 
-    def send(self, role: str, message: Message, after: int = -1) -> bool:
+    def send(self, name: str, message: Message, after: int = -1) -> bool:
         """See `PeerTable.send`."""
-        return self.peers.send(role, message, after)
+        return self.peers.send(name, message, after)
 
     def open_inbox(self) -> None:
         """Raises OSError or ZMQError where the run directory takes no socket."""
@@ -43,8 +43,8 @@ class Participant:
         """Of a socket that this incarnation binds."""
         return socket_path(self.run_dir, self.role, self.epoch, suffix)
 
-    def hear_of_others(self, message: Any) -> bool:
-        """False where the director's message is about something else."""
+    def hear_of_others(self, message: Any) -> None:
+        """What the director said, if it is about them."""
         match message:
             case Peers():
                 self.on_peers(message, self.peers.update(message))
@@ -52,9 +52,6 @@ class Participant:
                 self.incoming.fence(role, epoch)
                 self.peers.gone(message)
                 self.on_gone(message)
-            case _:
-                return False
-        return True
 
     def close(self) -> None:
         self.inbox.close(linger=0)

@@ -8,7 +8,7 @@ import zmq
 
 from ...protocol.channel import ChannelFull, Outgoing, Received
 from ...protocol.edges.control import Gone, Peer, Peers, Stalled
-from ...protocol.topology import CLIENT, edges_from, kind_of
+from ...protocol.topology import CLIENT, edges_from, kind_of, name_of
 from ...protocol.wire import Message
 from .tombstones import Tombstones
 
@@ -34,12 +34,13 @@ class PeerTable:
         self._role, self._epoch = role, epoch
         self._edges = edges_from(role)
         self._open: dict[str, tuple[Peer, Outgoing]] = {}
+        """By name, as all that follows: see `name_of`."""
         self._early: dict[str, list[Message]] = {}
         """For clients whose request overtook their introduction."""
         self._departed = Tombstones()
         """Clients."""
         self._missed: set[str] = set()
-        """Roles that are gone and for which something was meant since: the log says so once."""
+        """Those that are gone and for which something was meant since: the log says so once."""
         self._report = report
         self._stalled: dict[str, int] = {}
         """Epochs of those whose edge was full."""
@@ -48,81 +49,84 @@ class PeerTable:
         """Connect to every peer that this process writes to; returns the new incarnations."""
         fresh: list[tuple[str, Peer]] = []
         for role, peer in table.peers.items():
-            if self._is_stalled(role, peer.epoch):
+            name = name_of(role, peer.epoch)
+            if self._is_stalled(name, peer.epoch):
                 continue
-            self._departed.discard(role)  # another one under its name
+            self._departed.discard(name)  # another one under its name
             edge = self._edges.get(kind_of(role))
-            known = self._open.get(role)
+            known = self._open.get(name)
             if edge is None or (known is not None and known[0].epoch >= peer.epoch):
                 continue
             if known is not None:
                 known[1].close()
-            self._missed.discard(role)
+            self._missed.discard(name)
             outgoing = Outgoing(self._context, self._role, self._epoch, peer.inbox, edge.bound)
-            self._open[role] = peer, outgoing
-            for message in self._early.pop(role, ()):
-                self.send(role, message)
+            self._open[name] = peer, outgoing
+            for message in self._early.pop(name, ()):
+                self.send(name, message)
             fresh.append((role, peer))
         return fresh
 
     def gone(self, message: Gone) -> None:
         """Close the edge to a dead incarnation; that to a newer one stays."""
-        if kind_of(message.role) == CLIENT:
-            self._missed.discard(message.role)
-            self._departed.add((message.role,))
-            self._early.pop(message.role, None)
-        if self._is_stalled(message.role, message.epoch):
-            del self._stalled[message.role]
-        known = self._open.get(message.role)
+        name = name_of(message.role, message.epoch)
+        if kind_of(name) == CLIENT:
+            self._missed.discard(name)
+            self._departed.add((name,))
+            self._early.pop(name, None)
+        if self._is_stalled(name, message.epoch):
+            del self._stalled[name]
+        known = self._open.get(name)
         if known is not None and known[0].epoch <= message.epoch:
             known[1].close()
-            del self._open[message.role]
+            del self._open[name]
 
-    def send(self, role: str, message: Message, after: int = -1) -> bool:
-        """False where `role` is not there now: whoever waits is told by `Gone` and sends again from
+    def send(self, name: str, message: Message, after: int = -1) -> bool:
+        """False where `name` is not there now: whoever waits is told by `Gone` and sends again from
         its own state.
 
-        `after`: an epoch of `role` that is dead, though the news of it may not have come here yet.
+        `after`: an epoch of it that is dead, though the news of it may not have come here yet.
         """
-        known = self._open.get(role)
+        known = self._open.get(name)
         if known is not None and known[0].epoch <= after:
             return False
-        if known is None and kind_of(role) == CLIENT and role not in self._departed:
-            early = self._early.setdefault(role, [])
+        if known is None and kind_of(name) == CLIENT and name not in self._departed:
+            early = self._early.setdefault(name, [])
             if len(early) < MAX_EARLY:
                 early.append(message)
                 return True
         if known is None:
-            self._miss(role, message)
+            self._miss(name, message)
             return False
         try:
             known[1].send(message)
         except ChannelFull:
-            self._give_up(role)
+            self._give_up(name)
             return False
         return True
 
-    def _miss(self, role: str, message: Message) -> None:
-        if role not in self._missed and role not in self._departed:
-            self._missed.add(role)
+    def _miss(self, name: str, message: Message) -> None:
+        if name not in self._missed and name not in self._departed:
+            self._missed.add(name)
             kind = type(message).__name__
-            log.info("no %s to send %s to, nor what follows until there is one", role, kind)
+            log.info("no %s to send %s to, nor what follows until there is one", name, kind)
 
-    def departed(self, role: str) -> bool:
+    def departed(self, name: str) -> bool:
         """Whether this client is gone, not only unknown: what is for it is for nobody."""
-        return role in self._departed
+        return name in self._departed
 
-    def _give_up(self, role: str) -> None:
-        peer, outgoing = self._open.pop(role)
-        log.error("%s.%d does not take its messages: the edge to it is full", role, peer.epoch)
+    def _give_up(self, name: str) -> None:
+        peer, outgoing = self._open.pop(name)
+        stalled = Stalled(name.removesuffix(f".{peer.epoch}"), peer.epoch)
+        log.error("%s does not take its messages: the edge to it is full", stalled.incarnation)
         outgoing.close()
-        self._stalled[role] = peer.epoch
-        if kind_of(role) == CLIENT:
-            self._departed.add((role,))
-        self._report(Stalled(role, peer.epoch))
+        self._stalled[name] = peer.epoch
+        if kind_of(name) == CLIENT:
+            self._departed.add((name,))
+        self._report(stalled)
 
-    def _is_stalled(self, role: str, epoch: int) -> bool:
-        return self._stalled.get(role, -1) >= epoch
+    def _is_stalled(self, name: str, epoch: int) -> bool:
+        return self._stalled.get(name, -1) >= epoch
 
     def epoch_of(self, role: str) -> int:
         """0: it is not there."""
@@ -131,12 +135,13 @@ class PeerTable:
 
     def could_answer(self, role: str, epoch: int) -> bool:
         """Whether this incarnation can be written to, or never is."""
-        known = self._open.get(role)
+        name = name_of(role, epoch)
+        known = self._open.get(name)
         there = known is not None and known[0].epoch >= epoch
-        return there or kind_of(role) not in self._edges or self._is_stalled(role, epoch)
+        return there or kind_of(role) not in self._edges or self._is_stalled(name, epoch)
 
-    def __contains__(self, role: str) -> bool:
-        return role in self._open
+    def __contains__(self, name: str) -> bool:
+        return name in self._open
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         for _, outgoing in self._open.values():

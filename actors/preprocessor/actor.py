@@ -148,7 +148,7 @@ class Preprocessor(Actor):
 
     def on_gone(self, gone: Gone) -> None:
         role, epoch = gone.role, gone.epoch
-        self._reader.forget(writer := f"{role}.{epoch}")
+        self._reader.forget(writer := gone.incarnation)
         match topology.kind_of(role):
             case topology.DECODE_WORKER if self._epochs.get(role) == epoch:
                 self._worker_gone(role, epoch, gone.outside)
@@ -156,7 +156,7 @@ class Preprocessor(Actor):
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
             case topology.CLIENT:
-                self._drop_all(lambda pending: pending.request.client == role)
+                self._drop_all(lambda pending: pending.request.client == writer)
             case topology.FETCHER:
                 # Clients have theirs fetched again; who brings the same bytes himself goes on.
                 written = partial(self._reader.written_by, writer)

@@ -90,7 +90,7 @@ class SchedulerActor(Actor):
             case topology.DETOKENIZER if DETOKENIZER not in self.peers:
                 self.policy.detokenizer_lost(gone.epoch, now, gone.outside)
             case topology.CLIENT:
-                self.policy.client_gone(role)
+                self.policy.client_gone(gone.incarnation)
         self._go_on()
 
     def counters(self) -> dict[str, float]:

@@ -33,10 +33,11 @@ from ...protocol.requests.request import MediaItem, Prompt, Request
 from ...protocol.requests.sampling import SamplingParams
 from ...protocol.wire import Message
 from .admission import Admission, Cost, estimate_tokens
-from .connection import ANSWER_SECONDS, Connection
+from .connection import Connection
 from .deadline import LATE, before
 from .delivery import Delivery, check_sendable
 from .dispatcher import Dispatcher
+from .joining import Joined
 from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
 from .questions import RESTARTED, Questions
@@ -66,20 +67,19 @@ CUT = Failure(
 class Client:
     """In a running engine; one per process is enough. Not thread-safe: it belongs to its loop."""
 
-    def __init__(
-        self, connection: Connection, run_dir: Path, config: ClientConfig, share: Share
-    ) -> None:
-        """`connect` makes one, of a connection that has been greeted with `config` and `share`."""
+    def __init__(self, connection: Connection, config: ClientConfig, share: Share) -> None:
+        """`config` and `share`: what the director has answered to its Hello."""
+        connection.listener = self
         self.model, self.model_name = config.model, config.name
         self.max_model_len = config.max_model_len
         self.admission = Admission(share)
         self.media = MediaStore(
-            run_dir, f"{connection.role}.0", self.admission, self._raise_if_closed
+            connection.run_dir, connection.name, self.admission, self._raise_if_closed
         )
         """Where the media of a request are put before it is submitted."""
         self._connection, self._roles = connection, config.roles
         self._ledger = Ledger()
-        self._suspects = Suspects(partial(read_once, run_dir))
+        self._suspects = Suspects(partial(read_once, connection.run_dir))
         self._delivery = Delivery(connection, self._ledger, self._suspects)
         self._questions = Questions(connection)
         self._dispatcher = Dispatcher(
@@ -92,24 +92,12 @@ class Client:
         self._closed = False
 
     @classmethod
-    async def connect(
-        cls, run_dir: Path, name: str | None = None, patience: float | None = ANSWER_SECONDS
-    ) -> "Client":
-        """Join the engine that runs in `run_dir` and wait at most `patience` seconds until it is
-        ready.
-
-        Raises EngineError where it refuses or does not answer. Without a limit (a server that is
-        itself a part of the engine waits for as long as the start takes) TimeoutError where the
-        director does not answer: a restart may help.
-        """
-        connection = Connection(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
-        try:
-            client = cls(connection, run_dir, *await connection.greet())
-            await connection.join(client, patience)
-        except TimeoutError:
-            if patience is None:
-                raise
-            raise connection.no_answer() from None
+    async def connect(cls, run_dir: Path, name: str | None = None) -> "Client":
+        """Join the engine that runs in `run_dir`. Raises EngineError where it refuses or does not
+        answer, or is not ready soon."""
+        joined = Joined(run_dir, name or f"{os.getpid()}-{secrets.token_hex(4)}")
+        client = cls(joined, *await joined.greet())
+        await joined.join()
         return client
 
     # what callers use
@@ -158,7 +146,7 @@ class Client:
             params = params.replace(seed=self._random.getrandbits(63))
         request = Request(
             id=secrets.token_hex(12),
-            client=self._connection.role,
+            client=self._connection.name,
             tenant=tenant,
             arrival=time.monotonic(),
             deadline=deadline,

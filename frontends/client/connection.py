@@ -2,33 +2,27 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from ...actors.kernel.participant import Participant
-from ...actors.kernel.pump import Pump
 from ...actors.kernel.tombstones import Tombstones
 from ...protocol.channel import ChannelFull, Gap, Outgoing
-from ...protocol.config.roles import ClientConfig
-from ...protocol.edges.control import End, Gone, Leave, Peer, Peers, Ready, Refused, Share, Stalled
+from ...protocol.edges.control import End, Gone, Peers, Stalled
 from ...protocol.errors import EngineError
-from ...protocol.topology import CLIENT, kind_of
+from ...protocol.topology import CLIENT, kind_of, name_of
 
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 30.0
 """Within which an engine that works answers a question."""
-NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
-"""The actors that must be there for a client to join."""
 CONTROL_BOUND = 65536
 """Messages that may wait for an actor's control socket; one that leaves more has stalled."""
 FLUSH_MS = 500
 """What the last words to the actors may take when a client leaves."""
+NEEDED = ("fetcher", "preprocessor", "scheduler", "detokenizer")
+"""The actors that must be there before anything is submitted for the first time."""
 ENDED_AT = (*NEEDED, "encoder-cache")
 """The actors that keep something by request id. The runner hears of an end from the scheduler."""
 
@@ -52,20 +46,18 @@ class Listener(Protocol):
         """Messages of a living actor are missing."""
 
 
-class Connection(Participant):
-    """Joins one engine as `client-<name>`. It has no heartbeat: nobody restarts a client, and that
-    one reads is seen by its edges."""
+class Connection:
+    """What a client has of the participant that it speaks through, whose owner passes on what comes
+    (`hear`, `hear_director`)."""
 
     listener: Listener
-    """From `join` on."""
+    """Set by the client."""
 
-    def __init__(self, run_dir: Path, name: str) -> None:
-        # The director first of all: where there is none, no socket is left open.
-        self._director = _open_director(run_dir)
-        super().__init__(run_dir, f"client-{name}", 0)
-        self._news = Pump(self.link.socket, self._hear_news)
-        self._pumps = [self._news]
-        self.link.sent = self._news.soon
+    def __init__(self, participant: Participant) -> None:
+        self._participant = participant
+        self.run_dir, self.link, self.send = participant.run_dir, participant.link, participant.send
+        self.role, self.epoch = participant.role, participant.epoch
+        self.name = name_of(self.role, self.epoch)
         self._controls: dict[str, Outgoing] = {}
         self._present: dict[str, int] = {}
         """Epochs of the processes that are there."""
@@ -74,43 +66,8 @@ class Connection(Participant):
         self._over = Tombstones()
         """Requests of which an actor that comes now may still be told by one that has not heard of
         their end."""
-        self._here = asyncio.Event()
-
-    async def greet(self) -> tuple[ClientConfig, Share]:
-        """Say Hello; what the director answers. Raises EngineError where it refuses, TimeoutError
-        where none answers."""
-        hello = asyncio.ensure_future(asyncio.to_thread(self.link.hello))
-        try:
-            welcome = await asyncio.shield(hello)
-            if isinstance(welcome, Refused):
-                raise EngineError(welcome.text)
-            self.open_inbox()
-        except BaseException:
-            # The director may count this client as there, or will when it answers at last.
-            await asyncio.wait([hello])  # its thread uses the link
-            os.close(self._director)
-            self.link.send(Leave(self.role, 0))
-            await asyncio.to_thread(self.context.destroy, FLUSH_MS)
-            raise
-        assert welcome.share is not None
-        return msgspec.json.decode(welcome.config, type=ClientConfig), welcome.share
-
-    async def join(self, listener: Listener, patience: float | None) -> None:
-        """Listen, and wait `patience` seconds for every actor. Raises TimeoutError, having left."""
-        self.listener = listener
-        # The director's news first, as in the actors: what is told because of a death is of an
-        # attempt that ended with it.
-        self._pumps.append(Pump(self.inbox, self._hear, first=self._news))
-        for pump in self._pumps:
-            pump.open()
-        asyncio.get_running_loop().add_reader(self._director, self._lose_director)
-        self.link.send(Ready(self.role, 0, self.endpoint(), control=""))
-        try:
-            async with asyncio.timeout(patience):
-                await self._here.wait()
-        except BaseException:
-            await self.leave(in_order=True)
-            raise
+        self.here = asyncio.Event()
+        """All that are needed are."""
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
@@ -119,14 +76,10 @@ class Connection(Participant):
             async with asyncio.timeout(ANSWER_SECONDS):
                 yield
         except TimeoutError:
-            raise self.no_answer() from None
-
-    def no_answer(self) -> EngineError:
-        """For the person who runs the engine: it names the run directory."""
-        return EngineError(
-            f"The engine in {self.run_dir} did not answer within {ANSWER_SECONDS:g} s; see "
-            f"engine.log there."
-        )
+            raise EngineError(
+                f"The engine in {self.run_dir} did not answer within {ANSWER_SECONDS:g} s; see "
+                f"engine.log there."
+            ) from None
 
     def present(self, roles: Iterable[str]) -> bool:
         """Whether all of these are ready now."""
@@ -155,41 +108,34 @@ class Connection(Participant):
             self.link.send(Stalled(role, self._present.get(role, 0)))
 
     async def leave(self, in_order: bool) -> None:
-        """Close everything; `in_order`: the director still runs and is told."""
-        for pump in self._pumps:
-            pump.close()
-        asyncio.get_running_loop().remove_reader(self._director)
-        os.close(self._director)
-        if in_order:
-            self.link.send(Leave(self.role, 0))
-        try:
-            await asyncio.to_thread(self.close)
-        # the interpreter is ending: threads take no more work, and nothing else waits for this one
-        except RuntimeError:
-            self.close()
-
-    def close(self) -> None:
+        """The client is over; `in_order`: the director still runs."""
         for control in self._controls.values():
             control.flush(FLUSH_MS)
-        super().close()
 
-    def _hear(self, frames: list[bytes]) -> None:
+    def hear(self, frames: list[bytes]) -> None:
+        """What came to the inbox."""
+        incoming = self._participant.incoming
         try:
-            received = self.incoming.accept(frames)
+            received = incoming.accept(frames)
         except Gap as gap:
             log.warning("messages are missing, %s: what they were about is asked for again", gap)
-            self.incoming.skip_to(frames)
+            incoming.skip_to(frames)
             self.listener.on_gap()
-            received = self.incoming.accept(frames)
+            received = incoming.accept(frames)
         if received is not None:
             self.listener.on_message(received.message)
 
-    def _hear_news(self, frames: list[bytes]) -> None:
-        message = self.link.decode(frames)
-        if not self.hear_of_others(message):
-            self.listener.on_director(message)
+    def hear_director(self, message: Any) -> None:
+        """What the director said. Of others, after the participant has heard of them."""
+        match message:
+            case Peers():
+                self._on_peers(message)
+            case Gone():
+                self._on_gone(message)
+            case _:
+                self.listener.on_director(message)
 
-    def on_gone(self, gone: Gone) -> None:
+    def _on_gone(self, gone: Gone) -> None:
         role, epoch = gone.role, gone.epoch
         self._note_dead(role, epoch)
         if self._present.get(role) == epoch:
@@ -198,14 +144,14 @@ class Connection(Participant):
             self._controls.pop(role).close()
         self.listener.on_director(gone)
 
-    def on_peers(self, table: Peers, fresh: list[tuple[str, Peer]]) -> None:
+    def _on_peers(self, table: Peers) -> None:
         for role in ENDED_AT:
             peer = table.peers.get(role)
             if peer is not None and self._present.get(role) != peer.epoch:
                 if role in self._controls:
                     self._controls[role].close()
                 self._controls[role] = Outgoing(
-                    self.context, self.role, 0, peer.control, CONTROL_BOUND
+                    self._participant.context, self.role, self.epoch, peer.control, CONTROL_BOUND
                 )
                 if ended := tuple(self._over):
                     self._tell(role, ended)
@@ -213,21 +159,9 @@ class Connection(Participant):
         for role, epoch in self._present.items():
             self._note_dead(role, epoch - 1)
         if self.present(NEEDED):
-            self._here.set()
+            self.here.set()
         self.listener.on_peers()
 
     def _note_dead(self, role: str, epoch: int) -> None:
         if kind_of(role) != CLIENT:
             self._dead[role] = max(epoch, self._dead.get(role, 0))
-
-    def _lose_director(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._director)
-        self.listener.on_director_lost()
-
-
-def _open_director(run_dir: Path) -> int:
-    """Readable when the director of the run ends. Raises EngineError where there is none."""
-    try:
-        return os.pidfd_open(int((run_dir / "lock").read_text()))
-    except (OSError, ValueError):
-        raise EngineError("No engine runs in this run directory.") from None

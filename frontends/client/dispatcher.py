@@ -166,7 +166,7 @@ class Dispatcher:
     def tell_if_drained(self) -> None:
         """Tell the director if nothing new is accepted and nothing is under way."""
         if self._admission.closed and not self._ledger.live_ones():
-            self._connection.link.send(Drained(self._connection.role, 0))
+            self._connection.link.send(Drained(self._connection.role, self._connection.epoch))
 
 
 def _whole_way(entry: LedgerEntry, finished: Finished) -> Finished:

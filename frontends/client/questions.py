@@ -41,7 +41,7 @@ class Questions:
         """For `tokenize`: a prompt in the form in which the preprocessor reads it."""
         return Request(
             id=secrets.token_hex(12),
-            client=self._connection.role,
+            client=self._connection.name,
             arrival=time.monotonic(),
             prompt=prompt,
             sampling=SamplingParams(seed=0, max_tokens=1),
@@ -56,14 +56,14 @@ class Questions:
         return tokenized
 
     async def status(self) -> Status:
-        question = AskStatus(self._connection.role)
+        question = AskStatus()
         self._connection.link.send(question)
         status: Status = await self._answer(next(self._numbers), question)
         return status
 
     async def reset(self, cache: Cache) -> bool:
         """Whether all have confirmed it."""
-        question = AskReset(self._connection.role, next(self._numbers), cache)
+        question = AskReset(next(self._numbers), cache)
         self._connection.link.send(question)
         return bool(await self._answer(question.number, question))
 

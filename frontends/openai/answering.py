@@ -22,7 +22,7 @@ def options_of(
     return AnswerOptions(
         created=int(time.time()),
         arrival=arrival,
-        model=state.config.name,
+        model=state.terms.model,
         n=generation.sampling.n,
         logprobs=generation.sampling.logprobs,
         prompt_logprobs=body.prompt_logprobs is not None,

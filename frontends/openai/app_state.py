@@ -152,12 +152,13 @@ class AppState:
 
 def terms_of(config: HttpConfig) -> Terms:
     """What this server accepts."""
+    client = config.client
     return Terms(
-        model=config.name,
-        context=config.max_model_len,
-        vocabulary=config.model.vocab,
-        folder=config.model.path,
-        tokenizer_parts=config.model.tokenizer_parts,
+        model=client.name,
+        context=client.max_model_len,
+        vocabulary=client.model.vocab,
+        folder=client.model.path,
+        tokenizer_parts=client.model.tokenizer_parts,
         style=_tool_style(config),
         embeds=config.engine.enable_mm_embeds,
         prompt_embeds=config.engine.enable_prompt_embeds,

@@ -1,9 +1,11 @@
-"""The HTTP frontend as a process: role `http`, started and restarted like the actors."""
+"""The HTTP frontend as a process: role `http`, started and restarted like the actors, and a client
+of its engine by the same link."""
 
 import asyncio
 import logging
 import socket
 import time
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -13,9 +15,10 @@ from ...actors.kernel.actor import Actor, run
 from ...actors.kernel.launch import Launch
 from ...protocol.config.roles import HttpConfig
 from ...protocol.config.server import ServerConfig
-from ...protocol.edges.control import Excuse
+from ...protocol.edges.control import Excuse, Stop
 from ...protocol.errors import EngineError
 from ..client.client import CUT, Client
+from ..client.connection import Connection
 from .app import make_app
 from .app_state import APP_STATE
 from .blame import open_blame
@@ -29,28 +32,49 @@ class Http(Actor):
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
+        self._connection = Connection(self)
         self._client: Client | None = None
-        self._runner: web.AppRunner | None = None
         self._app: web.Application | None = None
+        self._told_to_stop = asyncio.Event()
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=HttpConfig)
         listener = open_listener(settings.server)
-        self._client = await Client.connect(
-            self.launch.directory, f"http-{self.launch.epoch}", patience=None
-        )
+        assert self.share is not None
+        self._client = Client(self._connection, settings.client, self.share)
         run, now = self.launch, time.monotonic()
         blame = open_blame(run.directory, run.epoch, run.outside, now, self._excuse)
         self._app = make_app(self._client, settings, blame)
-        self._runner = await serve_on(self._app, listener, limits_of(settings.server))
+        self.tasks.start_soon(self._serve, self._app, listener, limits_of(settings.server))
         return {"port": listener.getsockname()[1]}
+
+    async def _serve(self, app: web.Application, listener: socket.socket, limits: Limits) -> None:
+        """Callers wait in the kernel until those are there who do the work. Ends when what was
+        accepted is answered; the director waits for that only so long."""
+        await self._connection.here.wait()
+        runner = await serve_on(app, listener, limits)
+        await self._told_to_stop.wait()
+        await close(app, runner)
+        self.stop()
 
     def _excuse(self, epochs: tuple[int, ...]) -> None:
         self.link.send(Excuse(self.launch.role, epochs))
 
+    def hear(self, frames: list[bytes]) -> None:
+        try:
+            self._connection.hear(frames)
+        except Exception:  # as in every client: what goes wrong with one request ends no other
+            log.exception("a message was not understood")
+
+    def hear_director(self, message: Any) -> bool:
+        super().hear_director(message)
+        self._connection.hear_director(message)
+        if isinstance(message, Stop):
+            self._connection.here.set()  # whoever waits in the kernel is told
+            self._told_to_stop.set()
+        return True
+
     async def on_stop(self) -> None:
-        if self._app is not None and self._runner is not None:
-            await close(self._app, self._runner)  # for as long as the director waits
         if self._client is not None:
             await self._client.close()
 

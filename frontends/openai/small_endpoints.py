@@ -18,14 +18,13 @@ def _json(body: object, status: int = 200, headers: dict[str, str] | None = None
 
 
 def _card(state: AppState) -> dict[str, Any]:
-    config = state.config
     return {
-        "id": config.name,
+        "id": state.terms.model,
         "object": "model",
         "created": state.started,
         "owned_by": "thespis",
-        "max_model_len": config.max_model_len,
-        "dtype": config.dtype,
+        "max_model_len": state.terms.context,
+        "dtype": state.config.dtype,
     }
 
 
@@ -69,7 +68,7 @@ async def tokenize(request: web.Request) -> web.Response:
     tokens = list(found.token_ids)
     answer = {
         "count": len(tokens),
-        "max_model_len": state.config.max_model_len,
+        "max_model_len": state.terms.context,
         "tokens": tokens,
         "prompt": found.text,
     }

@@ -124,23 +124,15 @@ def divide(
         DETOKENIZER: DetokenizerConfig(model=model),
     }
     roles |= {role: preprocessor for role in actors_of(engine) if kind_of(role) == DECODE_WORKER}
-    roles[CLIENT] = ClientConfig(
+    roles[CLIENT] = client = ClientConfig(
         model=model,
         name=engine.name,
         max_model_len=sizes.context,
         seed=engine.seed,
-        arena_bytes=in_bytes(engine.max_media_gb),
         roles=actors_of(engine),
     )
     if server is not None:
-        roles[HTTP] = HttpConfig(
-            model=model,
-            name=engine.name,
-            dtype=sizes.dtype,
-            max_model_len=sizes.context,
-            server=server,
-            engine=engine,
-        )
+        roles[HTTP] = HttpConfig(client=client, dtype=sizes.dtype, server=server, engine=engine)
     return Division(roles=roles, max_model_len=sizes.context, name=engine.name)
 
 

@@ -2,7 +2,7 @@
 Shared memory needs none.
 
 The most that one process has open while nobody calls, measured on an engine with one decode worker:
-52 (the director), 63 (the HTTP server). Every further decode worker costs each of those it speaks
+46 (the director), 48 (the HTTP server). Every further decode worker costs each of those it speaks
 to four.
 """
 

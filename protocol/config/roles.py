@@ -181,18 +181,14 @@ class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Of the model, as callers see it."""
     max_model_len: int
     seed: int
-    arena_bytes: int
-    """Of media in this client's shared memory."""
     roles: tuple[str, ...] = ()
     """The engine is ready when all of these are there."""
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    model: ModelFacts
-    name: str
+    client: ClientConfig
     dtype: str
     """In which the model computes."""
-    max_model_len: int
     server: ServerConfig
     engine: EngineConfig
 

@@ -19,6 +19,11 @@ class FromProcess(Message, frozen=True):
     role: str
     epoch: int
 
+    @property
+    def incarnation(self) -> str:
+        """Named as in `Request.client`, and as the writer of its segments."""
+        return f"{self.role}.{self.epoch}"
+
 
 class Hello(FromProcess, frozen=True):
     """The first message of every process. A wrong `version` is refused with both versions named."""
@@ -33,7 +38,8 @@ class Ready(FromProcess, frozen=True):
     inbox: str
     """Endpoint of its data ROUTER."""
     control: str
-    """Endpoint of its control ROUTER; "" for clients, which nobody tells of ended requests."""
+    """Endpoint of its control ROUTER; "" for clients that join: nobody tells them of ended
+    requests."""
     notes: dict[str, int] = msgspec.field(default_factory=dict)
     """What others need to know of it: the GPU runner's `Room`."""
 
@@ -69,13 +75,10 @@ class Leave(FromProcess, frozen=True):
 class AskStatus(Message, frozen=True):
     """Answered with `Status`."""
 
-    role: str
-
 
 class AskReset(Message, frozen=True):
     """client -> director: have this cache emptied. Answered with `ResetOver` of the same number."""
 
-    role: str
     number: int
     cache: Cache
 
@@ -156,7 +159,7 @@ class Refused(Message, frozen=True):
 
 
 class Peers(Message, frozen=True):
-    """Who is ready, by role: the whole table at each change, with clients as `client-<name>`."""
+    """Who is ready, by role: the whole table at each change, clients among them."""
 
     peers: dict[str, Peer]
 

@@ -175,7 +175,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     id: str
     attempt: int = 0
     client: str
-    """The reply edge: which client's inbox gets the answer."""
+    """The reply edge: the incarnation whose inbox gets the answer (`topology.name_of`)."""
     tenant: str = ""
     """A keyed digest of the API key, never the key."""
     arrival: float

@@ -38,8 +38,8 @@ async def acting(actor: A, config: msgspec.Struct) -> AsyncIterator[Sent]:
     """Run `actor` between its start and its stop."""
     sent = Sent()
 
-    def send(role: str, message: Message, after: int = -1) -> bool:
-        sent.append((role, Decoder[Any](type(message)).decode(encode(message))))
+    def send(name: str, message: Message, after: int = -1) -> bool:
+        sent.append((name, Decoder[Any](type(message)).decode(encode(message))))
         return True
 
     actor.send = send  # type: ignore[method-assign]

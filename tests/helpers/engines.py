@@ -60,7 +60,7 @@ def forked_together(modules: Mapping[str, str]) -> dict[str, Any]:
     """Of a `Cast`: all who play, by role, come from one process that has imported them, which
     halves what a start costs. The HTTP frontend inherits its socket and is started alone.
     """
-    kinds = dict.fromkeys(kind for role in modules if (kind := kind_of(role)) != HTTP)
+    kinds = dict.fromkeys(kind_of(role) for role in modules if role != HTTP)
     return {"forked": tuple(kinds), "preload": tuple(dict.fromkeys(modules.values()))}
 
 
@@ -107,7 +107,7 @@ class Spectator:
         return table
 
     def status(self) -> Status:
-        self.send(AskStatus(self.role))
+        self.send(AskStatus())
         status = self.wait(lambda message: isinstance(message, Status))
         assert isinstance(status, Status)
         return status

@@ -104,14 +104,26 @@ async def test_ten_times_what_it_carries_breaks_nothing(server: Server) -> None:
     assert min(report.memory.values()) > 10
 
 
+async def in_flight(llm: AsyncLLM) -> float:
+    stats = (await llm.status()).stats
+    return stats["scheduler"]["running"] + stats["detokenizer"]["open_requests"]
+
+
 async def test_a_killed_server_comes_back_on_the_same_port(server: Server) -> None:
-    """Nobody else is replaced."""
+    """Nobody else is replaced, and what it had in flight is ended by everybody."""
     async with AsyncLLM(run_dir=server.run_dir) as llm:
         before = (await llm.status()).pids
+        long = asyncio.create_task(flood(server, [asking(BODY.replace(b"25", b"4000"))]))
+        async with asyncio.timeout(20):
+            while not await in_flight(llm):
+                await asyncio.sleep(0.05)
         os.kill(before["http"], signal.SIGKILL)
         async with asyncio.timeout(20):
             while (after := (await llm.status()).pids).get("http") in (None, before["http"]):
                 await asyncio.sleep(0.05)
+            while await in_flight(llm):  # it would go on for 80 s
+                await asyncio.sleep(0.05)
+        assert not (await long)[0].whole
     (again,) = await flood(server, [asking(BODY)])
     assert again.whole, "whoever connects meanwhile is answered by the next"
     assert {**after, "http": 0} == {**before, "http": 0}

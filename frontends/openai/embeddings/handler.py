@@ -41,7 +41,7 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         first_id, answers = await _run(state.client, request[TENANT], inputs)
         meter.end(answers)
         id = own_id or first_id
-        now, model = int(time.time()), state.config.name
+        now, model = int(time.time()), state.terms.model
         head = {"id": f"embd-{id}", "object": "list", "created": now, "model": model}
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "X-Request-Id": id, **headers}

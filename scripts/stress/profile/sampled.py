@@ -95,4 +95,5 @@ def main(launch: Launch) -> None:
     sampler = Sampler(Path(os.environ[FOLDER]) / f"{launch.role}.json")
     signal.signal(signal.SIGPROF, sampler.sample)
     signal.signal(signal.SIGUSR2, sampler.toggle)
-    import_module((MODULES | {HTTP: HTTP_MODULE})[kind_of(launch.role)]).main(launch)
+    module = HTTP_MODULE if launch.role == HTTP else MODULES[kind_of(launch.role)]
+    import_module(module).main(launch)

@@ -55,7 +55,7 @@ class Bench:
         self.reader = BlobReader(run_dir)
         self._jobs = 0
 
-    def _send(self, role: str, message: Message, after: int = -1) -> bool:
+    def _send(self, name: str, message: Message, after: int = -1) -> bool:
         self.answers.append(message)
         return True
 

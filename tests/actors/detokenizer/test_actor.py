@@ -31,13 +31,15 @@ async def test_text_goes_to_the_client_and_the_cut_to_the_scheduler(tmp_path: Pa
     actor = Detokenizer(Launch("detokenizer", 0, str(tmp_path), ""))
     async with acting(actor, config(tmp_path)) as sent:
         ids = tuple(byte_level().encode("hi stop there").ids)
-        actor.on_message("scheduler", Open("r", 0, "client-a", SamplingParams(stop=("stop",)), ()))
+        actor.on_message(
+            "scheduler", Open("r", 0, "client-a.0", SamplingParams(stop=("stop",)), ())
+        )
         actor.on_message("scheduler", Outputs((Output("r", 0, 0, 0, ids),)))
         actor.on_message("scheduler", Close("r", 0, Usage(1, 0, {}, 0), ()))
         assert [(role, type(message)) for role, message in sent] == [
-            ("client-a", Deltas),
+            ("client-a.0", Deltas),
             ("scheduler", Stopped),
-            ("client-a", Finished),
+            ("client-a.0", Finished),
         ]
         assert sent.of(Deltas)[0].deltas[0].text == "hi "
         assert (actor.counters()["finished"], actor.counters()["open_requests"]) == (1, 0)
@@ -58,12 +60,12 @@ async def test_requests_end_with_their_client_and_with_the_scheduler(tmp_path: P
     byte_level().save(str(tmp_path / "tokenizer.json"))
     actor = Detokenizer(Launch("detokenizer", 0, str(tmp_path), ""))
     async with acting(actor, config(tmp_path)):
-        for id, client in (("r", "client-a"), ("s", "client-b"), ("t", "client-b")):
+        for id, client in (("r", "client-a.0"), ("s", "client-b.0"), ("t", "client-b.0")):
             actor.on_message("scheduler", Open(id, 0, client, SamplingParams(), ()))
         actor.peers.gone(Gone("client-a", 0))
         actor.on_gone(Gone("client-a", 0))
         actor.on_message(
-            "scheduler", Open("u", 0, "client-a", SamplingParams(), ())
+            "scheduler", Open("u", 0, "client-a.0", SamplingParams(), ())
         )  # the scheduler heard of it later
         actor.on_end(("s",))
         assert actor.counters()["open_requests"] == 1

@@ -32,7 +32,7 @@ class Bench:
         self.told.append((member.role, message.number))
 
     def ask(self, cache: Cache, number: int = 7) -> None:
-        self.resets.ask(b"x", AskReset("client-x", number, cache))
+        self.resets.ask(b"x", AskReset(number, cache))
 
 
 @pytest.mark.parametrize("cache", list(HELD_BY))
@@ -72,7 +72,7 @@ async def test_B14_who_is_not_there_has_nothing() -> None:
 async def test_B14_two_askers_hear_of_their_own_question() -> None:
     bench = Bench()
     bench.ask("prefix", 1)
-    bench.resets.ask(b"y", AskReset("client-y", 1, "prefix"))
+    bench.resets.ask(b"y", AskReset(1, "prefix"))
     bench.resets.answered("scheduler", 2)
     assert bench.heard == [(b"y", ResetOver(1, True))]
     bench.resets.answered("scheduler", 1)

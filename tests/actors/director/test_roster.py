@@ -76,3 +76,15 @@ def test_a_share_is_divided_and_never_nothing() -> None:
     whole = Share(10, 100, 3)
     assert split_share(whole, 0) == split_share(whole, 1) == whole
     assert split_share(whole, 4) == Share(2, 25, 1)
+
+
+def test_the_http_server_is_a_client_from_its_hello_to_its_death() -> None:
+    http, joined = member("http"), ClientRecord(0, 9, b"b")
+    roster = Roster({"scheduler": member(), "http": http}, {"client-b": joined})
+    http.begin(0.0)
+    http.pid = 7
+    assert roster.clients == {"client-b": joined}
+    http.identity = b"h"
+    assert roster.clients == {"http": http, "client-b": joined}
+    http.end()
+    assert roster.clients == {"client-b": joined}

@@ -71,7 +71,13 @@ class Stage:
         data = torch.full((rows, HIDDEN) if ready else (rows,), value, dtype=torch.float32)
         ref = self.arena.put(data.numpy().tobytes(), "float32", tuple(data.shape))
         message = Features(
-            "r", "client-a", key, "image", rows, {"embeds" if ready else "pixel_values": ref}, ready
+            "r",
+            "client-a.0",
+            key,
+            "image",
+            rows,
+            {"embeds" if ready else "pixel_values": ref},
+            ready,
         )
         self.cache.on_message("preprocessor", message)
 

@@ -45,8 +45,8 @@ class Stage:
         self.actor.send = self._send  # type: ignore[method-assign]
         self.notes = self.actor.on_start(encode_config(config))
 
-    def _send(self, role: str, message: Message, after: int = -1) -> bool:
-        assert role == "scheduler"
+    def _send(self, name: str, message: Message, after: int = -1) -> bool:
+        assert name == "scheduler"
         if self.reachable:
             self.sent.append(message)
         return self.reachable

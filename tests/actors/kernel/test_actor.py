@@ -55,7 +55,7 @@ def test_what_is_due_when_it_ends_is_not_done(tmp_path: Path) -> None:
     actor = Recorder(tmp_path)
     done: list[str] = []
     actor._guard(lambda: done.append("before"))
-    actor._stop()
+    actor.stop()
     actor._guard(lambda: done.append("after"))
     assert done == ["before"]
     actor.link.close()

@@ -92,7 +92,9 @@ def test_the_actor_of_the_docstring_answers_a_client(
         edge = Outgoing(context, "client-a", 0, ready.inbox, 1)
         prompt, sampling = TextPrompt("Hello"), SamplingParams()
         edge.send(
-            Fetch(Request(id="r", client="client-a", arrival=0.0, prompt=prompt, sampling=sampling))
+            Fetch(
+                Request(id="r", client="client-a.0", arrival=0.0, prompt=prompt, sampling=sampling)
+            )
         )
         assert client.inbox.poll(1000 * SECONDS)
         answer = client.incoming.accept(client.inbox.recv_multipart())

@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from thespis.actors.kernel.peers import PeerTable, UnknownSenders
-from thespis.protocol.channel import Received
+from thespis.protocol.channel import Received, bind_inbox
 from thespis.protocol.edges.control import Gone, Peer, Peers, Stalled
 from thespis.protocol.edges.decode_worker_to_preprocessor import DecodeFailed
 from thespis.protocol.errors import Failure
@@ -120,13 +120,41 @@ def test_a_client_has_departed_when_it_was_there_and_until_another_one_has_its_n
     peers: PeerTable, tmp_path: Path
 ) -> None:
     client = {"client-a": Peer(0, 1, f"ipc://{tmp_path}/client-a", "")}
-    assert not peers.departed("client-a"), "its request may be quicker than the news of it"
+    assert not peers.departed("client-a.0"), "its request may be quicker than the news of it"
     peers.update(Peers(client))
-    assert not peers.departed("client-a")
+    assert not peers.departed("client-a.0")
     peers.gone(Gone("client-a", 0))
-    assert peers.departed("client-a")
+    assert peers.departed("client-a.0")
     peers.update(Peers(client))
-    assert not peers.departed("client-a")
+    assert not peers.departed("client-a.0")
+
+
+def test_what_a_dead_http_server_asked_for_is_not_answered_to_its_successor(
+    tmp_path: Path,
+) -> None:
+    """What is for the next one waits for it, as for every client that is not known yet."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    inboxes = [bind_inbox(context, f"ipc://{tmp_path}/http.{epoch}") for epoch in (1, 2)]
+    peers = PeerTable(context, "detokenizer", 1, REPORTS.append)
+    first, second = (Peers({"http": Peer(n, 1, f"ipc://{tmp_path}/http.{n}", "")}) for n in (1, 2))
+    peers.update(first)
+    message = DecodeFailed(0, Failure("internal", "no"))
+    assert peers.send("http.1", message)
+    assert inboxes[0].poll(5000)
+    peers.gone(Gone("http", 1))
+    assert peers.send("http.2", message), "kept"
+    assert not peers.send("http.1", message)
+    peers.update(second)
+    assert (peers.departed("http.1"), peers.departed("http.2")) == (True, False)
+    assert not peers.send("http.1", message)
+    assert peers.send("http.2", message)
+    peers.close(1000)
+    heard = [inboxes[1].recv_multipart() for _ in range(2) if inboxes[1].poll(5000)]
+    assert len(heard) == 2
+    assert not inboxes[1].poll(100)
+    for inbox in inboxes:
+        inbox.close()
+    context.term()
 
 
 def test_the_log_says_once_per_loss_that_somebody_is_missing(
@@ -150,7 +178,7 @@ def test_what_is_meant_for_a_client_that_left_is_no_news(
     peers = PeerTable(context, "detokenizer", 1, REPORTS.append)
     for number in range(300):
         peers.gone(Gone(f"client-{number}", 0))
-        assert not peers.send(f"client-{number}", DecodeFailed(0, Failure("internal", "no")))
+        assert not peers.send(f"client-{number}.0", DecodeFailed(0, Failure("internal", "no")))
     assert not caplog.records
     peers.close(0)
     context.term()

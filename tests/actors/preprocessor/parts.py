@@ -98,7 +98,7 @@ def request(
     prompt: Prompt, media: tuple[MediaItem, ...] = (), id: str = "r1", **fields: Any
 ) -> Request:
     values: dict[str, Any] = {
-        "client": "client-a",
+        "client": "client-a.1",
         "arrival": 0.0,
         "sampling": SamplingParams(max_tokens=5, seed=1),
         **fields,

@@ -428,7 +428,7 @@ async def test_an_end_while_its_item_waits(stage: Stage) -> None:
     stage.prepare("a", stage.picture(1))
     stage.prepare("b", stage.picture(2))
     stage.actor.on_end(("b", "never seen"))
-    assert stage.sent.to("client-a", MediaRead) == [MediaRead("b", 0)]
+    assert stage.sent.to("client-a.1", MediaRead) == [MediaRead("b", 0)]
     assert stage.actor._decoding.pool.waiting == 0
     stage.answer(stage.jobs[0])
     assert len(stage.jobs) == 1
@@ -601,7 +601,7 @@ async def test_a_dead_fetcher_takes_along_what_it_fetched_and_nobody_else(
     own = stage.prepare("own", stage.picture(1))
     dead.close()
     stage.actor.on_gone(Gone("fetcher", 1))
-    assert stage.sent.to("client-a", MediaRead) == [MediaRead("url", 0)]
+    assert stage.sent.to("client-a.1", MediaRead) == [MediaRead("url", 0)]
     if not waits_in_the_queue:
         stage.actor.on_message(
             W, DecodeFailed(stage.jobs[0].job, Failure("restarted", "The bytes have gone."))

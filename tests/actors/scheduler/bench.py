@@ -64,7 +64,7 @@ def prepared(
     attempt: int = 0,
     priority: int = 0,
     tenant: str = "",
-    client: str = "client-a",
+    client: str = "client-a.1",
     eos: tuple[int, ...] = (EOS,),
     unbroken: tuple[tuple[int, int], ...] = (),
     streamed: bool = True,

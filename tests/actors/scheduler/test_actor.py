@@ -152,7 +152,7 @@ def test_refusals_go_to_the_client_and_ends_leave_nothing(stage: Stage) -> None:
             prepared("long too", [5] * 100),
         ):  # the preprocessor heard of it later
             stage.send("preprocessor", Submit(late))
-        stage.send("preprocessor", Submit(prepared("u", [5], client="client-b")))
+        stage.send("preprocessor", Submit(prepared("u", [5], client="client-b.1")))
         stage.until(lambda: len(stage.heard["detokenizer"]) == 3)
         assert stage.heard["detokenizer"][2].id == "u"
         assert stage.counters("scheduler")["waiting"] == 1

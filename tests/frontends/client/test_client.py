@@ -20,6 +20,7 @@ from thespis.actors.kernel.launch import director_endpoint
 from thespis.frontends.client import connection
 from thespis.frontends.client.client import Client
 from thespis.frontends.client.connection import NEEDED
+from thespis.frontends.client.joining import Joined
 from thespis.frontends.client.stream import MOST_UNREAD
 from thespis.protocol.config.roles import ClientConfig
 from thespis.protocol.edges.control import (
@@ -46,7 +47,7 @@ from thespis.protocol.wire import Decoder, Message, encode
 from ..openai.fake import MODEL
 
 SILENCE = r"The engine in /.* did not answer within 0\.5 s; see engine\.log there\."
-CONFIG = ClientConfig(model=MODEL, name="fake", max_model_len=256, seed=0, arena_bytes=1 << 20)
+CONFIG = ClientConfig(model=MODEL, name="fake", max_model_len=256, seed=0)
 
 
 class Director:
@@ -129,18 +130,10 @@ async def test_no_director_answers(tmp_path: Path) -> None:
         await Client.connect(tmp_path)
 
 
-async def test_a_server_of_the_engine_is_restarted_where_the_director_is_slow(
-    tmp_path: Path,
-) -> None:
-    """An EngineError would be the end of the whole engine."""
-    with director(tmp_path), pytest.raises(TimeoutError):
-        await Client.connect(tmp_path, patience=None)
-
-
 async def test_no_actor_comes(tmp_path: Path) -> None:
     with director(tmp_path, welcome()) as playing:
         with pytest.raises(EngineError, match=SILENCE):
-            await Client.connect(tmp_path, patience=0.5)
+            await Client.connect(tmp_path)
         await playing.hears(Leave)
 
 
@@ -200,6 +193,7 @@ async def test_a_client_that_has_left_reads_no_more(tmp_path: Path) -> None:
     with director(tmp_path, welcome(), everybody(tmp_path)):
         client = await Client.connect(tmp_path)
         await client.close()
+        assert isinstance(client._connection, Joined)
         for pump in client._connection._pumps:
             pump.drain()
 

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from thespis.actors.kernel.pump import Pump
-from thespis.frontends.client.connection import Connection
+from thespis.frontends.client.joining import Joined
 from thespis.protocol.channel import Received, bind_inbox
 from thespis.protocol.edges.control import End, Gone, Peer, Peers
 from thespis.protocol.errors import EngineError
@@ -42,12 +42,12 @@ class Recorder(Notes):
     def __init__(self, run_dir: Path) -> None:
         super().__init__()
         (run_dir / "lock").write_text(str(os.getpid()))
-        self.connection = Connection(run_dir, "a")
+        self.connection = Joined(run_dir, "a")
         self.connection.listener = self
 
     def close(self) -> None:
         os.close(self.connection._director)
-        self.connection.context.destroy(linger=0)
+        self.connection._participant.context.destroy(linger=0)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_where_no_director_runs_nothing_stays_open(tmp_path: Path) -> None:
     """It may have ended since somebody looked for it. A context that is left open warns when it is
     collected."""
     with pytest.raises(EngineError, match="No engine runs"):
-        Connection(tmp_path, "a")
+        Joined(tmp_path, "a")
     gc.collect()
 
 
@@ -91,9 +91,9 @@ def test_who_comes_later_is_told_what_is_over(tmp_path: Path, recorder: Recorder
     recorder.connection.end(("a",))
     recorder.connection.end(("b", "c"))
     detokenizer = ControlSocket(tmp_path, "detokenizer", 2)
-    recorder.connection.hear_of_others(detokenizer.table)
+    recorder.connection.hear_director(detokenizer.table)
     recorder.connection.end(("d",))
-    recorder.connection.hear_of_others(detokenizer.table)
+    recorder.connection.hear_director(detokenizer.table)
     assert detokenizer.hear() == [End(("a", "b", "c")), End(("d",))]
     detokenizer.close()
 
@@ -107,15 +107,15 @@ def test_a_death_is_heard_before_what_was_told_because_of_it(recorder: Recorder)
     incoming = SimpleNamespace(
         fence=lambda role, epoch: None, accept=lambda frames: Received("preprocessor", 1, "lost")
     )
-    connection.incoming = incoming
+    connection._participant.incoming = incoming
     inbox: Any = FakeInbox(2, news, Gone("fetcher", 1))
-    Pump(inbox, connection._hear, first=connection._news).drain()
+    Pump(inbox, connection.hear, first=connection._news).drain()
     assert recorder.heard == ["lost", Gone("fetcher", 1), "lost"]
 
 
 def test_of_clients_that_have_gone_nothing_is_kept(recorder: Recorder) -> None:
     connection: Any = recorder.connection
-    connection.incoming = SimpleNamespace(fence=lambda role, epoch: None)
+    connection._participant.incoming = SimpleNamespace(fence=lambda role, epoch: None)
     connection._news.socket = FakeLink([Gone("client-b", 0), Gone("fetcher", 1)])
     connection._news.drain()
     assert connection._dead == {"fetcher": 1}

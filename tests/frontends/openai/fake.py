@@ -17,7 +17,7 @@ from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.gate.accepting import serve_on
 from thespis.frontends.openai.main import close, limits_of, open_listener
 from thespis.protocol.config.engine import EngineConfig
-from thespis.protocol.config.roles import HttpConfig
+from thespis.protocol.config.roles import ClientConfig, HttpConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
@@ -206,10 +206,8 @@ def http_config(
     model: ModelFacts = MODEL, engine: Mapping[str, Any] | None = None, **server: Any
 ) -> HttpConfig:
     return HttpConfig(
-        model=model,
-        name="fake-model",
+        client=ClientConfig(model=model, name="fake-model", max_model_len=256, seed=0),
         dtype="float32",
-        max_model_len=256,
         server=ServerConfig(port=0, **server),
         engine=EngineConfig(**(engine or {})),
     )

@@ -14,7 +14,7 @@ from thespis.frontends.openai.bodies.reading import detokenize
 from thespis.gpu_runtime.facts.tokenizer_parts import tokenizer_parts
 from thespis.protocol.checkpoint.tokenizer_file import tokenizer_text
 from thespis.protocol.config.engine import EngineConfig
-from thespis.protocol.config.roles import HttpConfig
+from thespis.protocol.config.roles import ClientConfig, HttpConfig
 from thespis.protocol.config.server import ServerConfig
 
 from ...helpers.facts import DEMO
@@ -41,10 +41,8 @@ def test_an_answer_is_joined_as_by_the_class_and_not_as_the_file_says(
     facts = msgspec.structs.replace(DEMO, path=str(folder), tokenizer_parts=parts, placeholders={})
     assert read_tokenizer(facts).encode(TEXT, False) == ids
     config = HttpConfig(
-        model=facts,
-        name="m",
+        client=ClientConfig(model=facts, name="m", max_model_len=64, seed=0),
         dtype="float32",
-        max_model_len=64,
         server=ServerConfig(),
         engine=EngineConfig(),
     )
