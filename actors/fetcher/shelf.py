@@ -29,7 +29,8 @@ class Evicted(NamedTuple):
 
 
 class Shelf:
-    """Notes by URL key, contents by digest."""
+    """Notes by URL key, contents by digest. No `Bounded`: the bound is one on the bytes of contents
+    that several URLs may have given, and whoever adds must hear which files go."""
 
     def __init__(self, max_bytes: int, max_seconds: float) -> None:
         self._max_bytes, self._max_seconds = max_bytes, max_seconds
