@@ -165,13 +165,12 @@ class EncoderCache(Actor):
         self._work.set()
         if self.store.waiting_for_features and not self._watching:
             self._watching = True
-            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch)
+            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._guard, self._watch)
 
     def _watch(self) -> None:
         """Looks again for as long as features are waited for."""
         self._watching = False
-        if not self._stopping.is_set():
-            self._apply(self.store.expire(time.monotonic()))
+        self._apply(self.store.expire(time.monotonic()))
 
     async def _encode_forever(self) -> None:
         while True:
