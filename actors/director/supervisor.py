@@ -12,7 +12,7 @@ from ...protocol.topology import HTTP
 from ..kernel import last_words
 from ..kernel.launch import Launch
 from .config import DirectorConfig
-from .exit_cause import MemoryKills, how, is_outside
+from .exit_cause import MemoryKills, how, is_outside, kill_counter
 from .janitor_keeper import JanitorKeeper
 from .leases import Holder, LeaseCourt
 from .processes import RETRY_SECONDS, Ended, ProcessWatcher, kill, spawn_actor
@@ -65,7 +65,7 @@ class Supervisor:
             changed=self.changed.set,
         )
         janitor.keep(self.watcher, lambda: list(self.watcher.children))
-        self._memory_kills = MemoryKills()
+        self._memory_kills = MemoryKills(kill_counter(), self._loop.time())
         self._court = LeaseCourt(threads_of, os.getpid(), self._loop.time())
         self._well = True
         """Nothing has been logged that is not over."""
@@ -187,7 +187,7 @@ class Supervisor:
             return
         ready = member.state == "ready"
         member.end()
-        memory = self._memory_kills.since_last()
+        memory = self._memory_kills.explain(self._loop.time())
         outside = is_outside(status, member.silent, member.stopped, memory)
         member.outside = outside or member.excused
         # Before all that takes time: /health waits for it.
@@ -284,6 +284,7 @@ class Supervisor:
 
         `late`: seconds by which this comes later than it should.
         """
+        self._memory_kills.look(self._loop.time())
         lease = self._config.engine.lease_seconds
         holders = self.roster.holders(lease, HELLO_SECONDS)
         if (zygote := self.zygote.holder(lease, HELLO_SECONDS)) is not None:
