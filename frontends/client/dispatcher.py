@@ -27,6 +27,9 @@ CHANGED = Failure(
     "The media of this request had to be read again and have changed; send it again.",
     code="media_changed",
 )
+END_SECONDS = 0.02
+"""For which the end of a request that its actors have told of themselves waits for others: five
+processes wake up for it."""
 UNREAD = Failure(
     "cancelled",
     "The answer was not read: too many log-probabilities have waited for that.",
@@ -111,18 +114,19 @@ class Dispatcher:
                 entry.heard = True
                 entry.stream.push_vectors(message)
             case Finished():
-                self.end(entry, _whole_way(entry, message))
+                self.end(entry, _whole_way(entry, message), at_once=False)
 
     def _fail(self, id: str, attempt: int, failure: Failure) -> None:
         self._questions.on_answer(id, RequestError(failure))
         entry = self._ledger.live(id, attempt)
         if entry is not None:
-            self.end(entry, failure)
+            self.end(entry, failure, at_once=False)
 
     # ends
 
-    def end(self, entry: LedgerEntry, outcome: Finished | Failure) -> None:
-        """Exactly one terminal message for the caller; an `End` for every actor."""
+    def end(self, entry: LedgerEntry, outcome: Finished | Failure, at_once: bool = True) -> None:
+        """Exactly one terminal message for the caller; an `End` for every actor. `at_once`: they
+        may be working on it."""
         entry.over = True
         if entry.expiry is not None:
             entry.expiry.cancel()
@@ -135,9 +139,12 @@ class Dispatcher:
             entry.stream.fail(outcome)
         self._admission.give(entry.cost)
         self.tell_if_drained()
-        if not self._ending:
-            asyncio.get_running_loop().call_soon(self.flush)
+        loop = asyncio.get_running_loop()
         self._ending.append(entry.request.id)
+        if at_once:
+            loop.call_soon(self.flush)
+        elif len(self._ending) == 1:
+            loop.call_later(END_SECONDS, self.flush)
         self.free(entry)
         self._delivery.ended(entry.request.id)
 
