@@ -67,12 +67,13 @@ class Batch:
         return self._further(seq, hit) if books.copies else hit
 
     def _further(self, seq: Sequence, hit: Hit) -> Hit:
-        """With what is known of the next block, too."""
+        """With what is known of the next block, too, but never all of it: one that is alike may be
+        another's by what follows it, such as the rest of an item."""
         books, chain = self.books, seq.chain
         assert books is not None
         behind = chain.before(hit.tokens // books.block_size)
-        end = min(hit.tokens + books.block_size, seq.known - 1)
-        if end == hit.tokens or not books.followed(behind):
+        end = min(hit.tokens + books.block_size, seq.known) - 1
+        if end <= hit.tokens or not books.followed(behind):
             return hit
         content = chain.content(seq.prompt, seq.output, hit.tokens, end)
         if content is None:
@@ -143,6 +144,7 @@ class Batch:
         and what lies behind every window goes back."""
         books = self.books
         assert books is not None
+        seq.computed = end
         if end >= len(seq.prompt):
             seq.prefilled = True
         if seq.holder is not None and end >= seq.media_end:
@@ -168,12 +170,14 @@ class Batch:
             books.follow(seq.holding, index, digest, behind, content)
 
     def _leave_last(self, seq: Sequence, books: Books) -> None:
-        """Of an answer that has ended the last block, which is not full: a chat goes on from it."""
+        """Of an answer that has ended the last block, which is not full: a chat goes on from it. A
+        stop string may have been found while it waited, or was computed anew."""
         end = seq.known - 1  # the last token has never been an input
         if (
             books.copies
             and self._caching
             and seq.finish is not None
+            and seq.computed >= end
             and seq.published == end // books.block_size != NEVER
             and end % books.block_size
             and self._pieces.shared(seq, end) == end
@@ -232,7 +236,7 @@ class Batch:
 
     def _out(self, seq: Sequence) -> None:
         seq.holding = Holding()
-        seq.planned = seq.published = 0
+        seq.planned = seq.computed = seq.published = 0
         self._media.release(seq)
         seq.place = Place.OUT
         if not seq.ended:

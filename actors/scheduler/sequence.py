@@ -142,6 +142,8 @@ class Sequence:
     """Tokens known when it joined; up to here it prefills, then it decodes."""
     planned: int = 0
     """Positions computed or in a step in flight."""
+    computed: int = 0
+    """Those that have been answered; 0 before its first step."""
     published: int = 0
     """Blocks handed to the prefix cache, or found there."""
     flights: int = 0
