@@ -7,6 +7,7 @@ sequence: a block or a state shared wrongly, written twice, given back or reused
 tokens or trips an assertion.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -29,8 +30,33 @@ VOCAB = 12
 Row = tuple[str, int] | None
 
 
-def entry(before: bytes, token: int, row: Row) -> bytes:
-    return sha256(before + repr((token, row)).encode()).digest()
+def entry(before: bytes, token: int, row: Row, turned: tuple[int, ...] = ()) -> bytes:
+    """`turned`: its rotary positions, where they are told."""
+    return sha256(before + repr((token, row, *turned)).encode()).digest()
+
+
+def turned_at(place: int, positions: bytes | None, prompt: int, delta: int) -> tuple[int, ...]:
+    """Of the prompt's tokens in every plane, of an answer's by the place alone."""
+    if positions is None:
+        return ()
+    flat = memoryview(positions).cast("i")
+    planes = range(len(flat) // prompt)
+    return tuple(
+        flat[plane * prompt + place] if place < prompt else place + delta for plane in planes
+    )
+
+
+def entries(prepared: Prepared, tokens: Sequence[int]) -> list[bytes]:
+    """What the slots of a prompt and the beginning of its answer must hold."""
+    rows: dict[int, Row] = {}
+    for item in prepared.items:
+        for span in item.spans:
+            rows.update({span.start + i: (item.key, span.offset + i) for i in range(span.length)})
+    prompt, held = len(prepared.token_ids), [b""]
+    for place, token in enumerate(tokens):
+        turned = turned_at(place, prepared.positions, prompt, prepared.position_delta)
+        held.append(entry(held[-1], token, rows.get(place), turned))
+    return held[1:]
 
 
 def choose(
@@ -44,13 +70,8 @@ def choose(
 
 def oracle(prepared: Prepared, choice: int) -> list[int]:
     """What a choice must answer, computed alone and without a cache."""
-    rows: dict[int, Row] = {}
-    for item in prepared.items:
-        for span in item.spans:
-            rows.update({span.start + i: (item.key, span.offset + i) for i in range(span.length)})
-    last = b""
-    for position, token in enumerate(prepared.token_ids):
-        last = entry(last, token, rows.get(position))
+    last = entries(prepared, prepared.token_ids)[-1]
+    prompt = len(prepared.token_ids)
     output: list[int] = []
     sampling = prepared.sampling
     assert sampling.max_tokens is not None
@@ -62,7 +83,9 @@ def oracle(prepared: Prepared, choice: int) -> list[int]:
             or token in sampling.stop_token_ids
         ):
             break
-        last = entry(last, token, None)
+        place = prompt + len(output) - 1
+        turned = turned_at(place, prepared.positions, prompt, prepared.position_delta)
+        last = entry(last, token, None, turned)
     return output
 
 
@@ -227,7 +250,9 @@ class PagedModel:
                     held = self.kv[table][self._slot(state, table, seen)]
                     assert held.entry == follows, "a block in use was overwritten"
                     follows = held.before
-            made = entry(before, state.tokens[position], rows[position])
+            new = state.new
+            turned = turned_at(position, new.positions, new.prompt_tokens, new.position_delta)
+            made = entry(before, state.tokens[position], rows[position], turned)
             for table in range(len(self.kv)):
                 self.kv[table][self._slot(state, table, position)] = Held(made, before)
             before = made
