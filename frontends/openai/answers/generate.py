@@ -123,14 +123,12 @@ async def answer_whole(
     for answer, stream in zip(answers, streams, strict=True):
         answer.prompt_token_ids = stream.prompt_token_ids
     meter.end(answers)
-    pieces, size, turned = [], 0, 0
+    pieces, size = [], 0
     for piece in writer.whole(answers):
         pieces.append(piece)
         size += len(piece)
         _check_whole(size)
-        if size - turned > PIECE:
-            turned = size
-            await asyncio.sleep(0)  # others have their turns
+        await asyncio.sleep(0)  # others have their turns
     return pieces
 
 

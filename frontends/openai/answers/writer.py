@@ -55,8 +55,8 @@ class ResponseWriter(Protocol):
         """The events after everything, [DONE] included."""
 
     def gather(self, source: int, update: Update) -> int:
-        """Of an answer not streamed: write an update's log-probabilities and take them out.
-        Bytes."""
+        """Of an answer not streamed: write an update's log-probabilities, read its calls, take
+        both out. Bytes."""
 
     def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
         """Its body, in pieces between which others may have their turns."""

@@ -92,6 +92,8 @@ class ChatWriter:
                 self._scores[choice.index] += positions
                 written += sum(map(len, positions))
             choice.logprobs = []
+            if self._calls:
+                choice.text = self._calls[choice.index].take(choice)
         if update.prompt_logprobs is not None:
             table = prompt_logprobs(update.prompt_logprobs)
             self._prompt += table
@@ -112,10 +114,9 @@ class ChatWriter:
         options = self._options
         message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
         reason: str | None = choice.finish_reason
-        if options.tools is not None:
-            calls = ToolCalls(options.tools)
-            message |= calls.whole(choice.text)
-            reason = calls.reason(reason)
+        if self._calls:
+            message |= self._calls[choice.index].message(choice.text)
+            reason = self._calls[choice.index].reason(reason)
         scores = {"content": self._scores[choice.index], "refusal": None}
         entry: dict[str, Any] = {
             "index": choice.index,

@@ -16,6 +16,8 @@ class ToolCalls:
         self._parser = make_parser(tools.style, tools.schemas)
         self._parallel = tools.parallel
         self._count = 0
+        self._taken: list[tuple[dict[str, Any], list[str]]] = []
+        """The beginning of each call and the pieces of its arguments."""
 
     def split(self, choice: Choice) -> tuple[Choice, list[dict[str, Any]]]:
         """The update without the calls in its text, and the deltas of those calls."""
@@ -27,15 +29,26 @@ class ToolCalls:
         """The finish reason: `tool_calls` for an answer that stopped by itself and has a call."""
         return "tool_calls" if given == "stop" and self._count else given
 
-    def whole(self, text: str) -> dict[str, Any]:
-        """The `content` of a message and, if there are any, its `tool_calls`."""
-        content, deltas = self._told(self._events(text, True))
-        calls: list[dict[str, Any]] = []
+    def take(self, choice: Choice) -> str:
+        """Of an answer that comes whole: the text without calls. They are kept for `message`."""
+        rest, deltas = self.split(choice)
         for delta in deltas:
             if "id" in delta:
-                calls.append({key: value for key, value in delta.items() if key != "index"})
+                self._taken.append((delta, []))
             else:
-                calls[-1]["function"]["arguments"] += delta["function"]["arguments"]
+                self._taken[-1][1].append(delta["function"]["arguments"])
+        return rest.text
+
+    def message(self, content: str) -> dict[str, Any]:
+        """The `content` of a message and, if there are any, its `tool_calls`."""
+        calls = [
+            {
+                "id": begun["id"],
+                "type": begun["type"],
+                "function": {**begun["function"], "arguments": "".join(pieces)},
+            }
+            for begun, pieces in self._taken
+        ]
         return {"content": content or None, "tool_calls": calls} if calls else {"content": content}
 
     def _events(self, text: str, over: bool) -> list[Event]:

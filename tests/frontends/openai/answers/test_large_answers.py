@@ -14,6 +14,7 @@ from thespis.frontends.openai.answers.writer import AnswerOptions, ResponseWrite
 from thespis.frontends.openai.chat.writer import ChatWriter
 from thespis.frontends.openai.completions import handler
 from thespis.frontends.openai.completions.writer import CompletionWriter
+from thespis.frontends.openai.tools.definitions import ToolUse
 
 from ..fake import FakeClient, position, post, served
 
@@ -99,6 +100,31 @@ def test_what_waited_for_a_slow_reader_is_written_in_turns() -> None:
             )
             == 4
         )
+
+
+def test_calls_are_read_as_they_come() -> None:
+    """Four microseconds a character, of 128 choices in one go."""
+    tools = ToolUse(definitions=(), schemas={"f": {}}, style="hermes")
+    writer = ChatWriter(
+        "r",
+        msgspec.structs.replace(OPTIONS, logprobs=None, prompt_logprobs=False, n=2, tools=tools),
+    )
+    text = 'say <tool_call>{"name": "f", "arguments": {"a": "b"}}</tool_call>'
+    answer = Answer(2)
+    for at, char in enumerate(text):
+        came = Update(
+            [
+                Choice(index, char, [at], [], "stop" if at == len(text) - 1 else None)
+                for index in range(2)
+            ]
+        )
+        writer.gather(0, came)
+        answer.add(came)
+    assert [choice.text for choice in answer.choices] == ["say"] * 2
+    for choice in msgspec.json.decode(b"".join(writer.whole([answer])))["choices"]:
+        (call,) = choice["message"]["tool_calls"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("say", "tool_calls")
+        assert call["function"] == {"name": "f", "arguments": '{"a": "b"}'}
 
 
 @pytest.mark.parametrize(
