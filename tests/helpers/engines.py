@@ -82,7 +82,7 @@ class Spectator:
                 )
             )
 
-    def wait(self, wanted: Callable[[Any], bool], seconds: float = 15.0) -> Any:
+    def wait(self, wanted: Callable[[Any], bool], seconds: float = 60.0) -> Any:
         """The first message from now on that is wanted."""
         deadline = time.monotonic() + seconds
         while self._link.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
@@ -162,7 +162,7 @@ def segments_of(run_dir: Path) -> list[str]:
     return [name for name in os.listdir("/dev/shm") if run_dir.name in name]
 
 
-def assert_nothing_left(director: int, run_dir: Path, seconds: float = 8.0) -> None:
+def assert_nothing_left(director: int, run_dir: Path, seconds: float = 30.0) -> None:
     """No process of the session, no segment, no run directory; what is ending is given
     `seconds`."""
     deadline = time.monotonic() + seconds

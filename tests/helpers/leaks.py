@@ -18,7 +18,7 @@ from thespis.actors.director.run_dir import is_running
 
 SHARED_MEMORY = Path("/dev/shm")
 SEGMENT = f"{SHARED_MEMORY}/thespis-"
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 30.0
 """What a killed engine gets to clean up: its janitor waits for the others first."""
 
 

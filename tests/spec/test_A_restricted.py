@@ -178,7 +178,7 @@ def test_S5_a_file_below_the_folder_is_read(stage: Stage, folder: Path, name: st
 def test_S5_nothing_else_is(stage: Stage, folder: Path, path: str) -> None:
     start = time.monotonic()
     stage.refused(part(f"file://{folder}{path}"))
-    assert time.monotonic() - start < 5, "a FIFO holds nobody up"
+    assert time.monotonic() - start < 30, "a FIFO holds nobody up"
 
 
 @pytest.mark.parametrize(

@@ -133,12 +133,20 @@ async def test_ctrl_c_stops_an_answer_and_not_the_chat(capsys: pytest.CaptureFix
     client.words, client.pace = ["word "] * 1000, 0.02
     conversation = chat.ChatSession()
     conversation.say("x")
-    async with served(client) as url, Api(url) as api:
-        asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)
+
+    async def interrupt() -> None:
+        while not client.submitted:
+            await asyncio.sleep(client.pace)
+        for _ in range(10):  # turns of the loop, in which words come, however slow the machine is
+            await asyncio.sleep(client.pace)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    async with served(client) as url, Api(url) as api, asyncio.TaskGroup() as tasks:
+        tasks.create_task(interrupt())
         await chat._answer(
             api, "fake-model", conversation, build_parser("chat").parse_args(["chat"])
         )
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await client.cancel_seen.wait()
     assert "[stopped]" in capsys.readouterr().out
     assert conversation.messages[-1]["role"] == "assistant"

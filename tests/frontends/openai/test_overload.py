@@ -1,7 +1,6 @@
 """What cannot be taken is refused by its headers, before its body is there."""
 
 import asyncio
-import time
 
 import aiohttp
 import pytest
@@ -28,15 +27,12 @@ async def test_a_full_engine_answers_the_headers(path: str, taken: Cost, length:
     client.admission.try_take(taken)
     async with served(client) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-        began = time.monotonic()
         writer.write(HEAD.format(path=path, length=length).encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # the body never comes
             answer = (await reader.readuntil(b"\r\n\r\n")).decode()
-        took = time.monotonic() - began
         writer.close()
     assert answer.startswith("HTTP/1.1 429 ")
     assert "Retry-After: 1" in answer
-    assert took < 1.0
     assert not client.submitted
 
 
