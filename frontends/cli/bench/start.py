@@ -58,11 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    arguments = [*([given.model] if given.model else []), "--port", "0", *given.flag]
+    serve = [sys.executable, "-P", "-m", "thespis", "serve"]
+    model = [given.model] if given.model else []
+    command = [*serve, *model, "--port", "0", *given.flag]
     rounds = []
     with progress(given.rounds, "starts") as bar:
         for _ in range(given.rounds):
-            rounds.append(measure(arguments))
+            rounds.append(measure(command))
             bar.update()
     seconds = statistics.median(start.seconds for start in rounds)
     pss = statistics.median(start.pss_mb for start in rounds)
@@ -80,10 +82,9 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def measure(arguments: Sequence[str]) -> Start:
-    """One start and its end. Raises EngineError with what it said last where it does not come
-    up."""
-    command = [sys.executable, "-P", "-m", "thespis", "serve", *arguments]
+def measure(command: Sequence[str]) -> Start:
+    """One start of a `serve` and its end. Raises EngineError with what it said last where it does
+    not come up."""
     with tempfile.TemporaryFile("w+") as log:
         begin = time.perf_counter()
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

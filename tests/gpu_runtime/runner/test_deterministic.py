@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"),
 ]
-TOKENS = 8
+TOKENS = 6
 TILE = 8
 LONGEST = 256
 SLOTS = 12
