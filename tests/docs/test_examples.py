@@ -19,7 +19,8 @@ import pytest
 
 from thespis import LLM
 
-from ..helpers.serving import FOR_PAGES, Server
+from ..helpers.serving import Server
+from .pages import ADDRESS, BLOCK, ROOT, beside
 
 pytestmark = [
     pytest.mark.process,
@@ -29,12 +30,9 @@ pytestmark = [
     ),
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [str(page.relative_to(ROOT)) for page in FILES if BLOCK.search(page.read_text())]
-ADDRESS = "http://127.0.0.1:8000"
 
 
 @pytest.fixture
@@ -94,21 +92,6 @@ def test_the_readmes_request_is_answered(demo: Server, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "left of the blue square"
-
-
-def beside(code: str, server: Server) -> str:
-    """The code, with the engine that runs already in place of one that would be started; line by
-    line the same."""
-    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    for call in ast.walk(compile(code, "page", "exec", flags=flags)):
-        match call:
-            case ast.Call(func=ast.Name(id="LLM" | "AsyncLLM" as face), args=[], keywords=options):
-                if {option.arg for option in options} <= FOR_PAGES.keys():
-                    given = ast.get_source_segment(code, call) or ""
-                    lines = "\n" * given.count("\n")
-                    joined = f"{face}(run_dir={str(server.run_dir)!r}{lines})"
-                    code = code.replace(given, joined)
-    return code.replace(ADDRESS, server.url)
 
 
 def run_block(code: str, page: str, names: dict[str, Any], runner: asyncio.Runner) -> None:

@@ -1,8 +1,5 @@
 """However a program with an engine ends, nothing of the engine stays: no process, no run directory,
-no shared memory.
-
-One that just ends: test_readme.py.
-"""
+no shared memory."""
 
 import os
 import signal
@@ -10,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
 
 import psutil
 import pytest
 
+from ..docs.pages import ROOT, readme
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.leaks import left_behind, settle
 from ..helpers.torchless import PRELUDE
@@ -89,6 +88,20 @@ def director_of(process: "subprocess.Popen[str]") -> psutil.Process:
     return director
 
 
+def test_S11_a_script_without_a_main_guard_that_just_ends(tmp_path: Path) -> None:
+    """The README's six lines."""
+    lines, answer = readme()
+    script = tmp_path / "script.py"
+    script.write_text(lines)
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr
+    assert done.stdout.splitlines()[-1] == answer
+    assert not settle(lambda: left_behind(began, idle=True))
+
+
 def test_a_program_that_raises(light_program: Program) -> None:
     process = light_program.run("raise KeyError('its own fault')")
     assert process.wait(30) == 1
@@ -112,12 +125,12 @@ def test_kill_9_of_the_program(program: Program) -> None:
     program.assert_nothing_left()
 
 
-def test_kill_9_of_the_director(program: Program) -> None:
-    process = program.run(GO_ON)
+def test_kill_9_of_the_director(light_program: Program) -> None:
+    process = light_program.run(GO_ON)
     director_of(process).kill()
     assert process.wait(30) == 1
     assert _text(process.stderr).rstrip().endswith("The engine has ended.")
-    program.assert_nothing_left()
+    light_program.assert_nothing_left()
 
 
 def test_os_exit_of_the_program(light_program: Program) -> None:
