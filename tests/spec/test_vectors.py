@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from openai import BadRequestError, OpenAI
 from openai.types import CreateEmbeddingResponse
-from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from thespis import LLM, AsyncLLM, PoolingParams, RequestError
@@ -331,39 +329,6 @@ def test_a_death_loses_no_vector(llm: LLM, role: str) -> None:
         [output.outputs.embedding for output in again],
         atol=1e-5,
     )
-
-
-def test_embedding_gemma_reads_a_prompt_in_one_step(tmp_path: Path) -> None:
-    """However few tokens a step has otherwise. What its files call a prompt stands before a
-    text."""
-    folder = write(ANIMALS["embedding_gemma"](), tmp_path / "gemma")
-    body: Any = transformers.Gemma3TextModel.from_pretrained(folder, dtype=torch.float32)
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-    layers = [
-        load_file(folder / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)
-    ]
-    long = "and on " * 30
-    with LLM(str(folder), max_num_batched_tokens=32, max_num_seqs=4, kv_cache_gb=0.05) as embedder:
-        asked = [PoolingParams(prompt_name=name) for name in ("query", "document", "")] * 3
-        found = embedder.embed(
-            [*TEXTS, long, long, long, *TEXTS], use_tqdm=False, pooling_params=asked
-        )
-        prompts = ["task: search result | query: ", "title: none | text: ", ""] * 3
-        for output, prompt, text in zip(
-            found, prompts, [*TEXTS, long, long, long, *TEXTS], strict=True
-        ):
-            ids = tokenizer(prompt + text)["input_ids"]
-            assert output.prompt_token_ids == ids
-            with torch.inference_mode():
-                mean = body(input_ids=torch.tensor([ids])).last_hidden_state[0].mean(0)
-            assert_is(output.outputs.embedding, normalize(mean @ layers[0].T @ layers[1].T, dim=-1))
-        with pytest.raises(RequestError, match="context is 256"):
-            embedder.embed([long * 2], use_tqdm=False)
-        cut = PoolingParams(truncate_prompt_tokens=-1)
-        assert (
-            len(embedder.embed([long * 2], use_tqdm=False, pooling_params=cut)[0].prompt_token_ids)
-            == 256
-        )
 
 
 def test_vlm2vec_by_the_name_of_its_template(zoo: Zoo) -> None:
