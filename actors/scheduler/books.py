@@ -176,8 +176,8 @@ class Books:
         a copy of that. `digest`: its name in the cache."""
         (pool,), (blocks,) = self.pools, holding.blocks
         pool.publish(blocks[index], digest)
-        if pool.find(digest) == blocks[index]:
-            pool.follow(blocks[index], behind, content)
+        if block := pool.find(digest):  # another's, where it has the same content
+            pool.follow(block, behind, content)
 
     def followed(self, behind: bytes) -> bool:
         """Whether a block may be known in part."""

@@ -67,3 +67,17 @@ def test_of_a_block_that_goes_by_another_name_all_but_the_last_is_copied() -> No
         assert bench.tokens[request.id, 0] == oracle(request, 0)
     assert bench.closed["two"].usage.cached_tokens == 3
     bench.assert_empty()
+
+
+def test_what_is_said_again_is_the_newest_again() -> None:
+    """Its block is not kept, since an equal one is: that is copied from then on."""
+    bench = Bench()
+    for name, last in (("one", 7), ("two", 8), ("again", 7)):
+        bench.submit(prepared(name, [*LONG[:5], last], max_tokens=1))
+        bench.run()
+    request = prepared("on", [*LONG[:5], 7, *bench.tokens["again", 0], 5])
+    bench.submit(request)
+    bench.run()
+    assert bench.tokens["on", 0] == oracle(request, 0)
+    assert bench.closed["on"].usage.cached_tokens == 6
+    bench.assert_empty()
