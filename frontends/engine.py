@@ -20,12 +20,14 @@ from ..actors.director.machine import refuse_impossible, this_machine
 from ..actors.director.run_dir import is_running, make_run_dir, remove_run
 from ..protocol.chat_templates.source import chat_template_of, no_template
 from ..protocol.checkpoint.folder import MODULES, CheckpointFolder, inspect
+from ..protocol.config import logs
 from ..protocol.config.division import share_of, workers_of
 from ..protocol.config.engine import EngineConfig
 from ..protocol.config.environment import KEYS
 from ..protocol.config.open_files import check_file_limit, file_limit, raise_file_limit
 from ..protocol.config.server import ServerConfig
 from ..protocol.config.server_keys import with_keys
+from ..protocol.config.server_tls import with_tls
 from ..protocol.errors import EngineError
 from ..protocol.topology import HTTP
 from .hub.locate import located
@@ -120,7 +122,7 @@ def start_engine(
     this process's stderr. `cast`: who plays the roles, None: as shipped. Raises EngineError whose
     text is for the person who starts it.
     """
-    server = with_keys(server) if server is not None else None
+    server = with_tls(with_keys(server)) if server is not None else None
     config = located(config)
     checkpoint = inspect(config.model)
     template = chat_template_of(checkpoint, config.chat_template)
@@ -177,7 +179,7 @@ def _popen(
         bufsize=0,
         stderr=log,
         start_new_session=True,
-        env=_environment(),
+        env=_environment(directions.server),
         pass_fds=() if listen is None else (listen,),
     )
     with contextlib.suppress(ProcessLookupError):  # it has ended already; why, it says itself
@@ -186,11 +188,11 @@ def _popen(
     return process
 
 
-def _environment() -> dict[str, str]:
+def _environment(server: ServerConfig | None) -> dict[str, str]:
     """Without keys: the server's own comes by stdin, and of a hub nothing more is asked."""
-    return {name: value for name, value in os.environ.items() if name not in KEYS} | {
-        "HF_HUB_OFFLINE": "1"
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in KEYS}
+    told = {} if server is None else logs.variables(server.log_level, server.log_format)
+    return kept | told | {"HF_HUB_OFFLINE": "1"}
 
 
 def _await_ready(handle: EngineHandle, directions: DirectorConfig, log: IO[bytes] | None) -> None:

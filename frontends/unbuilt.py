@@ -30,6 +30,13 @@ _HERE: dict[str, str] = {
     ),
     "mm_processor_cache_gb": "disable_mm_preprocessor_cache",
     "host": "hostname",
+    "ssl_certfile": "ssl_cert_file",
+    "ssl_keyfile": "ssl_key_file",
+    "access_log": (
+        "disable_log_requests enable_log_requests uvicorn_access_log disable_uvicorn_access_log"
+    ),
+    "log_level": "uvicorn_log_level log_level_http verbose",
+    "metrics_aliases": "enable_metrics",
 }
 CALLED_HERE = {name: ours for ours, names in _HERE.items() for name in names.split()}
 """What is here by another name or measure: of vLLM, SGLang, TGI, LMDeploy, llama.cpp,
@@ -78,12 +85,10 @@ No code of a caller is loaded.
     logits_processors middleware worker_cls
 Structured output has one backend.
     guided_decoding_backend structured_outputs_config
-TLS is a proxy's work: put one before the server.
-    ssl_keyfile ssl_certfile ssl_ca_certs
-Paths begin at the root: let the proxy strip its prefix.
-    root_path
-The log goes to stderr; there is nothing to switch on or off.
-    disable_log_requests disable_log_stats enable_log_requests uvicorn_log_level
+Callers are known by their keys, not by certificates; a proxy may ask for these.
+    ssl_ca_certs ssl_cert_reqs
+Nothing is logged between requests: /metrics has the numbers.
+    disable_log_stats
 Whether a model makes text or vectors is said by runner (generate, pooling), and found in its files
 (auto).
     task convert

@@ -51,6 +51,7 @@ IMPORTED_AS = {
     "huggingface-hub": "huggingface_hub",
     "pillow": "PIL",
     "prometheus-client": "prometheus_client",
+    "pyyaml": "yaml",
     "pyzmq": "zmq",
 }
 

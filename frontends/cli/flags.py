@@ -4,15 +4,15 @@ import argparse
 import json
 import os
 import re
-import types
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from ...protocol.config.documented import field_docs
 from ...protocol.config.engine import HINTS, HostName, configure
 from ...protocol.config.server import OriginName
+from ...protocol.config.settings import without_none
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -35,7 +35,7 @@ def add_flags(
     for field in msgspec.structs.fields(schema):
         if field.name in skip or field.name not in docs:
             continue
-        kind = _without_none(hints[field.name])
+        kind = without_none(hints[field.name])
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         text = docs[field.name].replace("%", "%%")
         if default is not None and "default" not in docs[field.name]:
@@ -71,12 +71,6 @@ def build(schema: type[S], given: argparse.Namespace, **more: Any) -> S:
         if (value := getattr(given, name, None)) is not None
     }
     return configure(schema, {**values, **more})
-
-
-def _without_none(kind: Any) -> Any:
-    if get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (arm for arm in get_args(kind) if arm is not type(None))
-    return kind
 
 
 def _reading(kind: Any, name: str) -> dict[str, Any]:

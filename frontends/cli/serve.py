@@ -6,28 +6,37 @@ import sys
 from ...protocol.config.engine import EngineConfig
 from ...protocol.config.server import ServerConfig
 from ...protocol.config.server_keys import with_keys
-from .flags import add_flags, add_model, build
+from ...protocol.config.server_tls import with_tls
+from .flags import add_flags, add_model
 from .server import serve_until_stopped, serving
+from .settling import CONFIG, settle
+
+EPILOG = """\
+Every flag is also a variable, THESPIS_MAX_MODEL_LEN for --max-model-len, and a line of the file of
+--config, `max-model-len: 512`. A flag goes before its variable, that before the file, and that
+before the default.
+
+example: thespis serve ./Qwen2-VL --port 9000 --api-key-file keys --served-model-name qwen
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "thespis serve [MODEL] [flags]"
     add_model(parser)
+    words = "YAML file of settings, a line `name: value` each; flags and variables go before it"
+    parser.add_argument(f"--{CONFIG}", metavar="FILE", help=words)
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
-    parser.epilog = (
-        "example: thespis serve ./Qwen2-VL --port 9000 --api-key $KEY --limit-mm-per-prompt "
-        "'{\"image\": 4}'"
-    )
+    parser.epilog = EPILOG
 
 
 def run(given: argparse.Namespace) -> int:
-    engine, server = build(EngineConfig, given), with_keys(build(ServerConfig, given))
+    engine, server, remarks = settle(vars(given))
+    server = with_tls(with_keys(server))
     if not server.api_key and not server.on_loopback:
-        print(
-            "thespis serve: no API key: everybody who can reach this address may use the engine",
-            file=sys.stderr,
-        )
+        remarks.append("no API key: everybody who can reach this address may use the engine")
+    for remark in remarks:
+        print(f"thespis serve: {remark}", file=sys.stderr)
     try:
         with serving(engine, server, inherit_log=True) as running:
             return serve_until_stopped(

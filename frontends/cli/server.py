@@ -70,7 +70,8 @@ def serving(
         handle = start_engine(engine, settings, inherit_log=inherit_log)
         listener.close()  # the engine's own from here on: what it closes is closed
         shown = f"[{server.host}]" if ":" in server.host else server.host
-        running = Serving(handle, f"http://{shown}:{port}")
+        scheme = "http" if server.ssl_certfile is None else "https"
+        running = Serving(handle, f"{scheme}://{shown}:{port}")
         try:
             yield running
         finally:

@@ -2,17 +2,17 @@
 (protocol/config/division.py) and nowhere else.
 
 An unset variable gives way to its twin, VLLM_* of the same name, and that to the default. The page
-in the docs is printed from here (`scripts/dev environment`).
+in the docs is printed from here (page.py, `scripts/dev environment`). Flags have variables of their
+own (settings.py).
 """
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
 from ..errors import EngineError
-from .documented import field_docs
 
 OURS, TWIN = "THESPIS_", "VLLM_"
 NO_LIMIT = 1 << 62
@@ -34,6 +34,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Annotated[str, _field("text")] = ""
     """key that callers of the server must send, unless flags name keys (--api-key,
     --api-key-file)"""
+    ssl_keyfile_password: Annotated[str, _field("text")] = ""
+    """password of the server's private key (--ssl-keyfile)"""
     image_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 5.0
     """whole fetch of an image, retries included"""
     video_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 30.0
@@ -93,36 +95,15 @@ def names_of(field: str) -> tuple[str, str]:
     return OURS + field.upper(), TWIN + field.upper()
 
 
-KEYS = (*names_of("api_key"), "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+KEYS = (
+    *names_of("api_key"),
+    *names_of("ssl_keyfile_password"),
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+)
 """Variables that no process of an engine gets."""
 
 
 def cap(value: float, unit: int = 1) -> int:
     """`value` in single units; 0 is no limit."""
     return int(value * unit) or NO_LIMIT
-
-
-def page() -> str:
-    """docs/environment.md."""
-    lines = [
-        "# Environment variables",
-        "",
-        "These are read once, when an engine starts. If `THESPIS_X` is unset, `VLLM_X` is used "
-        "instead. A flag or keyword",
-        "argument of the same name overrides both. With an invalid value the engine does not "
-        "start.",
-        "",
-        "| variable | default | unit | meaning |",
-        "| --- | --- | --- | --- |",
-    ]
-    defaults, docs = Environment(), field_docs(Environment)
-    for field, hint in get_type_hints(Environment, include_extras=True).items():
-        default = getattr(defaults, field)
-        shown = default if isinstance(default, str) else f"{default:.0f}"
-        name, unit = names_of(field)[0], get_args(hint)[1].extra["unit"]
-        lines.append(f"| `{name}` | {shown} | {unit} | {docs[field]} |")
-    return "\n".join([*lines, ""])
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -7,11 +7,21 @@ from typing import Annotated, Literal
 import msgspec
 
 from .engine import HostName
+from .logs import LogFormat, LogLevel
 from .ranges import check_ranges
 
 OriginName = Annotated[str, "scheme://host or scheme://host:port, as browsers send it; *: all"]
 
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\\\s,*@?#]+")
+
+
+class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a server shows and proves of itself."""
+
+    certificate: bytes
+    key: bytes
+    password: str = ""
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,11 +36,29 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """key that callers must send as a bearer token; repeat the flag for several (default: none)"""
     api_key_file: str | None = None
     """file with such keys, one a line (default: the one in THESPIS_API_KEY, if any)"""
+    ssl_certfile: str | None = None
+    """file of the certificate, PEM with the chain to its authority: serve https (default: http)"""
+    ssl_keyfile: str | None = None
+    """file of its private key, PEM (default: the certificate's file); a password for it comes by
+    THESPIS_SSL_KEYFILE_PASSWORD"""
+    root_path: str = ""
+    """path below which a proxy shows this server, such as /llm; requests may come with it or
+    without (default: none)"""
     allowed_origins: tuple[OriginName, ...] = ()
     """origins whose web pages may call, such as https://app.example; * for all (default: none)"""
     allowed_hosts: tuple[HostName, ...] = ()
     """host names that callers may use beside addresses and localhost (default: any, but on loopback
     without a key none)"""
+    guard_metrics: bool = False
+    """ask for a key at /metrics, /load and /version, too"""
+    metrics_aliases: Literal["none", "vllm"] = "none"
+    """vllm: /metrics also has the series that dashboards for vLLM ask for, under its names"""
+    log_level: LogLevel = "info"
+    """the least that is logged"""
+    log_format: LogFormat = "text"
+    """json: a line of the log is a JSON object"""
+    access_log: bool = True
+    """one line of the log for each request"""
     max_connections_per_address: int = 1024
     """connections that one address (of IPv6: one /64) may hold, beyond: 429; 0: no limit"""
     header_timeout: float = 10.0
@@ -42,12 +70,16 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_body_mb: float = 256.0
     """MiB of one request's body, beyond: 413; all that are being read take twice that, beyond:
     429"""
+    tls: TlsFiles | None = None
+    # No flag: what stands in the files above, which are read once, at the start.
     listen_fd: int | None = None
     # No flag: an already bound socket handed down by the command, so that the port is known before
     # any process starts.
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
+            raise ValueError(f"root_path: {self.root_path!r} is no path, such as /llm.")
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

@@ -1,13 +1,13 @@
 """The keys that a server asks its callers for, wherever an operator has written them."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from ..errors import EngineError
 from . import environment
 from .server import ServerConfig
+from .small_files import read_small
 
 
 def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) -> ServerConfig:
@@ -24,12 +24,8 @@ def with_keys(server: ServerConfig, environ: Mapping[str, str] | None = None) ->
 
 
 def _keys_in(path: str) -> list[str]:
-    try:
-        lines = Path(path).expanduser().read_text("utf-8-sig", "surrogateescape").splitlines()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "no such name"
-        raise EngineError(f"api_key_file {path!r} cannot be read: {why}.") from None
-    keys = [line for line in lines if line.strip()]
+    text = read_small(path, "api_key_file", secret=True).decode("utf-8-sig", "surrogateescape")
+    keys = [line for line in text.splitlines() if line.strip()]
     if not keys:
         raise EngineError(f"api_key_file {path!r} holds no key.")
     return keys

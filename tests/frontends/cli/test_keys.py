@@ -91,3 +91,27 @@ def test_the_title_of_a_command_does_not_hold_its_key() -> None:
     said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
     assert "se5ame" not in said
     assert "--api-key ***" in said
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o666, 0o777])
+def test_a_key_file_that_everybody_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """Who writes it lets himself in."""
+    file = tmp_path / "keys"
+    file.write_text("sesame\n")
+    file.chmod(mode)
+    with pytest.raises(EngineError, match="may be written by everybody on this machine: chmod 600"):
+        with_keys(ServerConfig(api_key_file=str(file)))
+
+
+def test_a_key_file_that_everybody_may_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text("sesame\n")
+    file.chmod(0o600)
+    assert with_keys(ServerConfig(api_key_file=str(file))).api_key == ("sesame",)
+    assert caplog.text == ""
+    file.chmod(0o644)
+    assert with_keys(ServerConfig(api_key_file=str(file))).api_key == ("sesame",)
+    assert "may be read by everybody" in caplog.text
+    assert "sesame" not in caplog.text

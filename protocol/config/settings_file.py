@@ -1,0 +1,59 @@
+"""A file of settings: YAML, of which plain values alone are read."""
+
+from typing import Any
+
+import yaml
+
+from ..errors import EngineError
+from .small_files import read_small
+
+WHAT = "The file of settings"
+
+
+class _Plain(yaml.SafeLoader):
+    """Neither objects, nor aliases, by which a few bytes become many, nor a key twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            _refuse("aliases (*name) are not read", self.peek_event())
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                _refuse("a name is one word", key)
+            if (name := key.value.replace("-", "_")) in seen:
+                _refuse(f"{key.value} stands there twice", key)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _refuse(why: str, place: Any) -> None:
+    raise yaml.MarkedYAMLError(problem=why, problem_mark=place.start_mark)
+
+
+def read_settings(path: str) -> dict[str, Any]:
+    """What stands there by name, with underscores; what is left empty is not given. Raises
+    EngineError."""
+    data = read_small(path, WHAT)
+    try:
+        found = yaml.load(data, _Plain)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f" (line {mark.line + 1})" if mark is not None else ""
+        raise EngineError(f"{WHAT} {path!r} is no YAML: {error.problem}{line}.") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise EngineError(f"{WHAT} {path!r} is no YAML that can be read.") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise EngineError(f"{WHAT} {path!r} is to have a line `name: value` for each setting.")
+    return {
+        str(name).replace("-", "_"): value for name, value in found.items() if value is not None
+    }
+
+
+def check_keys_are_private(path: str) -> None:
+    """Of a file in which a key stands."""
+    read_small(path, WHAT, secret=True)
