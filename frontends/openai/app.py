@@ -15,11 +15,21 @@ from .chat.handler import chat_completions
 from .completions.handler import completions
 from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
-from .gate.auth import OPEN_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault
 from .gate.origins import preflight
-from .small_endpoints import detokenize, health, live, metrics, models, one_model, tokenize, version
+from .small_endpoints import (
+    detokenize,
+    health,
+    live,
+    load,
+    metrics,
+    models,
+    one_model,
+    server_info,
+    tokenize,
+    version,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODIES: dict[str, Handler] = {
@@ -35,7 +45,10 @@ QUESTIONS: dict[str, Handler] = {
     "/v1/models/{name:.+}": one_model,
     "/health": health,
     "/live": live,
+    "/ping": health,
+    "/load": load,
     "/version": version,
+    "/server_info": server_info,
     "/metrics": metrics,
 }
 NO_PATH = Failure(
@@ -52,10 +65,12 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
     app[APP_STATE] = state = AppState(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
     app.on_cleanup.append(state.close)
-    app.add_routes(
-        web.post(path, handler, expect_handler=expect) for path, handler in BODIES.items()
-    )
-    app.add_routes(web.get(path, handler) for path, handler in QUESTIONS.items())
+    for root in dict.fromkeys(("", config.server.root_path)):  # a proxy may strip it, or not
+        app.add_routes(
+            web.post(root + path, handler, expect_handler=expect)
+            for path, handler in BODIES.items()
+        )
+        app.add_routes(web.get(root + path, handler) for path, handler in QUESTIONS.items())
     return app
 
 
@@ -73,8 +88,8 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     state = request.app[APP_STATE]
     response = await _answer(request, handler, state)
-    if request.path in BODIES:
-        state.metrics.requests.labels(request.path, str(response.status)).inc()
+    if (path := state.path_of(request)) in BODIES:
+        state.metrics.requests.labels(path, str(response.status)).inc()
         if (
             response.status in RETRY_AFTER_SECONDS
             and BODY_WANTED not in request
@@ -124,7 +139,7 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     fault = state.hosts.fault(headers.get(hdrs.HOST)) or state.origins.fault(
         request.method, _origin(request)
     )
-    if fault is not None or request.path in OPEN_PATHS or _asks_for_a_page(request):
+    if fault is not None or state.path_of(request) in state.open_paths or _asks_for_a_page(request):
         request[TENANT] = ""
         return fault
     tenant = state.keys.tenant(headers.getall(hdrs.AUTHORIZATION, ()))

@@ -19,7 +19,7 @@ from .bodies.readers import Readers
 from .bodies.reading import B, Call, Kind, P, Terms, is_small, read
 from .bodies.receiving import Bodies, Received
 from .bodies.scan import allowed
-from .gate.auth import Keys
+from .gate.auth import OPEN_PATHS, WATCHED_PATHS, Keys
 from .gate.origins import Hosts, Origins
 from .metrics import Metrics
 from .tools.parsers import OPEN, Style
@@ -35,6 +35,8 @@ class AppState:
         self.client, self.config, self._blame = client, config, blame
         server = config.server
         self.keys = Keys(server.api_key)
+        self.open_paths = OPEN_PATHS if server.guard_metrics else OPEN_PATHS | WATCHED_PATHS
+        """Without a key."""
         self.origins = Origins(server.allowed_origins)
         self.hosts = Hosts(
             server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key
@@ -61,6 +63,12 @@ class AppState:
     def busy(self) -> int:
         """Generations under way."""
         return self._busy
+
+    def path_of(self, request: web.Request) -> str:
+        """As if there were no proxy that shows this server below a path of its own."""
+        root = self.config.server.root_path
+        path = request.path
+        return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
     async def close(self, app: web.Application) -> None:
         """With the app."""

@@ -15,6 +15,7 @@ from ...actors.kernel.actor import Actor, run
 from ...actors.kernel.launch import Launch
 from ...protocol.config.roles import HttpConfig
 from ...protocol.config.server import ServerConfig
+from ...protocol.config.server_tls import context_of
 from ...protocol.edges.control import Excuse, Stop
 from ...protocol.errors import EngineError
 from ..client.client import CUT, Client
@@ -45,14 +46,17 @@ class Http(Actor):
         run, now = self.launch, time.monotonic()
         blame = open_blame(run.directory, run.epoch, run.outside, now, self._excuse)
         self._app = make_app(self._client, settings, blame)
-        self.tasks.start_soon(self._serve, self._app, listener, limits_of(settings.server))
+        self.tasks.start_soon(self._serve, self._app, listener, settings.server)
         return {"port": listener.getsockname()[1]}
 
-    async def _serve(self, app: web.Application, listener: socket.socket, limits: Limits) -> None:
+    async def _serve(
+        self, app: web.Application, listener: socket.socket, server: ServerConfig
+    ) -> None:
         """Callers wait in the kernel until those are there who do the work. Ends when what was
         accepted is answered; the director waits for that only so long."""
         await self._connection.here.wait()
-        runner = await serve_on(app, listener, limits)
+        tls = None if server.tls is None else context_of(server.tls)
+        runner = await serve_on(app, listener, limits_of(server), tls)
         await self._told_to_stop.wait()
         await close(app, runner)
         self.stop()

@@ -1,4 +1,5 @@
-"""The small endpoints: models, health, version, metrics, tokenize and detokenize."""
+"""The small endpoints: models, probes, what is served and how busy it is, tokenize and
+detokenize."""
 
 from typing import Any
 
@@ -9,6 +10,7 @@ from .answers.writer import encode_json
 from .app_state import APP_STATE, AppState
 from .bodies.reading import DETOKENIZE, TOKENIZE, check_model
 from .metrics import CONTENT_TYPE
+from .server_info import info_of
 
 
 def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -49,6 +51,15 @@ async def health(request: web.Request) -> web.Response:
 async def live(request: web.Request) -> web.Response:
     """200 as long as this process answers, whatever the engine does."""
     return _json({"status": "alive"})
+
+
+async def load(request: web.Request) -> web.Response:
+    """What balancers ask for, in the form that they know."""
+    return _json({"server_load": request.app[APP_STATE].busy})
+
+
+async def server_info(request: web.Request) -> web.Response:
+    return _json(info_of(request.app[APP_STATE].config))
 
 
 async def version(request: web.Request) -> web.Response:

@@ -8,9 +8,11 @@ import ipaddress
 import logging
 import resource
 import socket
+import ssl
 import struct
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -30,6 +32,8 @@ LAST_SECONDS = 0.5
 """The same at the end: nobody is waited for any longer."""
 RETRY_SECONDS = 0.25
 """After a failure to accept, where no connection ends sooner."""
+GOODBYE_SECONDS = 1.0
+"""For a caller to answer the end of TLS."""
 SHUTTING_DOWN = Refusal(CLOSED, 503)
 
 
@@ -39,7 +43,7 @@ class Limits(msgspec.Struct, frozen=True):
     per_address: int = 0
     """Connections; 0: no limit."""
     head_seconds: float = 10.0
-    """For the head of a request, from its first byte."""
+    """For the head of a request, from its first byte, and before it for the handshake of TLS."""
 
 
 NO_LIMITS = Limits()
@@ -59,12 +63,25 @@ def neighbourhood(address: str) -> str:
 class Gate(web.BaseSite):
     """Accepts callers from `listener` until it is stopped."""
 
-    def __init__(self, runner: web.AppRunner, listener: socket.socket, limits: Limits) -> None:
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        listener: socket.socket,
+        limits: Limits,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(runner)
         assert runner.server is not None
         self._manager = runner.server
         self._listener = listener
         self._limits = limits
+        self._secured: dict[str, Any] = {}
+        if tls is not None:
+            self._secured = {
+                "ssl": tls,
+                "ssl_handshake_timeout": limits.head_seconds,
+                "ssl_shutdown_timeout": GOODBYE_SECONDS,
+            }
         self._loop = asyncio.get_running_loop()
         self._connections: dict[HttpConnection, str] = {}
         """Those there are, and whose."""
@@ -103,6 +120,8 @@ class Gate(web.BaseSite):
                 while self._starting or self._newcomers():
                     self._empty.clear()
                     await self._empty.wait()
+        for task in self._starting:  # in the middle of a handshake
+            task.cancel()
         await super().stop()
 
     def _newcomers(self) -> list[HttpConnection]:
@@ -150,10 +169,12 @@ class Gate(web.BaseSite):
 
     async def _connect(self, connection: HttpConnection, caller: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, caller)
-        except OSError:  # it has left already
+            await self._loop.connect_accepted_socket(lambda: connection, caller, **self._secured)
+        except BaseException as error:  # it has left already, or speaks no TLS, or not in time
             caller.close()
             self._lost(connection)
+            if not isinstance(error, OSError):
+                raise
 
     def _lost(self, connection: HttpConnection) -> None:
         home = self._connections.pop(connection, None)
@@ -196,10 +217,13 @@ def _ignore_handshakes(listener: socket.socket) -> None:
 
 
 async def serve_on(
-    app: web.Application, listener: socket.socket, limits: Limits = NO_LIMITS
+    app: web.Application,
+    listener: socket.socket,
+    limits: Limits = NO_LIMITS,
+    tls: ssl.SSLContext | None = None,
 ) -> web.AppRunner:
     """Start answering. A caller's leaving cancels its handler, and with it the request."""
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
-    await Gate(runner, listener, limits).start()
+    await Gate(runner, listener, limits, tls).start()
     return runner

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 
-OPEN_PATHS = frozenset({"/health", "/live"})
+OPEN_PATHS = frozenset({"/health", "/live", "/ping"})
 """Answered without a key: probes carry none."""
+WATCHED_PATHS = frozenset({"/metrics", "/load", "/version"})
+"""Answered without a key, unless the operator says otherwise: they tell numbers, and no words of
+anybody's."""
 
 
 def tenant_of(key: str) -> str:

@@ -19,6 +19,7 @@ from thespis.frontends.openai.main import close, limits_of, open_listener
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import ClientConfig, HttpConfig
 from thespis.protocol.config.server import ServerConfig
+from thespis.protocol.config.server_tls import context_of
 from thespis.protocol.edges.control import Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized
@@ -221,9 +222,10 @@ async def served(client: FakeClient, config: HttpConfig | None = None) -> AsyncI
     port = listener.getsockname()[1]
     client.draining = False
     app = make_app(client, settings)  # type: ignore[arg-type]
-    runner = await serve_on(app, listener, limits_of(settings.server))
+    tls = None if settings.server.tls is None else context_of(settings.server.tls)
+    runner = await serve_on(app, listener, limits_of(settings.server), tls)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
     finally:
         await close(app, runner, 1.0)
 

@@ -16,11 +16,12 @@ from thespis.actors.scheduler.outbox import Tally
 from thespis.frontends.openai.gate.accepting import serve_on
 from thespis.frontends.openai.gate.auth import Keys, tenant_of
 from thespis.frontends.openai.metrics import COUNTS, Metrics
+from thespis.protocol.config.settings import SETTINGS
 from thespis.protocol.edges.control import Status
 from thespis.protocol.errors import Failure
 from thespis.protocol.requests.request import Encoded
 
-from .fake import FakeClient, http_config, post, served, stream_bytes
+from .fake import DEMO, FakeClient, http_config, post, served, stream_bytes
 
 HELLO = {"messages": [{"role": "user", "content": "hi"}]}
 CHAT = "/v1/chat/completions"
@@ -45,11 +46,68 @@ def test_a_tenant_is_a_digest_that_stays_the_same() -> None:
 
 async def test_keys_guard_everything_but_the_probes() -> None:
     async with served(FakeClient(), http_config(api_key=("sesame",))) as url:
-        for path in ("/v1/models", "/metrics", "/version", "/nothing"):
+        for path in ("/v1/models", "/server_info", "/nothing"):
             assert (await get(url, path))[0] == 401
-        assert (await get(url, "/health"))[0] == 200
-        assert (await get(url, "/live"))[0] == 200
+        for path in ("/health", "/live", "/ping", "/metrics", "/load", "/version"):
+            assert (await get(url, path))[0] == 200
         assert (await get(url, "/v1/models", headers={"Authorization": "Bearer sesame"}))[0] == 200
+
+
+async def test_numbers_are_guarded_where_the_operator_says_so() -> None:
+    async with served(FakeClient(), http_config(api_key=("sesame",), guard_metrics=True)) as url:
+        for path in ("/metrics", "/load", "/version"):
+            assert (await get(url, path))[0] == 401
+            assert (await get(url, path, headers={"Authorization": "Bearer sesame"}))[0] == 200
+        for path in ("/health", "/live", "/ping"):
+            assert (await get(url, path))[0] == 200
+
+
+async def test_how_busy_it_is_is_told_as_balancers_ask() -> None:
+    client = FakeClient()
+    client.pace = 3600.0
+    async with served(client) as url:
+        assert await get(url, "/load") == (200, '{"server_load":0}')
+        asked = asyncio.create_task(post(url, CHAT, HELLO))
+        while not client.submitted:
+            await asyncio.sleep(0.01)
+        assert await get(url, "/load") == (200, '{"server_load":1}')
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        async with asyncio.timeout(5):
+            await client.cancel_seen.wait()
+
+
+async def test_what_is_told_of_a_server_has_no_secrets_and_no_places() -> None:
+    """Every string among the settings is marked: none of those that are hidden comes out."""
+    paths = dict.fromkeys(("download_dir", "allowed_local_media_path", "media_cache"), "/se5ame")
+    server = {"api_key": ("se5ame",), "api_key_file": "/se5ame", "ssl_certfile": "/se5ame"}
+    engine = {"model": "/se5ame/model", "chat_template": "se5ame", "max_num_seqs": 7, **paths}
+    config = http_config(engine=engine, **server)
+    async with served(FakeClient(), config) as url:
+        status, text = await get(url, "/server_info", headers={"Authorization": "Bearer se5ame"})
+    assert status == 200
+    told = json.loads(text)
+    assert "se5ame" not in text
+    assert str(DEMO) not in text
+    assert (told["server"]["api_key"], told["engine"]["max_num_seqs"]) == (True, 7)
+    assert (told["model"]["name"], told["model"]["context"]) == ("fake-model", 256)
+    named = {name for part in ("server", "engine") for name in told[part]}
+    assert named == set(SETTINGS)
+
+
+@pytest.mark.parametrize("root", ["", "/llm"])
+async def test_below_a_path_of_a_proxy_it_is_the_same(root: str) -> None:
+    config = http_config(root_path="/llm", api_key=("sesame",))
+    key = {"Authorization": "Bearer sesame"}
+    async with served(FakeClient(), config) as url:
+        assert (await get(url, f"{root}/health"))[0] == 200
+        assert (await get(url, f"{root}/v1/models"))[0] == 401
+        assert (await get(url, f"{root}/v1/models/fake-model", headers=key))[0] == 200
+        assert (await post(url, f"{root}{CHAT}", HELLO, headers=key))[0] == 200
+        assert (await get(url, f"/llm{root}x/v1/models", headers=key))[0] == 404
+        counted = await get(url, "/metrics")
+    assert 'path="/v1/chat/completions"' in counted[1]
+    assert "/llm" not in counted[1]
 
 
 async def test_the_key_decides_the_tenant() -> None:
