@@ -70,6 +70,7 @@ class Director:
         self.parts = Parts(config)
         self._announce = announce
         self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
         self._mailbox = Mailbox(run_dir, self._hear)
         self.supervisor = Supervisor(
             config, run_dir, self.parts.members, janitor, self._gone, self.give_up
@@ -94,6 +95,7 @@ class Director:
 
     async def run(self) -> int:
         """Until the engine has ended; returns the exit code."""
+        log.info("loading %s from %s", self.config.engine.name, self.config.engine.model)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             self._loop.add_signal_handler(number, self._asked_to_stop, number)
         if self.config.face_pid is not None:
@@ -304,7 +306,12 @@ class Director:
         if self.roster.ready and not self._opened:
             self._opened = True
             self.supervisor.opened()
-            log.info("every process is ready")
+            server = self.config.server
+            log.info(
+                "every process is ready after %.1f s%s",
+                self._loop.time() - self._began,
+                f", and {server.url} is open" if server is not None else "",
+            )
             self._announce(Announcement("ready"))
 
     def _gone(self, role: str, epoch: int, outside: bool) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..kernel.launch import configure_logging, hold_group_signals
+from ..kernel.launch import hold_group_signals
+from ..kernel.logs import configure_logging
 from .actor import Director
 from .config import Announcement, DirectorConfig
 from .janitor_keeper import JanitorKeeper

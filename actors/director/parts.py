@@ -45,6 +45,7 @@ class Parts:
         runner = division.roles[GPU_RUNNER]
         assert isinstance(runner, RunnerConfig)
         refuse_too_large(config.engine, runner, machine.memory)
+        log.info("the model is %s", _described(model))
         log.info(
             "weights stored as %s%s are computed with in %s on %s, by %d threads (%d while the "
             "encoder computes, too)",
@@ -85,6 +86,15 @@ class Parts:
         assert self._division is not None, "who comes earlier waits"
         roles = self._division.roles
         return encode_config(roles.get(role) or roles[kind_of(role)])
+
+
+def _described(model: ModelFacts) -> str:
+    taken = ", ".join(["text", *sorted(model.placeholders)])
+    made = "text" if model.pooler is None else "vectors"
+    return (
+        f"{model.architecture or model.model_type}: {model.layers} layers of {model.hidden}, "
+        f"vocabulary {model.vocab}, context {model.context}; it takes {taken} and makes {made}"
+    )
 
 
 def _switches(engine: EngineConfig) -> list[str]:

@@ -201,7 +201,7 @@ class Supervisor:
             epoch,
             cause,
         )
-        self._well = False
+        self._well &= wanted
         self.roster.stats.pop(member.role, None)
         if ready:
             self._restart(member, cause)

@@ -24,12 +24,12 @@ import msgspec
 
 from ..kernel.launch import (
     Launch,
-    configure_logging,
     die_with_parent,
     enter,
     ignore_group_signals,
     settle,
 )
+from ..kernel.logs import configure_logging
 
 log = logging.getLogger(__name__)
 

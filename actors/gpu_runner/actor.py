@@ -1,7 +1,9 @@
 """The GPU runner's shell: step plans in, step results out, one at a time and in order."""
 
 import logging
+import resource
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -44,7 +46,15 @@ class GpuRunner(BlockingActor):
         self._runner = Runner(
             decoded, before_layer=None if threads.alone == threads.beside else self._share_cores
         )
-        return self._runner.room.as_notes()
+        room, size = self._runner.room, decoded.block_size
+        log.info(
+            "KV cache: %s blocks of %d tokens%s; this process has %d MiB",
+            " + ".join(map(str, room.blocks)) or "no",
+            size,
+            f", {room.states} states" if room.states else "",
+            _resident() >> 20,
+        )
+        return room.as_notes()
 
     def on_idle(self) -> None:
         self._cores.rest()
@@ -98,6 +108,12 @@ class GpuRunner(BlockingActor):
         for fault in result.faults:
             log.warning("step %d: sequence %d: %s", plan.step, fault.seq, fault.text)
         self.send(SCHEDULER, result)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def main(launch: Launch) -> None:

@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import logging
 import os
 import signal
 import sys
@@ -10,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
 from ...protocol.topology import DECODE_WORKER, kind_of
 from . import last_words
+from .logs import configure_logging
 
 _PR_SET_PDEATHSIG = 1
 _GROUP_SIGNALS = (
@@ -116,15 +115,7 @@ def enter(launch: Launch) -> None:
     setproctitle.setproctitle(f"thespis {kind if kind == DECODE_WORKER else launch.role}")
     configure_logging(
         launch.role,
+        launch.epoch,
         stream=last_words.keep(last_words.path_of(launch.directory, launch.role, launch.epoch)),
     )
     import_module(launch.module).main(launch)
-
-
-def configure_logging(
-    role: str, level: int | str | None = None, stream: TextIO | None = None
-) -> None:
-    """One line per event on `stream`, by default stderr: time, level, role, event."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {role} %(message)s"))
-    logging.basicConfig(level=level or logging.INFO, handlers=[handler], force=True)

@@ -28,8 +28,10 @@ class Tally:
     preemptions: int = 0
     prefix_queries: int = 0
     """First admissions of sequences that looked into the prefix cache."""
+    prefix_query_tokens: int = 0
+    """Tokens of their prompts..."""
     prefix_hit_tokens: int = 0
-    """What they found there."""
+    """... and how many of these they found there."""
     recompute_hit_tokens: int = 0
     """What preempted sequences found of themselves."""
     snapshots_taken: int = 0

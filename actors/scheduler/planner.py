@@ -252,6 +252,7 @@ class Planner:
             return
         seq.joined = True
         self._tally.prefix_queries += 1
+        self._tally.prefix_query_tokens += len(seq.prompt)
         self._tally.prefix_hit_tokens += tokens
         if seq.choice == 0:
             seq.request.cached_tokens = min(tokens, len(seq.prompt))

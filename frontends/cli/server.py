@@ -69,9 +69,7 @@ def serving(
         settings = msgspec.structs.replace(server, port=port, listen_fd=listener.fileno())
         handle = start_engine(engine, settings, inherit_log=inherit_log)
         listener.close()  # the engine's own from here on: what it closes is closed
-        shown = f"[{server.host}]" if ":" in server.host else server.host
-        scheme = "http" if server.ssl_certfile is None else "https"
-        running = Serving(handle, f"{scheme}://{shown}:{port}")
+        running = Serving(handle, settings.url)
         try:
             yield running
         finally:

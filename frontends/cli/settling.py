@@ -13,9 +13,9 @@ from ...protocol.config.engine import EngineConfig, configure
 from ...protocol.config.environment import OURS, Environment
 from ...protocol.config.server import ServerConfig
 from ...protocol.config.settings import SETTINGS, Setting, from_text, is_list
-from ...protocol.config.settings_file import WHAT, check_keys_are_private, read_settings
 from ...protocol.errors import EngineError
 from ..unbuilt import NEAR, nearest, unbuilt
+from .settings_file import WHAT, check_keys_are_private, read_settings
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
+from .access import TOLD
 from .answers.generate import CallMeter, answer_stream, answer_whole, send_whole, submit_all
 from .answers.writer import AnswerOptions, ResponseWriter
 from .app_state import APP_STATE, TENANT, AppState
-from .bodies.reading import check_id
+from .bodies.reading import OWN_ID_HEADER, check_id
 from .requests.common import Generation
 from .requests.schema import Common
 
@@ -46,22 +47,25 @@ async def answer(
 ) -> web.StreamResponse:
     """`writer_for`: makes the writer of an id. Raises RequestError while nothing has been sent."""
     state, own_id = request.app[APP_STATE], own_id_of(request, body.request_id)
-    meter = CallMeter(state.metrics, arrival)
+    meter = CallMeter(state.metrics, arrival, request[TOLD])
     async with AsyncExitStack() as stack:
         streams = await submit_all(
             state.client, generations, request[TENANT], stack, bool(body.stream)
         )
         id = own_id or streams[0].id
-        writer, headers = writer_for(id), {"X-Request-Id": id, **headers}
-        if body.stream:
-            return await answer_stream(request, streams, writer, meter, headers)
+        meter.begin(id)
+        writer, headers = writer_for(id), {OWN_ID_HEADER: id, **headers}
         sizes = [generation.sampling.n for generation in generations]
+        for generation in generations:
+            state.metrics.wanted(generation.sampling.n, generation.sampling.max_tokens)
+        if body.stream:
+            return await answer_stream(request, streams, writer, sizes, meter, headers)
         return await send_whole(request, await answer_whole(streams, writer, sizes, meter), headers)
 
 
 def own_id_of(request: web.Request, told: str | None) -> str | None:
     """The caller's name for the request, of the header, else of the body. It only comes back:
     inside, ids are ours, so that nobody's can be taken. Raises RequestError 400."""
-    id = request.headers.get("X-Request-Id")
-    check_id("X-Request-Id", id)
+    id = request.headers.get(OWN_ID_HEADER)
+    check_id(OWN_ID_HEADER, id)
     return told if id is None else id

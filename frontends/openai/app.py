@@ -8,13 +8,17 @@ from aiohttp import hdrs, web
 from ...protocol.config.roles import HttpConfig
 from ...protocol.errors import Failure
 from ..client.client import Client
+from . import access
+from .access import ABORTED, LEFT, TOLD, Told
 from .app_state import APP_STATE, TENANT, AppState
 from .blame import Blame
+from .bodies.reading import OWN_ID_HEADER, sane_id
 from .bodies.receiving import BODY_WANTED, expect
 from .chat.handler import chat_completions
 from .completions.handler import completions
 from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
+from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault
 from .gate.origins import preflight
@@ -75,10 +79,13 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
-    """What stands in the head of every answer: who we are, and which pages may read it."""
+    """What stands in the head of every answer: who we are, which pages may read it, and the
+    caller's own name for it."""
     state = request.app[APP_STATE]
     response.headers[hdrs.SERVER] = SERVER
     response.headers.update(state.origins.consent(_origin(request)))
+    if (id := sane_id(request.headers.get(OWN_ID_HEADER))) is not None:
+        response.headers.setdefault(OWN_ID_HEADER, id)
     if state.draining or _turned_away(request) is not None:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
@@ -86,10 +93,22 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
-    state = request.app[APP_STATE]
-    response = await _answer(request, handler, state)
-    if (path := state.path_of(request)) in BODIES:
-        state.metrics.requests.labels(path, str(response.status)).inc()
+    state, began = request.app[APP_STATE], time.monotonic()
+    request[TOLD] = told = Told(sane_id(request.headers.get(OWN_ID_HEADER)))
+    status, path = LEFT, state.path_of(request)
+    try:
+        response = await _answer(request, handler, state)
+        status = response.status
+    finally:
+        if told.running:
+            if status == LEFT:
+                told.reasons.append(ABORTED)
+            state.metrics.over(told)
+        if state.config.server.access_log:
+            probe = path in OPEN_PATHS or path in WATCHED_PATHS
+            access.write(request, told, status, time.monotonic() - began, probe)
+    if path in BODIES:
+        state.metrics.answered(path, response.status)
         if (
             response.status in RETRY_AFTER_SECONDS
             and BODY_WANTED not in request
@@ -111,11 +130,11 @@ async def _write_refusal(
 
 async def _answer(request: web.Request, handler: Handler, state: AppState) -> web.StreamResponse:
     if (fault := framing_fault(request.version, request.headers)) is not None:
-        response = error_response(*fault)
+        response = _refused(request, fault)
         response.force_close()  # where the next request begins is not known
         return response
     if (fault := _not_let_in(request, state)) is not None:
-        return error_response(*fault)
+        return _refused(request, fault)
     if request.method == hdrs.METH_OPTIONS and (methods := _methods(request)):
         headers = {hdrs.ALLOW: ", ".join(methods), **preflight(request.headers, methods)}
         return web.Response(status=204, headers=headers)
@@ -124,13 +143,18 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
     except ConnectionError as error:
         if request.transport is None or request.transport.is_closing():
             raise  # nobody is there to be answered
-        return error_response(*failure_of(error))
+        return _refused(request, failure_of(error))
     except web.HTTPNotFound:
-        return error_response(NO_PATH, 404)
+        return _refused(request, Refusal(NO_PATH, 404))
     except Exception as error:
-        return error_response(*failure_of(error))
+        return _refused(request, failure_of(error))
     finally:
         state.forget(request)
+
+
+def _refused(request: web.Request, refusal: Refusal) -> web.Response:
+    request[TOLD].error = refusal.failure.code or refusal.failure.kind
+    return error_response(*refusal)
 
 
 def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:

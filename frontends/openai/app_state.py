@@ -22,6 +22,7 @@ from .bodies.scan import allowed
 from .gate.auth import OPEN_PATHS, WATCHED_PATHS, Keys
 from .gate.origins import Hosts, Origins
 from .metrics import Metrics
+from .metrics_aliases import VllmAliases
 from .tools.parsers import OPEN, Style
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class AppState:
         self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
         self.terms = terms_of(config)
         self.readers = Readers(client.media, self.terms)
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.terms.model)
         self.started = int(time.time())
         self._measuring: asyncio.Task[bytes] | None = None
         """Makes the text of the metrics."""
@@ -142,7 +143,8 @@ class AppState:
             status = None
         finally:
             self._measuring = None  # who comes from here on asks anew
-        return self.metrics.text(status)
+        wanted = self.config.server.metrics_aliases == "vllm"
+        return self.metrics.text(status, VllmAliases(self.metrics, status) if wanted else None)
 
     def forget(self, request: web.Request) -> None:
         """Remove the media that were read and not submitted."""

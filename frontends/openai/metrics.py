@@ -1,16 +1,21 @@
-"""Prometheus metrics: what this frontend measures, and what every actor tells."""
+"""Prometheus metrics: what this frontend measures. What the actors tell is in engine_metrics.py,
+the names that dashboards for vLLM ask for in metrics_aliases.py."""
 
-import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections import Counter as Counted
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from ...protocol.edges.control import Status
+from ...protocol.edges.detokenizer_to_client import Finished
+from ...protocol.requests.prepared import Timing
+from .access import Told
+from .engine_metrics import EngineCollector
 
 
 def _seconds(milliseconds: str) -> tuple[float, ...]:
@@ -20,30 +25,28 @@ def _seconds(milliseconds: str) -> tuple[float, ...]:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REFUSAL_SECONDS = _seconds("1 2 3 5 7.5 10 15 20 30 50 100 200 500 1000")
 SECONDS = _seconds("1 2.5 5 10 25 50 100 250 500 1000 2500 5000 10000 30000 60000 120000")
-COUNTS = frozenset({
-    "steps", "steps_with_8_or_more", "preemptions", "prefix_queries", "prefix_hit_tokens",
-    "recompute_hit_tokens",
-    "snapshots_taken", "snapshot_hits", "split_spans", "prompt_tokens_computed", "generated_tokens",
-    "drafted_tokens",
-    "accepted_tokens", "requests", "rejected", "aborted", "faults", "poison", "downloads", "shared",
-    "bytes", "refused",
-    "failed", "cache_hits", "prepared", "decoded", "decode_hits", "worker_kills", "worker_deaths",
-    "encoded_items",
-    "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled",
-    "step_seconds",
-    "beside_steps_cpu_seconds", "stopped", "finished", "orphans", "messages_dropped",
-})  # fmt: skip
-"""Of what actors tell: what only grows while they live. All else is a gauge."""
+TOKENS = tuple(float(digit * 10**power) for power in range(6) for digit in (1, 2, 5))
+CHOICES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+LABEL = "model_name"
+STAGES = ("queue", "prefill", "decode")
+"""Of the engine, each with a histogram of its own."""
+FAILED = "error"
+"""Why an answer ended, beside how the model's end is called and `ABORTED`."""
 
 
 class Histogram(Collector):
     """Written by the server's loop alone, at every token: without the library's locks."""
 
     def __init__(
-        self, name: str, text: str, bounds: tuple[float, ...], registry: CollectorRegistry
+        self,
+        name: str,
+        text: str,
+        bounds: tuple[float, ...],
+        registry: CollectorRegistry,
+        model: str,
     ) -> None:
         """`bounds`: the largest value of each bucket, rising; what is larger has one of its own."""
-        self._name, self._text, self._bounds = name, text, bounds
+        self.name, self.text, self._bounds, self._model = name, text, bounds, model
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
         registry.register(self)
@@ -53,67 +56,114 @@ class Histogram(Collector):
         self._sum += value
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        names = (*map(str, self._bounds), "+Inf")
-        buckets = list(zip(names, accumulate(self._counts), strict=True))
-        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
+        yield self.family(self.name)
+
+    def family(self, name: str) -> HistogramMetricFamily:
+        """What it holds, under a name."""
+        bounds = (*map(str, self._bounds), "+Inf")
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        found = HistogramMetricFamily(name, self.text, labels=(LABEL,))
+        found.add_metric((self._model,), buckets, self._sum)
+        return found
 
 
 class Metrics:
-    """One per app, on a registry of its own."""
+    """One per app, on a registry of its own; `model` is the label of everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        self.model = model
         self._registry = on = CollectorRegistry()
-        counter = partial(Counter, registry=on)
-        self.requests = counter("thespis_requests", "Answered requests.", ("path", "status"))
+        counter, one = partial(Counter, registry=on), (LABEL,)
+        self._requests = counter(
+            "thespis_requests", "Answered requests.", (LABEL, "path", "status")
+        )
         self.in_flight = Gauge(
-            "thespis_requests_in_flight", "Generations being answered.", registry=on
-        )
+            "thespis_requests_in_flight", "Generations being answered.", one, registry=on
+        ).labels(model)
         text = "tokens of finished requests."
-        self.prompt_tokens = counter("thespis_prompt_tokens", f"Prompt {text}")
-        self.output_tokens = counter("thespis_output_tokens", f"Output {text}")
-        self.first_token = Histogram(
-            "thespis_time_to_first_token_seconds", "From arrival to the first update.", SECONDS, on
+        self._prompt = counter("thespis_prompt_tokens", f"Prompt {text}", one).labels(model)
+        self._output = counter("thespis_output_tokens", f"Output {text}", one).labels(model)
+        self.prompt_tokens = self.output_tokens = 0
+        """As the two above."""
+        self.ends: Counted[str] = Counted()
+        """As the next."""
+        self._ends = counter(
+            "thespis_answers",
+            "Choices by their end: stop, length, or abort and error of a whole call.",
+            (LABEL, "finished_reason"),
         )
+        made = partial(Histogram, registry=on, model=model)
+        text = "From arrival to the first update."
+        self.first_token = made("thespis_time_to_first_token_seconds", text, SECONDS)
         text = "Between two updates of one stream, per token."
-        self.inter_token = Histogram("thespis_inter_token_seconds", text, SECONDS, on)
-        self.whole = Histogram("thespis_request_seconds", "From arrival to the end.", SECONDS, on)
+        self.inter_token = made("thespis_inter_token_seconds", text, SECONDS)
+        self.whole = made("thespis_request_seconds", "From arrival to the end.", SECONDS)
         text = "From the head of a request to its written 429 or 503, where its body was not read."
-        self.refusal = Histogram("thespis_refusal_seconds", text, REFUSAL_SECONDS, on)
+        self.refusal = made("thespis_refusal_seconds", text, REFUSAL_SECONDS)
+        self.stages = {
+            stage: made(f"thespis_request_{stage}_seconds", f"Time of {stage}.", SECONDS)
+            for stage in STAGES
+        }
+        text = "Time of prefill and decode together."
+        self.inference = made("thespis_request_inference_seconds", text, SECONDS)
+        self.prompt_length = made("thespis_prompt_length_tokens", "Tokens of a prompt.", TOKENS)
+        self.answer_length = made("thespis_answer_length_tokens", "Tokens of an answer.", TOKENS)
+        text = "Tokens of a choice; of several choices of a prompt their mean."
+        self.choice_length = made("thespis_choice_length_tokens", text, TOKENS)
+        text = "Most tokens that a request asked for."
+        self.wanted_tokens = made("thespis_wanted_length_tokens", text, TOKENS)
+        text = "Choices that a request asked for."
+        self.wanted_choices = made("thespis_wanted_choices", text, CHOICES)
 
-    def text(self, status: Status | None) -> bytes:
+    def answered(self, path: str, status: int) -> None:
+        self._requests.labels(self.model, path, str(status)).inc()
+
+    def wanted(self, choices: int, tokens: int | None) -> None:
+        """By one prompt of a call; `tokens` None: as many as there is room for."""
+        self.wanted_choices.observe(choices)
+        if tokens is not None:
+            self.wanted_tokens.observe(tokens)
+
+    def finished(self, one: Finished, choices: int) -> None:
+        """One prompt of a call has been answered well."""
+        prompt, output = one.usage.prompt_tokens, one.completion_tokens
+        self._prompt.inc(prompt)
+        self._output.inc(output)
+        self.prompt_tokens += prompt
+        self.output_tokens += output
+        self.prompt_length.observe(prompt)
+        if choices:  # else it wanted vectors
+            self.answer_length.observe(output)
+            self.choice_length.observe(output / choices)
+        spent = stage_seconds(one.timings)
+        for stage, seconds in spent.items():
+            self.stages[stage].observe(seconds)
+        if "prefill" in spent:
+            self.inference.observe(spent["prefill"] + spent.get("decode", 0.0))
+
+    def over(self, told: Told) -> None:
+        """A call that was in the engine has ended, however."""
+        for reason in [*told.reasons, *([] if told.error is None else [FAILED])]:
+            self._ends.labels(self.model, reason).inc()
+            self.ends[reason] += 1
+
+    def text(self, status: Status | None, aliases: Collector | None = None) -> bytes:
         """As text. `status` None: the engine did not answer, and only our own lines are there."""
         own: bytes = generate_latest(self._registry)
-        if status is None:
-            return own
-        registry = CollectorRegistry()
-        registry.register(_Engine(status))
-        theirs: bytes = generate_latest(registry)
-        return own + theirs
+        more = [] if status is None else [EngineCollector(status, self.model)]
+        for collector in (*more, aliases):
+            if collector is not None:
+                registry = CollectorRegistry()
+                registry.register(collector)
+                own += generate_latest(registry)
+        return own
 
 
-class _Engine(Collector):
-    """A `Status`, as families `thespis_<role>_<name>`; those of counts end with `_total`."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        status = self._status
-        yield GaugeMetricFamily(
-            "thespis_ready", "1 when every role is ready.", value=float(status.ready)
-        )
-        restarts = CounterMetricFamily(
-            "thespis_restarts", "Restarts of a role since the start.", labels=("role",)
-        )
-        for role, count in sorted(status.restarts.items()):
-            restarts.add_metric((role,), float(count))
-        yield restarts
-        pids = GaugeMetricFamily("thespis_process_pid", "Process id of a role.", labels=("role",))
-        for role, pid in sorted(status.pids.items()):
-            pids.add_metric((role,), float(pid))
-        yield pids
-        for role, counters in sorted(status.stats.items()):
-            for name, value in sorted(counters.items()):
-                family = re.sub(r"[^a-zA-Z0-9_]", "_", f"thespis_{role}_{name}")
-                kind = CounterMetricFamily if name in COUNTS else GaugeMetricFamily
-                yield kind(family, f"{name} of {role}.", value=float(value))
+def stage_seconds(timings: Sequence[Timing]) -> dict[str, float]:
+    """How long a request was in each of the engine's stages. Work on an item has another `detail`,
+    under a name that may be the same."""
+    spent: dict[str, float] = {}
+    for timing in timings:
+        if timing.stage in STAGES and not timing.detail:
+            spent[timing.stage] = spent.get(timing.stage, 0.0) + timing.end - timing.start
+    return spent

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from ...protocol.errors import EngineError
 from .checkpoint import Checkpoint
+from .progress import Progress
 
 MOST_COMPUTED = 1 << 30
 """Bytes of all tables of one model that are computed."""
@@ -44,13 +45,16 @@ def fill(
     modules = model.named_modules(remove_duplicate=False)
     kept = [one for one in modules if _below(one[0], roots) and not _below(one[0], without)]
     _compute_buffers(model, {path for path, _ in kept}, device)
+    progress = Progress(_stored_bytes([owner for _, owner in kept], dtype))
     shared: dict[int, nn.Parameter] = {}
     holders: dict[nn.Module, nn.Module] = {}
     for path, owner in kept:
         for name, parameter in list(owner._parameters.items()):
             if parameter is not None and parameter.is_meta:
                 own = _join(path, name)
-                owner._parameters[name] = _read(checkpoint, own, parameter, shared, dtype, device)
+                read = _read(checkpoint, own, parameter, shared, dtype, device)
+                owner._parameters[name] = read
+                progress.add(read.nbytes)
         if hold is not None and owner in held and (owner in holders or hold.wants(owner, dtype)):
             holders[owner] = holders.get(owner) or _held(owner, hold, shared)
             parent, _, name = path.rpartition(".")
@@ -61,8 +65,15 @@ def fill(
                 kind = dtype if buffer.is_floating_point() else buffer.dtype
                 own = _join(path, name)
                 owner._buffers[name] = checkpoint.read(own, buffer.shape, kind, device)
+    progress.end()
     _take_out(model, {path for path, _ in kept}, Absent(dtype, device))
     model.train(False)
+
+
+def _stored_bytes(owners: list[nn.Module], dtype: torch.dtype) -> int:
+    """About as many as will be read, ties twice."""
+    weights = (w for owner in owners for w in owner._parameters.values() if w is not None)
+    return sum(weight.numel() for weight in weights) * dtype.itemsize
 
 
 def _held(owner: nn.Module, hold: Hold, shared: dict[int, nn.Parameter]) -> nn.Module:

@@ -15,8 +15,10 @@ LEVEL, FORMAT = f"{OURS}LOG_LEVEL", f"{OURS}LOG_FORMAT"
 def told(environ: Mapping[str, str] | None = None) -> tuple[LogLevel, LogFormat]:
     """What is nonsense is read as nothing: a start refuses it, and a log must be written."""
     table = os.environ if environ is None else environ
-    level = next((one for one in get_args(LogLevel) if one == table.get(LEVEL)), "info")
-    form = next((one for one in get_args(LogFormat) if one == table.get(FORMAT)), "text")
+    levels: tuple[LogLevel, ...] = get_args(LogLevel)
+    forms: tuple[LogFormat, ...] = get_args(LogFormat)
+    level: LogLevel = next((one for one in levels if one == table.get(LEVEL)), "info")
+    form: LogFormat = next((one for one in forms if one == table.get(FORMAT)), "text")
     return level, form
 
 

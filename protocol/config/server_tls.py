@@ -23,7 +23,8 @@ def with_tls(server: ServerConfig, environ: Mapping[str, str] | None = None) -> 
         return server
     if server.ssl_certfile is None:
         raise EngineError("ssl_keyfile is the key of a certificate: give ssl_certfile, too.")
-    certificate = read_small(server.ssl_certfile, "ssl_certfile")
+    alone = server.ssl_keyfile is None  # then the key is to stand in it
+    certificate = read_small(server.ssl_certfile, "ssl_certfile", secret=alone)
     key = b""
     if server.ssl_keyfile is not None:
         key = read_small(server.ssl_keyfile, "ssl_keyfile", secret=True)

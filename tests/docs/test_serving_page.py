@@ -40,7 +40,7 @@ def test_the_flags_have_these_defaults() -> None:
     }
     for flag, default, _ in rows("# Serving"):
         field = known[names(flag)[0].removeprefix("--").replace("-", "_")]
-        if field.default not in (None, (), msgspec.NODEFAULT):
+        if field.default not in (None, "", (), msgspec.NODEFAULT):
             assert default == ("off" if field.default is False else str(field.default))
 
 

@@ -9,6 +9,9 @@ import pytest
 
 from thespis.frontends.engine import _environment, find_engine, start_engine
 from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.environment import KEYS
+from thespis.protocol.config.logs import told
+from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
 
 from ..helpers.engines import FAKES, ROLES, assert_nothing_left, fake_engine
@@ -25,13 +28,18 @@ def test_a_setting_that_nothing_here_could_follow_is_refused_before_anything_sta
 
 
 def test_no_process_of_an_engine_has_a_key_or_asks_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("THESPIS_API_KEY", "VLLM_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+    for name in KEYS:
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    given = _environment()
+    given = _environment(None)
     assert "secret" not in given.values()
     assert given["HF_HUB_OFFLINE"] == "1"
     assert given["PATH"] == os.environ["PATH"]
+
+
+def test_every_process_writes_its_log_as_the_server_is_told() -> None:
+    given = _environment(ServerConfig(log_level="debug", log_format="json"))
+    assert told(given) == ("debug", "json")
 
 
 def test_an_engine_is_looked_for_in_vain(tmp_path: Path) -> None:
@@ -58,6 +66,9 @@ import sys
 from thespis.actors.director.config import Cast
 from thespis.frontends.engine import start_engine
 from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.environment import KEYS
+from thespis.protocol.config.logs import told
+from thespis.protocol.config.server import ServerConfig
 from thespis.tests.helpers.facts import DEMO
 modules = dict.fromkeys(sys.argv[2:], "plain")
 cast = Cast(modules=modules, facts=DEMO, python_path=(sys.argv[1],))

@@ -42,7 +42,7 @@ class ServeCommand:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.announcement = self.process.stdout.readline()
-        found = re.search(r"(http://\S+)/v1", self.announcement)
+        found = re.search(r"(https?://\S+)/v1", self.announcement)
         assert found is not None, (self.announcement, self.log)
         self.url = found[1]
 

@@ -66,7 +66,7 @@ def site() -> Iterator[str]:
 def pids(server: Server) -> dict[str, int]:
     lines = server.ask("/metrics").body.splitlines()
     found = (line.rsplit(" ", 1) for line in lines if line.startswith("thespis_process_pid{"))
-    return {name.split('"')[1]: int(float(pid)) for name, pid in found}
+    return {name.split('"')[3]: int(float(pid)) for name, pid in found}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """S41's command and paths, and S42's chat templates."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -33,7 +34,8 @@ MINE = (
     "'[answer]' }}"
 )
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
-PATHS = ("/v1/models", "/v1/models/tiny", "/version", "/metrics")
+GUARDED = ("/v1/models", "/v1/models/tiny", "/server_info")
+PATHS = (*GUARDED, "/version", "/metrics", "/load", "/ping")
 CALLS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": HELLO, "max_tokens": 2},
     "/v1/completions": {"prompt": "hello", "max_tokens": 2},
@@ -96,11 +98,11 @@ def test_S41_the_command_serves_a_folder_under_its_name(
 def test_S41_the_command_asks_for_one_of_its_keys(command: ServeCommand, called: Caller) -> None:
     stranger = Caller(command.url)
     for key in (None, "three", "onetwo"):
-        for path, body in {**dict.fromkeys(PATHS), **CALLS}.items():
+        for path, body in {**dict.fromkeys(GUARDED), **CALLS}.items():
             reply = stranger.ask(path, body, key=key)
             assert (reply.status, reply.body["error"]["code"]) == (401, "invalid_api_key")
             assert reply.headers["WWW-Authenticate"] == "Bearer"
-    for path in ("/health", "/live"):
+    for path in ("/health", "/live", "/ping", "/metrics", "/load", "/version"):
         assert stranger.ask(path).status == 200
     assert called.ask("/v1/models", key="two").status == 200
 
@@ -111,7 +113,8 @@ def test_S41_every_path_answers(server: Server) -> None:
             assert server.ask(path, body, key=key).status == 200, path
     assert server.ask("/health").body == {"status": "ready"}
     assert server.ask("/version").body == {"version": version("thespis")}
-    assert "thespis_ready 1.0" in server.ask("/metrics").body
+    ready = r"^thespis_ready\{[^}]*\} 1\.0$"
+    assert re.search(ready, str(server.ask("/metrics").body), re.MULTILINE)
     assert server.ask("/v1/models/tiny").body["id"] == "tiny"
 
 

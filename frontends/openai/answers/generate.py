@@ -9,11 +9,12 @@ from contextlib import AsyncExitStack, suppress
 from aiohttp import web
 
 from ....protocol.edges.detokenizer_to_client import PositionLogprobs
-from ....protocol.errors import RequestError, invalid
+from ....protocol.errors import Failure, RequestError, invalid
 from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Choice, Stream, Update
 from ...inputs.submission import submit
+from ..access import ABORTED, Told
 from ..errors import error_event, failure_of
 from ..metrics import Metrics
 from ..requests.common import Generation
@@ -33,28 +34,52 @@ MOST_WHOLE = 256 << 20
 class CallMeter:
     """Measures one call from its arrival: to the first token, between tokens, and to the end."""
 
-    def __init__(self, metrics: Metrics, arrival: float) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, arrival: float, told: Told) -> None:
+        self._metrics, self._told = metrics, told
         self._start = arrival
         self._last = 0.0
+
+    def begin(self, id: str) -> None:
+        """It is in the engine, and its caller will know it by `id`."""
+        self._told.id, self._told.running = id, True
 
     def update(self, update: Update) -> None:
         if not (update.choices or update.finished):  # the prompt's own scores
             return
-        now = time.monotonic()
-        tokens = max([len(choice.token_ids) for choice in update.choices], default=0)
+        now, told, most = time.monotonic(), self._told, 0
+        for choice in update.choices:
+            count = len(choice.token_ids)
+            told.output_tokens += count
+            most = max(most, count)
+            if choice.finish_reason is not None:
+                told.reasons.append(choice.finish_reason)
         if not self._last:
-            self._metrics.first_token.observe(now - self._start)
-        elif tokens:
-            self._metrics.inter_token.observe((now - self._last) / tokens)
+            told.first_token = now - self._start
+            self._metrics.first_token.observe(told.first_token)
+        elif most:
+            self._metrics.inter_token.observe((now - self._last) / most)
         self._last = now
 
-    def end(self, answers: Sequence[Answer]) -> None:
+    def note_prompt(self, tokens: int) -> None:
+        """One of its prompts has so many; it may never end."""
+        self._told.prompt_tokens += tokens
+
+    def failed(self, failure: Failure) -> None:
+        """In the middle of its answer."""
+        self._told.error = failure.code or failure.kind
+
+    def left(self) -> None:
+        """Its caller went away."""
+        self._told.reasons.append(ABORTED)
+
+    def end(self, answers: Sequence[Answer], choices: Sequence[int] = ()) -> None:
+        """`choices`: of each answer; none where vectors were wanted."""
         self._metrics.whole.observe(time.monotonic() - self._start)
-        for answer in answers:
-            if answer.finished is not None:
-                self._metrics.prompt_tokens.inc(answer.finished.usage.prompt_tokens)
-                self._metrics.output_tokens.inc(answer.finished.completion_tokens)
+        finished = [answer.finished for answer in answers if answer.finished is not None]
+        self._told.prompt_tokens = sum(one.usage.prompt_tokens for one in finished)
+        self._told.output_tokens = sum(one.completion_tokens for one in finished)
+        for one, count in zip(finished, choices or [0] * len(finished), strict=False):
+            self._metrics.finished(one, count)
 
 
 async def submit_all(
@@ -122,7 +147,7 @@ async def answer_whole(
         answers[source].add(update)
     for answer, stream in zip(answers, streams, strict=True):
         answer.prompt_token_ids = stream.prompt_token_ids
-    meter.end(answers)
+    meter.end(answers, sizes)
     pieces, size = [], 0
     for piece in writer.whole(answers):
         pieces.append(piece)
@@ -164,6 +189,7 @@ async def answer_stream(
     request: web.Request,
     streams: Sequence[Stream],
     writer: ResponseWriter,
+    sizes: Sequence[int],
     meter: CallMeter,
     headers: dict[str, str],
 ) -> web.StreamResponse:
@@ -180,6 +206,7 @@ async def answer_stream(
             events = b""
             if source not in seen:
                 seen.add(source)
+                meter.note_prompt(streams[source].prompt_tokens)
                 events = writer.first(
                     source, streams[source].prompt_token_ids, streams[source].prompt_tokens
                 )
@@ -195,12 +222,14 @@ async def answer_stream(
                 source, update = await anext(updates)
             except StopAsyncIteration:
                 break
-        meter.end(answers)
+        meter.end(answers, sizes)
         await out.write(writer.last(answers))
     except ConnectionError:
+        meter.left()
         log.info("a caller went away")
     except Exception as error:
         failure = failure_of(error).failure
+        meter.failed(failure)
         if not isinstance(error, RequestError):
             log.warning("a stream ended early")
         with suppress(ConnectionError):

@@ -12,7 +12,8 @@ import sys
 import msgspec
 
 from ....actors.kernel.budget import BudgetError, memory_budget
-from ....actors.kernel.launch import configure_logging, die_with_parent
+from ....actors.kernel.launch import die_with_parent
+from ....actors.kernel.logs import configure_logging
 from ....protocol.errors import Failure, RequestError
 from ....protocol.memory.blobs import Draft
 from ....protocol.memory.mapping import map_file

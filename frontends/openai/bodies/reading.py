@@ -57,6 +57,7 @@ MAX_URL = 1 << 16
 MAX_DETOKENIZED = 1 << 20
 LONGEST_NAME = 80
 """Characters of a model's name that are said back to whoever asked for it."""
+OWN_ID_HEADER = "X-Request-Id"
 OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+=~-]{0,127}")
 SMALL_BYTES = 1 << 20
 SMALL = Structure(depth=128, containers=4096, keys=16_384, strings=16_384, values=32_768)
@@ -143,6 +144,11 @@ def check_id(where: str, id: str | None) -> None:
             "letter or digit."
         )
         raise invalid(text, where, "invalid_request_id")
+
+
+def sane_id(id: str | None) -> str | None:
+    """A caller's own name for a request, unless it is none."""
+    return id if id is not None and OWN_ID.fullmatch(id) else None
 
 
 def detokenize(token_ids: Sequence[int], terms: Terms) -> str:

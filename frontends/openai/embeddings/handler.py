@@ -17,11 +17,12 @@ from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Stream
 from ...inputs.submission import RequestGroup, submit
+from ..access import TOLD
 from ..answering import own_id_of
 from ..answers.generate import CallMeter
 from ..answers.writer import encode_json, usage
 from ..app_state import APP_STATE, TENANT
-from ..bodies.reading import EMBEDDING
+from ..bodies.reading import EMBEDDING, OWN_ID_HEADER
 from ..requests.common import Embedding
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,15 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, inputs, headers = await state.read(request, EMBEDDING, generates=True)
         own_id = own_id_of(request, body.request_id)
-        meter = CallMeter(state.metrics, arrival)
+        meter = CallMeter(state.metrics, arrival, request[TOLD])
         first_id, answers = await _run(state.client, request[TENANT], inputs)
         meter.end(answers)
         id = own_id or first_id
+        meter.begin(id)
         now, model = int(time.time()), state.terms.model
         head = {"id": f"embd-{id}", "object": "list", "created": now, "model": model}
         response = web.StreamResponse(
-            headers={"Content-Type": "application/json", "X-Request-Id": id, **headers}
+            headers={"Content-Type": "application/json", OWN_ID_HEADER: id, **headers}
         )
         await response.prepare(request)
         try:

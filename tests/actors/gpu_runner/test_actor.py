@@ -10,7 +10,7 @@ import torch
 
 from thespis.actors.gpu_runner.actor import GpuRunner
 from thespis.actors.kernel.launch import Launch
-from thespis.frontends.openai.metrics import COUNTS
+from thespis.frontends.openai.engine_metrics import COUNTS
 from thespis.protocol.config.roles import RunnerConfig, Threads, encode_config
 from thespis.protocol.edges.control import Gone, Peer
 from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult

@@ -74,7 +74,7 @@ def in_file(folder: Path, values: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.name)
-def test_S78_by_flag_variable_and_file_it_is_the_same(setting: Setting, tmp_path: Path) -> None:
+def test_by_flag_variable_and_file_it_is_the_same(setting: Setting, tmp_path: Path) -> None:
     value, more = value_of(setting), NEEDS.get(setting.name, {})
     needed = [word for name, one in more.items() for word in as_flags(SETTINGS[name], one)]
     flag = by_flags([*as_flags(setting, value), *needed])
@@ -86,7 +86,7 @@ def test_S78_by_flag_variable_and_file_it_is_the_same(setting: Setting, tmp_path
     assert by_flags(needed, path) == flag
 
 
-def test_S78_every_flag_of_serve_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_flag_of_serve_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
     """What the help lists, but for the help and the file itself."""
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
@@ -97,7 +97,7 @@ def test_S78_every_flag_of_serve_is_a_setting(capsys: pytest.CaptureFixture[str]
     }
 
 
-def test_S78_a_flag_goes_before_its_variable_and_that_before_the_file(tmp_path: Path) -> None:
+def test_a_flag_goes_before_its_variable_and_that_before_the_file(tmp_path: Path) -> None:
     file = in_file(tmp_path, {"port": 1, "host": "::1", "max_num_seqs": 5})
     environ = {"THESPIS_PORT": "2", "THESPIS_HOST": "127.0.0.2"}
     engine, server, _ = by_flags([*file, "--port", "3"], environ)
@@ -106,7 +106,7 @@ def test_S78_a_flag_goes_before_its_variable_and_that_before_the_file(tmp_path: 
     assert by_flags(file).server.port == 1
 
 
-def test_S78_keys_are_one_thing(tmp_path: Path) -> None:
+def test_keys_are_one_thing(tmp_path: Path) -> None:
     """A key of a file never lets somebody in beside those whom a flag has named."""
     file = in_file(tmp_path, {"api_key": ["filed"], "api_key_file": "other"})
     environ = {"VLLM_API_KEY": "theirs"}
@@ -117,7 +117,7 @@ def test_S78_keys_are_one_thing(tmp_path: Path) -> None:
     assert (told.api_key, told.api_key_file) == (("filed",), "other")
 
 
-def test_S78_a_twin_of_vllm_counts_before_the_file(tmp_path: Path) -> None:
+def test_a_twin_of_vllm_counts_before_the_file(tmp_path: Path) -> None:
     file = in_file(tmp_path, {"media_cache": "/filed"})
     assert by_flags(file, {"VLLM_MEDIA_CACHE": "/theirs"}).engine.media_cache == "/theirs"
 
@@ -149,7 +149,7 @@ def test_an_empty_variable_and_an_address_of_kubernetes_are_not_set() -> None:
         ({"THESPIS_CONFIG": "/nowhere.yaml"}, "'/nowhere.yaml' cannot be read: No such file"),
     ],
 )
-def test_S78_a_wrong_variable_says_so(environ: dict[str, str], words: str) -> None:
+def test_a_wrong_variable_says_so(environ: dict[str, str], words: str) -> None:
     with pytest.raises((EngineError, ValueError), match=words):
         by_flags([], environ)
 
@@ -180,7 +180,7 @@ def test_S78_a_wrong_variable_says_so(environ: dict[str, str], words: str) -> No
         ("# " + "x" * (1 << 20), "has more than 1 MiB"),
     ],
 )
-def test_S78_a_wrong_file_says_so(text: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_file_says_so(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(text)
     with pytest.raises((EngineError, ValueError), match=words):

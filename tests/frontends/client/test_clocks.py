@@ -13,6 +13,7 @@ from thespis.actors.scheduler.scheduler import Scheduler
 from thespis.frontends.client.client import Client
 from thespis.frontends.client.deadline import before, steady
 from thespis.frontends.client.stream import Stream
+from thespis.frontends.openai.access import Told
 from thespis.frontends.openai.answers.generate import CallMeter
 from thespis.frontends.python.moment import Moment
 from thespis.frontends.python.outputs import collect
@@ -173,7 +174,7 @@ def test_the_servers_histograms_measure_what_passed(wall: WallClock, step: float
             seen.append(seconds)
 
     metrics: Any = type("Metrics", (), {"whole": Observed(), "first_token": Observed()})
-    meter = CallMeter(metrics, time.monotonic())
+    meter = CallMeter(metrics, time.monotonic(), Told())
     wall.set(step)
     meter.end([])
     assert 0 <= seen[0] < 60

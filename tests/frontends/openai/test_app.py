@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from thespis.actors.scheduler.outbox import Tally
+from thespis.frontends.openai.engine_metrics import COUNTS
 from thespis.frontends.openai.gate.accepting import serve_on
 from thespis.frontends.openai.gate.auth import Keys, tenant_of
-from thespis.frontends.openai.metrics import COUNTS, Metrics
+from thespis.frontends.openai.metrics import Metrics
 from thespis.protocol.config.settings import SETTINGS
 from thespis.protocol.edges.control import Status
 from thespis.protocol.errors import Failure
@@ -80,7 +81,11 @@ async def test_how_busy_it_is_is_told_as_balancers_ask() -> None:
 async def test_what_is_told_of_a_server_has_no_secrets_and_no_places() -> None:
     """Every string among the settings is marked: none of those that are hidden comes out."""
     paths = dict.fromkeys(("download_dir", "allowed_local_media_path", "media_cache"), "/se5ame")
-    server = {"api_key": ("se5ame",), "api_key_file": "/se5ame", "ssl_certfile": "/se5ame"}
+    server: dict[str, Any] = {
+        "api_key": ("se5ame",),
+        "api_key_file": "/se5ame",
+        "ssl_certfile": "/se5ame",
+    }
     engine = {"model": "/se5ame/model", "chat_template": "se5ame", "max_num_seqs": 7, **paths}
     config = http_config(engine=engine, **server)
     async with served(FakeClient(), config) as url:
@@ -394,17 +399,18 @@ async def test_metrics_have_our_histograms_and_the_actors_counters() -> None:
         status, text = await get(url, "/metrics")
     assert status == 200
     for line in (
-        'thespis_requests_total{path="/v1/chat/completions",status="200"} 1.0',
-        "thespis_requests_in_flight 0.0",
-        "thespis_time_to_first_token_seconds_count 1.0",
-        "thespis_request_seconds_count 1.0",
-        "thespis_prompt_tokens_total 3.0",
-        "thespis_output_tokens_total 5.0",
-        "thespis_gpu_runner_steps_total 7.0",
-        "# TYPE thespis_gpu_runner_steps_total counter",
-        'thespis_restarts_total{role="gpu-runner"} 2.0',
-        'thespis_process_pid{role="gpu-runner"} 1.0',
-        "thespis_ready 1.0",
+        'thespis_requests_total{model_name="fake-model",path="/v1/chat/completions",'
+        'status="200"} 1.0',
+        'thespis_requests_in_flight{model_name="fake-model"} 0.0',
+        'thespis_time_to_first_token_seconds_count{model_name="fake-model"} 1.0',
+        'thespis_request_seconds_count{model_name="fake-model"} 1.0',
+        'thespis_prompt_tokens_total{model_name="fake-model"} 3.0',
+        'thespis_output_tokens_total{model_name="fake-model"} 5.0',
+        'thespis_actor_steps_total{model_name="fake-model",role="gpu-runner"} 7.0',
+        "# TYPE thespis_actor_steps_total counter",
+        'thespis_restarts_total{model_name="fake-model",role="gpu-runner"} 2.0',
+        'thespis_process_pid{model_name="fake-model",role="gpu-runner"} 1.0',
+        'thespis_ready{model_name="fake-model"} 1.0',
     ):
         assert line in text
 
@@ -426,12 +432,11 @@ def test_what_actors_count_is_a_counter_and_what_they_hold_a_gauge() -> None:
     grows = {name for name in asdict(Tally()) if not name.startswith("max_")}
     assert grows <= COUNTS
     status = Status(True, {}, {"scheduler": {"accepted_tokens": 3.0, "kv_blocks": 7.0}}, {}, {})
-    said = Metrics().text(status).decode()
-    assert (
-        "# TYPE thespis_scheduler_accepted_tokens_total "
-        "counter\nthespis_scheduler_accepted_tokens_total 3.0" in said
-    )
-    assert "# TYPE thespis_scheduler_kv_blocks gauge\nthespis_scheduler_kv_blocks 7.0" in said
+    said = Metrics("m").text(status).decode()
+    name, labels = "thespis_actor_accepted_tokens_total", '{model_name="m",role="scheduler"}'
+    assert f"# TYPE {name} counter\n{name}{labels} 3.0" in said
+    name = "thespis_actor_kv_blocks"
+    assert f"# TYPE {name} gauge\n{name}{labels} 7.0" in said
 
 
 async def test_tokenize_and_detokenize() -> None:

@@ -85,8 +85,8 @@ async def test_refusals_are_timed_and_what_was_read_first_is_none() -> None:
         for _ in range(3):
             assert (await http.post("/v1/completions", json={"prompt": "x"})).status == 429
         text = await (await http.get("/metrics")).text()
-    assert "thespis_refusal_seconds_count 3.0" in text
-    assert 'thespis_refusal_seconds_bucket{le="+Inf"} 3.0' in text
+    assert 'thespis_refusal_seconds_count{model_name="fake-model"} 3.0' in text
+    assert 'thespis_refusal_seconds_bucket{le="+Inf",model_name="fake-model"} 3.0' in text
 
 
 async def test_a_body_that_never_comes_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,9 @@ def test_both_may_stand_in_one_file(tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     assert with_tls(ServerConfig(ssl_certfile=str(both))).tls is not None
+    both.chmod(0o666)
+    with pytest.raises(EngineError, match="may be written by everybody"):
+        with_tls(ServerConfig(ssl_certfile=str(both)))
 
 
 def test_a_key_with_a_password(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import re
 
 import aiohttp
 
-_BUCKET = re.compile(r'^thespis_refusal_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
+_BUCKET = re.compile(r'^thespis_refusal_seconds_bucket\{le="([^"]+)",[^}]*\} (\S+)$', re.MULTILINE)
 _RESTARTS = re.compile(r"^thespis_restarts_total\{[^}]*\} (\S+)$", re.MULTILINE)
 
 

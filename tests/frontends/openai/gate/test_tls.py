@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import uvloop
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from thespis.protocol.config.roles import HttpConfig
 from thespis.protocol.config.server import ServerConfig
@@ -32,8 +32,8 @@ def made(tmp_path: Path) -> Made:
 
 
 def secured(made: Made, **more: Any) -> HttpConfig:
-    files = {"ssl_certfile": str(made.certificate), "ssl_keyfile": str(made.key)}
-    server = with_tls(ServerConfig(**files, header_timeout=HEAD_SECONDS, **more))
+    certificate, key = map(str, made)
+    server = with_tls(ServerConfig(ssl_certfile=certificate, ssl_keyfile=key))
     return http_config(tls=server.tls, header_timeout=HEAD_SECONDS, **more)
 
 
@@ -47,7 +47,7 @@ def test_openais_client_over_https(run: Run, made: Made) -> None:
         async with served(FakeClient(), secured(made, api_key=("sesame",))) as url:
             assert url.startswith("https://")
             async with (
-                httpx.AsyncClient(verify=trusting(made)) as http,
+                DefaultAsyncHttpxClient(verify=trusting(made)) as http,
                 AsyncOpenAI(base_url=f"{url}/v1", api_key="sesame", http_client=http) as client,
             ):
                 stream = await client.chat.completions.create(

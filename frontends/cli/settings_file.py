@@ -4,13 +4,13 @@ from typing import Any
 
 import yaml
 
-from ..errors import EngineError
-from .small_files import read_small
+from ...protocol.config.small_files import read_small
+from ...protocol.errors import EngineError
 
 WHAT = "The file of settings"
 
 
-class _Plain(yaml.SafeLoader):
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]
     """Neither objects, nor aliases, by which a few bytes become many, nor a key twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
