@@ -16,6 +16,7 @@ WITH_TORCH = {("actors", "encoder_cache"), ("actors", "facts"), ("actors", "gpu_
 """The actors that may use gpu_runtime."""
 WITH_PROCESSORS = (
     "actors/decode_worker/actor.py",
+    "actors/decode_worker/clip_headers.py",
     "actors/decode_worker/item.py",
     "actors/decode_worker/video.py",
 )

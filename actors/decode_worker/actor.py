@@ -43,7 +43,7 @@ from ..kernel.launch import Launch, give_way
 from ..prompting.prompt import TEMPLATE_TOO_LARGE, PromptRenderer
 from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
-from .item import ItemDecoder
+from .item import DECODED, LOOKED_AT, ItemDecoder
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class DecodeWorker(BlockingActor):
         self._reader = BlobReader(launch.directory)
         self._arena: Arena | None = None
         self._held: dict[int, list[BlobRef]] = {}
-        self._count = {"decoded": 0, "failed": 0}
+        self._count = {"decoded": 0, "looked": 0, "failed": 0}
 
     def on_start(self, config: bytes) -> dict[str, int]:
         import torch
@@ -142,7 +142,7 @@ class DecodeWorker(BlockingActor):
         except Exception as error:  # what a decoder raises on hostile bytes is this item's alone
             failure = shortage(error) or self._undecodable(job, error)
         else:
-            self._count["decoded"] += 1
+            self._count["looked" if job.look else "decoded"] += 1
             return decoded
         self._count["failed"] += 1
         self._free(job.job)
@@ -163,8 +163,9 @@ class DecodeWorker(BlockingActor):
             data = bytes(view)
         digest = content_digest(self.config.hasher, item.source, data)
         options, io = job.processor_kwargs, job.io_kwargs
-        work = partial(self._decoder.features, item.modality, item.source, data, options, io)
-        made, dtype = within_cpu(self.config.media.cpu_seconds(item.modality), work)
+        by = LOOKED_AT if job.look else DECODED
+        work = partial(self._decoder.features, item.modality, item.source, data, options, io, by)
+        made, look, dtype = within_cpu(self.config.media.cpu_seconds(item.modality), work)
         key = item_key(digest, item.modality, options, io, job.key_salt)
         parts = zip(part_keys(key, len(made.parts)), made.parts, strict=True)
         return Decoded(
@@ -178,11 +179,14 @@ class DecodeWorker(BlockingActor):
             planes=None if made.planes is None else made.planes.astype("<i4").tobytes(),
             anchors=None if made.anchors is None else made.anchors.astype(np.uint8).tobytes(),
             advance=made.advance,
+            tokens=made.tokens,
+            look=look,
             timings=(Timing("decode", start, time.monotonic(), item.modality),),
         )
 
     def _keep(self, job: Decode, key: str, made: MadePart, dtype: str | None) -> Part:
-        tensors = {name: self._put(job.job, one, dtype) for name, one in made.tensors.items()}
+        kept = {} if job.look else made.tensors
+        tensors = {name: self._put(job.job, one, dtype) for name, one in kept.items()}
         kind = "prompt" if job.item.modality == "prompt" else made.kind
         return Part(key, kind, made.rows, tensors, made.embed_token_id)
 

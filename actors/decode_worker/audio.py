@@ -137,9 +137,13 @@ def resample(wave: Wave, own_rate: int, rate: int) -> Wave:
     samples."""
     if own_rate == rate:
         return wave
-    length = math.ceil(len(wave) * rate / own_rate)
+    length = resampled_length(len(wave), own_rate, rate)
     made = soxr.resample(wave, own_rate, rate, quality="HQ")[:length]
     return np.pad(made, (0, length - len(made)))
+
+
+def resampled_length(samples: int, own_rate: int, rate: int) -> int:
+    return samples if own_rate == rate else math.ceil(samples * rate / own_rate)
 
 
 def check_length(seconds: float, samples: float, limits: MediaLimits, channels: int = 1) -> None:

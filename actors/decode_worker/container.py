@@ -2,6 +2,7 @@
 from a short list."""
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ av.logging.set_level(None)  # FFmpeg's lines about damaged media belong to a req
 
 _NEEDED = (b"moov", b"mdat", b"moof")
 """Boxes that must be whole; what is cut off of any other is not missed."""
+_UPRIGHT = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _MOST_BOXES = 1 << 20
 """At the top of a file; a fragment is two."""
 
@@ -48,7 +50,7 @@ def cut_off(data: bytes) -> bool:
     length counts as whole."""
     match sniff(data):
         case "mp4":
-            return any(kind in _NEEDED and end > len(data) for kind, end in _boxes(data))
+            return ends_behind_file(data)
         case "avi":
             size = int.from_bytes(data[4:8], "little")
             # A writer that cannot go back leaves all ones.
@@ -59,6 +61,60 @@ def cut_off(data: bytes) -> bool:
             return b"\x3b" not in data[-64:]
         case _:
             return False
+
+
+def ends_behind_file(data: bytes) -> bool:
+    """Of an MP4 or a picture in such a file."""
+    return any(kind in _NEEDED and end > len(data) for kind, end in _boxes(data))
+
+
+def ends_within(data: bytes) -> bool:
+    """Whether a broadcast or an FLV, which do not state their length, ends in the middle of a
+    piece."""
+    match sniff(data):
+        case "mpegts":
+            step = next((step for step in (188, 204) if data[step : step + 1] == b"G"), 192)
+            return len(data) % step > 0
+        case "flv":
+            at = int.from_bytes(data[5:9], "big") + 4
+            while at < len(data):
+                at += 15 + int.from_bytes(data[at + 1 : at + 4], "big")
+            return at > len(data)
+        case _:
+            return False
+
+
+def turned(data: bytes, track: int) -> bool:
+    """Whether an MP4 says of its track of this number that it is shown on its side. Raises
+    LookupError where it says what a header alone does not tell."""
+    for kind, start, end in _inner(data, 0, len(data)):
+        if kind != b"moov":
+            continue
+        for name, first, last in _inner(data, start, end):
+            if name == b"mvhd" and data[last - 64 : last - 28] != _UPRIGHT:
+                raise LookupError
+            for part, at, to in _inner(data, first, last) if name == b"trak" else ():
+                wide = 8 if data[at : at + 1] == b"\1" else 4
+                number = int.from_bytes(data[at + 4 + 2 * wide : at + 8 + 2 * wide], "big")
+                if part == b"tkhd" and number == track:
+                    a, b, _, c, d = struct.unpack_from(">5i", data[to - 44 : to - 8])
+                    return bool(max(abs(b), abs(c)) > max(abs(a), abs(d)))
+    return False
+
+
+def _inner(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind of each box within, and where its content begins and ends."""
+    for _ in range(_MOST_BOXES):
+        if at + 8 > end:
+            return
+        size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        after = min(end, at + size) if size else end
+        if after < at + head:
+            return
+        yield kind, at + head, after
+        at = after
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, int]]:

@@ -51,9 +51,7 @@ def decode_image(
     """RGB, upright. Raises RequestError."""
     try:
         with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
-            image = _open(data)
-            check_pixels(image.width, image.height, limits)
-            check_cost(image.format, data, image.width * image.height, limits)
+            image = open_image(data, limits)
             image.load()
             return flatten(upright(image), background)
     except (MemoryError, RequestError):
@@ -62,8 +60,15 @@ def decode_image(
         raise undecodable(DAMAGED) from error
 
 
+def open_image(data: bytes, limits: MediaLimits) -> Image.Image:
+    """With its header read and checked, and nothing decoded. Raises RequestError."""
+    image = _open(data)
+    check_pixels(image.width, image.height, limits)
+    check_cost(image.format, data, image.width * image.height, limits)
+    return image
+
+
 def _open(data: bytes) -> Image.Image:
-    """With its header read and nothing decoded."""
     formats: tuple[str, ...] = FORMATS
     if _HEIF.match(data) and b"avif" not in data[8:64]:
         formats = (_register_heif(),)

@@ -1,17 +1,20 @@
 """One item from its source to features: the decode worker's work without its sockets."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from ...gpu_runtime.processing import SAMPLING, Clip, Part, ProcessedItem, Processor
 from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import invalid, undecodable
 from ...protocol.memory.blobs import BlobRef
 from ...protocol.refusals import beyond_context
+from ...protocol.requests.preview import ItemLook
 from ...protocol.requests.request import (
     CLIP_FACTS,
     Embeds,
@@ -26,9 +29,12 @@ from ...protocol.requests.request import (
 )
 from ..jobs.options import MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
 from .audio import audio_of_samples, decode_audio
+from .clip_headers import look_video
 from .embeds import check_embeds
 from .image import decode_image, image_of_pixels
+from .picture_headers import look_image
 from .sampling import Sampling, sampling_of
+from .sound_headers import look_audio
 from .unpack import grid_of, unpack
 from .video import decode_video, frames_of_array, frames_of_pictures
 
@@ -43,10 +49,24 @@ GRID_FILE_BYTES = 1 << 20
 """Of a file that holds a grid, three numbers; this leaves room for every format's header."""
 
 
+class Reading(NamedTuple):
+    """How files become media."""
+
+    picture: Callable[..., Image]
+    clip: Callable[..., Clip]
+    sound: Callable[..., Array]
+
+
+DECODED = Reading(decode_image, decode_video, decode_audio)
+LOOKED_AT = Reading(look_image, look_video, look_audio)
+"""By their headers: media of the same sizes without content, and nothing is decoded."""
+
+
 class Made(NamedTuple):
     """What became of one item."""
 
     item: ProcessedItem
+    look: ItemLook
     dtype: str | None = None
     """Of the tensors where numpy has no such type: bfloat16, as its bits."""
 
@@ -71,10 +91,16 @@ class ItemDecoder:
         self._max_rows = max_rows
 
     def features(
-        self, modality: Modality, source: Source, data: bytes, options: Options, io: Options
+        self,
+        modality: Modality,
+        source: Source,
+        data: bytes,
+        options: Options,
+        io: Options,
+        by: Reading = DECODED,
     ) -> Made:
         """`data` is the source's blob, copied: nobody can change it any more. `options`: of the
-        model's processor."""
+        model's processor. `by`: LOOKED_AT gives the layout of the item, and features of nothing."""
         if isinstance(source, Embeds):
             dtype = source.blob.dtype
             kind = "uint16" if dtype == "bfloat16" else dtype  # numpy has no such type: its bits
@@ -85,12 +111,12 @@ class ItemDecoder:
         sound: Array | None = None
         match modality:
             case "image":
-                media: Any = self._image(source, data, io)
+                media: Any = self._image(source, data, io, by)
             case "video":
-                media = self._video(source, data, options, io)
-                sound = self._track(source, data) if SOUND_TRACK in io else None
+                media = self._video(source, data, options, io, by)
+                sound = self._track(source, data, by) if SOUND_TRACK in io else None
             case "audio":
-                media = self._audio(source, data)
+                media = self._audio(source, data, by)
             case "prompt":
                 raise invalid(
                     "A prompt of embeddings must be an array, a tensor, or a file of one."
@@ -99,31 +125,35 @@ class ItemDecoder:
         self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
         with warnings.catch_warnings():  # frames may lie in `data` itself
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            made = self._processor.item(modality, media, effective, SIBLINGS in io, sound)
+            beside, hollow = SIBLINGS in io, by is LOOKED_AT
+            made = self._processor.item(modality, media, effective, beside, sound, hollow)
         if any(part.rows < 1 for part in made.parts):
             how = "small" if modality == "image" else "short"
             raise undecodable(f"The {modality} is too {how} to hold anything.")
         self._check_rows(made.rows)
-        return Made(made)
+        resized = self._processor.resized(modality, made, effective)
+        return Made(made, look_of(media, resized, self._processor.sampling_rate))
 
-    def _image(self, source: Source, data: bytes, io: Options) -> Any:
+    def _image(self, source: Source, data: bytes, io: Options, by: Reading) -> Any:
         background = background_of(io)
         match source:
             case Encoded():
-                return decode_image(data, self._limits, background)
+                return by.picture(data, self._limits, background)
             case Pixels(blob, mode):
                 pixels = _numbers(data, blob, "uint8")
                 return image_of_pixels(pixels, mode, self._limits, background)
             case _:
                 raise invalid("An image must be an encoded picture or pixels.")
 
-    def _video(self, source: Source, data: bytes, options: Options, io: Options) -> Clip:
+    def _video(
+        self, source: Source, data: bytes, options: Options, io: Options, by: Reading
+    ) -> Clip:
         match source:
             case Encoded():
                 sampling = self._sampling(options, io, DEFAULT_FRAMES)
-                return decode_video(data, self._limits, sampling, bool(io.get("frame_recovery")))
+                return by.clip(data, self._limits, sampling, bool(io.get("frame_recovery")))
             case FrameList(sizes=sizes):
-                return self._frame_list(data, sizes, {**io, **_facts(source)}, options)
+                return self._frame_list(data, sizes, {**io, **_facts(source)}, options, by)
             case Frames(blob, rate):
                 frames = _numbers(data, blob, "uint8")
                 asked = (options.keys() | io.keys()) & {"num_frames", "fps"}
@@ -136,7 +166,7 @@ class ItemDecoder:
                 raise invalid("A video must be an encoded clip or frames.")
 
     def _frame_list(
-        self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options
+        self, data: bytes, sizes: tuple[int, ...], io: Options, options: Options, by: Reading
     ) -> Clip:
         """`fps` among `io` says how far apart the frames are; they are sampled only where
         `do_sample_frames` says so."""
@@ -148,7 +178,7 @@ class ItemDecoder:
             sampling = self._sampling(options, asked, DEFAULT_FRAMES)
         else:
             sampling = Sampling(None, None, None, self._limits.video_seconds)
-        made = frames_of_pictures(pictures, self._limits, sampling, io.get("fps"))
+        made = frames_of_pictures(pictures, self._limits, sampling, io.get("fps"), by.picture)
         return _of_facts(*made, io, len(pictures))
 
     def _sampling(self, options: Options, io: Options, default: int | None) -> Sampling:
@@ -159,18 +189,18 @@ class ItemDecoder:
 
         return sampling_of(options, io, default, choice, self._limits.video_seconds)
 
-    def _track(self, source: Source, data: bytes) -> Array | None:
+    def _track(self, source: Source, data: bytes, by: Reading) -> Array | None:
         """A clip's own sound; None where it has none, or next to none."""
         assert isinstance(source, Encoded)
         rate = self._processor.sampling_rate
-        samples = decode_audio(data, rate, self._limits, True)
+        samples = by.sound(data, rate, self._limits, True)
         return samples if len(samples) >= int(rate * SHORTEST_TRACK_SECONDS) else None
 
-    def _audio(self, source: Source, data: bytes) -> Array:
+    def _audio(self, source: Source, data: bytes, by: Reading) -> Array:
         rate = self._processor.sampling_rate
         match source:
             case Encoded():
-                return decode_audio(data, rate, self._limits, False)
+                return by.sound(data, rate, self._limits, False)
             case Samples(blob, own_rate):
                 samples = _numbers(data, blob, "float32")
                 return audio_of_samples(samples, own_rate, rate, self._limits)
@@ -218,11 +248,33 @@ class ItemDecoder:
             if made.rows != rows:
                 raise invalid(f"Embeddings must have {made.rows} rows, got {rows}.")
         part = replace(made.parts[0], tensors={"embeds": given})
-        return Made(replace(made, parts=(part,)), dtype)
+        return Made(replace(made, parts=(part,)), ItemLook(), dtype)
 
     def _check_rows(self, rows: int) -> None:
         if rows > self._max_rows:
             raise beyond_context(f"The item takes {rows} tokens", self._max_rows)
+
+
+def look_of(media: Any, resized: tuple[int, int] | None, rate: int) -> ItemLook:
+    """Of a picture, a clip or samples at `rate`. `resized`: (height, width)."""
+    high, wide = resized or (None, None)
+    match media:
+        case Clip(frames=frames, fps=fps):
+            height, width = frames.shape[1:3]
+            places = media.indices if media.indices is not None else range(len(frames))
+            total = media.total_num_frames or len(frames)
+            return ItemLook(
+                width=width,
+                height=height,
+                resized_width=wide,
+                resized_height=high,
+                times=tuple(round(at / fps, 6) for at in places) if fps else (),
+                seconds=round(total / fps, 6) if fps else None,
+            )
+        case np.ndarray():
+            return ItemLook(seconds=round(len(media) / rate, 6))
+        case _:
+            return ItemLook(media.width, media.height, wide, high)
 
 
 def _extent(media: Any) -> Any:

@@ -1,14 +1,15 @@
 """Clips: only the chosen frames are kept in memory."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from ...gpu_runtime.processing import Clip
 from ...protocol.config.roles import MediaLimits
@@ -27,6 +28,10 @@ NOT_DECODABLE = (
 DAMAGED = "The video is damaged: frames are missing or cannot be decoded."
 BROADCAST = ("mpegts", "mpeg", "mpegvideo")
 _COVER = Disposition.attached_pic
+_PROGRESSIVE = (0, 1)
+"""FFmpeg's numbers: not told, and no fields."""
+_VP8_SHOWN = 0x10
+"""Of the first byte of a VP8 frame (RFC 6386, 9.1)."""
 ANIMATION_WORK = 8
 """What a pixel of an animated picture costs, against one of a video."""
 
@@ -39,15 +44,10 @@ def decode_video(
     """Of the frames that a player shows those that are chosen. `recover`: one that cannot be
     decoded is replaced by the next good one. Raises RequestError."""
     if (animation := animation_of(data)) is not None:
-        return _animated(animation, limits, sampling)
-    with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
-        stream = _stream(container)
-        size = stream.codec_context.width, stream.codec_context.height
-        times, cut = _expected(container, stream, limits)
-        if not recover and (cut or cut_off(data)):
-            raise undecodable(DAMAGED)
-        chosen = _choose(times, stream, sampling)
-        check_frames(len(chosen), *size, limits)
+        plan = plan_animation(animation, limits, sampling)
+        return Clip(frames_of(animation, plan.chosen), plan.rate, tuple(plan.chosen), plan.total)
+    plan = plan_of(data, limits, sampling, recover)
+    chosen, rate, total = plan.chosen, plan.rate, plan.total
     for second in (False, True):
         # From the start again: GIF cannot seek.
         with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
@@ -56,14 +56,48 @@ def decode_video(
             shown.take(_decoded(container, stream, recover))
             truth = chosen
             if not (shown.over or shown.lost):
-                times, truth = shown.times, _choose(shown.times, stream, sampling)
-            # Here: where the file has been closed, the stream's memory is another's.
-            rate = _rate(times, stream)
+                truth = _choose(shown.times, stream, sampling)
+                # Here: where the file has been closed, the stream's memory is another's.
+                rate, total = _rate(shown.times, stream), len(shown.times)
         if second or truth == chosen:
             break
         # Packets and frames are not the same: hidden frames, fields, lost references.
         chosen = truth
-    return Clip(shown.frames(recover), rate, tuple(chosen), len(times))
+    return Clip(shown.frames(recover), rate, tuple(chosen), total)
+
+
+class Plan(NamedTuple):
+    """Of a clip, as its headers tell it; nothing of it has been decoded."""
+
+    chosen: list[int]
+    """Frames to keep, of those that are shown."""
+    rate: float | None
+    """Frames a second."""
+    total: int
+    width: int
+    height: int
+    """Before it is turned."""
+    codec: str = ""
+    whole_frames: bool = True
+    """Every packet is one frame: no fields, and the first can be decoded by itself."""
+    track: int = 0
+    """Number of its stream in the file."""
+
+
+def plan_of(data: bytes, limits: MediaLimits, sampling: Sampling, recover: bool) -> Plan:
+    """Raises RequestError."""
+    with open_container(data, VIDEO_FORMATS, NOT_DECODABLE) as container:
+        stream = _stream(container)
+        coded = stream.codec_context
+        found = _expected(container, stream, limits)
+        if not recover and (found.cut or cut_off(data)):
+            raise undecodable(DAMAGED)
+        chosen = _choose(found.times, stream, sampling)
+        check_frames(len(chosen), coded.width, coded.height, limits)
+        rate, total = _rate(found.times, stream), len(found.times)
+        whole = found.begins_whole and coded.field_order in _PROGRESSIVE
+        size, name = (coded.width, coded.height), coded.codec.canonical_name
+        return Plan(chosen, rate, total, *size, name, whole, stream.id)
 
 
 def frames_of_array(
@@ -80,14 +114,18 @@ def frames_of_array(
 
 
 def frames_of_pictures(
-    pictures: Sequence[bytes], limits: MediaLimits, sampling: Sampling, rate: float | None
+    pictures: Sequence[bytes],
+    limits: MediaLimits,
+    sampling: Sampling,
+    rate: float | None,
+    read: Callable[[bytes, MediaLimits], Image] = decode_image,
 ) -> tuple[Frames, list[int]]:
-    """[T, H, W, 3] of encoded pictures, one a frame, of which only the chosen ones are decoded; and
+    """[T, H, W, 3] of encoded pictures, one a frame, of which only the chosen ones are read; and
     which they are."""
     chosen = choose(len(pictures), rate, sampling)
     kept: list[Frames] = []
     for index in chosen:
-        frame = np.asarray(decode_image(pictures[index], limits))
+        frame = np.asarray(read(pictures[index], limits))
         check_frames(len(chosen), frame.shape[1], frame.shape[0], limits)
         if kept and frame.shape != kept[0].shape:
             raise undecodable("All frames of a clip must have one size.")
@@ -159,14 +197,15 @@ class Shown:
         return np.stack(kept)
 
 
-def _animated(animation: Animation, limits: MediaLimits, sampling: Sampling) -> Clip:
+def plan_animation(animation: Animation, limits: MediaLimits, sampling: Sampling) -> Plan:
+    """Raises RequestError."""
     _check_length(animation.seconds, limits)
     count = len(animation.durations)
     check_work(count * ANIMATION_WORK, animation.width, animation.height, limits)
     rate = count / animation.seconds
     chosen = choose(count, rate, sampling, animation.times)
     check_frames(len(chosen), animation.width, animation.height, limits)
-    return Clip(frames_of(animation, chosen), rate, tuple(chosen), count)
+    return Plan(chosen, rate, count, animation.width, animation.height)
 
 
 def _stream(container: Any) -> Any:
@@ -181,16 +220,28 @@ def _stream(container: Any) -> Any:
     return stream
 
 
-def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[int | None], bool]:
-    """When frames will be shown as packets tell, without those that an edit list hides; and whether
-    packets are missing."""
+class _Expected(NamedTuple):
+    """What the packets tell."""
+
+    times: list[int | None]
+    """When frames will be shown, without those that an edit list or their encoder hides."""
+    cut: bool
+    """Packets are missing."""
+    begins_whole: bool
+    """The first needs none before it."""
+
+
+def _expected(container: Any, stream: Any, limits: MediaLimits) -> _Expected:
     width, height = stream.codec_context.width, stream.codec_context.height
-    shown, packets = [], 0
+    shown, packets, begins_whole = [], 0, False
+    may_hide = stream.codec_context.codec.canonical_name == "vp8"
     for packet in container.demux(stream):
         if packet.size:
+            begins_whole |= not packets and packet.is_keyframe
             packets += 1
             check_work(packets, width, height, limits)
-            if not packet.is_discard:
+            hidden = may_hide and not memoryview(packet)[0] & _VP8_SHOWN
+            if not packet.is_discard and not hidden:
                 shown.append(packet.pts)
     times = shown if None in shown else sorted(shown)
     if len(times) > 1 and None not in shown:
@@ -199,7 +250,7 @@ def _expected(container: Any, stream: Any, limits: MediaLimits) -> tuple[list[in
         seconds = seconds_of(container, stream) or 0.0
     _check_length(seconds, limits)
     listed = len(stream.index_entries) if container.format.name.startswith("mov") else 0
-    return times, packets < listed
+    return _Expected(times, packets < listed, begins_whole)
 
 
 def _check_length(seconds: float, limits: MediaLimits) -> None:

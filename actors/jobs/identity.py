@@ -76,6 +76,11 @@ def key_salt(tenant: str, fingerprint: str, era: str = "") -> str:
     return json.dumps([tenant, fingerprint, KEY_VERSION + era])
 
 
+def look_salt(salt: str) -> str:
+    """Of what an item looks like by its headers, which is kept apart from its features."""
+    return f"look {salt}"
+
+
 def item_key(
     digest: str, modality: Modality, processor: dict[str, Any], io: dict[str, Any], salt: str
 ) -> str:

@@ -28,7 +28,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
 )
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
-from ...protocol.edges.preprocessor_to_client import PreparedCopy, Tokenized
+from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.shared import MediaRead, RequestFailed
@@ -37,7 +37,7 @@ from ...protocol.memory.blobs import BlobReader
 from ...protocol.requests.guide import needs_check
 from ...protocol.requests.prepared import Timing
 from ...protocol.requests.request import ChatPrompt, Request
-from ..jobs.identity import item_key, key_salt
+from ..jobs.identity import item_key, key_salt, look_salt
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
 from ..kernel.tombstones import Tombstones
@@ -71,7 +71,7 @@ class Preprocessor(Actor):
         self._epochs: dict[str, int] = {}
         self._pids: dict[str, int] = {}
         """Of the decode workers, like their epochs."""
-        self._count = {"prepared": 0, "failed": 0}
+        self._count = {"prepared": 0, "previewed": 0, "failed": 0}
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
@@ -205,7 +205,7 @@ class Preprocessor(Actor):
         """Of a request that is rendered."""
         request, context = pending.request, self.config.max_model_len
         pending.rendered = cut(pending.rendered, request, self._tokenizer, context)
-        if (token_ids := pending.rendered.token_ids) is not None:
+        if (token_ids := pending.rendered.token_ids) is not None and not request.preview:
             check_room(request, len(token_ids), context, self.config.model)
         if sum(blob.nbytes for blob in pending.blobs) > HASH_INLINE:
             self.tasks.start_soon(self._hash_in_thread, pending)
@@ -243,13 +243,21 @@ class Preprocessor(Actor):
         io |= self._validator.options.beside(request, index)
         salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
-        if not self._decoding.want(pending, index, key, processor, io, salt):
+        # What has been decoded is known better than by its headers.
+        look = request.preview and self._decoding.store.get(key) is None
+        if look:
+            salt = look_salt(salt)
+            key = item_key(digest, item.modality, processor, io, salt)
+        if not self._decoding.want(pending, index, key, processor, io, salt, look):
             raise cache_miss(request, index, again)
 
     def _submit(self, pending: PendingRequest) -> None:
         request = pending.request
         try:
             options = self._validator.options.in_effect(request)
+            if request.preview:
+                self._tell_cost(pending, self._assembler.cost(pending, options))
+                return
             prepared = self._assembler.assemble(pending, options)
         except Exception as error:
             self._fail(pending, failure_of(error))
@@ -267,6 +275,12 @@ class Preprocessor(Actor):
         self._count["prepared"] += 1
         self._release(pending)
         self._say_read(request, pending.fetched)
+
+    def _tell_cost(self, pending: PendingRequest, cost: Previewed) -> None:
+        self.send(pending.request.client, cost)
+        self._count["previewed"] += 1
+        self._release(pending)
+        self._say_read(pending.request, pending.fetched)
 
     def _send_features(self, pending: PendingRequest) -> None:
         """Each item once, however often the prompt has it."""

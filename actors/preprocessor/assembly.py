@@ -8,11 +8,13 @@ import msgspec
 import numpy as np
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
+from ...protocol.edges.preprocessor_to_client import Previewed
 from ...protocol.errors import invalid
 from ...protocol.facts import ModelFacts
 from ...protocol.refusals import beyond_context
 from ...protocol.requests.pooling import MAX_BYTES
 from ...protocol.requests.prepared import EffectiveOptions, Item, Prepared, Span
+from ...protocol.requests.preview import ItemCost
 from ...protocol.requests.request import EmbedsPrompt, Modality, Request
 from ..prompting.prompt import PromptRenderer
 from ..prompting.splice import Insert, Laid, Run, Splicer
@@ -57,6 +59,24 @@ class Assembler:
             ),
             pooling=request.pooling,
             eos_token_ids=self._model.eos_token_ids,
+            media_tokens=dict(layout.rows),
+            media_options=options,
+            timings=tuple(pending.timings),
+        )
+
+    def cost(self, pending: PendingRequest, options: EffectiveOptions) -> Previewed:
+        """What a complete request would take, whether there is room or not. RequestError."""
+        layout, media = self._lay_out(pending), pending.request.media
+        check_empty(len(layout.token_ids))
+        items = [
+            ItemCost(item.modality, item.where, decoded.tokens, decoded.rows, decoded.look)
+            for item, decoded in zip(media, (entry.decoded for entry in pending.held), strict=True)
+        ]
+        return Previewed(
+            id=pending.request.id,
+            attempt=pending.request.attempt,
+            items=tuple(items),
+            prompt_tokens=len(layout.token_ids),
             media_tokens=dict(layout.rows),
             media_options=options,
             timings=tuple(pending.timings),
@@ -166,11 +186,16 @@ def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -
     ]
 
 
+def check_empty(tokens: int) -> None:
+    """Raises RequestError."""
+    if tokens < 1:
+        raise invalid("The prompt is empty.", code="empty_prompt")
+
+
 def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -> None:
     """At least one token must be left for an answer of tokens; one of vectors takes none. Raises
     RequestError."""
-    if tokens < 1:
-        raise invalid("The prompt is empty.", code="empty_prompt")
+    check_empty(tokens)
     rows = tokens if request.pooling is not None and request.pooling.task != "embed" else 1
     if (size := 4 * rows * model.hidden) > MAX_BYTES:
         raise invalid(

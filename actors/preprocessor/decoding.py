@@ -65,7 +65,13 @@ class ItemDecoding:
         self._began: dict[Task, Effort] = {}
         """Of those that have a timer: what its worker had done before."""
         self._jobs = itertools.count(1)
-        self.count = {"decoded": 0, "decode_hits": 0, "worker_kills": 0, "worker_deaths": 0}
+        self.count = {
+            "decoded": 0,
+            "looked": 0,
+            "decode_hits": 0,
+            "worker_kills": 0,
+            "worker_deaths": 0,
+        }
 
     def counters(self) -> dict[str, float]:
         return {
@@ -92,9 +98,10 @@ class ItemDecoding:
         processor: dict[str, Any],
         io: dict[str, Any],
         salt: str,
+        look: bool = False,
     ) -> bool:
         """Pin the item's features, or wait for the task that brings them. False: not held, and
-        there are no bytes."""
+        there are no bytes. `look`: what its headers tell is enough."""
         entry = self.store.get(key)
         if entry is not None:
             self.count["decode_hits"] += 1
@@ -110,7 +117,7 @@ class ItemDecoding:
         if task is not None:
             self.count["decode_hits"] += 1
         else:
-            job = Decode(next(self._jobs), item, processor, io, salt)
+            job = Decode(next(self._jobs), item, processor, io, salt, look)
             ready = isinstance(item.source, Embeds | PackedEmbeds)
             task = self._enqueue(pending, key, job, ready)
         task.waiters.append(Waiter(pending, index))
@@ -201,7 +208,8 @@ class ItemDecoding:
                 text = "The item's bytes changed while they were read."
                 self._again(task, Failure("internal", text))
         else:
-            self.count["decoded"] += 1
+            is_look = isinstance(task.decode, Decode) and task.decode.look
+            self.count["looked" if is_look else "decoded"] += 1
             self.pool.finish(task)
             entry = FeatureEntry(message, worker, task.ready)
             self.store.add(entry)

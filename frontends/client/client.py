@@ -29,6 +29,7 @@ from ...protocol.edges.preprocessor_to_client import Tokenized
 from ...protocol.errors import EngineError, Failure, RequestError
 from ...protocol.memory.blobs import read_once
 from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.preview import Preview
 from ...protocol.requests.request import MediaItem, Prompt, Request
 from ...protocol.requests.sampling import SamplingParams
 from ...protocol.wire import Message
@@ -121,7 +122,7 @@ class Client:
         self,
         prompt: Prompt,
         media: Sequence[MediaItem] = (),
-        wanted: SamplingParams | PoolingParams | None = None,
+        wanted: SamplingParams | PoolingParams | Preview | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -131,17 +132,16 @@ class Client:
         wait: bool = False,
         streamed: bool = True,
     ) -> Stream:
-        """Accept one request for tokens or for vectors. `wait`: queue for a place (a batch) instead
-        of being refused (a service). `deadline`: seconds by time.monotonic. `streamed`: its tokens
-        are read as they come.
+        """Accept one request for tokens, for vectors or for what it would cost. `wait`: queue for a
+        place (a batch) instead of being refused (a service). `deadline`: seconds by time.monotonic.
+        `streamed`: its tokens are read as they come.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
-        pooling, params = (
-            (wanted, COMPUTED)
-            if isinstance(wanted, PoolingParams)
-            else (None, wanted or SamplingParams())
-        )
+        pooling = wanted if isinstance(wanted, PoolingParams) else None
+        params = COMPUTED
+        if not isinstance(wanted, PoolingParams | Preview):
+            params = wanted or SamplingParams()
         if params.seed is None:
             params = params.replace(seed=self._random.getrandbits(63))
         request = Request(
@@ -154,10 +154,11 @@ class Client:
             media=tuple(media),
             sampling=params,
             pooling=pooling,
+            preview=isinstance(wanted, Preview),
             mm_processor_kwargs=dict(mm_processor_kwargs or {}),
             media_io_kwargs=dict(media_io_kwargs or {}),
             priority=priority,
-            streamed=streamed and pooling is None,  # vectors come whole
+            streamed=streamed and params is not COMPUTED,  # vectors come whole
         )
         return await self._accept(request, wait)
 
@@ -169,7 +170,8 @@ class Client:
             sum(blob.nbytes for blob in blobs),
         )
         try:
-            check_wanted(self.model, self.model_name, request.pooling)
+            if not request.preview:
+                check_wanted(self.model, self.model_name, request.pooling)
             check_sendable(request)
             self._refuse_poison(request)
             async with before(request.deadline):

@@ -9,9 +9,9 @@ import msgspec
 from ...protocol.edges.client_to_scheduler import Ack
 from ...protocol.edges.control import Drained
 from ...protocol.edges.detokenizer_to_client import Delta, Deltas, Finished
-from ...protocol.edges.preprocessor_to_client import PreparedCopy, Tokenized
+from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from ...protocol.edges.scheduler_to_client import MediaLost
-from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Vectors
+from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Usage, Vectors
 from ...protocol.edges.shared import MediaRead, RequestFailed
 from ...protocol.errors import Failure, RequestError
 from .admission import Admission
@@ -72,6 +72,11 @@ class Dispatcher:
                 entry = self._ledger.live(id, attempt)
                 if entry is not None and not self._delivery.media_lost(entry):
                     self.end(entry, RESTARTED)
+            case Previewed(id, attempt):
+                self.free(self._ledger.end_lease(id, attempt))
+                entry = self._ledger.live(id, attempt)
+                if entry is not None:
+                    self._previewed(entry, message)
             case Tokenized(id):
                 self._questions.on_answer(id, message)
 
@@ -88,6 +93,11 @@ class Dispatcher:
         entry.stream.prompt_text = copy.text
         for early in entry.take_early():
             self._hear_of(early)
+
+    def _previewed(self, entry: LedgerEntry, cost: Previewed) -> None:
+        entry.stream.previewed = cost
+        usage = Usage(cost.prompt_tokens, 0, cost.media_tokens, 0, cost.media_options)
+        self.end(entry, Finished(cost.id, cost.attempt, usage, 0, cost.timings))
 
     def _hear_of(self, message: Early) -> None:
         """From the detokenizer. What overtakes the prepared prompt waits in the entry."""

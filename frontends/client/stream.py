@@ -7,6 +7,7 @@ from typing import Literal, Self
 import msgspec
 
 from ...protocol.edges.detokenizer_to_client import Delta, Finished, PositionLogprobs
+from ...protocol.edges.preprocessor_to_client import Previewed
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.prepared import Prepared
@@ -58,6 +59,8 @@ class Stream:
         """The prepared prompt; there before the first update."""
         self.prompt_text: str | None = None
         """Of a conversation, as its template rendered it; there as early."""
+        self.previewed: Previewed | None = None
+        """Of a request for what it would cost; there with its end."""
         self._cancel = cancel
         self._news = False
         """Something has come that the caller has not read."""

@@ -49,6 +49,16 @@ def is_messages(given: object) -> "TypeIs[Conversation]":
     return is_conversation(given) and "role" in given[0]
 
 
+def read_any(prompt: VectorInput, options: dict[str, Any]) -> Submission:
+    """One prompt of `generate`, or a conversation with the options of `LLM.chat`."""
+    if is_conversation(prompt):
+        return read_chat(prompt, **options)
+    processor = options.pop("mm_processor_kwargs", None)
+    if options:
+        raise TypeError(f"{next(iter(options))!r} is an option of conversations; this is a prompt.")
+    return read_prompt(prompt, processor)
+
+
 def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submission:
     """One prompt or conversation of which vectors are wanted. `options` of conversations say
     nothing of other prompts. Raises RequestError; TypeError for an unknown option."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.preview import Preview
 from ...protocol.requests.request import MediaItem, Prompt
 from ...protocol.requests.sampling import SamplingParams
 from .media import Pending, place
@@ -38,7 +39,7 @@ class Submission(msgspec.Struct, frozen=True):
 async def submit(
     client: "Client",
     given: Submission,
-    wanted: SamplingParams | PoolingParams,
+    wanted: SamplingParams | PoolingParams | Preview,
     *,
     wait: bool,
     tenant: str = "",

@@ -27,6 +27,7 @@ from .small_endpoints import (
     health,
     live,
     load,
+    media_preview,
     metrics,
     models,
     one_model,
@@ -40,6 +41,7 @@ BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
     "/v1/completions": completions,
     "/v1/embeddings": embeddings,
+    "/v1/media/preview": media_preview,
     "/tokenize": tokenize,
     "/detokenize": detokenize,
 }

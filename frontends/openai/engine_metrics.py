@@ -16,7 +16,7 @@ COUNTS = frozenset({
     "prefix_hit_tokens", "recompute_hit_tokens", "snapshots_taken", "snapshot_hits", "split_spans",
     "prompt_tokens_computed", "generated_tokens", "drafted_tokens", "accepted_tokens", "requests",
     "rejected", "aborted", "faults", "poison", "downloads", "shared", "bytes", "refused", "failed",
-    "cache_hits", "prepared", "decoded", "decode_hits", "worker_kills", "worker_deaths",
+    "cache_hits", "prepared", "previewed", "decoded", "looked", "decode_hits", "worker_kills", "worker_deaths",
     "encoded_items", "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens",
     "sampled", "step_seconds", "beside_steps_cpu_seconds", "stopped", "finished", "orphans",
     "messages_dropped",

@@ -1,14 +1,16 @@
 """The small endpoints: models, probes, what is served and how busy it is, tokenize and
-detokenize."""
+detokenize, and what media would cost."""
 
 from typing import Any
 
 from aiohttp import web
 
 from ...protocol.version import version as own_version
+from ..inputs.previews import WANTED, preview_of
+from ..inputs.submission import submit
 from .answers.writer import encode_json
-from .app_state import APP_STATE, AppState
-from .bodies.reading import DETOKENIZE, TOKENIZE, check_model
+from .app_state import APP_STATE, TENANT, AppState
+from .bodies.reading import CHAT, DETOKENIZE, TOKENIZE, check_model
 from .metrics import CONTENT_TYPE
 from .server_info import info_of
 
@@ -84,6 +86,19 @@ async def tokenize(request: web.Request) -> web.Response:
         "prompt": found.text,
     }
     return _json(answer, headers=headers)
+
+
+async def media_preview(request: web.Request) -> web.Response:
+    """What the body of a chat completion would cost, from the headers of its media alone."""
+    state = request.app[APP_STATE]
+    with state.working():
+        _, (asked,), headers = await state.read(request, CHAT, generates=True)
+        turn, tenant = asked.priority, request[TENANT]
+        stream = await submit(
+            state.client, asked, WANTED, wait=False, tenant=tenant, priority=turn, streamed=False
+        )
+        async with stream:
+            return _json(await preview_of(stream, state.client), headers=headers)
 
 
 async def detokenize(request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ from ...protocol.config.engine import EngineConfig
 from ...protocol.edges.control import Status
 from ...protocol.errors import EngineError, invalid
 from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.preview import Preview
 from ...protocol.requests.sampling import SamplingParams
 from ..client.client import UNCONFIRMED, Client
 from ..client.deadline import steady
@@ -20,18 +21,16 @@ from ..hub.locate import located
 from ..inputs.conversations import (
     Conversation,
     VectorInput,
-    is_conversation,
-    read_chat,
+    read_any,
     read_for_vectors,
 )
-from ..inputs.prompts import PromptInput, read_prompt
+from ..inputs.previews import WANTED, MediaPreview, preview_of
 from ..inputs.submission import Submission, submit
 from .moment import Moment
 from .options import engine_config
 from .outputs import CompletionOutput, RequestOutput, collect, output_of
 from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
-AsyncInput = PromptInput | Conversation
 NOT_STARTED = (
     "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`."
 )
@@ -87,7 +86,7 @@ class AsyncLLM:
             await asyncio.shield(asyncio.to_thread(engine.stop))
 
     async def stream(
-        self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
+        self, prompt: VectorInput, sampling_params: SamplingParams | None = None, **options: Any
     ) -> AsyncIterator[CompletionOutput]:
         """Yields what each choice grew by, as it comes. Leaving the loop early cancels the
         request. Raises RequestError.
@@ -107,7 +106,7 @@ class AsyncLLM:
                     yield output_of(choice)
 
     async def generate(
-        self, prompt: AsyncInput, sampling_params: SamplingParams | None = None, **options: Any
+        self, prompt: VectorInput, sampling_params: SamplingParams | None = None, **options: Any
     ) -> RequestOutput:
         """The whole answer to one prompt; cancelling the task cancels it. Raises RequestError."""
         params, arrival = sampling_params or SamplingParams(), Moment.now()
@@ -142,6 +141,14 @@ class AsyncLLM:
         async with stream:
             return await collect_vectors(stream, text, wanted, arrival)
 
+    async def preview(self, prompt: VectorInput, **options: Any) -> MediaPreview:
+        """What a prompt or conversation would cost: tokens of each item and of the whole. Only
+        headers are read, and nothing is decoded. `options` as for `stream`. Raises RequestError,
+        with the code `cost_unknown` for an item whose headers do not tell it."""
+        stream, _ = await self._submit(read_any, prompt, WANTED, options)
+        async with stream:
+            return await preview_of(stream, self._running())
+
     async def get_tokenizer(self) -> Any:
         """transformers' tokenizer of the model's folder; made with the first call."""
         return await asyncio.to_thread(tokenizer_of, self._running().model.path)
@@ -149,8 +156,8 @@ class AsyncLLM:
     async def _submit(
         self,
         read: Callable[[Any, dict[str, Any]], Submission],
-        prompt: AsyncInput,
-        wanted: SamplingParams | PoolingParams,
+        prompt: VectorInput,
+        wanted: SamplingParams | PoolingParams | Preview,
         options: dict[str, Any],
         streamed: bool = False,
     ) -> tuple[Stream, str | None]:
@@ -194,16 +201,6 @@ class AsyncLLM:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def read_any(prompt: AsyncInput, options: dict[str, Any]) -> Submission:
-    """One prompt of `generate`, or a conversation with the options of `LLM.chat`."""
-    if is_conversation(prompt):
-        return read_chat(prompt, **options)
-    processor = options.pop("mm_processor_kwargs", None)
-    if options:
-        raise TypeError(f"{next(iter(options))!r} is an option of conversations; this is a prompt.")
-    return read_prompt(prompt, processor)
 
 
 async def _located(config: EngineConfig) -> EngineConfig:

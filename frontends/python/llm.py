@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from ...protocol.edges.control import Status
 from ...protocol.errors import EngineError
 from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.preview import Preview
 from ...protocol.requests.sampling import SamplingParams
 from ..client.client import UNCONFIRMED, Client
 from ..client.stream import Stream
@@ -23,9 +24,11 @@ from ..inputs.conversations import (
     VectorInput,
     is_conversation,
     is_messages,
+    read_any,
     read_chat,
     read_for_vectors,
 )
+from ..inputs.previews import WANTED, MediaPreview, preview_of
 from ..inputs.prompts import PromptInput, is_prompt, read_prompt
 from ..inputs.submission import RequestGroup, Submission, submit
 from .loop_thread import LoopThread
@@ -37,7 +40,7 @@ from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vecto
 
 K = TypeVar("K")
 R = TypeVar("R")
-W = TypeVar("W", SamplingParams, PoolingParams)
+W = TypeVar("W", SamplingParams, PoolingParams, Preview)
 Params = SamplingParams | Sequence[SamplingParams] | None
 Pooled = PoolingParams | Sequence[PoolingParams] | None
 CLOSE_SECONDS = 10.0
@@ -132,6 +135,30 @@ class LLM:
         readers = [partial(read, conversation) for conversation in batch]
         wanted = _sampling_of(sampling_params, len(readers))
         return self._run(readers, wanted, use_tqdm, None, _collect)
+
+    def preview(
+        self,
+        prompts: VectorInput | Sequence[VectorInput],
+        use_tqdm: bool = False,
+        **options: Any,
+    ) -> list[MediaPreview]:
+        """What each prompt or conversation would cost, in order: tokens of each item and of the
+        whole, as `generate` and `chat` would count them. Only headers are read, and nothing is
+        decoded.
+
+        `options`: `mm_processor_kwargs`, and for conversations those of `chat`. Raises RequestError
+        like `generate`, and with the code `cost_unknown` for an item whose headers do not tell it.
+        """
+        given: list[Any] = (
+            [prompts] if is_prompt(prompts) or is_messages(prompts) else list(prompts)
+        )
+        readers = [partial(read_any, prompt, dict(options)) for prompt in given]
+        return self._run(readers, [WANTED] * len(readers), use_tqdm, None, self._collect_preview)
+
+    async def _collect_preview(
+        self, stream: Stream, text: str | None, wanted: Preview, arrival: Moment
+    ) -> MediaPreview:
+        return await preview_of(stream, self._client)
 
     # vectors
 

@@ -67,12 +67,12 @@ class Layouts:
         cut = self._is_cut(picture, key[2], options, item)
         self._known[key] = Layout(_hollow(item), options, cut)
 
-    def fill(self, picture: Image, called: Options) -> ProcessedItem | None:
+    def fill(self, picture: Image, called: Options, hollow: bool = False) -> ProcessedItem | None:
         """The item, its pixels made anew; None where the size is new, or the processor says
-        something else of it this time."""
+        something else of it this time. `hollow`: with pixels of no content, which cost nothing."""
         layout = self._known.use(_key(picture, called)) if self._applies else None
-        if layout is None:
-            return None
+        if layout is None or hollow:
+            return None if layout is None else layout.item
         (part,) = layout.item.parts
         if layout.cut:
             pixels = self._cut(picture, layout.options, part.tensors)

@@ -31,6 +31,7 @@ from .placeholders import find_placeholders
 from .positions import Planes, Prompt, rule_of
 from .previews import Extent, preview
 from .ready import Grid, blank, check_grid, unlike
+from .resized import resized_of
 from .rules import rules_of
 from .runs import Run, embedding_ids, read_run, row_marks
 from .sounds import unpadded
@@ -175,9 +176,10 @@ class Processor:
         options: Options,
         siblings: bool = False,
         sound: Samples | None = None,
+        hollow: bool = False,
     ) -> ProcessedItem:
         """One item by itself. `siblings`: the prompt has another item of the modality that changes
-        it. `sound`: a clip's own.
+        it. `sound`: a clip's own. `hollow`: nobody looks at its pixels.
 
         Raises RequestError for an item that the model cannot take, or options that contradict each
         other.
@@ -187,10 +189,10 @@ class Processor:
         called = self._called(modality, options, frames)
         form = self._pixels.get(modality)
         if form is not None:
-            raw = self._item(modality, media, {**called, **RAW}, siblings, sound)
+            raw = self._item(modality, media, {**called, **RAW}, siblings, sound, hollow)
             if (made := pack_item(form, raw)) is not None:
                 return made
-        return self._item(modality, media, called, siblings, sound)
+        return self._item(modality, media, called, siblings, sound, hollow)
 
     def pixels(self) -> dict[Modality, PixelForm]:
         """Modalities whose features are bytes, scaled and shifted; each of the tower that takes
@@ -224,6 +226,16 @@ class Processor:
             called = self._called(modality, options, frames)
             self._sizes[key] = preview(self._processor, modality, extent, called)
         return self._sizes[key]
+
+    def resized(
+        self, modality: Modality, made: ProcessedItem, options: Options
+    ) -> tuple[int, int] | None:
+        """(height, width) of a picture or a clip's frames as their encoder takes them; None: they
+        have no one size there, or only a part of them is seen."""
+        if modality not in self._named or modality == "audio":
+            return None
+        part = sub_processor(self._processor, made.parts[0].kind)
+        return resized_of(part, made.parts[0], options)
 
     def ready(
         self, modality: Modality, rows: int, grid: Grid | None, options: Options
@@ -265,14 +277,20 @@ class Processor:
         return as_called(self._processor, modality, asked, frames)
 
     def _item(
-        self, modality: Modality, media: Any, called: Options, siblings: bool, sound: Samples | None
+        self,
+        modality: Modality,
+        media: Any,
+        called: Options,
+        siblings: bool,
+        sound: Samples | None,
+        hollow: bool = False,
     ) -> ProcessedItem:
         with warnings.catch_warnings():
             # Of what transformers will call otherwise one day: nothing that a caller did.
             warnings.simplefilter("ignore")
             if modality != "image" or (siblings and modality in self.siblings):
                 return self._made(modality, media, called, siblings, sound)
-            if (known := self._layouts.fill(media, called)) is not None:
+            if (known := self._layouts.fill(media, called, hollow)) is not None:
                 return known
             made = self._made(modality, media, called, siblings, sound)
             self._layouts.learn(media, called, made)

@@ -69,6 +69,13 @@ class ProcessedItem:
         """Embeddings of all parts."""
         return sum(part.rows for part in self.parts)
 
+    @property
+    def tokens(self) -> int:
+        """Of `text` expanded."""
+        if self.planes is not None:
+            return int(self.planes.shape[1])
+        return max(self.advance, self.rows)
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -4,6 +4,7 @@ from ..errors import Failure
 from ..memory.blobs import BlobRef
 from ..requests.guide import Guide
 from ..requests.prepared import Timing
+from ..requests.preview import ItemLook
 from ..requests.request import Modality
 from ..wire import Message, Record
 
@@ -46,6 +47,9 @@ class Decoded(Message, frozen=True):
     """uint8, as `planes`: RUN, NOTHING or ORDINAL of each; None: all RUN."""
     advance: int
     """Positions from the first of these tokens to what follows them."""
+    tokens: int
+    """Of `text` with all rows."""
+    look: ItemLook
     timings: tuple[Timing, ...]
 
     @property

@@ -1,7 +1,8 @@
 """preprocessor -> client: the prepared prompt for the ledger, or why there is none."""
 
-from ..requests.prepared import Prepared
-from ..wire import Message
+from ..requests.prepared import EffectiveOptions, Prepared, Timing
+from ..requests.preview import ItemCost
+from ..wire import Message, OfRequest
 from .shared import MediaRead, RequestFailed
 
 
@@ -22,4 +23,14 @@ class Tokenized(Message, frozen=True):
     """The rendered prompt."""
 
 
-PreprocessorToClient = PreparedCopy | RequestFailed | MediaRead | Tokenized
+class Previewed(OfRequest, frozen=True):
+    """What the request would cost: all that it asked for. Terminal; says what `MediaRead` says."""
+
+    items: tuple[ItemCost, ...]
+    prompt_tokens: int
+    media_tokens: dict[str, int]
+    media_options: EffectiveOptions
+    timings: tuple[Timing, ...]
+
+
+PreprocessorToClient = PreparedCopy | RequestFailed | MediaRead | Tokenized | Previewed

@@ -16,6 +16,8 @@ class Decode(Message, frozen=True):
     io_kwargs: dict[str, Any]
     key_salt: str
     """Tenant and fingerprints; part of the item's key."""
+    look: bool = False
+    """Read its headers and decode nothing: the answer has the layout and no features."""
 
 
 class CheckGuide(Message, frozen=True):

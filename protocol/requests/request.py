@@ -187,6 +187,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     sampling: SamplingParams
     pooling: PoolingParams | None = None
     """What is wanted where it is vectors; nothing is sampled then."""
+    preview: bool = False
+    """Only what its prompt would cost is wanted, from the headers of its media alone."""
     mm_processor_kwargs: dict[str, Any] = {}
     media_io_kwargs: dict[str, dict[str, Any]] = {}
     priority: int = 0

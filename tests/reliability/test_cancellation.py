@@ -24,7 +24,7 @@ from PIL import Image
 
 from thespis import AsyncLLM, SamplingParams
 from thespis.frontends.engine import start_engine
-from thespis.frontends.python.async_llm import read_any
+from thespis.frontends.inputs.conversations import read_any
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import RequestError

@@ -20,6 +20,7 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.prepared import Prepared
+from thespis.protocol.requests.preview import ItemLook
 from thespis.protocol.requests.request import (
     ChatMessage,
     ChatPrompt,
@@ -123,6 +124,8 @@ def decoded(item: processing.ProcessedItem, key: str = "key", job: int = 1) -> D
         planes=None if item.planes is None else item.planes.astype("<i4").tobytes(),
         anchors=None if item.anchors is None else item.anchors.tobytes(),
         advance=item.advance,
+        tokens=item.tokens,
+        look=ItemLook(),
         timings=(),
     )
 

@@ -28,7 +28,7 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import (
 )
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
-from thespis.protocol.edges.preprocessor_to_client import PreparedCopy, Tokenized
+from thespis.protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from thespis.protocol.edges.preprocessor_to_decode_worker import Decode, FreeFeatures, RenderChat
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
@@ -172,6 +172,41 @@ async def test_a_request_with_a_picture(stage: Stage) -> None:
     assert [timing.stage for timing in prepared.timings] == ["preprocess", "decode"]
     assert (prepared.client, prepared.arrival) == (asked.client, asked.arrival)
     assert stage.idle
+
+
+async def test_a_preview_is_answered_from_headers_and_ends_here(stage: Stage) -> None:
+    stage.prepare("r", stage.picture(1), preview=True)
+    (job,) = stage.jobs
+    assert job.look
+    stage.answer(job)
+    assert [type(message) for _, message in stage.sent if not isinstance(message, Decode)] == (
+        [Previewed]
+    )
+    (told,) = stage.sent.of(Previewed)
+    (item,) = told.items
+    assert (item.modality, item.where, item.rows, item.tokens) == ("image", "here", 4, 4)
+    assert told.media_tokens == {"image": 4}
+    stage.prepare("again", stage.picture(1), preview=True)
+    assert len(stage.jobs) == 1
+    assert stage.idle
+    # The real one has to be decoded, is the same prompt, and is known from then on.
+    stage.prepare("real", stage.picture(1))
+    assert not stage.jobs[1].look
+    stage.answer(stage.jobs[1])
+    assert len(stage.sent.of(Submit)[0].prepared.token_ids) == told.prompt_tokens
+    stage.prepare("once more", stage.picture(1), preview=True)
+    assert len(stage.jobs) == 2
+    assert stage.sent.of(Previewed)[-1].prompt_tokens == told.prompt_tokens
+    counters = stage.actor.counters()
+    assert (counters["previewed"], counters["looked"], counters["decoded"]) == (3, 1, 1)
+
+
+async def test_a_preview_of_what_does_not_fit_is_told(stage: Stage) -> None:
+    long = request(TextPrompt("word " * 3000), (), id="long", preview=True)
+    stage.actor.on_message("client-a", Prepare(long))
+    (told,) = stage.sent.of(Previewed)
+    assert told.prompt_tokens > 2048
+    assert not stage.failures()
 
 
 async def test_the_same_bytes_are_decoded_once(stage: Stage) -> None:
