@@ -265,6 +265,6 @@ def _give(fetch: FetchRequest) -> ToPreprocessor:
         assert download.blob is not None
         media.append(MediaItem(item.modality, Encoded(download.blob), item.where, item.uuid))
         about = f"{item.where}: {download.blob.nbytes} bytes"
-        timings.append(Timing("fetch", *download.span, about))
+        timings.append(Timing("fetch", *download.span, about, item.where))
     request = msgspec.structs.replace(fetch.request, media=tuple(media))
     return ToPreprocessor(Fetched(request, tuple(timings)), fetch.after)

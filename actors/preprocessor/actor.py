@@ -271,7 +271,7 @@ class Preprocessor(Actor):
             submitted_to = self.peers.epoch_of(topology.SCHEDULER)
             self.send(topology.SCHEDULER, Submit(prepared))
         text = pending.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
-        self.send(request.client, PreparedCopy(prepared, submitted_to, text))
+        self.send(request.client, PreparedCopy(prepared, submitted_to, text, pending.sources()))
         self._count["prepared"] += 1
         self._release(pending)
         self._say_read(request, pending.fetched)

@@ -107,6 +107,7 @@ class ItemDecoding:
             self.count["decode_hits"] += 1
             entry.pins += 1
             pending.entries[index] = entry
+            pending.kept.add(index)
             return True
         item = pending.request.media[index]
         task = self.pool.task(key)
@@ -217,8 +218,11 @@ class ItemDecoding:
                 entry.pins += 1
                 assert waiter.index is not None
                 waiter.pending.entries[waiter.index] = entry
+                where = waiter.pending.request.media[waiter.index].where
+                waiter.pending.timings.extend(
+                    msgspec.structs.replace(timing, item=where) for timing in message.timings
+                )
             for pending in {waiter.pending: None for waiter in task.waiters}:
-                pending.timings.extend(message.timings)
                 if pending.complete:
                     self._shell.complete(pending)
             self.evict()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.guide import Guide
-from ...protocol.requests.prepared import Timing
+from ...protocol.requests.prepared import ItemSource, Timing
 from ...protocol.requests.request import ChatPrompt, MediaItem, Request
 from ...protocol.requests.sampling import SamplingParams
 from ..jobs.identity import blob_of
@@ -25,6 +25,8 @@ class PendingRequest:
     """The request's, with words and guide as the runner wants them."""
     digests: list[str | None] = field(default_factory=list)
     entries: list[FeatureEntry | None] = field(default_factory=list)
+    kept: set[int] = field(default_factory=set)
+    """Indices of items that had been decoded before."""
     bound: list[str] = field(default_factory=list)
     """Ids that were bound for it: if it fails, they are free again."""
     unchecked: bool = False
@@ -54,6 +56,19 @@ class PendingRequest:
     def held(self) -> list[FeatureEntry]:
         """Of a complete request: its entries."""
         return [entry for entry in self.entries if entry is not None]
+
+    def sources(self) -> tuple[ItemSource, ...]:
+        """Of a complete request."""
+        return tuple(
+            ItemSource(
+                item.where,
+                item.modality,
+                tuple(part.key for part in entry.decoded.parts),
+                0 if item.source is None else blob_of(item.source).nbytes,
+                index in self.kept,
+            )
+            for index, (item, entry) in enumerate(zip(self.request.media, self.held, strict=True))
+        )
 
     def take_guide(self, guide: Guide) -> None:
         self.unchecked = False

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from .outbox import Outbox
@@ -77,7 +79,8 @@ class Embeddings:
             seq.stalled = False
             request = seq.request
             if message.timing is not None:
-                request.timings.append(message.timing)
+                own = msgspec.structs.replace(message.timing, item=message.key)
+                request.timings.append(own)
             if request.held is None and seq.asked is not None and seq.asked <= seq.ready.keys():
                 request.held = now
 

@@ -2,6 +2,7 @@
 
 from ...protocol.edges.detokenizer_to_client import Finished, PositionLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
+from ...protocol.requests.prepared import ItemSource
 from .stream import Choice, Update
 
 
@@ -14,6 +15,8 @@ class Answer:
         self.prompt_token_ids: tuple[int, ...] = ()
         self.prompt_logprobs: list[PositionLogprobs] | None = None
         self.vectors: Vectors | None = None
+        self.sources: tuple[ItemSource, ...] = ()
+        """Of the prompt's media."""
 
     @property
     def pooled(self) -> Vectors:

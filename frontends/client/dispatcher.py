@@ -90,7 +90,7 @@ class Dispatcher:
         if not self._delivery.prepared(entry, prepared, copy.submitted_to):
             self.end(entry, CHANGED)
             return
-        entry.stream.prompt_text = copy.text
+        entry.stream.prompt_text, entry.stream.sources = copy.text, copy.sources
         for early in entry.take_early():
             self._hear_of(early)
 

@@ -10,7 +10,7 @@ from ...protocol.edges.detokenizer_to_client import Delta, Finished, PositionLog
 from ...protocol.edges.preprocessor_to_client import Previewed
 from ...protocol.edges.scheduler_to_detokenizer import Vectors
 from ...protocol.errors import Failure, RequestError
-from ...protocol.requests.prepared import Prepared
+from ...protocol.requests.prepared import ItemSource, Prepared
 
 MOST_UNREAD = 1 << 18
 """Log-probabilities that wait for a caller who does not read: some 65 MB. Text is small beside."""
@@ -59,6 +59,8 @@ class Stream:
         """The prepared prompt; there before the first update."""
         self.prompt_text: str | None = None
         """Of a conversation, as its template rendered it; there as early."""
+        self.sources: tuple[ItemSource, ...] = ()
+        """Of its media; there as early."""
         self.previewed: Previewed | None = None
         """Of a request for what it would cost; there with its end."""
         self._cancel = cancel
@@ -90,6 +92,15 @@ class Stream:
     def ended(self) -> bool:
         """Whether the terminal message has come, read or not."""
         return self._finished is not None or self._failure is not None
+
+    @property
+    def finished(self) -> Finished | None:
+        """With usage and timings, once it has ended well."""
+        return self._finished
+
+    @property
+    def failure(self) -> Failure | None:
+        return self._failure
 
     # the client writes
 

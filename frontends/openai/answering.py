@@ -33,6 +33,7 @@ def options_of(
         and bool(body.stream_options and body.stream_options.continuous_usage_stats),
         tokens_as_ids=bool(body.return_tokens_as_token_ids),
         return_timings=bool(body.return_timings),
+        timeline=bool(body.timeline),
         **more,
     )
 
@@ -54,6 +55,9 @@ async def answer(
         )
         id = own_id or streams[0].id
         meter.begin(id)
+        stack.callback(
+            state.traces.note, id, request[TENANT], request.path, arrival, streams, request.headers
+        )
         writer, headers = writer_for(id), {OWN_ID_HEADER: id, **headers}
         sizes = [generation.sampling.n for generation in generations]
         for generation in generations:

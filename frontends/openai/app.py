@@ -32,6 +32,7 @@ from .small_endpoints import (
     models,
     one_model,
     server_info,
+    timeline,
     tokenize,
     version,
 )
@@ -49,6 +50,7 @@ BODIES: dict[str, Handler] = {
 QUESTIONS: dict[str, Handler] = {
     "/v1/models": models,
     "/v1/models/{name:.+}": one_model,
+    "/v1/requests/{id:.+}/timeline": timeline,
     "/health": health,
     "/live": live,
     "/ping": health,

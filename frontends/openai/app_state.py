@@ -24,6 +24,7 @@ from .gate.origins import Hosts, Origins
 from .metrics import Metrics
 from .metrics_aliases import VllmAliases
 from .tools.parsers import OPEN, Style
+from .traces.traces import Traces
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class AppState:
         self.terms = terms_of(config)
         self.readers = Readers(client.media, self.terms)
         self.metrics = Metrics(self.terms.model)
+        self.traces = Traces(server, self.terms.model)
         self.started = int(time.time())
         self._measuring: asyncio.Task[bytes] | None = None
         """Makes the text of the metrics."""
@@ -74,6 +76,7 @@ class AppState:
     async def close(self, app: web.Application) -> None:
         """With the app."""
         self.readers.close()
+        await asyncio.to_thread(self.traces.close)
 
     async def idle(self) -> None:
         """Wait until nothing is under way."""

@@ -13,12 +13,13 @@ from ...protocol.topology import SCHEDULER
 
 COUNTS = frozenset({
     "steps", "steps_with_8_or_more", "preemptions", "prefix_queries", "prefix_query_tokens",
-    "prefix_hit_tokens", "recompute_hit_tokens", "snapshots_taken", "snapshot_hits", "split_spans",
-    "prompt_tokens_computed", "generated_tokens", "drafted_tokens", "accepted_tokens", "requests",
-    "rejected", "aborted", "faults", "poison", "downloads", "shared", "bytes", "refused", "failed",
-    "cache_hits", "prepared", "previewed", "decoded", "looked", "decode_hits", "worker_kills", "worker_deaths",
-    "encoded_items", "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens",
-    "sampled", "step_seconds", "beside_steps_cpu_seconds", "stopped", "finished", "orphans",
+    "prefix_hit_tokens", "recompute_hit_tokens", "snapshots_taken", "snapshot_hits",
+    "split_spans", "prompt_tokens_computed", "generated_tokens", "drafted_tokens",
+    "accepted_tokens", "requests", "rejected", "aborted", "faults", "poison", "downloads",
+    "shared", "bytes", "refused", "failed", "cache_hits", "prepared", "previewed", "decoded",
+    "looked", "decode_hits", "worker_kills", "worker_deaths", "encoded_items",
+    "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled",
+    "step_seconds", "beside_steps_cpu_seconds", "stopped", "finished", "orphans",
     "messages_dropped",
 })  # fmt: skip
 """Of what actors tell: what only grows while they live. All else is a gauge."""

@@ -24,8 +24,13 @@ from .app import make_app
 from .app_state import APP_STATE
 from .blame import open_blame
 from .gate.accepting import BACKLOG, Limits, serve_on
+from .traces.chrome import begin
+from .traces.otlp import check_installed
 
 log = logging.getLogger(__name__)
+
+FIRST = 1
+"""Epoch of a role that has had no predecessor."""
 
 
 class Http(Actor):
@@ -40,6 +45,10 @@ class Http(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         settings = msgspec.json.decode(config, type=HttpConfig)
+        if settings.server.otlp_endpoint is not None:
+            check_installed()
+        if settings.server.trace_out is not None and self.launch.epoch == FIRST:
+            begin(settings.server.trace_out)
         listener = open_listener(settings.server)
         assert self.share is not None
         self._client = Client(self._connection, settings.client, self.share)

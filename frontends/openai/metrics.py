@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from ...protocol.edges.control import Status
 from ...protocol.edges.detokenizer_to_client import Finished
 from ...protocol.requests.prepared import Timing
+from ..client.timeline import durations
 from .access import Told
 from .engine_metrics import EngineCollector
 
@@ -42,14 +43,16 @@ class Histogram(Collector):
         name: str,
         text: str,
         bounds: tuple[float, ...],
-        registry: CollectorRegistry,
+        registry: CollectorRegistry | None,
         model: str,
     ) -> None:
-        """`bounds`: the largest value of each bucket, rising; what is larger has one of its own."""
+        """`bounds`: the largest value of each bucket, rising; what is larger has one of its own.
+        `registry` None: it is a part of another collector."""
         self.name, self.text, self._bounds, self._model = name, text, bounds, model
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
-        registry.register(self)
+        if registry is not None:
+            registry.register(self)
 
     def observe(self, value: float) -> None:
         self._counts[bisect_left(self._bounds, value)] += 1
@@ -60,11 +63,36 @@ class Histogram(Collector):
 
     def family(self, name: str) -> HistogramMetricFamily:
         """What it holds, under a name."""
-        bounds = (*map(str, self._bounds), "+Inf")
-        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
         found = HistogramMetricFamily(name, self.text, labels=(LABEL,))
-        found.add_metric((self._model,), buckets, self._sum)
+        found.add_metric((self._model,), *self.read())
         return found
+
+    def read(self) -> tuple[list[tuple[str, int]], float]:
+        """How many there are up to each bound, and their sum."""
+        bounds = (*map(str, self._bounds), "+Inf")
+        return list(zip(bounds, accumulate(self._counts), strict=True)), self._sum
+
+
+class StageHistogram(Collector):
+    """One histogram for each stage of a request."""
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry, model: str) -> None:
+        self._name, self._text, self._model = name, text, model
+        self._of: dict[str, Histogram] = {}
+        for stage in STAGES:
+            self.of(stage)
+        registry.register(self)
+
+    def of(self, stage: str) -> Histogram:
+        if stage not in self._of:
+            self._of[stage] = Histogram("", self._text, SECONDS, None, self._model)
+        return self._of[stage]
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._text, labels=(LABEL, "stage"))
+        for stage, histogram in sorted(self._of.items()):
+            family.add_metric((self._model, stage), *histogram.read())
+        yield family
 
 
 class Metrics:
@@ -100,10 +128,8 @@ class Metrics:
         self.whole = made("thespis_request_seconds", "From arrival to the end.", SECONDS)
         text = "From the head of a request to its written 429 or 503, where its body was not read."
         self.refusal = made("thespis_refusal_seconds", text, REFUSAL_SECONDS)
-        self.stages = {
-            stage: made(f"thespis_request_{stage}_seconds", f"Time of {stage}.", SECONDS)
-            for stage in STAGES
-        }
+        text = "Of a request in each stage; of fetching, decoding and encoding, for each item."
+        self.stages = StageHistogram("thespis_stage_seconds", text, on, model)
         text = "Time of prefill and decode together."
         self.inference = made("thespis_request_inference_seconds", text, SECONDS)
         self.prompt_length = made("thespis_prompt_length_tokens", "Tokens of a prompt.", TOKENS)
@@ -136,8 +162,9 @@ class Metrics:
             self.answer_length.observe(output)
             self.choice_length.observe(output / choices)
         spent = stage_seconds(one.timings)
-        for stage, seconds in spent.items():
-            self.stages[stage].observe(seconds)
+        apart = durations([timing for timing in one.timings if not _of_engine(timing)])
+        for stage, seconds in (*spent.items(), *apart):
+            self.stages.of(stage).observe(seconds)
         if "prefill" in spent:
             self.inference.observe(spent["prefill"] + spent.get("decode", 0.0))
 
@@ -160,10 +187,14 @@ class Metrics:
 
 
 def stage_seconds(timings: Sequence[Timing]) -> dict[str, float]:
-    """How long a request was in each of the engine's stages. Work on an item has another `detail`,
-    under a name that may be the same."""
+    """How long a request was in each of the engine's stages."""
     spent: dict[str, float] = {}
     for timing in timings:
-        if timing.stage in STAGES and not timing.detail:
+        if _of_engine(timing):
             spent[timing.stage] = spent.get(timing.stage, 0.0) + timing.end - timing.start
     return spent
+
+
+def _of_engine(timing: Timing) -> bool:
+    """Work on an item has a `detail`, under a name that may be the same."""
+    return timing.stage in STAGES and not timing.detail

@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ...protocol.errors import refuse
 from ...protocol.version import version as own_version
 from ..inputs.previews import WANTED, preview_of
 from ..inputs.submission import submit
@@ -72,6 +73,15 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(
         body=await request.app[APP_STATE].metrics_text(), headers={"Content-Type": CONTENT_TYPE}
     )
+
+
+async def timeline(request: web.Request) -> web.Response:
+    """Where the time of one of the caller's last calls went."""
+    call = request.app[APP_STATE].traces.kept.get(request[TENANT], request.match_info["id"])
+    if call is None:
+        text = "There is no such request of this key among the last ones."
+        raise refuse("not_found", text, code="unknown_request")
+    return _json(call.told())
 
 
 async def tokenize(request: web.Request) -> web.Response:

@@ -7,9 +7,10 @@ from typing import Literal
 import msgspec
 
 from ...protocol.edges.detokenizer_to_client import Finished, Logprob, PositionLogprobs
-from ...protocol.requests.prepared import EffectiveOptions, Timing
+from ...protocol.requests.prepared import EffectiveOptions, ItemSource, Timing
 from ..client.answer import Answer
 from ..client.stream import Choice, Stream
+from ..client.timeline import Timeline, timeline_of
 from .moment import Moment
 
 
@@ -34,6 +35,8 @@ class RequestMetrics(msgspec.Struct):
     first_token: float | None = None
     finished: float | None = None
     timings: tuple[Timing, ...] = ()
+    sources: tuple[ItemSource, ...] = ()
+    """What the items of the prompt were as they came in."""
     cached_tokens: int = 0
     preemptions: int = 0
     media_tokens: dict[str, int] = {}
@@ -45,6 +48,11 @@ class RequestMetrics(msgspec.Struct):
     def ttft(self) -> float | None:
         """Seconds to the first token."""
         return None if self.first_token is None else self.first_token - self.arrival
+
+    @property
+    def timeline(self) -> Timeline:
+        """The timings by stage and by item, as the server has them in `timeline`."""
+        return timeline_of(self.timings, self.sources, self.arrival)
 
 
 class RequestOutput(msgspec.Struct):
@@ -76,6 +84,7 @@ async def collect(stream: Stream, prompt: str | None, n: int, arrival: Moment) -
         if update.finished is not None:
             metrics.finished = now
     measure(metrics, answer.finished, arrival)
+    metrics.sources = stream.sources
     return RequestOutput(
         stream.id,
         stream.prompt_text if prompt is None else prompt,
@@ -92,7 +101,7 @@ def measure(metrics: RequestMetrics, finished: Finished | None, arrival: Moment)
     if finished is None:
         return
     metrics.timings = tuple(
-        Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail)
+        Timing(t.stage, arrival.unix_at(t.start), arrival.unix_at(t.end), t.detail, t.item)
         for t in finished.timings
     )
     for name in ("cached_tokens", "preemptions", "media_tokens", "media_options"):

@@ -88,6 +88,7 @@ async def collect_vectors(
         answer.note(update)
     metrics.finished = arrival.unix_at(time.monotonic())
     measure(metrics, answer.finished, arrival)
+    metrics.sources = stream.sources
     made = answer.pooled
     width = len(made.data) // 4 // made.rows
     shape = (width,) if pooling.task == "embed" else (made.rows, width)

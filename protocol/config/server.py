@@ -12,6 +12,7 @@ from .ranges import check_ranges
 
 OriginName = Annotated[str, "scheme://host or scheme://host:port, as browsers send it; *: all"]
 
+_ENDPOINT = re.compile(r"https?://[^/\s?#]+(/[^\s?#]*)?")
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\\\s,*@?#]+")
 
@@ -70,6 +71,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_body_mb: float = 256.0
     """MiB of one request's body, beyond: 413; all that are being read take twice that, beyond:
     429"""
+    otlp_endpoint: str | None = None
+    """where spans of each request go by OTLP over HTTP, such as http://127.0.0.1:4318; needs
+    thespis[otel] (default: nowhere)"""
+    trace_out: str | None = None
+    """file of each request's stages, for Chrome's tracing page and Perfetto (default: none)"""
     tls: TlsFiles | None = None
     # No flag: what stands in the files above, which are read once, at the start.
     listen_fd: int | None = None
@@ -78,6 +84,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.otlp_endpoint is not None and not _ENDPOINT.fullmatch(self.otlp_endpoint):
+            raise ValueError(
+                f"otlp_endpoint: {self.otlp_endpoint!r} is no address, such as http://127.0.0.1:4318."
+            )
         if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
             raise ValueError(f"root_path: {self.root_path!r} is no path, such as /llm.")
         for origin in self.allowed_origins:

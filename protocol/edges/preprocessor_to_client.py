@@ -1,6 +1,6 @@
 """preprocessor -> client: the prepared prompt for the ledger, or why there is none."""
 
-from ..requests.prepared import EffectiveOptions, Prepared, Timing
+from ..requests.prepared import EffectiveOptions, ItemSource, Prepared, Timing
 from ..requests.preview import ItemCost
 from ..wire import Message, OfRequest
 from .shared import MediaRead, RequestFailed
@@ -14,6 +14,8 @@ class PreparedCopy(Message, frozen=True):
     """Epoch of the scheduler that got it; 0, as of any attempt above 0: the client resumes it."""
     text: str | None = None
     """Of a conversation: the prompt as its template rendered it."""
+    sources: tuple[ItemSource, ...] = ()
+    """Of the request's media, in their order."""
 
 
 class Tokenized(Message, frozen=True):

@@ -42,6 +42,22 @@ class Timing(Record, frozen=True):
     start: float
     end: float
     detail: str = ""
+    item: str = ""
+    """Of which item: its `where`, or the key of its embedding; "": of none, or of all."""
+
+
+class ItemSource(Record, frozen=True):
+    """What a media item of a request was before it was prepared, for those who ask where the time
+    went."""
+
+    where: str
+    modality: Modality
+    keys: tuple[str, ...]
+    """Identities of its embeddings."""
+    nbytes: int
+    """As it came in; 0: it was named by its id alone."""
+    held: bool
+    """It had been decoded before."""
 
 
 EffectiveOptions = dict[str, dict[str, dict[str, Any]]]

@@ -113,10 +113,11 @@ def served(
     api_key: tuple[str, ...] = (),
     tool_call_parser: Literal["auto", "hermes", "json"] = "auto",
     modules: dict[str, str] | None = None,
+    server: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Server]:
-    """`options`: fields of EngineConfig; `modules`: fakes, by role. Listens on a free port of this
-    machine; asks with the first of the keys.
+    """`options`: fields of EngineConfig; `server`: more of ServerConfig; `modules`: fakes, by
+    role. Listens on a free port of this machine; asks with the first of the keys.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -129,6 +130,7 @@ def served(
                 tool_call_parser=tool_call_parser,
                 api_key=api_key,
                 listen_fd=listener.fileno(),
+                **(server or {}),
             ),
             **played_by(modules, str(model)),
         )

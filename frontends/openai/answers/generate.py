@@ -146,7 +146,7 @@ async def answer_whole(
         _check_whole(gathered)
         answers[source].add(update)
     for answer, stream in zip(answers, streams, strict=True):
-        answer.prompt_token_ids = stream.prompt_token_ids
+        answer.prompt_token_ids, answer.sources = stream.prompt_token_ids, stream.sources
     meter.end(answers, sizes)
     pieces, size = [], 0
     for piece in writer.whole(answers):
@@ -218,6 +218,7 @@ async def answer_stream(
                 if part is not update:
                     await asyncio.sleep(0)  # others have their turns
             answers[source].note(update)
+            answers[source].sources = streams[source].sources
             try:
                 source, update = await anext(updates)
             except StopAsyncIteration:

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ....protocol.requests.prepared import EffectiveOptions
+from ....protocol.requests.prepared import EffectiveOptions, ItemSource, Timing
 from ...client.answer import Answer
 from ...client.stream import Update
+from ...client.timeline import timeline_of
 from ..tools.definitions import ToolUse
 
 _json = msgspec.json.Encoder()
@@ -36,6 +37,7 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     prompt_only: bool = False
     """Nothing of what was generated is shown or counted."""
     return_timings: bool = False
+    timeline: bool = False
     tools: ToolUse | None = None
     """The functions that the answer may call."""
     echo: tuple[str, ...] | None = None
@@ -142,9 +144,18 @@ def timings(answers: Sequence[Answer], arrival: float) -> list[dict[str, Any]]:
     return told
 
 
+def told_of(answers: Sequence[Answer]) -> tuple[list[Timing], list[ItemSource]]:
+    """Of all prompts of a call together."""
+    ended = [answer.finished for answer in answers if answer.finished is not None]
+    spent = [timing for finished in ended for timing in finished.timings]
+    return spent, [source for answer in answers for source in answer.sources]
+
+
 def trailer(answers: Sequence[Answer], options: AnswerOptions, asked: bool) -> dict[str, Any]:
     """`usage` and, on request, `timings`, for the end of an answer."""
     end: dict[str, Any] = {"usage": usage(answers, options.prompt_only)} if asked else {}
     if options.return_timings:
         end["timings"] = timings(answers, options.arrival)
+    if options.timeline:
+        end["timeline"] = timeline_of(*told_of(answers), options.arrival)
     return end

@@ -71,6 +71,7 @@ class Common(Body, kw_only=True):
     return_tokens_as_token_ids: bool | None = None
     request_id: str | None = None
     return_timings: bool | None = None
+    timeline: bool | None = None
     priority: Priority | None = None
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None

@@ -90,7 +90,7 @@ _KNOWN = (
     "guided_grammar", "chat_template_kwargs", "mm_processor_kwargs", "media_io_kwargs",
     "add_generation_prompt",
     "continue_final_message", "add_special_tokens", "return_token_ids", "return_timings",
-    "priority", "model", "user",
+    "timeline", "priority", "model", "user",
     "request_id", "truncate_prompt_tokens", "include_stop_str_in_output", "skip_special_tokens",
     "prompt_embeds", "messages",
     "prompt", "tokens", "documents", "chat_template", "cache_salt", "reasoning_effort",

@@ -37,6 +37,7 @@ WALL = {
     "frontends/client/deadline.py": "what a caller gave in unix seconds",
     "frontends/openai/answering.py": "`created` of an answer",
     "frontends/openai/embeddings/handler.py": "`created` of an answer",
+    "frontends/openai/traces/traces.py": "when a span was, as collectors read it",
     "frontends/openai/app_state.py": "`created` of the model",
 }
 """The only files of the engine that ask the wall clock, and what for."""
