@@ -34,7 +34,7 @@ def run(given: argparse.Namespace) -> int:
             return serve_until_stopped(
                 running,
                 f"\nserving at {running.url}/v1 until Ctrl-C (log: "
-                f"{running.run_dir / 'engine.log'})",
+                f"{running.run_dir / 'engine.log'})\nto try it in a browser: {running.url}/",
             )
     except KeyboardInterrupt:
         return 130 if given.once else 0

@@ -41,7 +41,8 @@ def run(given: argparse.Namespace) -> int:
         with serving(engine, server, inherit_log=True) as running:
             return serve_until_stopped(
                 running,
-                f"{engine.name} is served at {running.url}/v1 (run directory {running.run_dir})",
+                f"{engine.name} is served at {running.url}/v1 (run directory {running.run_dir})"
+                + (f"\nto try it in a browser: {running.url}/" if server.playground else ""),
             )
     except KeyboardInterrupt:
         return 130

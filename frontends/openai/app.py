@@ -79,6 +79,7 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
             for path, handler in BODIES.items()
         )
         app.add_routes(web.get(root + path, handler) for path, handler in QUESTIONS.items())
+        app.add_routes(state.playground.routes(root))
     return app
 
 
@@ -109,7 +110,7 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
                 told.reasons.append(ABORTED)
             state.metrics.over(told)
         if state.config.server.access_log:
-            probe = path in OPEN_PATHS or path in WATCHED_PATHS
+            probe = path in OPEN_PATHS | WATCHED_PATHS or path in state.open_paths
             access.write(request, told, status, time.monotonic() - began, probe)
     if path in BODIES:
         state.metrics.answered(path, response.status)
@@ -164,8 +165,10 @@ def _refused(request: web.Request, refusal: Refusal) -> web.Response:
 def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     """The first reason, cheapest first, not to hear this caller; else its tenant is noted."""
     headers = request.headers
-    fault = state.hosts.fault(headers.get(hdrs.HOST)) or state.origins.fault(
-        request.method, _origin(request)
+    origin, host = _origin(request), headers.get(hdrs.HOST)
+    own = bool(state.playground.open_paths) and state.hosts.is_own_page(origin, host)
+    fault = state.hosts.fault(host) or (
+        None if own else state.origins.fault(request.method, origin)
     )
     if fault is not None or state.path_of(request) in state.open_paths or _asks_for_a_page(request):
         request[TENANT] = ""

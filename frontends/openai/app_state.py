@@ -23,6 +23,7 @@ from .gate.auth import OPEN_PATHS, WATCHED_PATHS, Keys
 from .gate.origins import Hosts, Origins
 from .metrics import Metrics
 from .metrics_aliases import VllmAliases
+from .pages import Playground
 from .tools.parsers import OPEN, Style
 from .traces.traces import Traces
 
@@ -37,12 +38,16 @@ class AppState:
         self.client, self.config, self._blame = client, config, blame
         server = config.server
         self.keys = Keys(server.api_key)
-        self.open_paths = OPEN_PATHS if server.guard_metrics else OPEN_PATHS | WATCHED_PATHS
-        """Without a key."""
         self.origins = Origins(server.allowed_origins)
         self.hosts = Hosts(
-            server.allowed_hosts, keyless_loopback=server.on_loopback and not server.api_key
+            server.allowed_hosts,
+            keyless_loopback=server.on_loopback and not server.api_key,
+            keyed=bool(server.api_key),
         )
+        self.playground = Playground(config)
+        watched = frozenset() if server.guard_metrics else WATCHED_PATHS
+        self.open_paths = OPEN_PATHS | watched | self.playground.open_paths
+        """Without a key."""
         limit = int(config.server.max_body_mb * (1 << 20))
         self.bodies = Bodies(limit, 2 * limit, allowed(config.engine.max_inflight_tokens))
         self.terms = terms_of(config)

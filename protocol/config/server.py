@@ -71,6 +71,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_body_mb: float = 256.0
     """MiB of one request's body, beyond: 413; all that are being read take twice that, beyond:
     429"""
+    playground: bool = True
+    """the page at / to try the model in a browser"""
     otlp_endpoint: str | None = None
     """where spans of each request go by OTLP over HTTP, such as http://127.0.0.1:4318; needs
     thespis[otel] (default: nowhere)"""

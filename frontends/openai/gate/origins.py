@@ -76,17 +76,30 @@ class Hosts:
     """The names that callers may know this server by. Told none, it minds them only on loopback
     without keys, where rebinding gets around all that keeps strangers out."""
 
-    def __init__(self, allowed: Sequence[str] = (), keyless_loopback: bool = False) -> None:
+    def __init__(
+        self, allowed: Sequence[str] = (), keyless_loopback: bool = False, keyed: bool = False
+    ) -> None:
+        """`keyed`: callers need a key, which pages of others do not have."""
         self._allowed = frozenset(host.lower().removesuffix(".") for host in allowed)
-        self._minds = bool(allowed) or keyless_loopback
+        self._minds, self._keyed = bool(allowed) or keyless_loopback, keyed
 
     def fault(self, host: str | None) -> Refusal | None:
-        if not self._minds or not host:
-            return None
+        return UNKNOWN_HOST if self._minds and host and not self._knows(host) else None
+
+    def is_own_page(self, origin: str | None, host: str | None) -> bool:
+        """Whether the page that calls came from this server: from the very name that it calls. That
+        name says nothing where it may be a stranger's and no key keeps strangers out. A proxy may
+        have taken off TLS: schemes are not compared."""
+        if not origin or not host:
+            return False
+        scheme, _, place = origin.lower().partition("://")
+        same = scheme in ("http", "https") and place == host.lower()
+        return same and (self._keyed or self._knows(host))
+
+    def _knows(self, host: str) -> bool:
         found = _HOST.fullmatch(host)
         name = found[1].lower().removesuffix(".") if found is not None and host.isascii() else None
-        known = name is not None and (name in self._allowed or _cannot_be_rebound(name))
-        return None if known else UNKNOWN_HOST
+        return name is not None and (name in self._allowed or _cannot_be_rebound(name))
 
 
 def _cannot_be_rebound(name: str) -> bool:

@@ -1,0 +1,222 @@
+// The page as a whole: who the server is, which conversation is open, and what each deed does to it.
+
+import { ask, split } from "./answer.js";
+import * as api from "./api.js";
+import { add, draft, fill, offerMedia, startComposer, taken } from "./composer.js";
+import { book, load, save, titleOf } from "./conversations.js";
+import { refresh } from "./cost.js";
+import { askForKey } from "./dialogs.js";
+import { $, announce, icon, newId, toast } from "./dom.js";
+import { keep } from "./media.js";
+import { showOptions } from "./options.js";
+import { bodyOf } from "./request.js";
+import { showSidebar, startSidebar } from "./sidebar.js";
+import { showSnippets } from "./snippets.js";
+import { startTheme } from "./theme.js";
+import { fillAnswer, turnNode } from "./turns.js";
+import { startPanels, closePanels } from "./panels.js";
+import { welcome } from "./welcome.js";
+
+let about = null; // what the server has told of itself
+let keyed = false;
+let running = null; // {stop, conversation}, while an answer comes
+
+async function start() {
+  for (const node of document.querySelectorAll("[data-icon]")) node.prepend(icon(node.dataset.icon));
+  startTheme();
+  startPanels();
+  startComposer({
+    send,
+    stop,
+    editLast,
+    leaveEdit,
+    busy: () => running !== null,
+    takes: () => about?.takes ?? [],
+    changed: () => refresh(now),
+  });
+  startSidebar(() => {
+    closePanels();
+    fill("");
+  });
+  book.changed = show;
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && running && !document.querySelector("dialog[open]")) stop();
+  });
+  await load();
+  await meet();
+}
+
+/** Learns who the server is, with a key where it asks for one. */
+async function meet() {
+  try {
+    ({ keyed } = await api.getJson("playground/door"));
+    while (about === null) {
+      if (keyed && !api.key.get()) await askForKey(false);
+      about = await api.getJson("playground/about").catch(refusedKey);
+    }
+  } catch (error) {
+    toast(error.message);
+    $("model").textContent = "not reached";
+    return;
+  }
+  $("model").textContent = about.model;
+  $("version").textContent = `Thespis ${about.version}`;
+  document.title = `${about.model} · Thespis`;
+  offerMedia(about.takes);
+  $("prompt").disabled = $("send").disabled = about.output !== "token";
+  show();
+}
+
+async function refusedKey(error) {
+  if (error.status !== 401) throw error;
+  api.key.forget();
+  await askForKey(true);
+  return null;
+}
+
+/** The open conversation, from the beginning. */
+function show() {
+  showSidebar();
+  const { turns, options } = book.current;
+  $("title").textContent = titleOf(book.current);
+  if (about === null) return;
+  $("log").replaceChildren(...turns.map((turn) => turnNode(turn, deeds)));
+  if (!turns.length) $("log").append(welcome(about, tryExample));
+  showOptions(about, options, (name, value) => {
+    options[name] = value;
+    save(book.current);
+    refresh(now);
+  });
+  toEnd(true);
+  showBusy();
+}
+
+const now = () => ({
+  about,
+  draft: { role: "user", ...draft },
+  options: book.current.options,
+  turns: turnsBefore(draft.editing),
+});
+
+function turnsBefore(turn) {
+  const { turns } = book.current;
+  return turn ? turns.slice(0, turns.indexOf(turn)) : turns;
+}
+
+const deeds = {
+  edit: (turn) => !running && fill(turn.text, turn.media, turn),
+  again(turn) {
+    if (running) return;
+    book.current.turns = turnsBefore(turn);
+    answerTo(book.current);
+  },
+  async code(turn) {
+    try {
+      await showSnippets(await bodyOf(about.model, turnsBefore(turn), book.current.options), keyed);
+    } catch (error) {
+      toast(error.message);
+    }
+  },
+};
+
+async function tryExample(file, question) {
+  await add([file]);
+  $("prompt").value = draft.text = question;
+  book.current.options.temperature ||= "0"; // its likeliest answer is the one that it was taught
+  send();
+}
+
+function send() {
+  if (about === null) return;
+  const conversation = book.current;
+  conversation.turns = turnsBefore(draft.editing);
+  const { text, media } = taken();
+  conversation.turns.push({ id: newId(), role: "user", text, media });
+  for (const item of media) keep(item).catch(() => toast(`This browser has no room to keep ${item.name}.`));
+  answerTo(conversation);
+}
+
+async function answerTo(conversation) {
+  const turn = { id: newId(), role: "assistant", text: "", state: "streaming" };
+  const before = [...conversation.turns];
+  conversation.turns.push(turn);
+  save(conversation);
+  const stopping = new AbortController();
+  running = { stop: () => stopping.abort(), conversation };
+  show();
+  announce("The answer is coming.");
+  const drawn = drawing(turn);
+  await ask({
+    about,
+    turns: before,
+    options: conversation.options,
+    turn,
+    signal: stopping.signal,
+    changed: drawn,
+  });
+  running = null;
+  save(conversation);
+  redraw(turn);
+  showBusy();
+  showSidebar();
+  announce(turn.state === "failed" ? turn.error.message : `Answer: ${split(turn).text || "empty"}`);
+  if (turn.error?.status === 401) {
+    api.key.forget();
+    await askForKey(true);
+  }
+}
+
+/** Draws at most once a frame, and long answers less often: each time reads the whole text. */
+function drawing(turn) {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    const draw = () => {
+      due = false;
+      redraw(turn);
+    };
+    if (turn.text.length > 20_000) setTimeout(draw, 300);
+    else requestAnimationFrame(draw);
+  };
+}
+
+function redraw(turn) {
+  const node = $("log").querySelector(`[data-id="${turn.id}"]`);
+  if (!node) return; // another conversation is open
+  const atEnd = isAtEnd();
+  fillAnswer(node, turn, deeds);
+  if (atEnd) toEnd();
+}
+
+const isAtEnd = () => $("log").scrollHeight - $("log").scrollTop - $("log").clientHeight < 80;
+
+function toEnd() {
+  $("log").scrollTop = $("log").scrollHeight;
+}
+
+function stop() {
+  running?.stop();
+}
+
+function editLast() {
+  const last = book.current.turns.findLast(({ role }) => role === "user");
+  if (last) deeds.edit(last);
+}
+
+function leaveEdit() {
+  fill("");
+}
+
+function showBusy() {
+  const button = $("send");
+  const words = running ? "Stop" : "Send";
+  button.replaceChildren(icon(running ? "stop" : "send"));
+  button.setAttribute("aria-label", words);
+  button.title = running ? "Stop (Esc)" : "Send (Enter)";
+  $("log").setAttribute("aria-busy", String(running !== null));
+  document.body.classList.toggle("busy", running !== null);
+}
+
+$("leave-edit").addEventListener("click", leaveEdit);
+start();

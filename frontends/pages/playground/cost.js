@@ -1,0 +1,65 @@
+// What a message will cost, before it is sent: the server reads headers and decodes nothing.
+
+import * as api from "./api.js";
+import { $, debounced, el } from "./dom.js";
+import { bodyOf } from "./request.js";
+
+let asking = null;
+
+/** Ask again in a moment; `now()`: {about, turns, options, draft}, draft being the turn in hand. */
+export const refresh = debounced(350, (now) => show(now()));
+
+async function show({ about, turns, options, draft }) {
+  const line = $("cost");
+  asking?.abort();
+  asking = null;
+  if (!about?.preview || (!draft.text && !draft.media.length)) return clear(line);
+  const signal = (asking = new AbortController()).signal;
+  try {
+    const body = await bodyOf(about.model, [...turns, draft], options);
+    tell(line, await api.postJson("v1/media/preview", body, signal), draft);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    clear(line);
+    if (draft.media.length || error.code === "context_length_exceeded") {
+      line.replaceChildren(
+        el(
+          "span",
+          { class: "fault" },
+          [error.message, error.part && `(${error.part})`].filter(Boolean).join(" "),
+        ),
+      );
+    }
+  }
+}
+
+function clear(line) {
+  line.replaceChildren();
+  for (const node of document.querySelectorAll("#tray .item-cost")) node.textContent = "";
+}
+
+function tell(line, answer, draft) {
+  clear(line);
+  const last = Math.max(-1, ...answer.items.map(({ message }) => message));
+  const mine = draft.media.length ? answer.items.filter(({ message }) => message === last) : [];
+  mine.forEach((item, index) => {
+    const node = document.querySelectorAll("#tray .item-cost")[index];
+    if (node) node.textContent = itemText(item);
+  });
+  const { prompt_tokens: tokens, max_model_len: room, fits } = answer;
+  const words = `${tokens.toLocaleString("en")} of ${room.toLocaleString("en")} tokens`;
+  line.replaceChildren(
+    el("span", { class: fits ? "" : "fault" }, fits ? words : `${words}: this does not fit`),
+  );
+}
+
+/** `144 tokens · 640×480 → 336×336`, and of a clip its frames. */
+function itemText(item) {
+  const told = [`${item.tokens.toLocaleString("en")} tokens`];
+  const { width, height, resized_width: w, resized_height: h, times, seconds } = item;
+  if (w && h && (w !== width || h !== height)) told.push(`${width}×${height} → ${w}×${h}`);
+  else if (width && height) told.push(`${width}×${height}`);
+  if (times?.length) told.push(`${times.length} frames`);
+  if (seconds) told.push(`${seconds.toFixed(1)} s`);
+  return told.join(" · ");
+}
