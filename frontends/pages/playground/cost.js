@@ -21,14 +21,10 @@ async function show({ about, turns, options, draft }) {
   } catch (error) {
     if (error.name === "AbortError") return;
     clear(line);
-    if (draft.media.length || error.code === "context_length_exceeded") {
-      line.replaceChildren(
-        el(
-          "span",
-          { class: "fault" },
-          [error.message, error.part && `(${error.part})`].filter(Boolean).join(" "),
-        ),
-      );
+    if (error.code === "cost_unknown") line.textContent = "Its cost is not known beforehand.";
+    else if (draft.media.length || error.code === "context_length_exceeded") {
+      const words = error.part ? `${error.message} (${error.part})` : error.message;
+      line.replaceChildren(el("span", { class: "fault" }, words));
     }
   }
 }

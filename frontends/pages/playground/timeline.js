@@ -4,30 +4,27 @@ import { el } from "./dom.js";
 
 /** The server's account in one form, whichever it told: [{name, start, seconds}], in seconds. */
 export function stagesOf({ timeline, timings }) {
-  if (timeline) {
-    const items = (timeline.items ?? []).flatMap((item) => {
-      const label = [item.kind, item.part].filter((word) => word !== undefined).join(" ");
-      const stages = item.stages ?? (item.start === undefined ? [] : [item]);
-      return stages.map((one) => ({
-        ...one,
-        name: [one.name ?? one.stage, label].filter(Boolean).join(" · "),
-      }));
-    });
-    return ordered([...(timeline.stages ?? []), ...items]);
-  }
-  return ordered(
-    (timings ?? []).map(({ stage, start, end, detail }) => ({
-      name: stage === "decode" ? (detail ? "decode media" : "tokens") : stage,
-      start,
-      seconds: end - start,
-    })),
-  );
+  if (!timeline) return ordered((timings ?? []).map(fromTiming));
+  const items = (timeline.items ?? []).flatMap(({ kind, hit, stages = [] }, index) => {
+    const label = `${kind} ${index + 1}${hit ? " (known)" : ""}`;
+    return stages.map((stage) => ({ ...stage, name: `${label} · ${stage.name}` }));
+  });
+  return [...ordered(timeline.stages ?? []), ...ordered(items)];
+}
+
+function fromTiming({ stage, start, end, detail }) {
+  const name = stage === "decode" && detail ? "decode media" : stage; // two stages have that name
+  return { name, start, seconds: end - start };
 }
 
 function ordered(stages) {
   return stages
     .filter(({ start, seconds }) => Number.isFinite(start) && Number.isFinite(seconds))
-    .map(({ name, start, seconds }) => ({ name, start: Math.max(0, start), seconds: Math.max(0, seconds) }))
+    .map(({ name, start, seconds }) => ({
+      name: name.replaceAll("_", " "),
+      start: Math.max(0, start),
+      seconds: Math.max(0, seconds),
+    }))
     .sort((a, b) => a.start - b.start);
 }
 
@@ -52,7 +49,15 @@ export function timelineOf(turn) {
   return el(
     "details",
     { class: "timeline", on: { toggle: unfolded } },
-    el("summary", {}, figures, strip(stages, end)),
+    el(
+      "summary",
+      {},
+      figures,
+      strip(
+        stages.filter(({ name }) => !name.includes("·")),
+        end,
+      ),
+    ),
     el("ul", { class: "bars", "aria-label": "Timeline" }, rows),
   );
 }
@@ -88,10 +93,8 @@ function bar({ name, start, seconds }, end) {
 
 /** Waiting is pale, media are in between, the model's own work is full. */
 function shade(name) {
-  if (/queue|wait|admi/.test(name)) return "waiting";
-  return /fetch|media|encode|·|image|video|audio|prepar|template|token(ise|ize)/.test(name)
-    ? "preparing"
-    : "working";
+  if (/queue|wait/.test(name)) return "waiting";
+  return /fetch|media|encode|prep|·/.test(name) ? "preparing" : "working";
 }
 
 function figuresOf({ first, seconds, usage, finish }) {

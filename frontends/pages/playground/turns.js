@@ -63,7 +63,7 @@ function ending(turn, acts) {
     el(
       "div",
       { class: "deeds" },
-      copyButton(() => split(turn).text),
+      ...(turn.text ? [copyButton(() => split(turn).text)] : []),
       textButton("again", "Regenerate", () => acts.again(turn)),
       textButton("code", "As code", () => acts.code(turn)),
     ),
@@ -95,7 +95,8 @@ function pretty(json) {
 }
 
 function errorNode({ message, part, code, status }) {
-  const told = [code, part && `at ${part}`, status && `status ${status}`].filter(Boolean).join(" · ");
+  const place = part && !message.startsWith(part) && `at ${part}`;
+  const told = [code, place, status && `status ${status}`].filter(Boolean).join(" · ");
   return el(
     "div",
     { class: "error", role: "alert" },
