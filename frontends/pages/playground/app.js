@@ -39,6 +39,7 @@ async function start() {
     fill("");
   });
   book.changed = show;
+  keepEnd();
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && running && !document.querySelector("dialog[open]")) stop();
   });
@@ -87,7 +88,7 @@ function show() {
     save(book.current);
     refresh(now);
   });
-  toEnd(true);
+  toEnd();
   showBusy();
 }
 
@@ -187,6 +188,13 @@ function redraw(turn) {
   const atEnd = isAtEnd();
   fillAnswer(node, turn, deeds);
   if (atEnd) toEnd();
+}
+
+/** The end stays in sight when the message below grows. */
+function keepEnd() {
+  let ended = true;
+  $("log").addEventListener("scroll", () => (ended = isAtEnd()));
+  new ResizeObserver(() => ended && toEnd()).observe($("log"));
 }
 
 const isAtEnd = () => $("log").scrollHeight - $("log").scrollTop - $("log").clientHeight < 80;

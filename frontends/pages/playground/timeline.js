@@ -97,11 +97,13 @@ function shade(name) {
   return /fetch|media|encode|prep|·/.test(name) ? "preparing" : "working";
 }
 
-function figuresOf({ first, seconds, usage, finish }) {
+function figuresOf({ first, seconds, usage, finish, stages = [] }) {
   const told = [];
+  const decode = stages.find(({ name }) => name === "decode");
+  const spent = decode?.seconds ?? seconds - first; // the server's own clock, where it tells
   if (first !== undefined) told.push(`first token ${timeText(first)}`);
   const tokens = usage?.completion_tokens;
-  if (tokens > 1 && seconds > first) told.push(`${((tokens - 1) / (seconds - first)).toFixed(1)} tokens/s`);
+  if (tokens > 1 && spent > 0) told.push(`${((tokens - 1) / spent).toFixed(1)} tokens/s`);
   if (usage) told.push(`${usage.prompt_tokens} → ${tokens} tokens`);
   if (usage?.prompt_tokens_details?.cached_tokens)
     told.push(`${usage.prompt_tokens_details.cached_tokens} cached`);

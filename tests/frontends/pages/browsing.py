@@ -23,7 +23,7 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 DOCS = Path(__file__).parents[3] / "docs"
-DESK, PHONE = (1280, 800), (390, 844)
+DESK, PHONE = (1280, 860), (390, 844)
 
 DROP = """([name, type, data]) => {
     const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
