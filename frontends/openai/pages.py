@@ -156,16 +156,16 @@ def _json(body: object) -> web.Response:
 
 def is_bundled(config: HttpConfig) -> bool:
     """Whether the model is the package's own."""
-    return Path(config.model.path) == demo_model().resolve()
+    return Path(config.client.model.path) == demo_model().resolve()
 
 
 def about(config: HttpConfig) -> dict[str, Any]:
     """What the page tells of this server before anybody has asked the model."""
-    model, usual = config.model, SamplingParams()
+    model, usual = config.client.model, SamplingParams()
     return {
-        "model": config.name,
+        "model": config.client.name,
         "version": version(),
-        "max_model_len": config.max_model_len,
+        "max_model_len": config.client.max_model_len,
         "output": model.output,
         "takes": [kind for kind in MODALITIES if kind in model.placeholders],
         "bundled": is_bundled(config),
@@ -188,7 +188,7 @@ def _frames(config: HttpConfig) -> int | None:
 
 def _pixels(config: HttpConfig) -> list[int] | None:
     """The least and the most of a picture, where the model lets a caller choose."""
-    model = config.model
+    model = config.client.model
     if "max_pixels" not in model.media_options.get("image", ()):
         return None
     found = model.pixel_ranges.get("image")
