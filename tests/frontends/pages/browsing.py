@@ -75,6 +75,7 @@ class Visit:
 
     def open(self) -> Page:
         self.page.goto(self.url + "/")
+        self.page.wait_for_selector(".welcome, .turn, dialog")
         return self.page
 
     def give(self, how: str, name: str, media_type: str, data: bytes) -> None:

@@ -258,6 +258,12 @@ def test_options_are_sent_and_wrong_ones_are_told_at_their_field(
         page.get_by_label("Pixels").fill("7000")
         visit.give(PASTE, "pasted.png", "image/png", PICTURE)
         expect(page.locator("#tray img")).to_be_visible()
+        with page.expect_file_chooser() as choosing:
+            page.get_by_role("button", name="Add a file").click()
+        choosing.value.set_files(demo_model() / "media" / "clip.mp4")
+        expect(page.locator("#tray video")).to_be_visible()
+        page.get_by_role("button", name="Take out clip.mp4").click()
+        expect(page.locator("#tray video")).to_have_count(0)
         page.get_by_label("Message", exact=True).fill(QUESTION)
         with page.expect_request("**/v1/chat/completions") as coming:
             page.keyboard.press("Enter")
