@@ -8,12 +8,14 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ...protocol import VERSION
 from ...protocol.edges.control import (
+    AskLive,
     AskReset,
     AskStatus,
     Drained,
@@ -25,6 +27,7 @@ from ...protocol.edges.control import (
     Hello,
     Kill,
     Leave,
+    Live,
     Peer,
     Ready,
     Refused,
@@ -34,6 +37,7 @@ from ...protocol.edges.control import (
     Status,
     Welcome,
 )
+from ...protocol.edges.view import Happening, Incarnation
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.topology import CLIENT, DIRECTOR, FACTS, kind_of
@@ -46,8 +50,9 @@ from .mailbox import MEND, Mailbox
 from .parts import Parts
 from .processes import is_child
 from .roster import ClientRecord, Member
-from .rounds import Resets, StatsCollector
+from .rounds import Asker, Resets, StatsCollector
 from .supervisor import Supervisor
+from .usage import measured
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +84,7 @@ class Director:
         self._clients = Clients(
             self.roster, self.supervisor, self.parts.share, self.send, self._client_left
         )
-        self._stats = StatsCollector(
-            self.roster, self.send, lambda asker: self._mailbox.answer(asker, self.status())
-        )
+        self._stats = StatsCollector(self.roster, self.send, self._tell_state)
         self._resets = Resets(self.roster, self.send, self._mailbox.answer)
         self._early: list[tuple[Hello, bytes]] = []
         """Who said Hello before its part was known, and its identity."""
@@ -189,14 +192,16 @@ class Director:
                     member.lease.renew(self._loop.time())
             case Ready():
                 self._ready(message)
-            case Stats(role, epoch, counters):
-                self._stats.heard(role, epoch, counters)
+            case Stats():
+                self._stats.heard(message)
             case Fatal(role, epoch, text):
                 self._hear_fatal(role, epoch, text)
             case Leave(role, epoch):
                 self._clients.leave(role, epoch, identity)
             case AskStatus():
                 self._stats.ask(identity)
+            case AskLive(number):
+                self._stats.ask(identity, number)
             case AskReset():
                 self._resets.ask(identity, message)
             case ResetDone(role, epoch, number):
@@ -302,6 +307,9 @@ class Director:
         one.peer = Peer(ready.epoch, one.pid, ready.inbox, ready.control, ready.notes)
         if isinstance(one, Member):
             one.state = "ready"
+            if self._opened:
+                back = Happening(time.monotonic(), ready.role, ready.epoch, "ready")
+                self.roster.happened.append(back)
         self.tell_all(self.roster.table())
         if self.roster.ready and not self._opened:
             self._opened = True
@@ -327,18 +335,44 @@ class Director:
         self.supervisor.changed.set()
         self._stop_if_unused()
 
-    def status(self, ended: str | None = None) -> Status:
-        """`ended`: why nobody is served any more."""
-        members = self.roster.members
-        pids = {role: member.pid for role, member in members.items()} | {
+    def _tell_state(self, asker: Asker) -> None:
+        if asker.watch is None:
+            self._mailbox.answer(asker.identity, self.status())
+            return
+        pids, roster = self._pids(), self.roster
+        incarnations = {
+            role: Incarnation(member.state, member.epoch, member.restarts)
+            for role, member in roster.members.items()
+        }
+        restarts = self.supervisor.zygote.restarts
+        here = "ready" if self.supervisor.zygote.pid is not None else "gone"
+        incarnations["zygote"] = Incarnation(here, restarts + 1, restarts)
+        incarnations[DIRECTOR] = Incarnation("ready", 1, 0)
+        live = Live(
+            asker.watch,
+            roster.ready and not self._over.is_set(),
+            {role: measured(one, pids.get(role)) for role, one in incarnations.items()},
+            dict(roster.stats),
+            dict(roster.seen),
+            tuple(roster.happened),
+        )
+        self._mailbox.answer(asker.identity, live)
+
+    def _pids(self) -> dict[str, int]:
+        pids = {role: member.pid for role, member in self.roster.members.items()} | {
             "zygote": self.supervisor.zygote.pid,
             DIRECTOR: os.getpid(),
         }
+        return {role: pid for role, pid in pids.items() if pid is not None}
+
+    def status(self, ended: str | None = None) -> Status:
+        """`ended`: why nobody is served any more."""
+        members = self.roster.members
         return Status(
             ready=self.roster.ready and not self._over.is_set(),
             roles={role: member.state for role, member in members.items()},
             stats=dict(self.roster.stats),
-            pids={role: pid for role, pid in pids.items() if pid is not None},
+            pids=self._pids(),
             restarts={role: member.restarts for role, member in members.items()}
             | {"zygote": self.supervisor.zygote.restarts},
             fatal=ended or self.fatal,

@@ -1,12 +1,17 @@
 """The director's records: who has which role, who is ready, who was restarted. Pure."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ...protocol.edges.control import Peer, Peers, Share
+from ...protocol.edges.view import Happening, Seen
 from ...protocol.topology import CLIENT, kind_of
 from .leases import Holder, Lease
+
+HAPPENINGS = 64
+"""Deaths and returns that are remembered."""
 
 RoleState = Literal["starting", "ready", "gone"]
 STARTING_LEASES = 4
@@ -106,6 +111,14 @@ class Roster:
     joined: dict[str, ClientRecord] = field(default_factory=dict)
     stats: dict[str, dict[str, float]] = field(default_factory=dict)
     """Each living process's last counters."""
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """What each living process had in hand when that was last asked for."""
+    happened: deque[Happening] = field(default_factory=lambda: deque(maxlen=HAPPENINGS))
+
+    def forget(self, role: str) -> None:
+        """What its dead process has told."""
+        self.stats.pop(role, None)
+        self.seen.pop(role, None)
 
     @property
     def ready(self) -> bool:

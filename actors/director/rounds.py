@@ -4,9 +4,9 @@ socket here."""
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from ...protocol.edges.control import AskReset, AskStats, Cache, Reset, ResetOver
+from ...protocol.edges.control import AskReset, AskStats, Cache, Reset, ResetOver, Stats
 from ...protocol.topology import ENCODER_CACHE, PREPROCESSOR, SCHEDULER
 from ...protocol.wire import Message
 from .roster import Member, Roster
@@ -22,6 +22,15 @@ RESET_SECONDS = 20.0
 """An actor's handlers take far less. The asker waits longer, so that it hears who was too slow."""
 STATS_SECONDS = 0.5
 """A process that computes for longer than this is represented by the counters it sent last."""
+
+
+class Asker(NamedTuple):
+    """Who wants counters."""
+
+    identity: bytes
+    """Of its link."""
+    watch: int | None
+    """The number of its question, where it is for all that can be seen."""
 
 
 class Rounds:
@@ -87,24 +96,29 @@ class Resets(Rounds):
 class StatsCollector(Rounds):
     """Each asker gets counters read after it asked, of all whose processes answer in time."""
 
-    def __init__(self, roster: Roster, send: Send, answer: Callable[[bytes], None]) -> None:
+    def __init__(self, roster: Roster, send: Send, answer: Callable[[Asker], None]) -> None:
         super().__init__()
         self._roster, self._send, self._answer = roster, send, answer
         self._owed: defaultdict[str, deque[int]] = defaultdict(deque)
         """The rounds whose questions a process has not answered; its answers come in order."""
 
-    def ask(self, identity: bytes) -> None:
+    def ask(self, identity: bytes, watch: int | None = None) -> None:
+        """`watch`: the number of a question for all that can be seen; None: for counters alone."""
         ready = self._roster.ready_ones()
-        number = self.begin(identity, [member.role for member in ready], STATS_SECONDS)
+        asker = Asker(identity, watch)
+        number = self.begin(asker, [member.role for member in ready], STATS_SECONDS)
         for member in ready:
             self._owed[member.role].append(number)
-            self._send(member, AskStats())
+            self._send(member, AskStats(watch is not None))
 
-    def heard(self, role: str, epoch: int, counters: dict[str, float]) -> None:
+    def heard(self, stats: Stats) -> None:
+        role = stats.role
         member = self._roster.members.get(role)
-        if member is None or member.epoch != epoch:
+        if member is None or member.epoch != stats.epoch:
             return
-        self._roster.stats[role] = counters
+        self._roster.stats[role] = stats.counters
+        if stats.seen is not None:
+            self._roster.seen[role] = stats.seen
         if owed := self._owed[role]:
             self.answered(role, owed.popleft())
 
@@ -112,5 +126,5 @@ class StatsCollector(Rounds):
         self._owed.pop(role, None)
         super().gone(role)
 
-    def over(self, asker: bytes, whole: bool) -> None:
+    def over(self, asker: Asker, whole: bool) -> None:
         self._answer(asker)

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ...protocol.edges.view import Happening
 from ...protocol.memory.blobs import unlink_segments
 from ...protocol.topology import HTTP
 from ..kernel import last_words
@@ -202,7 +204,10 @@ class Supervisor:
             cause,
         )
         self._well &= wanted
-        self.roster.stats.pop(member.role, None)
+        self.roster.forget(member.role)
+        if self._opened and not wanted:
+            happening = Happening(time.monotonic(), member.role, epoch, "ended", cause)
+            self.roster.happened.append(happening)
         if ready:
             self._restart(member, cause)
         else:

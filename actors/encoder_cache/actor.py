@@ -21,6 +21,7 @@ from ...protocol.edges.control import Cache, Gone, Peer
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
+from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
 from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
@@ -151,6 +152,9 @@ class EncoderCache(Actor):
             "pinned": store.pinned,
             "features_waiting": store.features_waiting,
         }
+
+    def seen(self) -> Seen:
+        return self.store.seen()
 
     def _apply(self, effects: Iterable[StoreEffect]) -> None:
         assert self.arena is not None

@@ -39,6 +39,10 @@ class EmbeddingEntry:
     since: float
     """When it was first asked for, seconds."""
     state: EntryState = EntryState.WANTED
+    modality: str = ""
+    """Known when it is encoded."""
+    hits: int = 0
+    """How often it was asked for again."""
     blob: BlobRef | None = None
     failure: Failure | None = None
     """Why it could not be encoded, for the first who asks, where that comes later."""

@@ -8,12 +8,14 @@ what the returned effects say.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain, islice
 
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need
+from ...protocol.edges.view import MOST_ITEMS, ItemSeen, Seen
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobRef, block_bytes
 from ...protocol.requests.prepared import Timing
@@ -76,6 +78,14 @@ class Store:
     @property
     def features_waiting(self) -> int:
         return len(self._features)
+
+    def seen(self) -> Seen:
+        """What is in use and then what was used last."""
+        held: list[Iterable[str]] = [self._open, *self._held_by.values(), reversed(self._unpinned)]
+        names = dict.fromkeys(islice(chain.from_iterable(held), 4 * MOST_ITEMS))
+        return Seen(
+            items=tuple(_item_seen(self._entries[key]) for key in islice(names, MOST_ITEMS))
+        )
 
     # what the scheduler says
 
@@ -200,7 +210,8 @@ class Store:
         ]
 
     def begin(self, key: str) -> None:
-        self._open.pop(key).state = EntryState.ENCODING
+        entry = self._open.pop(key)
+        entry.state, entry.modality = EntryState.ENCODING, self._features.get(key).modality
 
     def read(self, key: str) -> tuple[bool, list[StoreEffect]]:
         """Its features are copied. False: they were void meanwhile, the copy may be anything."""
@@ -270,8 +281,10 @@ class Store:
                     continue
                 elif entry.state is EntryState.HELD:
                     self.hits += entry.timing is None
+                    entry.hits += entry.timing is None
                 elif entry.holders and claim.holder not in entry.holders:
                     self.joined += 1
+                    entry.hits += 1
                 self._pin(entry, claim.holder)
                 if entry.state is EntryState.WANTED and not self._source:
                     self._lose(entry)
@@ -367,3 +380,10 @@ class Store:
         if entry.key in self._unpinned:
             del self._unpinned[entry.key]
             self._spare_bytes -= entry.nbytes
+
+
+def _item_seen(entry: EmbeddingEntry) -> ItemSeen:
+    return ItemSeen(
+        entry.key, entry.state.value, entry.nbytes, entry.hits, len(entry.holders),
+        entry.modality, entry.rows,
+    )  # fmt: skip

@@ -32,6 +32,7 @@ from ...protocol.edges.control import (
     Stop,
     ToControl,
 )
+from ...protocol.edges.view import Seen
 from ...protocol.errors import EngineError
 from ...protocol.wire import Decoder, WireError
 from . import last_words
@@ -82,6 +83,10 @@ class BaseActor(Participant):
     def counters(self) -> dict[str, float]:
         """Counted since the start; names in snake_case, units in the name."""
         return {}
+
+    def seen(self) -> Seen | None:
+        """What is in hand, for who watches; called once or twice a second, or never."""
+        return None
 
     # for the loop
 
@@ -155,9 +160,10 @@ class BaseActor(Participant):
         match message:
             case Gone(role, epoch):
                 self._unknown.gone(role, epoch)
-            case AskStats():
+            case AskStats(wanted):
                 dropped = {"messages_dropped": float(self.incoming.dropped)}
-                self.link.send(Stats(self.role, self.epoch, dropped | self.counters()))
+                seen = self.seen() if wanted else None
+                self.link.send(Stats(self.role, self.epoch, dropped | self.counters(), seen))
             case Reset(number, cache):
                 self.on_reset(cache)
                 self.link.send(ResetDone(self.role, self.epoch, number))

@@ -32,6 +32,7 @@ from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, To
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.shared import MediaRead, RequestFailed
+from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobReader
 from ...protocol.requests.guide import needs_check
@@ -44,6 +45,7 @@ from ..kernel.tombstones import Tombstones
 from ..prompting.prompt import PromptRenderer, Rendered
 from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
+from . import view
 from .assembly import Assembler, check_room
 from .decoding import ItemDecoding
 from .effort import effort_of
@@ -102,6 +104,9 @@ class Preprocessor(Actor):
 
     def counters(self) -> dict[str, float]:
         return {**self._count, "open_requests": len(self._pending), **self._decoding.counters()}
+
+    def seen(self) -> Seen:
+        return view.seen(self._pending.values(), self._decoding.store)
 
     # messages
 

@@ -105,6 +105,7 @@ class ItemDecoding:
         entry = self.store.get(key)
         if entry is not None:
             self.count["decode_hits"] += 1
+            entry.hits += 1
             entry.pins += 1
             pending.entries[index] = entry
             pending.kept.add(index)

@@ -7,6 +7,7 @@ No bytes here: the features lie in the workers' arenas until the shell sends `Fr
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.memory.shortage import NO_SPACE
@@ -26,6 +27,8 @@ class FeatureEntry:
     worker: str
     ready: bool = False
     """True: they are the embedding itself."""
+    hits: int = 0
+    """Requests that found it here."""
     pins: int = 0
     """Requests that will need it and have not been submitted."""
     leases: Counter[str] = field(default_factory=Counter)
@@ -81,6 +84,10 @@ class FeatureStore:
         if entry is not None:
             self._entries.move_to_end(key)
         return entry
+
+    def last_used(self, most: int) -> list[FeatureEntry]:
+        """The last first."""
+        return list(islice(reversed(self._entries.values()), most))
 
     def add(self, entry: FeatureEntry) -> None:
         assert entry.key not in self._entries

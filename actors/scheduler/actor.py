@@ -21,9 +21,11 @@ from ...protocol.edges.gpu_runner_to_scheduler import StepResult
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
 from ...protocol.edges.scheduler_to_gpu_runner import ForgetSequences
+from ...protocol.edges.view import Seen
 from ...protocol.topology import DETOKENIZER, ENCODER_CACHE, GPU_RUNNER, kind_of
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
+from . import view
 from .scheduler import Scheduler
 
 
@@ -95,6 +97,9 @@ class SchedulerActor(Actor):
 
     def counters(self) -> dict[str, float]:
         return self.policy.counters()
+
+    def seen(self) -> Seen:
+        return view.seen(self.policy.requests.values())
 
     def _go_on(self) -> None:
         now = time.monotonic()

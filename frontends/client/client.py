@@ -19,6 +19,7 @@ from ...protocol.edges.control import (
     Drain,
     Excuse,
     Gone,
+    Live,
     Refused,
     ResetOver,
     Reshare,
@@ -41,6 +42,7 @@ from .dispatcher import Dispatcher
 from .joining import Joined
 from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
 from .media_store import MediaStore
+from .observer import Observer
 from .questions import RESTARTED, Questions
 from .stream import Stream
 from .suspects import Suspects
@@ -237,6 +239,20 @@ class Client:
         self._raise_if_dead()
         return await self._questions.status()
 
+    async def live(self) -> Live:
+        """All that can be seen of the engine now; costs every process a moment. EngineError where
+        none answers."""
+        self._raise_if_dead()
+        return await self._questions.live()
+
+    def under_way(self) -> list[LedgerEntry]:
+        """This client's requests that are not over, the oldest first; to be read only."""
+        return self._ledger.live_ones()
+
+    def observe(self, observer: Observer | None) -> None:
+        """Who hears from now on of deaths, returns and ends; one at a time."""
+        self._dispatcher.observer = observer
+
     async def reset(self, cache: Cache) -> bool:
         """Have the engine's cache of media, or of prompts' beginnings, emptied. True: every actor
         that has a part of it has done so, or died; requests submitted from now on find nothing of
@@ -273,6 +289,7 @@ class Client:
         match message:
             case Gone(role, epoch, outside):
                 self._on_gone(role, epoch, outside)
+                self._dispatcher.tell_of_change()
             case Reshare(share):
                 self.admission.reshare(share)
             case Drain():
@@ -282,12 +299,15 @@ class Client:
                 self._questions.on_all(AskStatus, status)
                 if status.fatal is not None:
                     self._die(EngineError(status.fatal), gave_up=status.gave_up)
+            case Live() as live:
+                self._questions.on_answer(live.number, live)
             case ResetOver(number, done):
                 self._questions.on_answer(number, done)
             case Refused(text):
                 self._die(EngineError(text))
 
     def on_peers(self) -> None:
+        self._dispatcher.tell_of_change()
         self._suspects.met(self._connection.others)
         self._delivery.do_due()
 

@@ -19,6 +19,7 @@ from .connection import Connection
 from .delivery import Delivery
 from .ledger import Early, Hole, Ledger, LedgerEntry
 from .media_store import MediaStore
+from .observer import Observer
 from .questions import RESTARTED, Questions
 from .stream import MOST_UNREAD
 
@@ -53,6 +54,8 @@ class Dispatcher:
         self._questions, self._admission, self._media = questions, admission, media
         self._ending: list[str] = []
         """Requests that are over, of which the actors have not been told yet."""
+        self.observer: Observer | None = None
+        """Who watches the engine, if anybody does."""
 
     def hear(self, message: Any) -> None:
         match message:
@@ -147,6 +150,8 @@ class Dispatcher:
             self._connection.send("scheduler", Ack((entry.request.id,)))
         else:
             entry.stream.fail(outcome)
+        if self.observer is not None:
+            self.observer.ended(entry, outcome)
         self._admission.give(entry.cost)
         self.tell_if_drained()
         loop = asyncio.get_running_loop()
@@ -179,6 +184,11 @@ class Dispatcher:
         ids, self._ending = tuple(self._ending), []
         if ids:
             self._connection.end(ids)
+
+    def tell_of_change(self) -> None:
+        """A process has died or is there again."""
+        if self.observer is not None:
+            self.observer.changed()
 
     def tell_if_drained(self) -> None:
         """Tell the director if nothing new is accepted and nothing is under way."""

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ...protocol.edges.client_to_preprocessor import Tokenize
-from ...protocol.edges.control import AskReset, AskStatus, Cache, Status
+from ...protocol.edges.control import AskLive, AskReset, AskStatus, Cache, Live, Status
 from ...protocol.edges.preprocessor_to_client import Tokenized
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.request import Prompt, Request
@@ -60,6 +60,12 @@ class Questions:
         self._connection.link.send(question)
         status: Status = await self._answer(next(self._numbers), question)
         return status
+
+    async def live(self) -> Live:
+        question = AskLive(next(self._numbers))
+        self._connection.link.send(question)
+        live: Live = await self._answer(question.number, question)
+        return live
 
     async def reset(self, cache: Cache) -> bool:
         """Whether all have confirmed it."""

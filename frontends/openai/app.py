@@ -22,6 +22,7 @@ from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault
 from .gate.origins import preflight
+from .live.handler import PAGES, add_live_view, live_events
 from .small_endpoints import (
     detokenize,
     health,
@@ -58,6 +59,7 @@ QUESTIONS: dict[str, Handler] = {
     "/version": version,
     "/server_info": server_info,
     "/metrics": metrics,
+    "/v1/live": live_events,
 }
 NO_PATH = Failure(
     "not_found",
@@ -80,6 +82,7 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
         )
         app.add_routes(web.get(root + path, handler) for path, handler in QUESTIONS.items())
         app.add_routes(state.playground.routes(root))
+    add_live_view(app, client, config, state.keys)
     return app
 
 
@@ -110,7 +113,7 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
                 told.reasons.append(ABORTED)
             state.metrics.over(told)
         if state.config.server.access_log:
-            probe = path in OPEN_PATHS | WATCHED_PATHS or path in state.open_paths
+            probe = path in OPEN_PATHS | WATCHED_PATHS | PAGES or path in state.open_paths
             access.write(request, told, status, time.monotonic() - began, probe)
     if path in BODIES:
         state.metrics.answered(path, response.status)
@@ -170,7 +173,9 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     fault = state.hosts.fault(host) or (
         None if own else state.origins.fault(request.method, origin)
     )
-    if fault is not None or state.path_of(request) in state.open_paths or _asks_for_a_page(request):
+    path = state.path_of(request)
+    is_open = path in state.open_paths or path in PAGES
+    if fault is not None or is_open or _asks_for_a_page(request):
         request[TENANT] = ""
         return fault
     tenant = state.keys.tenant(headers.getall(hdrs.AUTHORIZATION, ()))

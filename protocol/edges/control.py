@@ -6,6 +6,7 @@ import msgspec
 
 from ..facts import ModelFacts
 from ..wire import Message, Record
+from .view import Happening, Incarnation, Seen
 
 Cache = Literal["media", "prefix"]
 """What can be emptied: features and embeddings of media; the KV of prompts' beginnings."""
@@ -52,6 +53,8 @@ class Stats(FromProcess, frozen=True):
     """Counters of one process since its start, for /metrics, tests and the live page."""
 
     counters: dict[str, float]
+    seen: Seen | None = None
+    """Where it was asked for."""
 
 
 class Fatal(FromProcess, frozen=True):
@@ -74,6 +77,12 @@ class Leave(FromProcess, frozen=True):
 
 class AskStatus(Message, frozen=True):
     """Answered with `Status`."""
+
+
+class AskLive(Message, frozen=True):
+    """client -> director, while somebody watches. Answered with `Live` of the same number."""
+
+    number: int
 
 
 class AskReset(Message, frozen=True):
@@ -118,6 +127,7 @@ ToDirector = (
     | Facts
     | Leave
     | AskStatus
+    | AskLive
     | AskReset
     | ResetDone
     | Kill
@@ -180,6 +190,9 @@ class Reshare(Message, frozen=True):
 class AskStats(Message, frozen=True):
     """Answered with `Stats`."""
 
+    seen: bool = False
+    """With what it has in hand."""
+
 
 class Reset(Message, frozen=True):
     """Empty this cache, as far as it lies here. Answered with `ResetDone`."""
@@ -217,6 +230,18 @@ class Status(Message, frozen=True):
     """The reason is a fault; else the engine was told to end."""
 
 
+class Live(Message, frozen=True):
+    """The answer to `AskLive`. What comes by role is of those that have told it."""
+
+    number: int
+    ready: bool
+    roles: dict[str, Incarnation]
+    stats: dict[str, dict[str, float]]
+    seen: dict[str, Seen]
+    happened: tuple[Happening, ...]
+    """The last ones, the oldest first."""
+
+
 # client -> actor, on the actor's control socket
 
 
@@ -241,4 +266,5 @@ FromDirector = (
     | Drain
     | Stop
     | Status
+    | Live
 )

@@ -36,3 +36,12 @@ class Keys:
         for tenant in self._tenants:
             known |= compare_digest(tenant, given)
         return given if known and scheme.lower() == "bearer" else None
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether callers need one."""
+        return bool(self._tenants)
+
+    def number(self, tenant: str) -> int:
+        """Which of the keys it is, from 1 on, in the order in which they were given; 0: none."""
+        return self._tenants.index(tenant) + 1 if tenant in self._tenants else 0

@@ -469,3 +469,18 @@ def test_B14_a_reset_makes_room_for_who_waits() -> None:
     assert (books.claims, books.pinned) == (1, 1)  # pinned, whatever is asked
     books.release("x")
     assert books.claims == 0
+
+
+def test_items_are_told_with_their_hits_those_in_use_first() -> None:
+    books = store()
+    for key in "ab":
+        books.need(need(f"h{key}", key), 0.0)
+        books.features(features(key))
+        encode(books, key)
+        books.release(f"h{key}")
+    books.need(need("again", "a"), 1.0)
+    books.need(need("waits", "c"), 1.0)
+    told = [(one.key, one.state, one.hits, one.holders, one.rows) for one in books.seen().items]
+    assert told == [("c", "wanted", 0, 1, 3), ("a", "held", 1, 1, 1), ("b", "held", 0, 0, 2)]
+    assert books.seen().items[1].modality == "image"
+    assert sum(one.nbytes for one in books.seen().items) == books.bytes_used

@@ -36,6 +36,7 @@ WALL = {
     "frontends/python/moment.py": "the time that people read",
     "frontends/client/deadline.py": "what a caller gave in unix seconds",
     "frontends/openai/answering.py": "`created` of an answer",
+    "frontends/openai/live/watch.py": "the times that the operators' page shows",
     "frontends/openai/embeddings/handler.py": "`created` of an answer",
     "frontends/openai/traces/traces.py": "when a span was, as collectors read it",
     "frontends/openai/app_state.py": "`created` of the model",

@@ -12,6 +12,8 @@ import aiohttp
 
 from thespis.frontends.client.admission import Admission, Cost
 from thespis.frontends.client.delivery import check_sendable
+from thespis.frontends.client.ledger import LedgerEntry
+from thespis.frontends.client.observer import Observer
 from thespis.frontends.client.stream import Stream
 from thespis.frontends.openai.app import make_app
 from thespis.frontends.openai.gate.accepting import serve_on
@@ -20,10 +22,11 @@ from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.roles import ClientConfig, HttpConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.config.server_tls import context_of
-from thespis.protocol.edges.control import Share, Status
+from thespis.protocol.edges.control import Live, Share, Status
 from thespis.protocol.edges.detokenizer_to_client import Delta, Finished, Logprob, PositionLogprobs
 from thespis.protocol.edges.preprocessor_to_client import Tokenized
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
+from thespis.protocol.edges.view import Incarnation
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.facts import KvGroup, ModelFacts
 from thespis.protocol.memory.blobs import BlobRef, Bytes
@@ -75,6 +78,11 @@ class FakeClient:
         self.asked = 0
         """How often its counters were."""
         self.admission = Admission(Share(1000, 1 << 40, 1 << 40))
+        self.entries: list[LedgerEntry] = []
+        """As if they were under way."""
+        self.observer: Observer | None = None
+        self.looked = 0
+        """How often it was asked for all that can be seen."""
         self.cancelled: list[str] = []
         self.cancel_seen = asyncio.Event()
         self._streams: dict[str, Stream] = {}
@@ -194,6 +202,16 @@ class FakeClient:
             {"gpu-runner": 1},
             {"gpu-runner": 2},
         )
+
+    async def live(self) -> Live:
+        self.looked += 1
+        return Live(self.looked, True, {"scheduler": Incarnation("ready", 1, 0)}, {}, {}, ())
+
+    def under_way(self) -> list[LedgerEntry]:
+        return self.entries
+
+    def observe(self, observer: Observer | None) -> None:
+        self.observer = observer
 
 
 def full() -> Admission:
