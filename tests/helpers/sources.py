@@ -2,6 +2,7 @@
 session, and the tree is let go of."""
 
 import ast
+import gc
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,11 @@ class Source(NamedTuple):
 def source(file: Path) -> Source:
     """Of a file of the package, from the root on."""
     text = (ROOT / file).read_text()
-    tree = ast.parse(text)
+    gc.disable()  # what is finalised meanwhile may run Python, which the parser of 3.11 takes ill
+    try:
+        tree = ast.parse(text)
+    finally:
+        gc.enable()
     nodes = list(ast.walk(tree))
     return Source(
         frozenset(name for node in nodes for name in _imports(node, file.parts[:-1])),

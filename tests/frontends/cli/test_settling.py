@@ -27,6 +27,7 @@ OF_A_FORM: dict[str, Any] = {
     "pooler_config": {"pooling_type": "MEAN"},
     "revision": "main",
     "root_path": "/llm",
+    "otlp_endpoint": "http://127.0.0.1:4318",
     "speculative_config": {"method": "ngram", "num_speculative_tokens": 4},
 }
 """Where a value of the kind is not enough."""

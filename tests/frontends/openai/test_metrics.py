@@ -118,7 +118,7 @@ async def test_what_is_counted() -> None:
         ("choice_length_tokens_sum", "", 10),
         ("wanted_length_tokens_sum", "", 300),
         ("wanted_choices_sum", "", 4),
-        ("stage_seconds_count", "prefill", 0),
+        ("stage_seconds_count", "prefill", 2),
         ("requests_running", "", 2),
         ("requests_waiting", "", 1),
         ("kv_cache_usage_ratio", "", 0.5),

@@ -31,9 +31,10 @@ async def get(url: str, path: str, **headers: str) -> tuple[int, bytes, dict[str
 
 async def test_every_file_is_open_safe_and_sent_once() -> None:
     async with served(FakeClient(), http_config(api_key=("k",))) as url:
-        paths = ["/", *(f"/{file.relative_to(FOLDER).as_posix()}" for file in FOLDER.rglob("*.*"))]
-        for path in paths:
-            if Path(path).suffix not in TYPES or path == "/playground/index.html":
+        files = [f"/{file.relative_to(FOLDER).as_posix()}" for file in FOLDER.rglob("*.*")]
+        paths = [path.replace("/live/", "/live-view/") for path in files]
+        for path in ["/", "/live-view", *paths]:
+            if Path(path).suffix not in {"", *TYPES} or path.endswith("/index.html"):
                 continue
             status, body, headers = await get(url, path)
             assert (status, headers["x-content-type-options"]) == (200, "nosniff"), path

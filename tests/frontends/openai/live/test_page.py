@@ -55,7 +55,11 @@ def enter(page: Page, key: str = "sesame") -> None:
 
 def pid_of(server: Server, role: str) -> int:
     lines = server.ask("/metrics").body.splitlines()
-    (found,) = [line for line in lines if line.startswith(f'thespis_process_pid{{role="{role}"}}')]
+    (found,) = [
+        line
+        for line in lines
+        if line.startswith("thespis_process_pid{") and f'role="{role}"' in line
+    ]
     return int(float(found.split()[-1]))
 
 
