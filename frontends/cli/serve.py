@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 from ...protocol.config.engine import EngineConfig
 from ...protocol.config.server import ServerConfig
@@ -20,11 +21,20 @@ example: thespis serve ./Qwen2-VL --port 9000 --api-key-file keys --served-model
 """
 
 
+class _Once(argparse.Action):
+    """A flag of which a second one would make argparse forget the first."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "it is one file, and is given once")
+        setattr(namespace, self.dest, values)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "thespis serve [MODEL] [flags]"
     add_model(parser)
     words = "YAML file of settings, a line `name: value` each; flags and variables go before it"
-    parser.add_argument(f"--{CONFIG}", metavar="FILE", help=words)
+    parser.add_argument(f"--{CONFIG}", metavar="FILE", help=words, action=_Once)
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
     parser.epilog = EPILOG

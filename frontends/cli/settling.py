@@ -50,16 +50,24 @@ def settle(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
         return name in KEYS and bool(KEYS & before)
 
     for name in SETTINGS:
-        if flags.get(name) not in (None, ""):
-            give(name, flags[name], "")
+        value = flags.get(name)
+        if value is not None and (value != "" or name != "model"):
+            give(name, value, "")  # an empty one is a variable that a shell did not know
     before = set(places)
     for setting in SETTINGS.values():
         if not settled(setting.name) and (variable := _variable(setting, table)) is not None:
             give(setting.name, _of_variable(setting, variable, table[variable]), variable)
     before = set(places)
-    if path := flags.get(CONFIG) or table.get(OURS + CONFIG.upper()):
+    path = flags.get(CONFIG)
+    if path is None:
+        path = table.get(OURS + CONFIG.upper(), "").strip() or None
+    if path is not None:
         for name, value in _of_file(path).items():
-            if not settled(name):
+            if settled(name):
+                continue
+            if name in KEYS and _is_empty(value):  # and would let everybody in
+                raise EngineError(f"{WHAT} {path!r} has an empty {name}: fill it, or take it out.")
+            if value is not None:
                 give(name, value, f"{WHAT.lower()} {path!r}")
     return Settled(
         _made(EngineConfig, values, places), _made(ServerConfig, values, places), remarks
@@ -108,6 +116,12 @@ def _of_file(path: str) -> dict[str, Any]:
     }
 
 
+def _is_empty(keys: Any) -> bool:
+    """There is none, or one without a character."""
+    many = keys if isinstance(keys, list) else [keys]
+    return not many or any(one is None or not str(one).strip() for one in many)
+
+
 def _meant(name: str) -> str:
     why, near = unbuilt(name, SETTINGS), nearest(name, SETTINGS)
     if why is None:
@@ -122,7 +136,8 @@ def _check_variables(table: Mapping[str, str]) -> list[str]:
     strange = []
     for variable in sorted(table):
         name = variable.removeprefix(OURS)
-        if name == variable or name.lower() in known or name.startswith(KUBERNETES):
+        right = name.isupper() and name.lower() in known
+        if name == variable or right or name.startswith(KUBERNETES):
             continue
         if near := difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR):
             text = f"There is no variable {variable}. Did you mean {OURS}{near[0].upper()}?"

@@ -3,7 +3,6 @@
 import logging
 import os
 import stat
-from pathlib import Path
 
 from ..errors import EngineError
 
@@ -16,7 +15,7 @@ def read_small(path: str, what: str, secret: bool = False) -> bytes:
     """`what`: as an error begins. Of a `secret` one the permissions are looked at. Raises
     EngineError."""
     try:
-        file = os.open(Path(path).expanduser(), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "no such name"
         raise EngineError(f"{what} {path!r} cannot be read: {why}.") from None

@@ -10,6 +10,7 @@ import yaml
 
 from thespis.frontends.cli.main import main, parse
 from thespis.frontends.cli.settling import Settled, settle
+from thespis.protocol.config.server_keys import with_keys
 from thespis.protocol.config.settings import SETTINGS, Setting, without_none
 from thespis.protocol.errors import EngineError
 
@@ -147,6 +148,8 @@ def test_an_empty_variable_and_an_address_of_kubernetes_are_not_set() -> None:
         ({"THESPIS_ENFORCE_EAGER": "maybe"}, r"expected one of 1, true, yes, on, 0, false"),
         ({"THESPIS_DTYPE": "bfloat"}, r"did you mean 'bfloat16'\?"),
         ({"THESPIS_LIMIT_MM_PER_PROMPT": "2"}, "expected a JSON object"),
+        ({"THESPIS_Port": "5"}, r"no variable THESPIS_Port. Did you mean THESPIS_PORT\?"),
+        ({"THESPIS_CONFIG": "~nobody-here/x.yaml"}, "x.yaml' cannot be read: No such file"),
         ({"THESPIS_CONFIG": "/nowhere.yaml"}, "'/nowhere.yaml' cannot be read: No such file"),
     ],
 )
@@ -164,6 +167,18 @@ def test_a_wrong_variable_says_so(environ: dict[str, str], words: str) -> None:
         ("config: other.yaml", "no such setting"),
         ("listen_fd: 3", "no such setting"),
         ("tls: {}", "no such setting"),
+        ("port: 0777", r"a number in eights .* write it in tens, or in quotes \(line 1\)"),
+        ("\nport: 22:30", r"in eights or sixties.*\(line 2\)"),
+        ("host: !!timestamp soon", "no YAML that can be read"),
+        ("port: !!int ''", "no YAML that can be read"),
+        ("port: !!bool perhaps", "no YAML that can be read"),
+        ("limit-mm-per-prompt: !!map [a]", "no YAML that can be read"),
+        ("api-key:", "has an empty api_key: fill it, or take it out"),
+        ("api-key: ''", "has an empty api_key"),
+        ("api-key: []", "has an empty api_key"),
+        ("api-key: [sesame, ' ']", "has an empty api_key"),
+        ("api-key: [sesame, ~]", "has an empty api_key"),
+        ("api-key-file: ''", "has an empty api_key_file"),
         ("port: many", r"port: Expected `int`, got `str`\. It stands in the file of settings"),
         ("port: 99999", "at most 65535, got 99999. It stands in the file"),
         ("api-key: [1]", "Expected `str`, got `int`.*It stands in"),
@@ -188,6 +203,20 @@ def test_a_wrong_file_says_so(text: str, words: str, tmp_path: Path) -> None:
         by_flags(["--config", str(file)])
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["!se5ame", "!se5!ame", "!!se5ame", "!'se5ame", "05550123", "*se5ame", "@se5ame", "%se5ame"],
+)
+def test_a_key_that_yaml_takes_for_something_else_is_not_shown(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"api-key: {key}\n")
+    with pytest.raises(EngineError, match=r"is no YAML: .* \(line 1\)\.") as refused:
+        by_flags(["--config", str(file)])
+    said = str(refused.value).replace(str(file), "")
+    assert "se5" not in said
+    assert "5550123" not in said
+
+
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("# nothing yet\nport:\n")
@@ -206,6 +235,33 @@ def test_a_file_with_keys_that_everybody_may_write_is_refused(tmp_path: Path) ->
     Path(words[1]).chmod(0o666)
     with pytest.raises(EngineError, match="may be written by everybody"):
         by_flags(words)
+
+
+def test_an_empty_flag_is_not_one_that_was_left_out(tmp_path: Path) -> None:
+    """Else `--api-key-file "$KEYS"` serves everybody where the shell has no such variable."""
+    empty = by_flags(["--api-key-file", ""]).server
+    assert empty.api_key_file == ""
+    with pytest.raises(EngineError, match="api_key_file '' cannot be read"):
+        with_keys(empty, {"THESPIS_API_KEY": "ours"})
+    with pytest.raises(EngineError, match="settings '' cannot be read"):
+        by_flags(["--config", ""], {"THESPIS_CONFIG": in_file(tmp_path, {"port": 1})[1]})
+    with pytest.raises(ValueError, match="otlp_endpoint"):
+        by_flags(["--otlp-endpoint", ""])
+
+
+def test_what_does_not_count_may_be_empty(tmp_path: Path) -> None:
+    """Of a file's keys, where a flag has named others."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("api-key:\n")
+    told = by_flags(["--config", str(file), "--api-key", "sesame"])
+    assert told.server.api_key == ("sesame",)
+
+
+def test_there_is_one_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = in_file(tmp_path, {"port": 1})
+    with pytest.raises(SystemExit):
+        by_flags([*words, *words])
+    assert "--config: it is one file, and is given once" in capsys.readouterr().err
 
 
 def test_a_wrong_start_ends_with_one_sentence(
