@@ -55,8 +55,9 @@ async def answer(
         )
         id = own_id or streams[0].id
         meter.begin(id)
+        path = state.path_of(request)
         stack.callback(
-            state.traces.note, id, request[TENANT], request.path, arrival, streams, request.headers
+            state.traces.note, id, request[TENANT], path, arrival, streams, request.headers
         )
         writer, headers = writer_for(id), {OWN_ID_HEADER: id, **headers}
         sizes = [generation.sampling.n for generation in generations]

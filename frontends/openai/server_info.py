@@ -10,7 +10,7 @@ from ...protocol.config.settings import SETTINGS
 from ...protocol.version import version
 
 HIDDEN = frozenset({
-    "api_key", "api_key_file", "ssl_certfile", "ssl_keyfile", "model", "download_dir",
+    "api_key", "api_key_file", "ssl_certfile", "ssl_keyfile", "trace_out", "model", "download_dir",
     "allowed_local_media_path", "media_cache", "chat_template",
 })  # fmt: skip
 """Keys, and what names places on this machine: of these is told whether they are set."""

@@ -12,8 +12,11 @@ from .ranges import check_ranges
 
 OriginName = Annotated[str, "scheme://host or scheme://host:port, as browsers send it; *: all"]
 
-_ENDPOINT = re.compile(r"https?://[^/\s?#]+(/[^\s?#]*)?")
-_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_ENDPOINT = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
+"""Without a password, which would be shown wherever the address is."""
+_ROOT_PATH = re.compile(r"(?!/v1(?:/|$))(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)+")
+"""Below /v1 it would be paths of the API, of which some would be taken for others: /v1/live for a
+probe."""
 _ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\\\s,*@?#]+")
 
 
@@ -88,10 +91,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         check_ranges(self)
         if self.otlp_endpoint is not None and not _ENDPOINT.fullmatch(self.otlp_endpoint):
             raise ValueError(
-                f"otlp_endpoint: {self.otlp_endpoint!r} is no address, such as http://127.0.0.1:4318."
+                "otlp_endpoint is no address such as http://127.0.0.1:4318; what proves who sends "
+                "is for OTEL_EXPORTER_OTLP_HEADERS."
             )
         if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
-            raise ValueError(f"root_path: {self.root_path!r} is no path, such as /llm.")
+            raise ValueError(
+                f"root_path: {self.root_path!r} is no path beside those of the API, such as /llm."
+            )
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(
