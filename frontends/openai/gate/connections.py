@@ -47,6 +47,8 @@ class HttpConnection(web.RequestHandler):
         """When the head of the newest request had arrived, by `time.perf_counter`."""
         self.refusal: Refusal | None = None
         """Answers every request on this connection, which is closed then."""
+        self._visit_seconds = 0.0
+        """For one who is turned away to ask."""
         self._head_seconds = head_seconds
         self._lost = lost
         self._deadline: asyncio.TimerHandle | None = None
@@ -59,8 +61,13 @@ class HttpConnection(web.RequestHandler):
 
     def turn_away(self, refusal: Refusal, seconds: float) -> None:
         """Answer whatever it asks, or after so many seconds unasked, with `refusal`; then close."""
-        self.refusal = refusal
+        self.refusal, self._visit_seconds = refusal, seconds
         self._set_deadline(seconds)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.refusal is not None:  # a handshake may have taken longer than the visit
+            self._set_deadline(self._visit_seconds)
 
     def data_received(self, data: bytes) -> None:
         now, before = time.perf_counter(), self._request_count

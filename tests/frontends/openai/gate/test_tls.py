@@ -2,6 +2,7 @@
 leave."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,7 @@ import pytest
 import uvloop
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from thespis.frontends.openai.gate import accepting
 from thespis.protocol.config.roles import HttpConfig
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.config.server_tls import with_tls
@@ -111,6 +113,32 @@ def test_a_handshake_that_is_never_finished_is_cut(run: Run, made: Made, sent: b
                 assert (await http.get(f"{url}/live")).status_code == 200
 
     run(wait())
+
+
+@loops
+def test_who_is_turned_away_is_let_go_however_long_the_handshake_was(
+    run: Run, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one address holds as many connections as it likes, each after a slow handshake."""
+    monkeypatch.setattr(accepting, "VISIT_SECONDS", 0.1)
+
+    async def linger() -> None:
+        config = secured(made, max_connections_per_address=1)
+        async with served(FakeClient(), config) as url:
+            port = int(url.rpartition(":")[2])
+            _, first = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(made))
+            slow = socket.create_connection(("127.0.0.1", port))
+            slow.setblocking(False)
+            await asyncio.sleep(0.3)  # longer than the visit, and not too long for a handshake
+            reader, writer = await asyncio.open_connection(
+                sock=slow, ssl=trusting(made), server_hostname="127.0.0.1"
+            )
+            async with asyncio.timeout(5):
+                assert b" 429 " in await reader.readline()
+            writer.close()
+            first.close()
+
+    run(linger())
 
 
 @loops
