@@ -1,6 +1,8 @@
 """A file of timelines that Chrome's tracing page and Perfetto read: each call is a process of it,
 its stages and its items are threads."""
 
+import os
+import stat
 import time
 from collections.abc import Iterator
 from os import SEEK_END
@@ -16,6 +18,8 @@ from .call import EndedCall
 MOST_BYTES = 64 << 20
 """Of the file; calls that come later are not in it."""
 _OPEN, _CLOSE = b"[\n", b"\n]\n"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+"""A pipe that nobody reads is not waited for."""
 
 
 class ChromeFile:
@@ -25,7 +29,8 @@ class ChromeFile:
         """Goes on with what a predecessor of this server has written. OSError where it cannot be
         read and written."""
         self._most = most
-        self._file = Path(path).open("r+b")  # noqa: SIM115 - it is open for as long as this lives
+        # it is open for as long as this lives
+        self._file = Path(os.path.expanduser(path)).open("r+b")  # noqa: SIM115
         self._size = max(len(_OPEN), self._file.seek(0, SEEK_END) - len(_CLOSE))
         self._calls = time.monotonic_ns() // 1_000_000  # no number of theirs
 
@@ -48,7 +53,12 @@ class ChromeFile:
 def begin(path: str | Path) -> None:
     """An empty file. Raises EngineError where it cannot be written."""
     try:
-        Path(path).write_bytes(_OPEN + _CLOSE)
+        file = os.open(os.path.expanduser(path), _FLAGS, 0o666)
+        with os.fdopen(file, "wb") as stream:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise EngineError("--trace-out: that is no file.")
+            stream.truncate()
+            stream.write(_OPEN + _CLOSE)
     except OSError as error:
         raise EngineError(f"--trace-out: the file cannot be written: {error.strerror}.") from error
 

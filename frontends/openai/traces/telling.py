@@ -3,7 +3,9 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from .call import EndedCall
@@ -42,11 +44,14 @@ class Teller:
 
     def close(self) -> None:
         """Waits a moment for what is on its way."""
-        try:
+        end = time.monotonic() + CLOSE_SECONDS
+        with suppress(queue.Full):
             self._queue.put(None, timeout=CLOSE_SECONDS)
-        except queue.Full:
-            return
-        self._thread.join(CLOSE_SECONDS)
+            self._thread.join(max(0.0, end - time.monotonic()))
+        if self.dropped:
+            log.warning(
+                "traces of %d calls were dropped: their collector is too slow", self.dropped
+            )
 
     def _run(self) -> None:
         collectors: list[Collector] = []

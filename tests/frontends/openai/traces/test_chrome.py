@@ -1,6 +1,7 @@
 """The file is JSON after every call, in the form of Chrome's trace events."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,27 @@ def test_a_successor_goes_on_and_the_file_is_bounded(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="--trace-out"):
         begin(tmp_path / "nowhere" / "trace.json")
+    with pytest.raises(EngineError, match="--trace-out"):
+        begin(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(EngineError, match="--trace-out"):
+        begin(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(EngineError, match="--trace-out: that is no file"):
+        begin(pipe)
+    os.close(reader)
+
+
+def test_a_file_that_was_there_is_emptied_and_may_be_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "trace.json"
+    path.write_text("x" * 1000)
+    begin("~/trace.json")
+    assert read(path) == []
+    file = ChromeFile("~/trace.json")
+    file.tell(CALL)
+    file.close()
+    assert len(read(path)) > 1

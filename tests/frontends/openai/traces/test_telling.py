@@ -2,9 +2,11 @@
 
 import logging
 import threading
+import time
 
 import pytest
 
+from thespis.frontends.openai.traces import telling
 from thespis.frontends.openai.traces.call import EndedCall
 from thespis.frontends.openai.traces.telling import WAITING, Teller
 
@@ -44,6 +46,47 @@ def test_who_tells_never_waits_and_what_is_too_much_is_dropped() -> None:
     held.go_on.set()
     teller.close()
     assert len(held.told) == 1 + WAITING
+    assert held.closed
+
+
+@pytest.mark.parametrize("waiting", [1, WAITING + 7])
+def test_one_that_never_ends_holds_up_no_end(
+    waiting: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "CLOSE_SECONDS", 0.2)
+    held = Holding()
+    teller = Teller((lambda: held,))
+    teller.tell(CALL)
+    assert held.begun.wait(10)
+    for _ in range(waiting):
+        teller.tell(CALL)
+    began = time.monotonic()
+    teller.close()
+    assert 0.15 < time.monotonic() - began < 2
+    held.go_on.set()
+    teller.close()
+    assert held.closed
+    dropped = "traces of 7 calls were dropped" in caplog.text
+    assert dropped == (waiting > WAITING)
+
+
+def test_an_end_has_one_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a place before the thread, and for its end, together."""
+    monkeypatch.setattr(telling, "CLOSE_SECONDS", 1.0)
+    held = Holding()
+    teller = Teller((lambda: held,))
+    teller.tell(CALL)
+    assert held.begun.wait(10)
+    for _ in range(WAITING):
+        teller.tell(CALL)
+    free = threading.Timer(0.6, teller._queue.get)  # a place, and it is stuck all the same
+    free.start()
+    began = time.monotonic()
+    teller.close()
+    assert 0.9 < time.monotonic() - began < 1.4
+    held.go_on.set()
+    free.join()
+    teller._thread.join(10)
     assert held.closed
 
 
