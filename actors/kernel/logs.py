@@ -4,6 +4,7 @@ that a caller sent begins a line of its own."""
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -101,7 +102,7 @@ class Once(logging.Filter):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._clock = clock
+        self._clock, self._lock = clock, threading.Lock()
         self._said: dict[tuple[str, int, str], list[float]] = {}
         """By what is said: when, and how often it was kept back since."""
 
@@ -109,6 +110,10 @@ class Once(logging.Filter):
         if hasattr(record, FIELDS):
             return True
         now, what = self._clock(), (record.name, record.levelno, record.getMessage())
+        with self._lock:  # a handler takes its own after the filters
+            return self._is_new(record, what, now)
+
+    def _is_new(self, record: logging.LogRecord, what: tuple[str, int, str], now: float) -> bool:
         before = self._said.pop(what, None)
         if before is not None and now - before[0] < ONCE_SECONDS:
             self._said[what] = [before[0], before[1] + 1]

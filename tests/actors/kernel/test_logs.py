@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -123,6 +125,31 @@ def test_what_was_said_is_not_kept_for_ever() -> None:
     for number in range(10_000):
         record = logging.LogRecord("x", logging.INFO, "", 0, "line %d", (number,), None)
         assert once.filter(record)
+    assert len(once._said) < 1000
+
+
+def test_threads_do_not_get_in_each_others_way() -> None:
+    once, failed = Once(lambda: 0.0), []
+
+    def say(name: str) -> None:
+        try:
+            for number in range(5_000):
+                text = f"{name} {number}"
+                once.filter(logging.LogRecord("x", logging.INFO, "", 0, text, (), None))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=say, args=(str(number),)) for number in range(4)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []
     assert len(once._said) < 1000
 
 
