@@ -90,8 +90,6 @@ def test_old_versions_are_not_spoken(run: Run, made: Made) -> None:
 @loops
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\n\r\n"])
 def test_a_handshake_that_is_never_finished_is_cut(run: Run, made: Made, sent: bytes) -> None:
-    """And counts until then as a connection of its address."""
-
     async def wait() -> None:
         config = secured(made, max_connections_per_address=2)
         async with served(FakeClient(), config) as url:
@@ -113,6 +111,18 @@ def test_a_handshake_that_is_never_finished_is_cut(run: Run, made: Made, sent: b
                 assert (await http.get(f"{url}/live")).status_code == 200
 
     run(wait())
+
+
+async def test_a_handshake_counts_as_a_connection_of_its_address(made: Made) -> None:
+    certificate, key = map(str, made)
+    server = with_tls(ServerConfig(ssl_certfile=certificate, ssl_keyfile=key))
+    async with served(
+        FakeClient(), http_config(tls=server.tls, max_connections_per_address=1)
+    ) as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        async with httpx.AsyncClient(verify=trusting(made)) as http:
+            assert (await http.get(f"{url}/v1/models")).status_code == 429
+        writer.close()
 
 
 @loops
