@@ -42,7 +42,7 @@ def write(request: web.Request, told: Told, status: int, seconds: float, probe: 
         return
     fields: dict[str, object] = {
         "method": request.method,
-        "path": request.rel_url.raw_path[:LONGEST_PATH],  # without what is behind the `?`
+        "path": request.rel_url.raw_path[:LONGEST_PATH] or "-",  # without what is behind the `?`
         "status": status,
         "id": told.id,
         "prompt_tokens": told.prompt_tokens or None,

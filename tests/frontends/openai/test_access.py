@@ -137,6 +137,19 @@ async def test_what_stands_behind_a_path_is_not_logged(
     assert "se5ame" not in caplog.text
 
 
+async def test_a_line_has_its_place_for_a_path_where_there_is_none(
+    lines: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(FakeClient()) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        await reader.read()
+        writer.close()
+    (line,) = lines()
+    assert line["path"] == "-"
+    assert "CONNECT - 404 " in caplog.text
+
+
 async def test_no_line_where_the_operator_wants_none(lines: Any) -> None:
     async with served(FakeClient(), http_config(access_log=False)) as url:
         await post(url, CHAT, HELLO)
