@@ -68,12 +68,14 @@ def add_server_arguments(parser: argparse.ArgumentParser, *, one: bool = True) -
 
 
 def add_seed_argument(parser: argparse.ArgumentParser) -> None:
-    text = "seed of prompts and pictures (default: another each time, which is said)"
+    text = "seed of prompts and media (default: another each time, which is said)"
     parser.add_argument("--seed", type=number(0), default=some_seed(), metavar="N", help=text)
 
 
-def add_size_argument(parser: argparse.ArgumentParser, default: int) -> None:
-    text = "of a picture's sides (default: %(default)s)"
+def add_size_argument(
+    parser: argparse.ArgumentParser, default: int, what: str = "a picture"
+) -> None:
+    text = f"width and height of {what} (default: %(default)s)"
     parser.add_argument(
         "--size", type=number(1, LARGEST_SIDE), default=default, metavar="PIXELS", help=text
     )

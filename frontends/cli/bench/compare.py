@@ -201,7 +201,8 @@ async def one_turn(given: argparse.Namespace, side: Side, seed: int) -> Turn:
         asked = argparse.Namespace(**{**vars(given), **quiet})
         match work:
             case "text" | "picture":
-                asked.picture = given.size if work == "picture" else 0
+                asked.media = "image" if work == "picture" else None
+                asked.seconds, asked.repeat = 0.0, 0.0
                 cells += [
                     cell for level in await serve.measure(asked) for cell in level.cells(work)
                 ]

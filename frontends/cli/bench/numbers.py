@@ -28,6 +28,21 @@ def number(least: int, most: int = MOST) -> Callable[[str], int]:
     return read
 
 
+def between(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = most + 1
+        if not least <= value <= most:  # nan is not, either
+            raise argparse.ArgumentTypeError(
+                f"expected a number from {least:g} to {most:g}, got {text!r}"
+            )
+        return value
+
+    return read
+
+
 def numbers(text: str) -> list[int]:
     """`1,8,32`."""
     return [number(1)(word) for word in text.split(",")]

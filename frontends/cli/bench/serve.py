@@ -19,14 +19,13 @@ from .asking import (
     add_server_arguments,
     conversation,
     one,
-    picture_part,
-    picture_url,
     request_body,
     text_part,
     together,
     token_ids_of,
 )
-from .numbers import LARGEST_SIDE, number, numbers
+from .media import Media, add_media_arguments
+from .numbers import number, numbers
 from .report import Cell, milliseconds, plot, progress
 
 LINE = (
@@ -63,13 +62,7 @@ class Level(msgspec.Struct):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
     add_load_arguments(parser)
-    parser.add_argument(
-        "--picture",
-        type=number(1, LARGEST_SIDE),
-        default=0,
-        metavar="PIXELS",
-        help="send with each prompt a new picture, this wide and high",
-    )
+    add_media_arguments(parser)
 
 
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +102,8 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps([msgspec.to_builtins(level) for level in levels], indent=2))
     if given.plot:
-        plot(Path(given.plot), {"": [cell for level in levels for cell in level.cells()]})
+        what = given.media or "text"
+        plot(Path(given.plot), {"": [cell for level in levels for cell in level.cells(what)]})
     return 0
 
 
@@ -130,32 +124,30 @@ async def measure(given: argparse.Namespace) -> list[Level]:
 
 
 class Load:
-    """Requests of one kind to one server: texts, or with `picture` a new picture of that many
-    pixels a side before each."""
+    """Requests of one kind to one server: texts, or with `media` an item before each."""
 
     def __init__(
-        self, api: Api, body: dict[str, Any], prompts: Prompts, picture: int, seed: int
+        self, api: Api, body: dict[str, Any], prompts: Prompts, media: Media | None
     ) -> None:
-        self._api, self._body, self._prompts, self._picture = api, body, prompts, picture
-        self._seed = seed * 1_000_000
+        self._api, self._body, self._prompts, self._media = api, body, prompts, media
 
     @classmethod
     async def of(cls, api: Api, given: argparse.Namespace) -> "Load":
         model = await api.model(given.model)
-        ids = None if given.picture else await token_ids_of(api, model)
+        ids = None if given.media else await token_ids_of(api, model)
         body = request_body(model, given.max_tokens, given.plain)
-        return cls(
-            api, body, Prompts(ids, given.prompt_tokens, given.seed), given.picture, given.seed
-        )
+        media = None
+        if given.media:
+            seed = given.seed * 1_000_000
+            media = Media(
+                given.media, given.size, given.seconds, given.repeat, seed, plain=given.plain
+            )
+        return cls(api, body, Prompts(ids, given.prompt_tokens, given.seed), media)
 
     def _request(self) -> tuple[str, dict[str, Any]]:
-        if not self._picture:
+        if self._media is None:
             return COMPLETIONS, {**self._body, "prompt": self._prompts.next()}
-        self._seed += 1
-        parts = (
-            picture_part(picture_url(self._seed, self._picture)),
-            text_part(self._prompts.words()),
-        )
+        parts = self._media.next(), text_part(self._prompts.words())
         return CHAT, {**self._body, **conversation(*parts)}
 
     async def warm(self) -> None:
@@ -165,7 +157,11 @@ class Load:
     async def level(self, streams: int, requests: int) -> Level:
         """So many requests, so many of them at once. They are made before the clock starts: the
         client shares the machine."""
-        left = [self._request() for _ in range(requests)]
+        left = []
+        with progress(requests, "making media" if self._media else "making prompts") as bar:
+            for _ in range(requests):
+                left.append(self._request())
+                bar.update()
         samples: list[Sample] = []
         with progress(requests, f"{streams} streams") as bar:
 

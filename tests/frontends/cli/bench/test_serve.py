@@ -1,15 +1,17 @@
 """`bench serve` against the app with a fake client, and its arithmetic."""
 
 import argparse
+import io
 import json
 import socket
 from typing import Any
 
+import av
 import pytest
 from aiohttp import web
 
 from thespis.frontends.cli.api import Api, ApiError, read_event
-from thespis.frontends.cli.bench import asking, serve
+from thespis.frontends.cli.bench import asking, media, serve
 from thespis.frontends.cli.bench.report import milliseconds
 from thespis.frontends.cli.main import build_parser
 
@@ -103,18 +105,52 @@ async def test_a_refusal_in_the_middle_of_a_row_is_raised_by_itself() -> None:
             await serve.measure(arguments(url, "--streams", "4", "--requests", "8"))
 
 
-async def test_with_pictures_each_request_carries_one_that_is_new() -> None:
+MEDIA = ("--streams", "2", "--requests", "4", "--max-tokens", "3", "--size", "28")
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "audio"])
+async def test_with_media_each_request_carries_one_that_is_new(kind: str) -> None:
     client = FakeClient()
     async with served(client) as url:
-        (level,) = await serve.measure(
-            arguments(
-                url, "--streams", "2", "--requests", "4", "--picture", "28", "--max-tokens", "3"
-            )
-        )
+        (level,) = await serve.measure(arguments(url, *MEDIA, "--media", kind, "--seconds", "0.2"))
     assert level.tokens == 12
-    assert [len(media) for _, media, *_ in client.submitted] == [1] * 5
+    assert [[item.modality for item in media] for _, media, *_ in client.submitted] == [[kind]] * 5
     assert len(set(client.blobs.values())) == 5
-    assert level.cells("picture")[0].name == "picture, 2 streams"
+    assert level.cells(kind)[0].name == f"{kind}, 2 streams"
+
+
+async def test_a_share_of_the_media_was_sent_before() -> None:
+    client = FakeClient()
+    async with served(client) as url:
+        asked = arguments(url, *MEDIA, "--requests", "9", "--media", "image", "--repeat", "0.5")
+        await serve.measure(asked)
+    assert len(client.submitted) == 10
+    assert len(set(client.blobs.values())) == 5
+
+
+@pytest.mark.parametrize(("share", "different"), [(0.0, 12), (0.25, 9), (1.0, 1)])
+def test_a_share_holds_over_all_requests(share: float, different: int) -> None:
+    made = media.Media("audio", 8, 0.1, share, 7, plain=False)
+    parts = [made.next()["audio_url"]["url"] for _ in range(12)]
+    assert len(set(parts)) == different
+    again = media.Media("audio", 8, 0.1, share, 7, plain=False)
+    assert [again.next()["audio_url"]["url"] for _ in range(12)] == parts
+
+
+def test_sounds_have_openais_form_where_only_that_is_wanted() -> None:
+    part = media.Media("audio", 8, 0.1, 0.0, 7, plain=True).next()
+    assert part["type"] == "input_audio"
+    assert part["input_audio"]["format"] == "wav"
+
+
+def test_clips_and_sounds_are_as_long_and_large_as_was_asked() -> None:
+    with av.open(io.BytesIO(media.clip_bytes(1, 33, 1.5)), "r") as clip:
+        frames = list(clip.decode(video=0))
+    assert len(frames) == 15
+    assert (frames[0].width, frames[0].height) == (34, 34)
+    assert frames[-1].time == pytest.approx(1.4)
+    with av.open(io.BytesIO(media.sound_bytes(1, 0.5)), "r") as sound:
+        assert sum(frame.samples for frame in sound.decode(audio=0)) == 8000
 
 
 async def test_a_model_that_is_not_served_is_said_before_anything_is_asked(
@@ -140,7 +176,11 @@ def test_a_second_measurement_asks_other_things() -> None:
             for text in ("", "a", "1,,2", "0")
         ),
         (["--requests", "-3"], "argument --requests: expected a number from 1"),
-        (["--picture", "0"], "argument --picture: expected a number from 1 to 8192"),
+        (["--size", "0"], "argument --size: expected a number from 1 to 8192"),
+        (["--media", "text"], "argument --media: invalid choice: 'text'"),
+        (["--seconds", "1e9"], "argument --seconds: expected a number from 0.1 to 600"),
+        (["--seconds", "nan"], "argument --seconds: expected a number from 0.1 to 600"),
+        (["--repeat", "2"], "argument --repeat: expected a number from 0 to 1"),
         (["--max-tokens", "x"], "argument --max-tokens: expected a number"),
         (["--plot", "x.txt"], "argument --plot: expected a file that ends in .svg"),
         (["--plot", "/no/such/folder/x.svg"], "there is no folder '/no/such/folder'"),
