@@ -31,6 +31,7 @@ from ..protocol.config.server_tls import with_tls
 from ..protocol.errors import EngineError
 from ..protocol.topology import HTTP
 from .hub.locate import located
+from .start_bar import start_bar
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ def _run(directions: DirectorConfig, log_path: Path | None, inherit_log: bool) -
         with contextlib.nullcontext() if inherit_log else log_file.open("a+b") as stream:
             handle = EngineHandle(run_dir, _popen(run_dir, directions, stream))
             undo.callback(handle.stop, timeout=2.0)
-            _await_ready(handle, directions, stream)
+            with start_bar(None if inherit_log else log_file):
+                _await_ready(handle, directions, stream)
         undo.pop_all()
     return handle
 

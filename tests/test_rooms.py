@@ -41,7 +41,7 @@ ORDER = {
         "scheduler",
     ),
     "frontends": (
-        "hub unbuilt validation",
+        "hub start_bar unbuilt validation",
         "client engine",
         "inputs",
         "openai python",

@@ -1,5 +1,6 @@
 """The progress bar of a batch."""
 
+import sys
 import time
 from typing import Self
 
@@ -8,13 +9,18 @@ FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{rema
 
 
 class ProgressBar:
-    """Counts answers, and shows how many requests and tokens come per second."""
+    """Counts answers, and shows how many requests and tokens come per second, where somebody
+    watches: a log would have a line of it for every answer."""
 
     def __init__(self, total: int, shown: bool) -> None:
         from tqdm import tqdm
 
         self._bar = tqdm(
-            total=total, desc="Requests", disable=not shown, dynamic_ncols=True, bar_format=FORMAT
+            total=total,
+            desc="Requests",
+            disable=not (shown and _watched()),
+            dynamic_ncols=True,
+            bar_format=FORMAT,
         )
         self._tokens = 0
         self._started = time.monotonic()
@@ -33,3 +39,8 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+def _watched() -> bool:
+    """At a terminal, or in a notebook, whose stderr is none."""
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)

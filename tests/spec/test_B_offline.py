@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from thespis import LLM, AsyncLLM, SamplingParams, TextPrompt, TokensPrompt
+from thespis.frontends.python import progress
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
 from thespis.protocol.errors import RequestError
@@ -152,7 +153,12 @@ async def _loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-def test_S12_a_bar_with_both_rates(llm: LLM, capsys: pytest.CaptureFixture[str]) -> None:
+def test_S12_a_bar_with_both_rates(
+    llm: LLM, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm.generate("nobody watches", GREEDY)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "_watched", lambda: True)
     llm.generate(["one", "two"], GREEDY)
     shown = capsys.readouterr().err
     assert "2/2" in shown
