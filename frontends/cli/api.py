@@ -29,9 +29,14 @@ class ChunkChoice(msgspec.Struct):
         return (self.delta.content if self.delta is not None else self.text) or ""
 
 
+class PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
 class Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: PromptDetails | None = None
 
 
 class Stage(msgspec.Struct):

@@ -16,10 +16,14 @@ from ...protocol.config.engine import EngineConfig
 from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
 from .api import Api, Chunk, Stage
+from .files import MOST_BYTES, read
 from .flags import add_server
+from .printing import printable
 from .server import serving
 
 PARTS = {"image": "image_url", "video": "video_url", "audio": "audio_url"}
+MOST_FILE = MOST_BYTES * 3 // 4
+"""In base64 it is a third larger."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -82,7 +86,7 @@ async def _ask(api: Api, model: str, example: Example, path: Path) -> bool:
     async for chunk in api.stream("/v1/chat/completions", body):
         for choice in chunk.choices:
             answer += choice.words
-            print(choice.words, end="", flush=True)
+            print(printable(choice.words), end="", flush=True)
         last = chunk
     total = time.perf_counter() - begin
     right = answer.strip() == example.answer.strip()
@@ -93,10 +97,7 @@ async def _ask(api: Api, model: str, example: Example, path: Path) -> bool:
 
 def media_part(kind: str, path: Path) -> dict[str, Any]:
     """A file of this machine as a content part. Raises EngineError where it cannot be read."""
-    try:
-        data = base64.b64encode(path.read_bytes()).decode()
-    except OSError as error:
-        raise EngineError(f"Cannot read {path}: {error.strerror}.") from None
+    data = base64.b64encode(read(path, MOST_FILE)).decode()
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return {"type": PARTS[kind], PARTS[kind]: {"url": f"data:{media_type};base64,{data}"}}
 

@@ -14,7 +14,8 @@ examples:
   thespis serve ORG/NAME                 serve a model of the hub, which is fetched once
   thespis serve ./Qwen2-VL --port 9000   serve a checkpoint folder
   thespis demo                           ask the bundled model about an image, a video and a sound
-  thespis chat                           chat with it in the terminal; /image PATH attaches an image
+  thespis chat                           chat with it in the terminal; /? lists what may be typed
+  thespis chat "What is that?" --image PATH   one question, one answer
   thespis bench serve --streams 1,8,32   measure a running server
 
 `thespis COMMAND --help` lists a command's flags.
@@ -156,7 +157,10 @@ def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
 
     flag = next((word.partition("=")[0] for word in strange if word.startswith("-")), None)
     if flag is None:
-        if any(one.dest == "model" and not one.option_strings for one in parser._actions):
+        taken_by = {one.dest for one in parser._actions if not one.option_strings}
+        if "question" in taken_by:
+            taken = "MODEL and QUESTION stand side by side, and every other word belongs to a flag"
+        elif "model" in taken_by:
             taken = "there is one MODEL, and every other word belongs to a flag"
         else:
             taken = "this command takes flags alone"
@@ -180,11 +184,13 @@ def main(arguments: list[str] | None = None) -> None:
         parser.print_help()
         return
     from ...protocol.errors import EngineError
+    from .printing import printable
 
     try:
         sys.exit(import_module(f".{COMMANDS[parsed.command].module}", __package__).run(parsed))
     except (EngineError, ValueError) as error:
-        print(f"thespis {parsed.command}: {error}", file=sys.stderr)
+        # Some are a server's words.
+        print(f"thespis {parsed.command}: {printable(str(error))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -58,8 +58,8 @@ def test_an_unknown_flag_of_serve(
     [
         (
             ["chat", "--temprature", "1"],
-            "usage: thespis chat [MODEL] [flags]\nthespis chat: error: there is no flag "
-            "--temprature. Did",
+            'usage: thespis chat [MODEL] ["QUESTION"] [flags]\nthespis chat: error: there is no '
+            "flag --temprature. Did",
         ),
         (
             ["bench", "serve", "--strems", "2"],
@@ -67,6 +67,7 @@ def test_an_unknown_flag_of_serve(
         ),
         (["server"], "there is no command 'server'. Did you mean 'serve'?"),
         (["--port", "9", "serve"], "flags follow it"),
+        (["chat", "a", "b", "c"], "'c': MODEL and QUESTION stand side by side"),
         (["./folder"], "there is no command './folder'"),
         (["models", "one"], "unexpected argument 'one': this command takes flags alone"),
         (["bench", "serve", "http://x"], "'http://x': this command takes flags alone"),

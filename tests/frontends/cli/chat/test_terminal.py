@@ -6,10 +6,11 @@ import os
 import pty
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from ..openai.fake import FakeClient, served
+from ...openai.fake import FakeClient, served
 
 pytestmark = pytest.mark.timeout(60)
 CTRL_C, CTRL_D = b"\x03", b"\x04"
@@ -52,11 +53,11 @@ class Terminal:
 
 
 @contextlib.asynccontextmanager
-async def chatting(url: str) -> AsyncIterator[Terminal]:
+async def chatting(url: str, term: str = "xterm") -> AsyncIterator[Terminal]:
     keyboard, screen = pty.openpty()
     command = [sys.executable, "-P", "-c", START, "chat", "--base-url", url]
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=screen, stdout=screen, stderr=screen
+        *command, stdin=screen, stdout=screen, stderr=screen, env={**os.environ, "TERM": term}
     )
     os.close(screen)
     reader = asyncio.StreamReader()
@@ -78,7 +79,7 @@ async def chatting(url: str) -> AsyncIterator[Terminal]:
 
 def said(client: FakeClient) -> list[str]:
     """The last message of each request."""
-    return [submitted[0].messages[-1].content[0].text for submitted in client.submitted]  # type: ignore[union-attr]
+    return [submitted[0].messages[-1].content[-1].text for submitted in client.submitted]  # type: ignore[union-attr]
 
 
 async def test_ctrl_c_at_the_prompt_clears_the_line_and_the_chat_goes_on() -> None:
@@ -110,7 +111,7 @@ async def test_ctrl_c_in_an_answer_stops_the_answer_alone() -> None:
         terminal.types(b"/help\r")
         await terminal.shows(b"/image PATH")
         await terminal.shows(b"> ")
-        terminal.types(b"/quit\r")
+        terminal.types(b"/bye\r")
         assert await terminal.process.wait() == 0
     assert said(client) == ["one", "two"]
 
@@ -119,3 +120,70 @@ async def test_ctrl_d_at_the_first_prompt_ends_it_well() -> None:
     async with served(FakeClient()) as url, chatting(url) as terminal:
         terminal.types(CTRL_D)
         assert await terminal.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("term", "paste"),
+    [
+        ("xterm", b"\x1b[200~first\r\n/clear\rlast\x1b[201~\r"),
+        ("dumb", b"first\r/clear\rlast\r"),  # which marks no pastes
+    ],
+)
+async def test_a_pasted_block_is_one_message(term: str, paste: bytes) -> None:
+    client = FakeClient()
+    async with served(client) as url, chatting(url, term) as terminal:
+        terminal.types(paste)
+        await terminal.shows(b"circle")
+        await terminal.shows(b"> ")
+        terminal.types(b"/bye\r")
+        assert await terminal.process.wait() == 0
+    assert said(client)[0].split() == ["first", "/clear", "last"]
+    assert len(said(client)) == 1
+
+
+async def test_lines_between_quotes_a_dropped_picture_and_figures(tmp_path: Path) -> None:
+    client = FakeClient()
+    picture = tmp_path / "a b.png"
+    picture.write_bytes(b"image")
+    async with served(client) as url, chatting(url) as terminal:
+        terminal.types(b"/set verbose\r")
+        await terminal.shows(b"verbose is on")
+        await terminal.shows(b"> ")
+        terminal.types(b'"""one\r')
+        await terminal.shows(b"... ")
+        terminal.types(b'two"""\r')
+        await terminal.shows(b"tokens/s")
+        await terminal.shows(b"> ")
+        terminal.types(str(picture).replace(" ", "\\ ").encode() + b" what?\r")
+        await terminal.shows(b"a b.png goes with")
+        await terminal.shows(b"tokens/s")
+        await terminal.shows(b"> ")
+        terminal.types(b"/bye\r")
+        assert await terminal.process.wait() == 0
+    assert said(client)[0] == "one\ntwo"
+    assert [len(media) for _, media, *_ in client.submitted] == [0, 1]
+
+
+async def test_what_was_typed_before_comes_back_by_the_up_key() -> None:
+    client = FakeClient()
+    async with served(client) as url, chatting(url) as terminal:
+        for keys in (b"once\r", b"\x1b[A\r"):
+            terminal.types(keys)
+            await terminal.shows(b"circle")
+            await terminal.shows(b"> ")
+        terminal.types(CTRL_D)
+        assert await terminal.process.wait() == 0
+    assert said(client) == ["once", "once"]
+
+
+async def test_an_answer_sends_the_terminal_no_commands() -> None:
+    client = FakeClient()
+    client.words = ["\x1b]0;owned\x07", "\x1b[5n", "seen"]
+    async with served(client) as url, chatting(url) as terminal:
+        terminal.types(b"x\r")
+        shown = await terminal.shows(b"seen")
+        await terminal.shows(b"> ")
+        terminal.types(CTRL_D)
+        await terminal.process.wait()
+    assert b"\x1b]0;owned" not in shown
+    assert b"\x1b[5n" not in shown

@@ -1,0 +1,87 @@
+"""One answer: asked for, shown as it comes, and what it took."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ..api import Api, ApiError, Chunk, Usage
+from ..printing import printable
+
+
+class ChatAnswer(msgspec.Struct):
+    """What came, and when, in seconds after it was asked for."""
+
+    words: list[str] = []
+    first: float = 0.0
+    last: float = 0.0
+    usage: Usage | None = None
+    stopped: bool = False
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+    def add(self, chunk: Chunk, now: float) -> str:
+        """What there is to show."""
+        self.usage = chunk.usage or self.usage
+        text = "".join(choice.words for choice in chunk.choices)
+        if text:
+            self.first = self.first if self.words else now
+            self.words.append(text)
+        if self.words and chunk.choices:  # its last token may be one that ends it and has no words
+            self.last = now
+        return text
+
+    def figures(self) -> str:
+        """One line. Of a stopped answer nobody counts the tokens."""
+        took = f"first token after {self.first * 1000:.0f} ms"
+        if self.usage is None:
+            return f"[{took}; {len(self.words)} pieces in {self.last:.1f} s]"
+        tokens, seconds = self.usage.completion_tokens, self.last - self.first
+        rate = f", {(tokens - 1) / seconds:.1f} tokens/s" if tokens > 1 and seconds > 0 else ""
+        details = self.usage.prompt_tokens_details
+        cached = details.cached_tokens if details is not None else None
+        return (
+            f"[{tokens} token{'' if tokens == 1 else 's'}{rate}, {took}; prompt "
+            f"{self.usage.prompt_tokens}" + (f", {cached} of them cached]" if cached else "]")
+        )
+
+
+def show(text: str) -> None:
+    """Nothing that anybody wrote moves the terminal's cursor."""
+    print(printable(text), end="", flush=True)
+
+
+async def ask(api: Api, body: dict[str, Any], show: Callable[[str], None] = show) -> ChatAnswer:
+    """Ctrl-C stops it, and what has come is kept."""
+    answer = ChatAnswer()
+    task = asyncio.ensure_future(_stream(api, body, answer, show))
+    loop, otherwise = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, otherwise)
+        task.cancel()
+    if task.cancelled():
+        answer.stopped = True
+    elif isinstance(error := task.exception(), ApiError):
+        answer.error = str(error)
+    else:
+        task.result()
+    return answer
+
+
+async def _stream(
+    api: Api, body: dict[str, Any], answer: ChatAnswer, show: Callable[[str], None]
+) -> None:
+    began = time.perf_counter()
+    async for chunk in api.stream("/v1/chat/completions", body):
+        if text := answer.add(chunk, time.perf_counter() - began):
+            show(text)
