@@ -300,6 +300,23 @@ async def test_one_question_by_words_or_by_a_pipe(picture: Path) -> None:
     assert [len(submitted[1]) for submitted in client.submitted] == [0, 1, 0]
 
 
+@pytest.mark.timeout(60)
+async def test_a_reader_who_has_enough_ends_it_without_a_word() -> None:
+    client = FakeClient()
+    client.words, client.pace = ["word "] * 1000, 0.02
+    async with served(client) as url:
+        command = f"{sys.executable} -P -m thespis chat 'a b' --base-url {url} | head -c 4"
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", command + "; exit ${PIPESTATUS[0]}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        await client.cancel_seen.wait()
+    assert (process.returncode, out, err) == (chat.BROKEN_PIPE, b"word", b"")
+
+
 @pytest.mark.parametrize(
     ("words", "model", "question"),
     [
