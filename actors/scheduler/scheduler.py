@@ -194,6 +194,7 @@ class Scheduler:
             "waiting": len(self.batch.waiting),
             "kept": self.register.kept,
             "suspects": self.blame.suspects,
+            "suspect_items": len(self.blame.items.suspects),
             "poison": self.blame.refused,
             "embeddings_asked_or_held": self.media.holders,
             **(books or NO_ROOM).counters(),

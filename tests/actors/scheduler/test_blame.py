@@ -281,6 +281,21 @@ def test_an_item_that_ends_the_encoder_is_refused_and_its_neighbours_are_not() -
     bench.assert_empty()
 
 
+def test_what_is_held_against_an_item_outlives_its_request_and_is_no_ones() -> None:
+    """An hour of kills saw it as something that an ended request had left behind."""
+    bench = Bench(encoder=False)
+    bench.policy.encoder_joined()
+    for attempt in range(2):
+        one = prepared("r", [5, 0, 0, 6], (item("a", 1, 2),), max_tokens=4)
+        bench.submit(msgspec.structs.replace(one, attempt=attempt))
+        bench.plan()
+        encoder_dies(bench, outside=True)
+    bench.policy.end(["r"])
+    bench.deliver()
+    counters = bench.policy.counters()
+    assert (counters["suspects"], counters["suspect_items"]) == (0, 1)
+
+
 def answer_all(bench: Bench, bad: str = "") -> tuple[int, list[str]]:
     """A detokenizer that dies when it is told of `bad`, and else has told everybody's client; its
     deaths, and who was told."""
