@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from ...protocol.edges.view import MOST_ITEMS, MOST_REQUESTS, ItemSeen, RequestSeen, Seen
+from ...protocol.edges.view import MOST_ITEMS, MOST_REQUESTS, ItemSeen, RequestSeen, Seen, few
 from .pending_request import PendingRequest
 from .store import FeatureEntry, FeatureStore
 
@@ -29,7 +29,7 @@ def _request(pending: PendingRequest) -> RequestSeen:
     since = pending.timings[-1].end if pending.timings else None
     return RequestSeen(
         request.id, request.attempt, request.client, request.arrival,
-        stage, since, here, len(request.media), tuple(pending.timings),
+        stage, since, here, len(request.media), few(pending.timings),
     )  # fmt: skip
 
 
@@ -38,4 +38,5 @@ def _item(entry: FeatureEntry) -> ItemSeen:
     parts = entry.decoded.parts
     key = parts[0].key if len(parts) == 1 else entry.key
     kind = parts[0].kind if parts else ""
-    return ItemSeen(key, "features", entry.nbytes, entry.hits, entry.pins, kind, entry.decoded.rows)
+    state = "features" if any(part.tensors for part in parts) else "headers"  # of a preview
+    return ItemSeen(key, state, entry.nbytes, entry.hits, entry.pins, kind, entry.decoded.rows)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from ...protocol.edges.view import MOST_REQUESTS, RequestSeen, Seen
+from ...protocol.edges.view import MOST_REQUESTS, RequestSeen, Seen, few
 from .sequence import Place, ScheduledRequest
 
 
@@ -17,7 +17,7 @@ def request_seen(request: ScheduledRequest) -> RequestSeen:
     """At the stage of its first choice that has not ended."""
     stage, since, done, of = _stage(request)
     prepared = request.prepared
-    past = tuple(timing for timing in request.stages() if timing.stage != "decode")
+    past = few([timing for timing in request.stages() if timing.stage != "decode"])
     return RequestSeen(
         prepared.id, prepared.attempt, prepared.client, prepared.arrival,
         stage, since, done, of, past,

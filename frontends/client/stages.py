@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ...protocol.edges.view import RequestSeen
+from ...protocol.edges.view import RequestSeen, few
 from ...protocol.requests.prepared import Prepared, Timing
 from ...protocol.requests.request import Request
 from .ledger import needs_fetch
@@ -36,7 +36,7 @@ def stages_of(
     """
     told = over
     if told is None:
-        told = (prepared.timings if prepared is not None else ()) + (seen.past if seen else ())
+        told = few(prepared.timings if prepared is not None else ()) + (seen.past if seen else ())
     stages = sorted(set(map(_stage, told)), key=lambda stage: stage.start)
     arrival = request.arrival if request is not None else seen.arrival if seen is not None else 0.0
     first = next((stage.start for stage in stages if not stage.beside), arrival)

@@ -1,6 +1,7 @@
 """What an engine tells of itself while somebody watches it: ids, numbers and times, never a word of
 a prompt or an answer. Parts of messages of `control.py`."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from ..requests.prepared import Timing
@@ -8,6 +9,16 @@ from ..wire import Record
 
 MOST_REQUESTS, MOST_ITEMS = 256, 64
 """What one process tells of, at most: a watcher costs the same however long the queue is."""
+MOST_PAST = 32
+"""Stages of one request: each of a thousand items has its own."""
+
+
+def few(timings: Sequence[Timing]) -> tuple[Timing, ...]:
+    """Of many the first and the last."""
+    if len(timings) <= MOST_PAST:
+        return tuple(timings)
+    half = MOST_PAST // 2
+    return (*timings[:half], *timings[-half:])
 
 
 class RequestSeen(Record, frozen=True):

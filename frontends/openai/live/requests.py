@@ -97,8 +97,8 @@ class Requests:
             way = ways[request.id] = self._ways.get(request.id) or _Way(request.attempt)
             way.look(request.attempt, stages_of(request, entry.stream.prepared, told), now)
             shapes.append(self._own(entry, way, told))
-        own = {entry.request.id for entry in entries}
-        others = [told for id, told in seen.items() if id not in own]
+        known = {entry.request.id for entry in entries} | {one.id for one in self._ended}
+        others = [told for id, told in seen.items() if id not in known]
         for told in islice(others, SHOWN - len(shapes)):
             way = ways[told.id] = self._ways.get(told.id) or _Way(told.attempt)
             way.look(told.attempt, stages_of(None, None, told), now)

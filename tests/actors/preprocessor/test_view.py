@@ -6,6 +6,7 @@ from thespis.actors.preprocessor.store import FeatureEntry, FeatureStore
 from thespis.actors.prompting.prompt import Rendered
 from thespis.gpu_runtime.processing import Part, ProcessedItem
 from thespis.gpu_runtime.processing.types import Kind
+from thespis.protocol.edges.view import MOST_PAST
 from thespis.protocol.requests.prepared import Timing
 from thespis.protocol.requests.request import MediaItem, Request, TextPrompt
 from thespis.protocol.requests.sampling import SamplingParams
@@ -40,6 +41,14 @@ def test_requests_are_told_with_what_they_wait_for() -> None:
         ("w", "media", 1, 2), ("r", "template", 0, 0), ("c", "grammar", 0, 0)
     ]  # fmt: skip
     assert (told[0].since, told[0].past, told[0].arrival) == (2.0, (FETCHED,), 0.5)
+
+
+def test_of_a_request_with_a_thousand_items_the_first_and_last_stages_are_told() -> None:
+    many = pending("m")
+    many.timings += [Timing("decode", n, n + 1, "image") for n in range(1000)]
+    (told,) = view.seen([many], FeatureStore(1)).requests
+    assert len(told.past) == MOST_PAST
+    assert (told.past[0], told.past[-1]) == (FETCHED, many.timings[-1])
 
 
 def test_items_have_the_names_that_the_encoder_knows_them_by() -> None:

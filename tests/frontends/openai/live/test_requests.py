@@ -6,7 +6,7 @@ from thespis.frontends.client.stages import StageSpan, stages_of
 from thespis.frontends.openai.live.requests import BESIDE, ENDED, GAPS, SHOWN, Requests
 from thespis.protocol.edges.detokenizer_to_client import Finished
 from thespis.protocol.edges.scheduler_to_detokenizer import Usage
-from thespis.protocol.edges.view import RequestSeen
+from thespis.protocol.edges.view import MOST_PAST, RequestSeen
 from thespis.protocol.errors import Failure
 from thespis.protocol.requests.prepared import Timing
 from thespis.protocol.requests.request import MediaItem, Url
@@ -53,6 +53,20 @@ def test_the_stages_of_a_request_as_it_goes() -> None:
         *before,
         StageSpan("decode", 104.0, 105.0),
     ]
+
+
+def test_of_very_many_stages_few_are_looked_at() -> None:
+    many = tuple(Timing("decode", n / 10, n / 10 + 0.1, "image") for n in range(2000))
+    new = entry(timings=many)
+    assert len(stages_of(new.request, new.stream.prepared, None)) <= MOST_PAST + 2
+
+
+def test_who_has_ended_is_no_other_clients_though_an_actor_still_tells_of_it() -> None:
+    followed, one = requests(), entry("r")
+    followed.under_way([one], {}, 101.0)
+    followed.end(one, Failure("cancelled", "Gone."), 102.0)
+    assert followed.under_way([], {"r": seen("decode", 101.5)}, 103.0) == ([], 0)
+    assert [shape.id for shape in followed.ended] == ["r"]
 
 
 def test_a_request_that_must_be_fetched_is_being_fetched() -> None:
