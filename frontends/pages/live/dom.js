@@ -25,7 +25,11 @@ export function write(place, text) {
 
 // The children of `parent`, one for each of `data` and in their order, known again by `keyOf`.
 export function keep(parent, data, keyOf, make, update) {
-  const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const known = new Map();
+  for (const child of [...parent.children]) {
+    known.get(child.dataset.key)?.remove(); // the data have had it twice
+    known.set(child.dataset.key, child);
+  }
   let before = null;
   for (const one of data) {
     const key = String(keyOf(one));

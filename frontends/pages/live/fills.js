@@ -1,7 +1,7 @@
 // Small curves of what is full how far, over the last minutes that this page has seen.
 
-import { $, element, keep, shape, write } from "/live-view/dom.js";
-import { bytes, number, percent } from "/live-view/words.js";
+import { $, element, keep, shape, write } from "./dom.js";
+import { bytes, number, percent } from "./words.js";
 
 const IN_BYTES = new Set(["embeddings", "features", "media bytes"]);
 const TITLES = {

@@ -1,7 +1,7 @@
 // Requests as bars of their stages. What is said in colours is said in words beside them.
 
-import { $, element, keep, shape, write } from "/live-view/dom.js";
-import { number, plural, seconds } from "/live-view/words.js";
+import { $, element, keep, shape, write } from "./dom.js";
+import { number, plural, seconds } from "./words.js";
 
 const WIDTH = 1000;
 const ENDED = 12; // ended requests that are shown

@@ -1,10 +1,10 @@
 // The operators' page: one feed of snapshots, shown as it comes.
 
-import { $, write } from "/live-view/dom.js";
-import { showFills } from "/live-view/fills.js";
-import { showLegend, showRequests } from "/live-view/gantt.js";
-import { Feed } from "/live-view/stream.js";
-import { showEvents, showItems, showProcesses } from "/live-view/tables.js";
+import { $, write } from "./dom.js";
+import { showFills } from "./fills.js";
+import { showLegend, showRequests } from "./gantt.js";
+import { Feed } from "./stream.js";
+import { showEvents, showItems, showProcesses } from "./tables.js";
 
 const KEY = "thespis-live-view-key"; // in this tab's storage only
 let last = null;
@@ -45,7 +45,7 @@ function tell(state, text) {
   if (answered) $("pause").focus(); // the field that had it is gone
 }
 
-const feed = new Feed("/v1/live", tell, show);
+const feed = new Feed("v1/live", tell, show);
 
 // Nobody watches a tab that is hidden: the server is asked for nothing then.
 function goOn() {
@@ -88,7 +88,7 @@ document.addEventListener("visibilitychange", () => {
 // A question that may be answered without a key, so that a page without one need not fail first.
 async function needsKey() {
   try {
-    return (await (await fetch("/live-view/about")).json()).key;
+    return (await (await fetch("live-view/about")).json()).key;
   } catch {
     return false; // the feed tells that nobody answers
   }

@@ -4,6 +4,9 @@
 const SILENCE = 10000; // ms; a server that is there sends something every second
 const WAITS = [1, 2, 4, 8, 10]; // seconds before each next try
 
+// A header has bytes, and a browser sends no other letters in it: those of a key's UTF-8.
+const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 export class Feed {
   // `tell(state, text)`: waiting, live, lost, paused or key; `hear(snapshot)`.
   constructor(url, tell, hear) {
@@ -55,7 +58,7 @@ export class Feed {
 
   connect() {
     this.abort = new AbortController();
-    const headers = this.key === null ? {} : { Authorization: `Bearer ${this.key}` };
+    const headers = this.key === null ? {} : { Authorization: `Bearer ${asBytes(this.key)}` };
     return fetch(this.url, { headers, cache: "no-store", signal: this.abort.signal });
   }
 

@@ -1,7 +1,7 @@
 // Processes, media items, and the list of deaths and returns.
 
-import { $, element, keep, shape, write } from "/live-view/dom.js";
-import { bytes, clock, number, percent, plural, seconds } from "/live-view/words.js";
+import { $, element, keep, shape, write } from "./dom.js";
+import { bytes, clock, number, percent, plural, seconds } from "./words.js";
 
 function row(heading, ...cells) {
   return element(

@@ -18,6 +18,9 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
+/** A header has bytes, and a browser sends no other letters in it: those of a key's UTF-8. */
+const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
 export const address = (path) => new URL(path, document.baseURI).href;
 
 export async function getJson(path) {
@@ -42,7 +45,7 @@ export async function* stream(path, body, signal) {
 }
 
 async function call(path, body, signal) {
-  const headers = key.get() ? { Authorization: `Bearer ${key.get()}` } : {};
+  const headers = key.get() ? { Authorization: `Bearer ${asBytes(key.get())}` } : {};
   const asked = { headers, signal, cache: "no-store" };
   if (body !== undefined) {
     headers["Content-Type"] = "application/json";

@@ -3,7 +3,7 @@
 import { ask, split } from "./answer.js";
 import * as api from "./api.js";
 import { add, draft, fill, offerMedia, startComposer, taken } from "./composer.js";
-import { book, load, save, titleOf } from "./conversations.js";
+import { book, load, retake, save, titleOf } from "./conversations.js";
 import { refresh } from "./cost.js";
 import { askForKey } from "./dialogs.js";
 import { $, announce, icon, newId, toast } from "./dom.js";
@@ -79,6 +79,8 @@ async function refusedKey(error) {
 function show() {
   showSidebar();
   const { turns, options } = book.current;
+  if (running && !book.all.includes(running.conversation)) stop(); // it was deleted
+  if (draft.editing && !turns.includes(draft.editing)) leaveEdit();
   $("title").textContent = titleOf(book.current);
   if (about === null) return;
   $("log").replaceChildren(...turns.map((turn) => turnNode(turn, deeds)));
@@ -108,7 +110,7 @@ const deeds = {
   edit: (turn) => !running && fill(turn.text, turn.media, turn),
   again(turn) {
     if (running) return;
-    book.current.turns = turnsBefore(turn);
+    retake(book.current, turnsBefore(turn));
     answerTo(book.current);
   },
   async code(turn) {
@@ -121,6 +123,7 @@ const deeds = {
 };
 
 async function tryExample(file, question) {
+  if (running) return;
   await add([file]);
   $("prompt").value = draft.text = question;
   book.current.options.temperature ||= "0"; // its likeliest answer is the one that it was taught
@@ -128,11 +131,11 @@ async function tryExample(file, question) {
 }
 
 function send() {
-  if (about === null) return;
+  if (about === null || running) return;
   const conversation = book.current;
-  conversation.turns = turnsBefore(draft.editing);
+  const before = turnsBefore(draft.editing);
   const { text, media } = taken();
-  conversation.turns.push({ id: newId(), role: "user", text, media });
+  retake(conversation, [...before, { id: newId(), role: "user", text, media }]);
   for (const item of media) keep(item).catch(() => toast(`This browser has no room to keep ${item.name}.`));
   answerTo(conversation);
 }
@@ -167,17 +170,20 @@ async function answerTo(conversation) {
   }
 }
 
-/** Draws at most once a frame, and long answers less often: each time reads the whole text. */
+/** Draws at most once a frame, and what takes long less often: each time reads the whole text. */
 function drawing(turn) {
   let due = false;
+  let took = 0; // milliseconds, the last time
   return () => {
     if (due) return;
     due = true;
     const draw = () => {
+      const began = performance.now();
       due = false;
       redraw(turn);
+      took = performance.now() - began;
     };
-    if (turn.text.length > 20_000) setTimeout(draw, 300);
+    if (took > 16 || turn.text.length > 20_000) setTimeout(draw, Math.max(300, 4 * took));
     else requestAnimationFrame(draw);
   };
 }

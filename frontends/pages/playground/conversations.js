@@ -37,10 +37,23 @@ export function rename(conversation, title) {
   book.changed();
 }
 
+/** Takes other turns; media that went with the old ones are kept no longer. */
+export function retake(conversation, turns) {
+  const kept = new Set(itemsOf(turns).map(({ id }) => id));
+  const gone = itemsOf(conversation.turns).filter(({ id }) => !kept.has(id));
+  conversation.turns = turns;
+  return forgetAll(gone);
+}
+
+const itemsOf = (turns) => turns.flatMap((turn) => turn.media ?? []);
+
+async function forgetAll(items) {
+  for (const item of items) await media.forget(item).catch(() => {});
+}
+
 export async function remove(conversation) {
   book.all = book.all.filter((one) => one !== conversation);
-  for (const item of conversation.turns.flatMap((turn) => turn.media ?? []))
-    await media.forget(item).catch(() => {});
+  await forgetAll(itemsOf(conversation.turns));
   await db.remove("conversations", conversation.id).catch(() => {});
   if (book.current === conversation) {
     if (book.all.length) select(book.all[0].id);
@@ -50,7 +63,7 @@ export async function remove(conversation) {
 
 export function save(conversation) {
   conversation.updated = Date.now();
-  if (!conversation.turns.length) return;
+  if (!conversation.turns.length || !book.all.includes(conversation)) return; // none, or deleted
   db.put("conversations", conversation).catch(() => {});
 }
 

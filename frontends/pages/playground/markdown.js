@@ -6,12 +6,30 @@ import { marked } from "./vendor/marked/marked.esm.js";
 
 const LINKS = /^(https?:|mailto:)/i;
 
+const DEEPEST = 32; // elements within one another: a model that repeats itself may write thousands
+let depth = 0;
+
 /** The nodes of a text. */
 export function rendered(text) {
-  return blocks(marked.lexer(text, { gfm: true, breaks: true }));
+  try {
+    return blocks(marked.lexer(text, { gfm: true, breaks: true }));
+  } catch {
+    return [el("p", {}, text)]; // it goes deeper than the browser's stack
+  }
 }
 
-const blocks = (tokens) => tokens.map(block).filter((node) => node !== null);
+const blocks = (tokens) => within(tokens, block).filter((node) => node !== null);
+
+/** What `make` makes of each, or their text as it was written where they lie too deep. */
+function within(tokens, make) {
+  if (depth >= DEEPEST) return [tokens.map(({ raw }) => raw).join("")];
+  depth += 1;
+  try {
+    return tokens.map(make);
+  } finally {
+    depth -= 1;
+  }
+}
 
 function block(token) {
   switch (token.type) {
@@ -111,7 +129,7 @@ function table(token) {
   );
 }
 
-const spans = (tokens) => (tokens ?? []).map(span);
+const spans = (tokens) => within(tokens ?? [], span);
 
 function span(token) {
   switch (token.type) {

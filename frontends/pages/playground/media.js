@@ -47,7 +47,8 @@ export async function itemOf(file) {
 
 /** Keeps the bytes with the conversation. A browser that has no room for them loses them at the end. */
 export async function keep(item) {
-  await db.put("media", { id: item.id, blob: blobs.get(item.id) });
+  const blob = blobs.get(item.id);
+  if (blob) await db.put("media", { id: item.id, blob }); // else it is there, or was dropped
 }
 
 export async function forget(item) {

@@ -1,12 +1,18 @@
 """S75: what a real model says too seldom: markup, calls, thoughts, errors; and keys."""
 
+import io
+from typing import Any
+
+import msgspec
 import pytest
-from playwright.sync_api import Browser, expect
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
 from thespis.protocol.errors import Failure
+from thespis.protocol.facts import PlaceholderFacts
 
-from ..openai.fake import FakeClient, http_config
-from .browsing import faked, visiting
+from ..openai.fake import MODEL, FakeClient, http_config
+from .browsing import DROP, faked, visiting
 
 pytestmark = pytest.mark.process
 
@@ -153,3 +159,123 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser: Browser) -> None:
         assert page.evaluate("JSON.stringify(localStorage)").count("secret") == 0
         assert page.evaluate("JSON.stringify(sessionStorage)").count("secret") == 1
         assert page.context.cookies() == []
+
+
+KEPT = """async () => {
+    const db = await new Promise((resolve) => {
+        const asked = indexedDB.open("thespis-playground", 1);
+        asked.onsuccess = () => resolve(asked.result);
+    });
+    const count = (store) => new Promise((resolve) => {
+        const asked = db.transaction(store).objectStore(store).count();
+        asked.onsuccess = () => resolve(asked.result);
+    });
+    const told = [await count("conversations"), await count("media")];
+    db.close();
+    return told;
+}"""
+
+
+def kept(page: Page) -> Any:
+    """Conversations and media in the browser."""
+    page.wait_for_timeout(200)
+    return page.evaluate(KEPT)
+
+
+def test_what_is_deleted_while_its_answer_comes_is_gone(browser: Browser) -> None:
+    client = FakeClient()
+    client.words, client.pace = [f"word{n} " for n in range(500)], 0.02
+    with faked(client) as url, visiting(browser, url) as visit:
+        page = visit.open()
+        page.locator("#prompt").fill("A secret")
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer .prose")).to_contain_text("word3")
+        page.get_by_role("button", name="Delete A secret").click()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.locator(".welcome")).to_be_visible()
+        expect(page.get_by_role("button", name="Send")).to_be_visible()
+        assert client.cancelled == ["r1"]
+        assert kept(page) == [0, 0]
+        page.reload()
+        expect(page.locator(".welcome")).to_be_visible()
+
+
+def test_media_go_with_the_turns_that_had_them(browser: Browser) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(file, "PNG")
+    images = PlaceholderFacts(token="<i>", text="<i>", embed_token="<i>", embed_token_id=9)
+    config = http_config(msgspec.structs.replace(MODEL, placeholders={"image": images}))
+    with faked(FakeClient(), config) as url, visiting(browser, url, errors=True) as visit:
+        page = visit.open()
+        for number in (1, 2):
+            visit.give(DROP, f"{number}.png", "image/png", file.getvalue())
+            expect(page.locator("#tray li")).to_have_count(1)
+            page.locator("#prompt").fill(f"What is that, {number}?")
+            page.keyboard.press("Enter")
+            expect(page.locator(".answer .deeds")).to_have_count(number)
+        assert kept(page) == [1, 2]
+        page.get_by_role("button", name="Edit").last.click()
+        page.get_by_role("button", name="Regenerate").first.click()
+        expect(page.locator(".answer .deeds")).to_have_count(1)
+        expect(page.locator("#editing")).to_be_hidden()  # what was edited is no longer there
+        assert kept(page) == [1, 1]
+        page.locator("#prompt").fill("And now?")
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer .deeds")).to_have_count(2)
+        page.get_by_role("button", name="Edit").first.click()
+        page.get_by_role("button", name="Take out 1.png").click()
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer .deeds")).to_have_count(1)
+        assert kept(page) == [1, 0]
+
+
+@pytest.mark.parametrize("text", [">" * 3000, "- " * 3000, "*a **b " * 2000, "[" * 5000])
+def test_an_answer_that_goes_deep_is_shown_and_ends(browser: Browser, text: str) -> None:
+    client = FakeClient()
+    client.words = ["Look: \n\n", text]
+    with faked(client) as url, visiting(browser, url) as visit:
+        page = visit.open()
+        page.locator("#prompt").fill("Go on")
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer .deeds")).to_be_visible()
+        expect(page.get_by_role("button", name="Send")).to_be_visible()
+        page.reload()
+        expect(page.locator(".answer .prose")).to_contain_text("Look:")
+
+
+def test_a_key_may_have_any_letters(browser: Browser) -> None:
+    config = http_config(api_key=("κλειδί é",))
+    with faked(FakeClient(), config) as url, visiting(browser, url, errors=True) as visit:
+        page = visit.open()
+        page.get_by_label("API key").last.fill("κλειδί é")
+        page.keyboard.press("Enter")
+        expect(page.locator("#model")).to_have_text("fake-model")
+        page.goto(f"{url}/live-view")
+        expect(page.get_by_label("asks for a key")).to_be_focused()
+        page.keyboard.type("κλειδί é")
+        page.keyboard.press("Enter")
+        expect(page.locator("#model")).to_have_text("fake-model")
+
+
+def test_a_list_that_was_told_of_one_thing_twice_keeps_no_ghost(browser: Browser) -> None:
+    told = """async () => {
+        const { element, keep } = await import("/live-view/dom.js");
+        const list = element("ul");
+        const counts = [["a"], ["a", "a", "b"], ["b", "a"], []].map((data) => {
+            keep(list, data, (one) => one, () => element("li"), () => {});
+            return list.children.length;
+        });
+        return counts;
+    }"""
+    with faked(FakeClient()) as url, visiting(browser, url) as visit:
+        assert visit.open().evaluate(told) == [1, 3, 2, 0]
+
+
+@pytest.mark.parametrize("path", ["/", "/live-view"])
+def test_below_the_path_of_a_proxy_the_pages_ask_for_nothing_beside_it(
+    browser: Browser, path: str
+) -> None:
+    config = http_config(root_path="/llm")
+    with faked(FakeClient(), config) as url, visiting(browser, f"{url}/llm") as visit:
+        visit.page.goto(f"{url}/llm{path}")
+        expect(visit.page.locator("#model")).to_have_text("fake-model")
