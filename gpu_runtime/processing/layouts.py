@@ -58,11 +58,19 @@ class Layouts:
             and kind._process_images is ProcessorMixin._process_images
         )
         self._known: Bounded[Key, Layout] = Bounded(MOST)
+        self._looked: Bounded[Key, ProcessedItem] = Bounded(MOST)
+        """Of pictures without content, which say nothing of how pixels are made."""
 
-    def learn(self, picture: Image, called: Options, item: ProcessedItem) -> None:
+    def learn(
+        self, picture: Image, called: Options, item: ProcessedItem, hollow: bool = False
+    ) -> None:
+        """`hollow`: the picture has no content."""
         if not self._applies or len(item.parts) != 1:
             return
         key = _key(picture, called)
+        if hollow:
+            self._looked[key] = _hollow(item)
+            return
         options = image_options(self._processor, called)
         cut = self._is_cut(picture, key[2], options, item)
         self._known[key] = Layout(_hollow(item), options, cut)
@@ -70,9 +78,14 @@ class Layouts:
     def fill(self, picture: Image, called: Options, hollow: bool = False) -> ProcessedItem | None:
         """The item, its pixels made anew; None where the size is new, or the processor says
         something else of it this time. `hollow`: with pixels of no content, which cost nothing."""
-        layout = self._known.use(_key(picture, called)) if self._applies else None
-        if layout is None or hollow:
-            return None if layout is None else layout.item
+        if not self._applies:
+            return None
+        key = _key(picture, called)
+        layout = self._known.use(key)
+        if hollow:
+            return self._looked.use(key) if layout is None else layout.item
+        if layout is None:
+            return None
         (part,) = layout.item.parts
         if layout.cut:
             pixels = self._cut(picture, layout.options, part.tensors)

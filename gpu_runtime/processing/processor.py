@@ -293,7 +293,7 @@ class Processor:
             if (known := self._layouts.fill(media, called, hollow)) is not None:
                 return known
             made = self._made(modality, media, called, siblings, sound)
-            self._layouts.learn(media, called, made)
+            self._layouts.learn(media, called, made, hollow)
             return made
 
     def _made(

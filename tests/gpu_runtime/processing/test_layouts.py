@@ -67,6 +67,17 @@ def test_the_second_picture_of_a_size_is_what_it_is_alone(name: str, zoo: Zoo) -
         check_same(seen.item("image", other(shown), {}), fresh.item("image", other(shown), {}))
 
 
+def test_a_picture_without_content_proves_nothing_of_how_pixels_are_made(zoo: Zoo) -> None:
+    processor = load(zoo("qwen2_vl"), load(zoo("qwen2_vl")).pixels())
+    shown = picture(97, 131)
+    blank = processor.item("image", Image.new("RGB", shown.size), {}, hollow=True)
+    assert not processor._layouts._known
+    assert processor.item("image", shown, {}, hollow=True).parts[0].rows == blank.parts[0].rows
+    made = processor.item("image", shown, {})
+    assert processor._layouts._known
+    check_same(made, load(zoo("qwen2_vl"), load(zoo("qwen2_vl")).pixels()).item("image", shown, {}))
+
+
 @pytest.mark.parametrize("name", ["qwen2_vl", "qwen3_vl"])
 def test_pictures_that_are_only_resized_and_cut_go_past_the_processor(
     name: str, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
