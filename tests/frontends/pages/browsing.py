@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    expect,
+)
 
 from thespis.protocol.config.roles import HttpConfig
 
@@ -24,6 +32,7 @@ CHROMIUM = (
 )
 DOCS = Path(__file__).parents[3] / "docs"
 DESK, PHONE = (1280, 860), (390, 844)
+expect.set_options(timeout=30_000)  # milliseconds: an answer takes as long as the machine is busy
 
 DROP = """([name, type, data]) => {
     const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
