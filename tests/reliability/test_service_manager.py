@@ -64,12 +64,13 @@ def test_what_a_kill_of_the_whole_unit_leaves_the_next_start_removes() -> None:
     director, run_dir = handle.process.pid, handle.run_dir
     left = Path(f"/dev/shm/thespis-{run_dir.name}-fetcher.1-1")
     left.write_bytes(b"an arena")
-    send(
-        [director], signal.SIGSTOP
-    )  # first: one that sees its janitor stopped makes another, whom no list has
-    send(
-        processes_of(director), signal.SIGSTOP, signal.SIGKILL
-    )  # all at once, as a control group is killed
+    # Stopped first: a director that sees its janitor stopped makes another, whom no list has.
+    send([director], signal.SIGSTOP)
+    others = [pid for pid in processes_of(director) if pid != director]
+    # A control group is killed at once. Here the director is the last: its end leaves its janitor's
+    # process group an orphan, which the kernel wakes from its stop, and the janitor would sweep.
+    send(others, signal.SIGSTOP, signal.SIGKILL)
+    send([director], signal.SIGKILL)
     assert handle.process.wait(20) == -signal.SIGKILL
     handle.stop()
     assert run_dir.exists()
