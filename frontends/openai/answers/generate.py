@@ -15,11 +15,11 @@ from ...client.client import Client
 from ...client.stream import Choice, Stream, Update
 from ...inputs.submission import submit
 from ..access import ABORTED, Told
-from ..errors import error_event, failure_of
+from ..errors import failure_of
 from ..metrics import Metrics
 from ..requests.common import Generation
 from .sse import EventStream
-from .writer import DONE, ResponseWriter
+from .writer import ResponseWriter
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ async def answer_stream(
         if not isinstance(error, RequestError):
             log.warning("a stream ended early")
         with suppress(ConnectionError):
-            await out.write(error_event(failure) + DONE)
+            await out.write(writer.failed(failure))
     return out.response
 
 

@@ -5,10 +5,12 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ....protocol.errors import Failure
 from ....protocol.requests.prepared import EffectiveOptions, ItemSource, Timing
 from ...client.answer import Answer
 from ...client.stream import Update
 from ...client.timeline import timeline_of
+from ..errors import error_event
 from ..tools.definitions import ToolUse
 
 _json = msgspec.json.Encoder()
@@ -56,6 +58,9 @@ class ResponseWriter(Protocol):
     def last(self, answers: Sequence[Answer]) -> bytes:
         """The events after everything, [DONE] included."""
 
+    def failed(self, failure: Failure) -> bytes:
+        """The events that end a stream in the middle of an answer."""
+
     def gather(self, source: int, update: Update) -> int:
         """Of an answer not streamed: write an update's log-probabilities, read its calls, take
         both out. Bytes."""
@@ -95,6 +100,10 @@ class Frame:
         return (
             self.head + b',"choices":[],' + encode_json(end)[1:] + b"\n\n" if end else b""
         ) + DONE
+
+    def failed(self, failure: Failure) -> bytes:
+        """The events that end a stream in the middle of an answer."""
+        return error_event(failure) + DONE
 
     def body(
         self,

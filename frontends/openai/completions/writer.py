@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ....protocol.errors import Failure
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.logprobs import NULL, CompletionScores, prompt_logprobs
@@ -85,6 +86,9 @@ class CompletionWriter:
 
     def last(self, answers: Sequence[Answer]) -> bytes:
         return self._frame.last(answers)
+
+    def failed(self, failure: Failure) -> bytes:
+        return self._frame.failed(failure)
 
     def gather(self, source: int, update: Update) -> int:
         options, written = self._options, 0
