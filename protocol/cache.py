@@ -1,4 +1,5 @@
-"""What is kept for later starts: the user's cache, by the XDG Base Directory Specification."""
+"""What is kept for later starts: the user's cache and data, by the XDG Base Directory
+Specification."""
 
 import os
 from pathlib import Path
@@ -7,5 +8,14 @@ from pathlib import Path
 def cache_home() -> Path:
     """`$XDG_CACHE_HOME/thespis`, by default in `~/.cache`; a path that is not absolute counts for
     nothing, by the specification. Raises RuntimeError for a user without a home."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "thespis"
+    return _home("XDG_CACHE_HOME", ".cache")
+
+
+def data_home() -> Path:
+    """`$XDG_DATA_HOME/thespis`, by default in `~/.local/share`. Raises RuntimeError, too."""
+    return _home("XDG_DATA_HOME", ".local/share")
+
+
+def _home(variable: str, usual: str) -> Path:
+    given = os.environ.get(variable, "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / usual) / "thespis"

@@ -74,6 +74,7 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
     app = web.Application(middlewares=[_door], client_max_size=0)
     app[APP_STATE] = state = AppState(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
+    app.on_startup.append(state.open)
     app.on_cleanup.append(state.close)
     for root in dict.fromkeys(("", config.server.root_path)):  # a proxy may strip it, or not
         app.add_routes(

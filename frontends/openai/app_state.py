@@ -24,6 +24,7 @@ from .gate.origins import Hosts, Origins
 from .metrics import Metrics
 from .metrics_aliases import VllmAliases
 from .pages import Playground
+from .stored.storage import Storage
 from .tools.parsers import OPEN, Style
 from .traces.traces import Traces
 
@@ -54,6 +55,12 @@ class AppState:
         self.readers = Readers(client.media, self.terms)
         self.metrics = Metrics(self.terms.model)
         self.traces = Traces(server, self.terms.model)
+        self.storage = Storage(
+            server.data_folder,
+            int(server.max_stored_gb * (1 << 30)),
+            keyed=bool(server.api_key),
+            hasher=config.engine.mm_hasher_algorithm,
+        )
         self.started = int(time.time())
         self._measuring: asyncio.Task[bytes] | None = None
         """Makes the text of the metrics."""
@@ -78,9 +85,14 @@ class AppState:
         path = request.path
         return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
+    async def open(self, app: web.Application) -> None:
+        """With the app."""
+        self.storage.begin_sweeping()
+
     async def close(self, app: web.Application) -> None:
         """With the app."""
         self.readers.close()
+        await self.storage.close()
         await asyncio.to_thread(self.traces.close)
 
     async def idle(self) -> None:

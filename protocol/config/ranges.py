@@ -33,6 +33,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "header_timeout": (ABOVE_ZERO, 1 << 31),
     "port": (0, 65_535),
     "drain_timeout": (0, 1 << 31),
+    "max_stored_gb": (0, _GIB),
     "max_body_mb": (ABOVE_ZERO, 1 << 20),
 }
 """Both bounds belong to the range. Not a number is in none."""

@@ -74,6 +74,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_body_mb: float = 256.0
     """MiB of one request's body, beyond: 413; all that are being read take twice that, beyond:
     429"""
+    data_folder: str | None = None
+    """folder of what is stored for callers: uploaded files, answers, batches (default:
+    XDG_DATA_HOME/thespis); several servers may have one"""
+    max_stored_gb: float = 10.0
+    """GiB of each of these that are stored, half of it for one key; 0: nothing is stored"""
     playground: bool = True
     """the page at / to try the model in a browser"""
     otlp_endpoint: str | None = None

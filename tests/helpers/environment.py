@@ -20,6 +20,7 @@ HERE = Path(tempfile.mkdtemp(prefix="tt-", dir="/tmp"))
 """Where this test run's engines live, so that they are told from others. Short: sockets' paths have
 107 bytes."""
 os.environ["TMPDIR"] = tempfile.tempdir = str(HERE)
+os.environ["XDG_DATA_HOME"] = str(HERE / "data")
 
 DEVICE = os.environ.get("THESPIS_TEST_DEVICE", "cpu")
 """Where the models of the runtime's and the equality tests run: `THESPIS_TEST_DEVICE=cuda

@@ -1,0 +1,141 @@
+"""All that one server stores, for its event loop: what blocks is done by a few threads."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from ....protocol.cache import data_home
+from ....protocol.errors import Failure, RequestError, refuse
+from ....protocol.memory.shortage import NO_SPACE, shortage
+from .books import Bounds
+from .ids import BATCHES, FILES, RESPONSES, Family
+from .store import Draft, Store
+
+log = logging.getLogger(__name__)
+A = ParamSpec("A")
+R = TypeVar("R")
+
+THREADS = 4
+SWEEP_SECONDS = 600.0
+"""Between two sweeps of what is over."""
+NO_DISK = Failure(
+    "unavailable",
+    "The server's disk has no room left for this; try again later.",
+    code="no_disk_space",
+)
+UNUSABLE = Failure(
+    "unavailable",
+    "The server cannot use the folder in which it stores; its log says why.",
+    code="storage_unavailable",
+)
+
+
+class Storage:
+    """`max_bytes`: of each family; 0: nothing is stored. With keys, one may take half of it."""
+
+    def __init__(
+        self, folder: str | None, max_bytes: int, keyed: bool = False, hasher: str = "blake3"
+    ) -> None:
+        self._max_bytes = max_bytes
+        root = _root(folder)
+        own = max_bytes // 2 if keyed else max_bytes
+
+        def store(family: Family) -> Store:
+            return Store(root, family, Bounds(own, max_bytes), hasher)
+
+        self.files, self.responses, self.batches = map(store, (FILES, RESPONSES, BATCHES))
+        self._root = root
+        self._threads = ThreadPoolExecutor(THREADS, "stored")
+        self._sweeper: asyncio.Task[None] | None = None
+        self._told = False
+
+    async def run(self, work: Callable[A, R], *args: A.args, **more: A.kwargs) -> R:
+        """Do what blocks. Once begun it is done to its end, though its caller leave. Raises
+        RequestError."""
+        if not self._max_bytes:
+            text = "This server stores nothing: it was started with --max-stored-gb 0."
+            raise refuse("unsupported", text, code="storage_off")
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep())
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.shield(
+                loop.run_in_executor(self._threads, lambda: work(*args, **more))
+            )
+        except OSError as error:
+            raise self._failed(error) from error
+
+    @asynccontextmanager
+    async def draft(self, store: Store, tenant: str) -> AsyncIterator[Draft]:
+        """A new entry; unless it is kept within the block, it leaves nothing. Raises
+        RequestError."""
+        beginning = asyncio.ensure_future(self.run(store.begin, tenant))
+        try:
+            draft = await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            beginning.add_done_callback(self._drop)
+            raise
+        try:
+            yield draft
+        finally:
+            await self.run(draft.drop)
+
+    def _drop(self, beginning: "asyncio.Future[Draft]") -> None:
+        """Whoever had begun it has left."""
+        if beginning.cancelled() or beginning.exception() is not None:
+            return
+        drop = beginning.result().drop
+        try:
+            self._threads.submit(drop)
+        except RuntimeError:  # the server ends
+            drop()
+
+    def begin_sweeping(self) -> None:
+        """At a start, so that what is over goes though nobody asks; no folder is made for it."""
+        if self._max_bytes and self._sweeper is None and self._root.is_dir():
+            self._sweeper = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            for store in (self.files, self.responses, self.batches):
+                try:
+                    swept = await loop.run_in_executor(self._threads, store.sweep)
+                except OSError as error:
+                    self._failed(error)
+                else:
+                    if swept:
+                        log.info("%d stored %s were over", swept, store.family.folder)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _failed(self, error: OSError) -> RequestError:
+        if (short := shortage(error)) is not None:
+            return RequestError(NO_DISK if short == NO_SPACE else short)
+        if not self._told:
+            self._told = True
+            log.error(
+                "the folder %r, in which files and answers are stored, cannot be used (%s): "
+                "give another by --data-folder",
+                str(self._root),
+                error.strerror,
+            )
+        return RequestError(UNUSABLE)
+
+
+def _root(folder: str | None) -> Path:
+    if folder is not None:
+        return Path(folder).expanduser()
+    try:
+        return data_home()
+    except RuntimeError:  # a user without a home
+        return Path("/nonexistent")
