@@ -1,6 +1,8 @@
 """What the policy wants sent, which is the shell's work, and what it counts."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from ...protocol.edges.control import Excuse
 from ...protocol.edges.scheduler_to_client import SchedulerToClient
@@ -50,3 +52,24 @@ class Tally:
     rejected: int = 0
     aborted: int = 0
     faults: int = 0
+
+
+STEP_TOKENS = (1, 8, *(1 << power for power in range(4, 15)))
+"""Bounds of steps by their tokens; the smallest and the largest that are told apart."""
+
+
+@dataclass(slots=True)
+class StepSizes:
+    """How many tokens the steps had."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(STEP_TOKENS) + 1))
+    tokens: int = 0
+
+    def note(self, tokens: int) -> None:
+        self.counts[bisect_left(STEP_TOKENS, tokens)] += 1
+        self.tokens += tokens
+
+    def counters(self) -> dict[str, float]:
+        """A histogram, as counters can tell one: steps up to each bound, and the sum."""
+        upto = zip(STEP_TOKENS, accumulate(self.counts), strict=False)
+        return {"step_tokens": self.tokens, **{f"steps_upto_{most}": n for most, n in upto}}

@@ -10,7 +10,7 @@ from .company import Company
 from .costs import LEAST, LEAST_BESIDE, LEAST_CHUNK, Costs, joining
 from .decoding import Decoding
 from .media import Embeddings
-from .outbox import Tally
+from .outbox import StepSizes, Tally
 from .pace import Pace
 from .pieces import Pieces
 from .sequence import ScheduledRequest, Sequence
@@ -40,6 +40,7 @@ class Planner:
         self._media = media
         self._pieces = pieces
         self._tally = tally
+        self.sizes = StepSizes()
         self.only: ScheduledRequest | None = None
         """The one request that may be computed now, because it runs alone."""
         self._reserved = 0
@@ -240,6 +241,7 @@ class Planner:
         tally.steps_with_8_or_more += len(step.parts) >= LARGE_STEP
         tally.max_sequences_in_step = max(tally.max_sequences_in_step, len(step.parts))
         step.number, work = tally.steps, tuple(part.work for part in step.parts)
+        self.sizes.note(sum(one.count for one in work))
         drop = tuple(batch.drops)
         batch.drops.clear()
         return StepPlan(tally.steps, tuple(step.new), work, tuple(step.embeds), drop)

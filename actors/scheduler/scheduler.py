@@ -190,6 +190,7 @@ class Scheduler:
         books = self.batch.books
         return {
             **asdict(self.tally),
+            **self.planner.sizes.counters(),
             "running": len(self.batch.running),
             "waiting": len(self.batch.waiting),
             "kept": self.register.kept,

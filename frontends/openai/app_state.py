@@ -164,7 +164,8 @@ class AppState:
         finally:
             self._measuring = None  # who comes from here on asks anew
         wanted = self.config.server.metrics_aliases == "vllm"
-        return self.metrics.text(status, VllmAliases(self.metrics, status) if wanted else None)
+        aliases = VllmAliases(self.metrics, self.config, status) if wanted else None
+        return self.metrics.text(status, aliases)
 
     def forget(self, request: web.Request) -> None:
         """Remove the media that were read and not submitted."""

@@ -5,7 +5,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from ...protocol.edges.control import Status
@@ -41,12 +46,29 @@ COUNTERS = {
 }
 """What dashboards want first: by name, the scheduler's."""
 KV_USAGE = "thespis_kv_cache_usage_ratio"
+STEP_TOKENS = "step_tokens"
+_UPTO = "steps_upto_"
+"""What the scheduler tells of the sizes of its steps: the sum, and how many up to each bound."""
 
 
 def kv_usage(scheduler: dict[str, float]) -> float | None:
     """The share of the KV cache that is taken; None where there is none, or nobody says."""
     blocks = scheduler.get("kv_blocks", 0.0)
     return scheduler.get("kv_blocks_used", 0.0) / blocks if blocks else None
+
+
+def step_tokens(scheduler: dict[str, float], name: str, model: str) -> HistogramMetricFamily:
+    """Tokens of each step, under a name."""
+    bounds = {
+        float(told.removeprefix(_UPTO)): count
+        for told, count in scheduler.items()
+        if told.startswith(_UPTO)
+    }
+    buckets = [(str(bound), bounds[bound]) for bound in sorted(bounds)]
+    buckets.append(("+Inf", scheduler.get("steps", 0.0)))
+    family = HistogramMetricFamily(name, "Tokens of a step of the model.", labels=LABELS[:1])
+    family.add_metric((model,), buckets, scheduler.get(STEP_TOKENS, 0.0))
+    return family
 
 
 class EngineCollector(Collector):
@@ -79,12 +101,15 @@ class EngineCollector(Collector):
         if (share := kv_usage(scheduler)) is not None:
             text = "Share of the KV cache that is taken."
             yield self._one(GaugeMetricFamily, KV_USAGE, text, share)
+        if STEP_TOKENS in scheduler:
+            yield step_tokens(scheduler, f"thespis_{STEP_TOKENS}", self._model)
 
     def _actors(self) -> Iterator[Metric]:
         found: dict[str, dict[str, float]] = defaultdict(dict)
         for role, counters in self._status.stats.items():
             for name, value in counters.items():
-                found[name][role] = value
+                if name != STEP_TOKENS and not name.startswith(_UPTO):
+                    found[name][role] = value
         for name, values in sorted(found.items()):
             family = "thespis_actor_" + re.sub(r"[^a-zA-Z0-9_]", "_", name)
             kind = CounterMetricFamily if name in COUNTS else GaugeMetricFamily

@@ -1,5 +1,5 @@
 """The series that dashboards for vLLM ask for, under its names, of what is measured here
-(`--metrics-aliases vllm`). Names only: what each means there and here is in docs/serving.md."""
+(`--metrics-aliases vllm`). Names only: what each means there and here is in docs/operations.md."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from ...protocol.config.roles import HttpConfig
 from ...protocol.edges.control import Status
 from ...protocol.topology import PREPROCESSOR, SCHEDULER
-from .engine_metrics import kv_usage
+from .engine_metrics import kv_usage, step_tokens
 from .metrics import LABEL, Histogram, Metrics
 
 PREFIX = "vllm:"
@@ -27,13 +28,16 @@ COUNTERS = {
 """Of the scheduler."""
 KV_USAGE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 """Newer and older; a share, whatever their names say."""
+STEP_TOKENS = "iteration_tokens_total"
+"""A histogram, whatever its name says."""
+CACHE_CONFIG = "cache_config_info"
 
 
 class VllmAliases(Collector):
     """`status` None: the engine did not answer."""
 
-    def __init__(self, metrics: Metrics, status: Status | None) -> None:
-        self._metrics, self._status = metrics, status
+    def __init__(self, metrics: Metrics, config: HttpConfig, status: Status | None) -> None:
+        self._metrics, self._config, self._status = metrics, config, status
 
     def collect(self) -> Iterator[Metric]:
         for name, histogram in _histograms(self._metrics).items():
@@ -59,10 +63,28 @@ class VllmAliases(Collector):
             yield self._counter(name, scheduler.get(own, 0.0))
         for name in KV_USAGE:
             yield self._gauge(name, kv_usage(scheduler) or 0.0)
+        yield step_tokens(scheduler, PREFIX + STEP_TOKENS, self._metrics.model)
+        yield self._cache_config(int(scheduler.get("kv_blocks", 0.0)))
         media = status.stats.get(PREPROCESSOR, {})
         hits = media.get("decode_hits", 0.0)
         yield self._counter("mm_cache_queries", hits + media.get("decoded", 0.0))
         yield self._counter("mm_cache_hits", hits)
+
+    def _cache_config(self, blocks: int) -> Metric:
+        """Always 1; what it tells are its labels."""
+        engine = self._config.engine
+        told = {
+            LABEL: self._metrics.model,
+            "block_size": str(engine.block_size),
+            "cache_dtype": self._config.dtype,
+            "enable_prefix_caching": str(engine.enable_prefix_caching),
+            "gpu_memory_utilization": str(engine.gpu_memory_utilization),
+            "num_gpu_blocks": str(blocks),
+        }
+        text = "How the KV cache is made."
+        family = GaugeMetricFamily(PREFIX + CACHE_CONFIG, text, labels=tuple(told))
+        family.add_metric(tuple(told.values()), 1.0)
+        return family
 
     def _gauge(self, name: str, value: float) -> Metric:
         family = GaugeMetricFamily(PREFIX + name, _text(name), labels=(LABEL,))

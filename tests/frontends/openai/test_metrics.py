@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from thespis.actors.scheduler.outbox import Tally
+from thespis.actors.scheduler.outbox import StepSizes, Tally
 from thespis.frontends.openai.metrics import stage_seconds
 from thespis.protocol.edges.control import Status
 from thespis.protocol.errors import Failure
@@ -52,16 +52,28 @@ OF_VLLM = [
     "request_max_num_generation_tokens_sum",
     "request_params_max_tokens_bucket",
     "request_params_n_bucket",
+    "iteration_tokens_total_bucket",
+    "iteration_tokens_total_sum",
+    "iteration_tokens_total_count",
+    "cache_config_info",
+    "spec_decode_num_draft_tokens_total",
+    "spec_decode_num_accepted_tokens_total",
 ]
-"""Of its published dashboard and of its documentation."""
+"""Of its published dashboards and of its documentation."""
+HISTOGRAM_OF_VLLM = "vllm:iteration_tokens_total"
+"""As the reference spells it: a name for a counter."""
 
 
 class Engine(FakeClient):
     """With counters as actors tell them."""
 
     async def status(self) -> Status:
+        sizes = StepSizes()
+        for tokens in (1, 9, 40_000):
+            sizes.note(tokens)
         scheduler = {
             **dict.fromkeys(asdict(Tally()), 3.0),
+            **sizes.counters(),
             "prefix_query_tokens": 40.0,
             "prefix_hit_tokens": 30.0,
             "running": 2.0,
@@ -125,6 +137,12 @@ async def test_what_is_counted() -> None:
         ("prefix_cache_queries_total", "", 40),
         ("prefix_cache_hits_total", "", 30),
         ("preemptions_total", "", 3),
+        ("step_tokens_bucket", "1.0", 1),
+        ("step_tokens_bucket", "8.0", 1),
+        ("step_tokens_bucket", "16.0", 2),
+        ("step_tokens_bucket", "16384.0", 2),
+        ("step_tokens_bucket", "+Inf", 3),
+        ("step_tokens_sum", "", 40_010),
         ("actor_failed_total", "preprocessor", 1),
         ("actor_failed_total", "decode-worker-0", 2),
         ("actor_cache_bytes", "preprocessor", 9),
@@ -141,7 +159,7 @@ async def test_counters_are_counters_and_everything_has_a_text(aliases: str) -> 
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
         else:
-            assert not family.name.endswith("_total")
+            assert not family.name.endswith("_total") or family.name == HISTOGRAM_OF_VLLM
 
 
 async def test_the_series_of_dashboards_for_vllm_are_there() -> None:
@@ -154,10 +172,12 @@ async def test_the_series_of_dashboards_for_vllm_are_there() -> None:
         ("kv_cache_usage_perc", "kv_cache_usage_ratio"),
         ("prefix_cache_hits_total", "prefix_cache_hits_total"),
         ("num_requests_waiting", "requests_waiting"),
+        ("iteration_tokens_total_sum", "step_tokens_sum"),
     ):
         assert found[f"vllm:{theirs}", ""] == found[f"thespis_{ours}", ""]
     assert found["vllm:request_success_total", "stop"] == 3
     assert found["vllm:mm_cache_queries_total", ""] == 10
+    assert found["vllm:cache_config_info", "16,float32,True,0.9,10"] == 1
     assert "vllm:" not in await told(Engine())
 
 
@@ -175,12 +195,21 @@ async def _nobody() -> Status:
     raise EngineError("nobody answers")
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus has it")
-async def test_promtool_has_nothing_to_say() -> None:
-    text = await told(Engine())
+def linted(text: str) -> list[str]:
     words = ["promtool", "check", "metrics"]
     checked = subprocess.run(words, input=text, capture_output=True, text=True, timeout=20)
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    assert not checked.stdout
+    assert (checked.returncode == 0) == (not checked.stderr)
+    return checked.stderr.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus has it")
+async def test_promtool_has_nothing_to_say_but_of_the_names_that_are_vllms() -> None:
+    assert linted(await told(Engine())) == []
+    said = linted(await told(Engine(), metrics_aliases="vllm"))
+    colon = "metric names should not contain ':'"
+    others = [line for line in said if not line.startswith("vllm:") or not line.endswith(colon)]
+    assert others == [f'{HISTOGRAM_OF_VLLM} non-counter metrics should not have "_total" suffix']
 
 
 async def test_the_dashboard_asks_for_what_there_is() -> None:
