@@ -2,6 +2,7 @@
 // answer can show anything and do nothing: tags are shown as they are written, pictures as links.
 
 import { copyButton, el } from "./dom.js";
+import { piecesOf } from "./pieces.js";
 import { marked } from "./vendor/marked/marked.esm.js";
 
 const LINKS = /^(https?:|mailto:)/i;
@@ -9,8 +10,14 @@ const LINKS = /^(https?:|mailto:)/i;
 const DEEPEST = 32; // elements within one another: a model that repeats itself may write thousands
 let depth = 0;
 
-/** The nodes of a text. */
+/** The nodes of a text; what they cost grows as its length does. */
 export function rendered(text) {
+  const [pieces, rest] = piecesOf(text);
+  return [...pieces.flatMap(piece), ...(rest ? [el("p", { class: "plain" }, rest)] : [])];
+}
+
+function piece(text) {
+  if (typeof text !== "string") return [block(text)];
   try {
     return blocks(marked.lexer(text, { gfm: true, breaks: true }));
   } catch {
