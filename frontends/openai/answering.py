@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -38,9 +38,16 @@ def options_of(
     )
 
 
+class Asked(Protocol):
+    """What `answer` has to know of a body."""
+
+    stream: bool | None
+    request_id: str | None
+
+
 async def answer(
     request: web.Request,
-    body: Common,
+    body: Asked,
     generations: Sequence[Generation],
     arrival: float,
     writer_for: Callable[[str], ResponseWriter],

@@ -1,5 +1,6 @@
 """The aiohttp application: paths, and the one middleware, which lets in and answers errors."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -10,12 +11,14 @@ from ...protocol.errors import Failure
 from ..client.client import Client
 from . import access
 from .access import ABORTED, LEFT, TOLD, Told
+from .anthropic.handler import count_tokens, messages
 from .app_state import APP_STATE, TENANT, AppState
 from .blame import Blame
 from .bodies.reading import OWN_ID_HEADER, sane_id
 from .bodies.receiving import BODY_WANTED, expect
 from .chat.handler import chat_completions
 from .completions.handler import completions
+from .dialects import OPENAI, Dialect, dialect_of
 from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
 from .gate.auth import OPEN_PATHS, WATCHED_PATHS
@@ -43,6 +46,8 @@ BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
     "/v1/completions": completions,
     "/v1/embeddings": embeddings,
+    "/v1/messages": messages,
+    "/v1/messages/count_tokens": count_tokens,
     "/v1/media/preview": media_preview,
     "/tokenize": tokenize,
     "/detokenize": detokenize,
@@ -61,6 +66,7 @@ QUESTIONS: dict[str, Handler] = {
     "/metrics": metrics,
     "/v1/live": live_events,
 }
+DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", Dialect)
 NO_PATH = Failure(
     "not_found",
     f"There is nothing at this path; there is POST {', '.join(BODIES)}, and GET "
@@ -95,6 +101,8 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(state.origins.consent(_origin(request)))
     if (id := sane_id(request.headers.get(OWN_ID_HEADER))) is not None:
         response.headers.setdefault(OWN_ID_HEADER, id)
+    if request.get(DIALECT, OPENAI).anthropic:
+        response.headers["request-id"] = response.headers.get(OWN_ID_HEADER) or _id_of(request)
     if state.draining or _turned_away(request) is not None:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
@@ -105,6 +113,7 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     state, began = request.app[APP_STATE], time.monotonic()
     request[TOLD] = told = Told(sane_id(request.headers.get(OWN_ID_HEADER)))
     status, path = LEFT, state.path_of(request)
+    request[DIALECT] = dialect_of(path, request.headers)
     try:
         response = await _answer(request, handler, state)
         status = response.status
@@ -163,7 +172,17 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
 
 def _refused(request: web.Request, refusal: Refusal) -> web.Response:
     request[TOLD].error = refusal.failure.code or refusal.failure.kind
-    return error_response(*refusal)
+    dialect = request[DIALECT]
+    return error_response(
+        *refusal, form=dialect.form, id=_id_of(request) if dialect.anthropic else ""
+    )
+
+
+def _id_of(request: web.Request) -> str:
+    """A refusal of some APIs has an id, too."""
+    told = request[TOLD]
+    told.id = told.id or f"req_{secrets.token_hex(12)}"
+    return told.id
 
 
 def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
@@ -179,7 +198,7 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     if fault is not None or is_open or _asks_for_a_page(request):
         request[TENANT] = ""
         return fault
-    tenant = state.keys.tenant(headers.getall(hdrs.AUTHORIZATION, ()))
+    tenant = state.keys.tenant(request[DIALECT].credentials(headers))
     if tenant is None:
         return NO_KEY
     request[TENANT] = tenant

@@ -1,7 +1,7 @@
 """Errors as callers see them. No exception's text and no path gets out."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 SERVER = "thespis"
 """The Server header, instead of aiohttp's list of components and their versions."""
 RETRY_AFTER_SECONDS = {429: 1, 503: 2}
+OTHER_REASONS = {529: "Overloaded"}
+"""Words for statuses that HTTP has none for."""
 INTERNAL = Failure("internal", "Internal error.", code="internal_error")
 ENGINE_GONE = Failure(
     "restarted",
@@ -87,6 +89,14 @@ def error_body(failure: Failure) -> dict[str, Any]:
     }
 
 
+ErrorForm = Callable[[Failure, int, str], tuple[int, dict[str, Any]]]
+"""How an API tells a failure, by its status and the request's id: its own status, and the body."""
+
+
+def openai_form(failure: Failure, status: int, id: str) -> tuple[int, dict[str, Any]]:
+    return status, error_body(failure)
+
+
 def error_event(failure: Failure) -> bytes:
     return b"event: error\ndata: " + msgspec.json.encode(error_body(failure)) + b"\n\n"
 
@@ -111,12 +121,25 @@ def failure_of(error: Exception) -> Refusal:
     return Refusal(INTERNAL, 500)
 
 
-def error_response(failure: Failure, status: int, more: Mapping[str, str] = {}) -> web.Response:
+def error_response(
+    failure: Failure,
+    status: int,
+    more: Mapping[str, str] = {},
+    form: ErrorForm = openai_form,
+    id: str = "",
+) -> web.Response:
+    """`id`: of the request, where the form tells it."""
     headers = dict(more)
     if status in RETRY_AFTER_SECONDS:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS[status])
-    body = msgspec.json.encode(error_body(failure))
-    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+    status, told = form(failure, status, id)
+    return web.Response(
+        body=msgspec.json.encode(told),
+        status=status,
+        reason=OTHER_REASONS.get(status),
+        content_type="application/json",
+        headers=headers,
+    )
 
 
 def raw_answer(refusal: Refusal) -> bytes:

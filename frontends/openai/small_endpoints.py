@@ -10,8 +10,10 @@ from ...protocol.version import version as own_version
 from ..inputs.previews import WANTED, preview_of
 from ..inputs.submission import submit
 from .answers.writer import encode_json
+from .anthropic.models import anthropic_card, anthropic_list
 from .app_state import APP_STATE, TENANT, AppState
 from .bodies.reading import CHAT, DETOKENIZE, TOKENIZE, check_model
+from .dialects import ANTHROPIC_VERSION
 from .metrics import CONTENT_TYPE
 from .server_info import info_of
 
@@ -33,14 +35,22 @@ def _card(state: AppState) -> dict[str, Any]:
     }
 
 
+def _anthropic_card(state: AppState) -> dict[str, Any]:
+    return anthropic_card(state.terms.model, state.terms.context, state.started)
+
+
 async def models(request: web.Request) -> web.Response:
-    return _json({"object": "list", "data": [_card(request.app[APP_STATE])]})
+    state = request.app[APP_STATE]
+    if ANTHROPIC_VERSION in request.headers:
+        return _json(anthropic_list(_anthropic_card(state)))
+    return _json({"object": "list", "data": [_card(state)]})
 
 
 async def one_model(request: web.Request) -> web.Response:
     state = request.app[APP_STATE]
     check_model(request.match_info["name"], state.terms)
-    return _json(_card(state))
+    anthropic = ANTHROPIC_VERSION in request.headers
+    return _json(_anthropic_card(state) if anthropic else _card(state))
 
 
 async def health(request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -62,7 +63,7 @@ def test_the_examples_of_a_page_run(
                 said.append(capsys.readouterr().out)
         finally:
             for value in names.values():
-                if isinstance(value, LLM | openai.OpenAI):
+                if isinstance(value, LLM | openai.OpenAI | anthropic.Anthropic):
                     value.close()
             if "litellm" in names:  # it keeps its clients for later calls
                 for client in names["litellm"].in_memory_llm_clients_cache.cache_dict.values():

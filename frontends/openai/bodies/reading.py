@@ -21,6 +21,7 @@ from ....protocol.requests.request import (
 )
 from ...inputs.media import Pending
 from ...inputs.unread import Unread
+from ..requests.anthropic import CountRequest, MessagesRequest, parse_count, parse_messages
 from ..requests.chat import parse_chat, parse_tokenize
 from ..requests.common import Embedding, Generation
 from ..requests.completions import parse_completion
@@ -270,6 +271,20 @@ TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind(
 DETOKENIZE: Kind[DetokenizeRequest, str] = Kind(
     "detokenize", DetokenizeRequest, _read_detokenize, str
 )
+MESSAGES: Kind[MessagesRequest, Generation] = Kind(
+    "messages",
+    MessagesRequest,
+    lambda body, terms, unread: [
+        parse_messages(body, unread, embeds=terms.embeds, style=terms.style)
+    ],
+    Generation,
+)
+COUNT: Kind[CountRequest, Generation] = Kind(
+    "count",
+    CountRequest,
+    lambda body, terms, unread: [parse_count(body, unread, embeds=terms.embeds, style=terms.style)],
+    Generation,
+)
 KINDS: dict[str, Kind[Any, Any]] = {
-    kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE)
+    kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT)
 }

@@ -1,5 +1,6 @@
 """What calls of several APIs ask for alike. Every refusal names the field. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ....protocol.errors import invalid
@@ -104,11 +105,18 @@ def sampling_of(request: Common, **extra: Any) -> SamplingParams:
         )
     if request.stream_options is not None and not request.stream:
         raise invalid("It needs `stream` to be true.", "stream_options", "contradicting_fields")
+    return made_sampling(given)
+
+
+def made_sampling(given: dict[str, Any], names: Mapping[str, str] = {}) -> SamplingParams:
+    """`names`: what the caller calls a field that has another name here. Raises RequestError 400
+    with the field that is out of range."""
     try:
         return SamplingParams(**given)
     except ValueError as error:
         # The texts of SamplingParams' errors are our own, and begin with the field's name.
-        name = str(error).split(" ", 1)[0]
-        raise invalid(
-            str(error), name if name in SamplingParams.__struct_fields__ else None, "out_of_range"
-        ) from None
+        name, _, rest = str(error).partition(" ")
+        if name not in SamplingParams.__struct_fields__:
+            raise invalid(str(error), None, "out_of_range") from None
+        name = names.get(name, name)
+        raise invalid(f"{name} {rest}", name, "out_of_range") from None

@@ -55,21 +55,23 @@ def _response_format(value: dict[str, Any]) -> Guide | None:
             return Guide("json_object")
         case "json_schema":
             described = value.get("json_schema")
-            if not isinstance(described, dict) or not isinstance(
-                described.get("schema"), dict | bool
-            ):
-                raise invalid(
-                    "It needs a `schema`.", "response_format.json_schema", "missing_field"
-                )
-            where = "response_format.json_schema.schema"
-            try:
-                guide = as_guide({"json": described["schema"]})
-            except ValueError as error:
-                raise _wrong(error, where) from None
-            return guide and msgspec.structs.replace(guide, part=where)
+            schema = described.get("schema") if isinstance(described, dict) else None
+            return schema_guide(schema, "response_format.json_schema")
         case _:
             known = "text, json_object and json_schema"
             raise invalid(f"The types are {known}.", "response_format.type", "unsupported")
+
+
+def schema_guide(schema: Any, holder: str) -> Guide | None:
+    """`holder`: the field that has the `schema`."""
+    if not isinstance(schema, dict | bool):
+        raise invalid("It needs a `schema`.", holder, "missing_field")
+    where = f"{holder}.schema"
+    try:
+        guide = as_guide({"json": schema})
+    except ValueError as error:
+        raise _wrong(error, where) from None
+    return guide and msgspec.structs.replace(guide, part=where)
 
 
 def _wrong(error: Exception, field: str) -> RequestError:

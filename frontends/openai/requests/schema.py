@@ -163,6 +163,8 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "suffix": ("",),
     "documents": ([],),
+    "mcp_servers": ([],),
+    "container": (),
     "embed_dtype": ("float32",),
     "endianness": ("little", "native"),
     "normalize": (),

@@ -15,15 +15,23 @@ class ToolCalls:
     def __init__(self, tools: ToolUse) -> None:
         self._parser = make_parser(tools.style, tools.schemas)
         self._parallel = tools.parallel
-        self._count = 0
+        self._count = self._told_calls = 0
+        """Of calls: found, and told as deltas."""
         self._taken: list[tuple[dict[str, Any], list[str]]] = []
         """The beginning of each call and the pieces of its arguments."""
 
     def split(self, choice: Choice) -> tuple[Choice, list[dict[str, Any]]]:
         """The update without the calls in its text, and the deltas of those calls."""
-        over = choice.finish_reason is not None
-        text, deltas = self._told(self._events(choice.text, over))
+        text, deltas = self._told(self.events(choice))
         return msgspec.structs.replace(choice, text=text), deltas
+
+    def events(self, choice: Choice) -> list[Event]:
+        """What the update's text says, in its order. Where only one call is allowed, those after it
+        are left out."""
+        found = self._parser.feed(choice.text)
+        if choice.finish_reason is not None:
+            found += self._parser.finish()
+        return [event for event in found if self._is_told(event)]
 
     def reason(self, given: str | None) -> str | None:
         """The finish reason: `tool_calls` for an answer that stopped by itself and has a call."""
@@ -51,11 +59,8 @@ class ToolCalls:
         ]
         return {"content": content or None, "tool_calls": calls} if calls else {"content": content}
 
-    def _events(self, text: str, over: bool) -> list[Event]:
-        return [*self._parser.feed(text), *(self._parser.finish() if over else ())]
-
     def _told(self, events: list[Event]) -> tuple[str, list[dict[str, Any]]]:
-        """Text and deltas. Where only one call is allowed, those after it are left out."""
+        """Text and deltas."""
         text = ""
         deltas: list[dict[str, Any]] = []
         for event in events:
@@ -63,16 +68,14 @@ class ToolCalls:
                 case Words(words):
                     text += words
                 case CallStart(name):
-                    self._count += 1
-                    if self._shown:
-                        call = {"id": f"call_{secrets.token_hex(12)}", "type": "function"}
-                        function = {"name": name, "arguments": ""}
-                        deltas.append({"index": self._count - 1, **call, "function": function})
+                    self._told_calls += 1
+                    call = {"id": f"call_{secrets.token_hex(12)}", "type": "function"}
+                    function = {"name": name, "arguments": ""}
+                    deltas.append({"index": self._told_calls - 1, **call, "function": function})
                 case Arguments(piece):
-                    if self._shown:
-                        deltas.append({"index": self._count - 1, "function": {"arguments": piece}})
+                    deltas.append({"index": self._told_calls - 1, "function": {"arguments": piece}})
         return text, deltas
 
-    @property
-    def _shown(self) -> bool:
-        return self._parallel or self._count == 1
+    def _is_told(self, event: Event) -> bool:
+        self._count += isinstance(event, CallStart)
+        return isinstance(event, Words) or self._parallel or self._count == 1

@@ -1,0 +1,1 @@
+"""The paths of Ollama that its clients and plug-ins use, over the one model that is served."""
