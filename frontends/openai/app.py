@@ -26,6 +26,18 @@ from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault
 from .gate.origins import preflight
 from .live.handler import PAGES, add_live_view, live_events
+from .ollama.handler import (
+    ollama_change,
+    ollama_chat,
+    ollama_embed,
+    ollama_embeddings,
+    ollama_generate,
+    ollama_heartbeat,
+    ollama_ps,
+    ollama_show,
+    ollama_tags,
+    ollama_version,
+)
 from .small_endpoints import (
     detokenize,
     health,
@@ -51,6 +63,11 @@ BODIES: dict[str, Handler] = {
     "/v1/media/preview": media_preview,
     "/tokenize": tokenize,
     "/detokenize": detokenize,
+    "/api/chat": ollama_chat,
+    "/api/generate": ollama_generate,
+    "/api/embed": ollama_embed,
+    "/api/embeddings": ollama_embeddings,
+    "/api/show": ollama_show,
 }
 """Paths that take a body, of which is counted how their requests end."""
 QUESTIONS: dict[str, Handler] = {
@@ -65,7 +82,19 @@ QUESTIONS: dict[str, Handler] = {
     "/server_info": server_info,
     "/metrics": metrics,
     "/v1/live": live_events,
+    "/api/tags": ollama_tags,
+    "/api/ps": ollama_ps,
+    "/api/version": ollama_version,
 }
+CHANGES = (
+    ("POST", "/api/pull"),
+    ("POST", "/api/push"),
+    ("POST", "/api/create"),
+    ("POST", "/api/copy"),
+    ("POST", "/api/blobs/{digest}"),
+    ("DELETE", "/api/delete"),
+)
+"""Of Ollama's models: they are known here, and refused."""
 DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", Dialect)
 NO_PATH = Failure(
     "not_found",
@@ -88,7 +117,10 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
             for path, handler in BODIES.items()
         )
         app.add_routes(web.get(root + path, handler) for path, handler in QUESTIONS.items())
+        app.add_routes(web.route(method, root + path, ollama_change) for method, path in CHANGES)
         app.add_routes(state.playground.routes(root))
+        if "/" not in state.playground.open_paths:
+            app.add_routes([web.get(f"{root}/", ollama_heartbeat)])
     add_live_view(app, client, config, state.keys)
     return app
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import ollama
 import openai
 import pytest
 
@@ -65,6 +66,8 @@ def test_the_examples_of_a_page_run(
             for value in names.values():
                 if isinstance(value, LLM | openai.OpenAI | anthropic.Anthropic):
                     value.close()
+                if isinstance(value, ollama.Client):
+                    value._client.close()
             if "litellm" in names:  # it keeps its clients for later calls
                 for client in names["litellm"].in_memory_llm_clients_cache.cache_dict.values():
                     if isinstance(client, openai.OpenAI):

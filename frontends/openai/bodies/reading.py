@@ -26,6 +26,16 @@ from ..requests.chat import parse_chat, parse_tokenize
 from ..requests.common import Embedding, Generation
 from ..requests.completions import parse_completion
 from ..requests.embeddings import parse_embedding
+from ..requests.ollama import (
+    OllamaChat,
+    OllamaEmbed,
+    OllamaEmbeddings,
+    OllamaGenerate,
+    OllamaShow,
+    parse_ollama_chat,
+    parse_ollama_embed,
+    parse_ollama_generate,
+)
 from ..requests.schema import (
     Body,
     ChatRequest,
@@ -55,6 +65,7 @@ MAX_FREE = 50_000
 MAX_BIASES = 1 << 15
 MAX_URL = 1 << 16
 """Characters of a URL that is to be fetched."""
+TAG = ":latest"
 MAX_DETOKENIZED = 1 << 20
 LONGEST_NAME = 80
 """Characters of a model's name that are said back to whoever asked for it."""
@@ -115,7 +126,7 @@ def is_small(scan: Scan) -> bool:
 def read(kind: Kind[B, P], raw: "bytes | memoryview", terms: Terms) -> Call[B, P]:
     """Raises RequestError that names what is wrong and where."""
     body = decode(kind.schema, raw)
-    check_model(body.model, terms)
+    check_model(untagged(body.model, terms) if kind.schema.tagged else body.model, terms)
     # Here: a reader hands back no text of this length.
     check_id("request_id", getattr(body, "request_id", None))
     if getattr(body, "chat_template", None) is not None and not terms.templates:
@@ -135,6 +146,12 @@ def check_model(name: str | None, terms: Terms) -> None:
         asked = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
         text = f"There is no model {asked!r} here. The served model is `{terms.model}`."
         raise refuse("not_found", text, "model", "model_not_found")
+
+
+def untagged(name: str | None, terms: Terms) -> str | None:
+    """The served name for itself with a tag too many or too few, as Ollama's clients write it."""
+    same = name is not None and name.removesuffix(TAG) == terms.model.removesuffix(TAG)
+    return terms.model if same else name
 
 
 def check_id(where: str, id: str | None) -> None:
@@ -285,6 +302,32 @@ COUNT: Kind[CountRequest, Generation] = Kind(
     lambda body, terms, unread: [parse_count(body, unread, embeds=terms.embeds, style=terms.style)],
     Generation,
 )
+OLLAMA_CHAT: Kind[OllamaChat, Generation] = Kind(
+    "ollama_chat",
+    OllamaChat,
+    lambda body, terms, unread: parse_ollama_chat(body, unread, style=terms.style),
+    Generation,
+)
+OLLAMA_GENERATE: Kind[OllamaGenerate, Generation] = Kind(
+    "ollama_generate",
+    OllamaGenerate,
+    lambda body, _, unread: parse_ollama_generate(body, unread),
+    Generation,
+)
+OLLAMA_EMBED: Kind[OllamaEmbed, Embedding] = Kind(
+    "ollama_embed", OllamaEmbed, lambda body, _, unread: parse_ollama_embed(body, unread), Embedding
+)
+OLLAMA_EMBEDDINGS: Kind[OllamaEmbeddings, Embedding] = Kind(
+    "ollama_embeddings",
+    OllamaEmbeddings,
+    lambda body, _, unread: parse_ollama_embed(body, unread),
+    Embedding,
+)
+OLLAMA_SHOW: Kind[OllamaShow, str] = Kind("ollama_show", OllamaShow, lambda *_: [], str)
 KINDS: dict[str, Kind[Any, Any]] = {
-    kind.name: kind for kind in (CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT)
+    kind.name: kind
+    for kind in (
+        *(CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT),
+        *(OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, OLLAMA_SHOW),
+    )
 }

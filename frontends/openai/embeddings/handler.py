@@ -39,7 +39,7 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         body, inputs, headers = await state.read(request, EMBEDDING, generates=True)
         own_id = own_id_of(request, body.request_id)
         meter = CallMeter(state.metrics, arrival, request[TOLD])
-        first_id, answers = await _run(state.client, request[TENANT], inputs)
+        first_id, answers = await run_inputs(state.client, request[TENANT], inputs)
         meter.end(answers)
         id = own_id or first_id
         meter.begin(id)
@@ -72,7 +72,7 @@ def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Ite
     yield gathered + b'],"usage":' + encode_json(told) + b"}"
 
 
-async def _run(
+async def run_inputs(
     client: Client, tenant: str, inputs: Sequence[Embedding]
 ) -> tuple[str, list[Answer]]:
     """The id of the first request, and the answers. Only the first may be refused for want of room:

@@ -62,11 +62,11 @@ def _response_format(value: dict[str, Any]) -> Guide | None:
             raise invalid(f"The types are {known}.", "response_format.type", "unsupported")
 
 
-def schema_guide(schema: Any, holder: str) -> Guide | None:
-    """`holder`: the field that has the `schema`."""
+def schema_guide(schema: Any, holder: str, inside: bool = True) -> Guide | None:
+    """`holder`: the field that has the `schema`, or with `inside` as false is it."""
     if not isinstance(schema, dict | bool):
         raise invalid("It needs a `schema`.", holder, "missing_field")
-    where = f"{holder}.schema"
+    where = f"{holder}.schema" if inside else holder
     try:
         guide = as_guide({"json": schema})
     except ValueError as error:

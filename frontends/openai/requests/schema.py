@@ -31,6 +31,8 @@ class Body(msgspec.Struct, kw_only=True):
 
     built: ClassVar[frozenset[str]] = frozenset()
     """Names of NOT_YET that this kind of body takes all the same."""
+    tagged: ClassVar[bool] = False
+    """Whether a model's name may have Ollama's tag, `:latest`."""
     model: str | None = None
 
 
@@ -165,6 +167,8 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "documents": ([],),
     "mcp_servers": ([],),
     "container": (),
+    "template": ("",),
+    "context": ([],),
     "embed_dtype": ("float32",),
     "endianness": ("little", "native"),
     "normalize": (),

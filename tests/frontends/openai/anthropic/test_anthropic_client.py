@@ -297,7 +297,7 @@ async def test_documents_of_text_and_search_results_are_read() -> None:
 
 async def test_an_answer_may_be_held_to_a_schema() -> None:
     client = FakeClient()
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    schema: Any = {"type": "object", "properties": {"a": {"type": "integer"}}}
     async with served(client) as url, connect(url) as api:
         await api.messages.create(
             **ASKED, output_config={"format": {"type": "json_schema", "schema": schema}}

@@ -9,8 +9,10 @@ import pytest
 
 from thespis.frontends.inputs.media import Pending
 from thespis.frontends.inputs.unread import Unread
+from thespis.frontends.openai.requests.anthropic import MessagesRequest
 from thespis.frontends.openai.requests.chat import parse_chat
 from thespis.frontends.openai.requests.completions import parse_completion
+from thespis.frontends.openai.requests.ollama import OllamaGenerate
 from thespis.frontends.openai.requests.schema import (
     MATTERS,
     NOT_YET,
@@ -198,21 +200,21 @@ def test_a_wrong_field_is_named(body: bytes, part: str | None, code: str) -> Non
     assert (failure.part, failure.code or failure.kind) == (part, code)
 
 
+SCHEMAS = (ChatRequest, CompletionRequest, EmbeddingRequest, MessagesRequest, OllamaGenerate)
+
+
 @pytest.mark.parametrize("field", sorted(NOT_YET))
 def test_what_would_change_the_answer_is_refused_and_never_ignored(field: str) -> None:
-    schema = next(
-        one
-        for one in (ChatRequest, CompletionRequest, EmbeddingRequest)
-        if field in one.__struct_fields__
-    )
+    schema = next(one for one in SCHEMAS if field in one.__struct_fields__)
     values: dict[str, Any] = {
         "best_of": 2,
         "truncate_prompt_tokens": 4,
         "use_beam_search": True,
         "normalize": False,
     }
-    values |= dict.fromkeys(("suffix", "embed_dtype", "endianness"), "s")
-    body = {"prompt": "x", "messages": [], field: values.get(field, ["x"])}
+    values |= dict.fromkeys(("suffix", "embed_dtype", "endianness", "template"), "s")
+    values["context"] = [1]
+    body = {"prompt": "x", "messages": [], "max_tokens": 1, field: values.get(field, ["x"])}
     failure = refused(decode, schema, json.dumps(body).encode())
     assert (failure.kind, failure.part) == ("unsupported", field)
 
