@@ -6,6 +6,7 @@ from ...protocol.edges.detokenizer_to_client import Delta, Logprob, PositionLogp
 from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.edges.scheduler_to_detokenizer import Output
 from ...protocol.requests.sampling import SamplingParams
+from ...protocol.requests.thinking import Thought
 from .stops import StopFinder
 from .text import text_of
 from .vocabulary import Vocabulary
@@ -31,6 +32,8 @@ class Choice:
         self._eos = eos_token_ids
         self._text = text_of(vocabulary, context, sampling.skip_special_tokens)
         self._stops = StopFinder(sampling.stop, sampling.include_stop_str_in_output)
+        thinking = sampling.thinking
+        self._thought = None if thinking is None or not thinking.known else Thought(thinking)
         self._offset = 0
         """Characters shown so far, those of an earlier attempt included."""
         self._resume = released
@@ -40,6 +43,11 @@ class Choice:
         self.ended = False
         self.cut = False
         """A stop string ended it before the scheduler knew of an end."""
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Those of its tokens that are thinking; None: it is not known."""
+        return None if self._thought is None else self._thought.tokens
 
     def advance(self, output: Output) -> Delta | None:
         """What `output` adds to what is known. Raises OutputGap where positions are missing."""
@@ -99,6 +107,8 @@ class Choice:
         last = len(fresh) - 1
         for index, token_id in enumerate(fresh):
             self.tokens += 1
+            if self._thought is not None:
+                self._thought.advance(token_id)
             if hide_last and index == last:
                 break
             piece, stop = self._stops.feed(self._text.push(token_id), self._armed)

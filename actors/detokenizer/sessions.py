@@ -157,8 +157,15 @@ class Sessions:
         self.finished += 1
         del self._sessions[session.id]
         tokens = sum(choice.tokens for choice in session.choices)
-        usage, timings = message.usage, message.timings
-        return session.client, Finished(session.id, session.attempt, usage, tokens, timings)
+        thought = [n for choice in session.choices if (n := choice.reasoning_tokens) is not None]
+        return session.client, Finished(
+            session.id,
+            session.attempt,
+            message.usage,
+            tokens,
+            message.timings,
+            sum(thought) if thought else None,
+        )
 
     def _fail(self, session: Session) -> tuple[str, Message]:
         """This attempt alone: its client may have begun another, and ends the request if not."""

@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from ...protocol import topology
+from ...protocol.chat_templates.reasoning import marks_of
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.client_to_preprocessor import Prepare, Tokenize
 from ...protocol.edges.control import Cache, Excuse, Gone, Kill, Peer
@@ -52,6 +53,7 @@ from .effort import effort_of
 from .identities import Identities, cache_miss
 from .pending_request import PendingRequest, brings_template
 from .shell import Shell, failure_of
+from .thinking import ThinkingFinder
 from .validation import RequestValidator, without_ids
 from .vectors import cut, worded
 
@@ -84,6 +86,8 @@ class Preprocessor(Actor):
         splicer = Splicer(model.placeholders, tokenizer, model.frame)
         template = self.config.chat_template
         self._renderer = PromptRenderer(model, tokenizer, splicer, template, context)
+        marks = marks_of(self.config.reasoning_parser, template, model.model_type)
+        self._thinking = ThinkingFinder(marks, tokenizer, model.vocab)
         self._assembler = Assembler(model, splicer, self._renderer, context)
         shell = Shell(
             self.send,
@@ -209,6 +213,8 @@ class Preprocessor(Actor):
     def _want_items(self, pending: PendingRequest) -> None:
         """Of a request that is rendered."""
         request, context = pending.request, self.config.max_model_len
+        sampling = self._thinking.of(pending.sampling, request.prompt, pending.rendered)
+        pending.sampling = sampling
         pending.rendered = cut(pending.rendered, request, self._tokenizer, context)
         if (token_ids := pending.rendered.token_ids) is not None and not request.preview:
             check_room(request, len(token_ids), context, self.config.model)

@@ -88,6 +88,11 @@ class TextTokenizer:
         text: str | None = self._tokenizer.id_to_token(token_id)
         return text
 
+    def token_of(self, text: str, vocab: int) -> int:
+        """The id of the token that `text` is by itself, of those of the model; -1: it is none."""
+        number = self._tokenizer.token_to_id(text)
+        return number if number is not None and text in self._added and number < vocab else -1
+
     def place_of(self, text: str) -> int:
         """The id of one of the tokens that were named at the beginning; negative where the
         tokenizer does not have it."""

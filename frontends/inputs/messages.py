@@ -24,6 +24,8 @@ class GivenMessage(msgspec.Struct, kw_only=True):
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
 def read_messages(
@@ -65,6 +67,9 @@ def _read_message(
                 content.append(read_part(part, f"{where}.content[{index}]", media, rules, unread))
     names = {"name": message.name, "tool_call_id": message.tool_call_id}
     extra: dict[str, Any] = {key: name for key, name in names.items() if name is not None}
+    thought = message.reasoning_content or message.reasoning
+    if thought and message.role == "assistant":  # by both names: templates ask for one of them
+        extra |= {"reasoning_content": thought, "reasoning": thought}
     if message.tool_calls:
         calls = enumerate(message.tool_calls)
         extra["tool_calls"] = [

@@ -11,6 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from ...actors.quarantine.records import POISON
+from ...protocol.chat_templates.reasoning import marks_of
 from ...protocol.config.roles import HttpConfig
 from ...protocol.errors import EngineError, RequestError
 from ..client.client import CLOSED, Client
@@ -191,6 +192,9 @@ def terms_of(config: HttpConfig) -> Terms:
         folder=client.model.path,
         tokenizer_parts=client.model.tokenizer_parts,
         style=_tool_style(config),
+        marks=marks_of(
+            config.engine.reasoning_parser, config.engine.chat_template, client.model.model_type
+        ),
         embeds=config.engine.enable_mm_embeds,
         prompt_embeds=config.engine.enable_prompt_embeds,
         templates=config.engine.trust_request_chat_template,

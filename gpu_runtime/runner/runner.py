@@ -14,6 +14,7 @@ from ...protocol.config.roles import RunnerConfig
 from ...protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
 from ...protocol.requests.pooling import PoolingParams
+from ...protocol.requests.thinking import Thought
 from ..adapter.step import StepInputs
 from ..attention.choice import usable_kernels
 from ..attention.metadata import CPU_CACHE_BYTES, AttentionMetadata, build_metadata
@@ -191,11 +192,17 @@ class Runner:
     def _sampler(self, new: NewSequence) -> SamplerState:
         prompt, output = new.token_ids[: new.prompt_tokens], new.token_ids[new.prompt_tokens :]
         sayable = [token for token in prompt if token < self._facts.vocab]
-        guide = new.sampling.guide
-        matcher = None if guide is None else self._guides.start(guide, output, new.eos_token_ids)
+        guide, thinking = new.sampling.guide, new.sampling.thinking
+        thought = None
+        # Without a budget or a guide thinking is a text like others.
+        bound = guide is not None or (thinking is not None and thinking.budget is not None)
+        if thinking is not None and thinking.known and bound:
+            thought = Thought(thinking, output)
+        said = output if thought is None else thought.said
+        matcher = None if guide is None else self._guides.start(guide, said, new.eos_token_ids)
         return SamplerState(
             new.sampling, new.choice, sayable, output, new.eos_token_ids, self._facts.vocab,
-            self._device, new.seq, matcher,
+            self._device, new.seq, matcher, thought,
         )  # fmt: skip
 
     def _pooling(self, params: PoolingParams) -> Pooling:

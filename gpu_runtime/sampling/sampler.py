@@ -11,6 +11,7 @@ import torch
 
 from ...protocol.edges.gpu_runner_to_scheduler import TokenLogprobs
 from ...protocol.requests.sampling import SamplingParams
+from ...protocol.requests.thinking import Thought
 from .guiding import Matcher, keep_allowed
 from .logits import apply_min_p, apply_temperature, apply_top, penalise, pick
 from .logprobs import token_logprobs
@@ -33,9 +34,10 @@ class SamplerState:
         device: torch.device,
         fallback_seed: int = 0,
         guide: Matcher | None = None,
+        thought: Thought | None = None,
     ) -> None:
-        """`fallback_seed` serves where the request carries no seed; `guide` stands behind `output`
-        already.
+        """`fallback_seed` serves where the request carries no seed; `guide` and `thought` stand
+        behind `output` already.
 
         Raises Unrunnable for token ids outside the vocabulary.
         """
@@ -60,12 +62,18 @@ class SamplerState:
             self.seen = self.counts > 0
             self.seen[torch.tensor(prompt, dtype=torch.int64, device=device)] = True
         self.guide = guide
+        """Binds the answer, which begins where thinking ends."""
+        self.thought = thought
+        if thought is not None:
+            _checked(thought.marks, vocab, "thinking")
         for spelling in params.bad_words_ids:
             _checked(spelling, vocab, "bad_words")
         longest = max(map(len, params.bad_words_ids), default=1)
         self._tail = deque(output[-(longest - 1) :] if longest > 1 else (), maxlen=longest - 1)
         """The last output tokens, as many as may be the beginning of a bad word."""
-        free = self.bias is None and self.early is None and guide is None
+        self.ends = torch.tensor(eos_token_ids, device=device) if guide and thought else None
+        """End tokens, none of which may come while it thinks: its guide would get no answer."""
+        free = self.bias is None and self.early is None and guide is None and thought is None
         self.plain = params.greedy and free and not self.penalised and not params.bad_words_ids
         """True: the likeliest token, nothing else to look at."""
 
@@ -74,9 +82,15 @@ class SamplerState:
         if self.penalised:
             self.counts[token] += 1
             self.seen[token] = True
-        if self.guide is not None:
+        answers = self.thought is None or self.thought.advance(token)
+        if self.guide is not None and answers:
             self.guide.advance(token)
         self._tail.append(token)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the next token belongs to its thinking, whatever it is."""
+        return self.thought is not None and self.thought.state == "thinking"
 
     def banned(self) -> list[int]:
         """Tokens that would complete a bad word now."""
@@ -163,10 +177,35 @@ def _constrain(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
             for name in ("repetition_penalty", "frequency_penalty", "presence_penalty")
         )
         logits[rows] = penalise(logits[rows], seen, counts, *penalties)
-    guided = {row: state.guide for row, state in enumerate(states) if state.guide is not None}
+    guided = {
+        row: state.guide
+        for row, state in enumerate(states)
+        if state.guide is not None and not state.thinks
+    }
+    opening = {row: token for row in guided if (token := _opening(states[row])) is not None}
+    open_logits = {row: logits[row, token].clone() for row, token in opening.items()}
     if guided:
         logits[list(guided)] = keep_allowed(logits[list(guided)], list(guided.values()))
+    for row, token in opening.items():
+        logits[row, token] = open_logits[row]
+    for row, state in enumerate(states):
+        if state.thought is not None:
+            _think(logits[row], state, state.thought)
     return logits
+
+
+def _opening(state: SamplerState) -> int | None:
+    """The token by which thinking may begin in place of what its guide allows."""
+    return None if state.thought is None else state.thought.may_open
+
+
+def _think(logits: torch.Tensor, state: SamplerState, thought: Thought) -> None:
+    """What thinking demands of one row, in place."""
+    if state.ends is not None and state.thinks:
+        logits[state.ends] = -torch.inf
+    if (forced := thought.forced) is not None:
+        logits.fill_(-torch.inf)
+        logits[forced] = 0.0
 
 
 def _draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> list[int]:

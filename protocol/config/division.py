@@ -170,6 +170,7 @@ def _preprocessor(
         model=model,
         max_model_len=sizes.context,
         chat_template=engine.chat_template,
+        reasoning_parser=engine.reasoning_parser,
         limits_per_prompt=engine.limit_mm_per_prompt,
         io_kwargs=engine.media_io_kwargs,
         processor_kwargs=engine.mm_processor_kwargs,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import msgspec
 
+from ..chat_templates.reasoning import ReasoningParser
 from ..checkpoint.folder import demo_model
 from ..checkpoint.hub_id import hub_id, is_revision
 from ..requests.pooling import Pooler, told
@@ -104,6 +105,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     chat_template: str | None = None
     """file, Jinja text, or the name of a built-in one (default: the checkpoint's, else its
     family's)"""
+    reasoning_parser: ReasoningParser = "auto"
+    """how the model marks its thinking; auto: as its chat template says, none: nobody looks for
+    it"""
     trust_request_chat_template: bool = False
     """let a request bring its own chat template"""
     limit_mm_per_prompt: dict[str, Any] = {}

@@ -74,6 +74,8 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     max_model_len: int
     chat_template: str | None
     """Its source."""
+    reasoning_parser: str = "none"
+    """How the model marks its thinking, as `EngineConfig` has it."""
     limits_per_prompt: dict[str, Any]
     io_kwargs: dict[str, dict[str, Any]]
     processor_kwargs: dict[str, Any]

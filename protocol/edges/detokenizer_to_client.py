@@ -53,6 +53,8 @@ class Finished(OfRequest, frozen=True):
     usage: Usage
     completion_tokens: int
     timings: tuple[Timing, ...]
+    reasoning_tokens: int | None = None
+    """Of them those of thinking, without its marks; None: it is not known."""
 
 
 DetokenizerToClient = Deltas | PromptLogprobs[PositionLogprobs] | Vectors | Finished | RequestFailed

@@ -129,7 +129,8 @@ class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     role: str
     content: tuple[Text | Slot, ...]
     extra: dict[str, Any] = {}
-    """`name`, `tool_calls`, `tool_call_id`: what a template may use beside role and content."""
+    """`name`, `tool_calls`, `tool_call_id`, `reasoning_content`: what a template may use beside
+    role and content."""
 
 
 class ChatPrompt(_Part, frozen=True):

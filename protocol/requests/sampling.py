@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from .guide import Guide, StructuredOutputsParams, as_guide
+from .thinking import Thinking
 
 MAX_TEXTS = 1024
 """In `stop` or `bad_words`: each text is looked for with every token."""
@@ -67,6 +68,10 @@ class SamplingParams(
     """What the answer must look like; a dict of the fields is taken too. `guide` reads it."""
     bad_words_ids: tuple[tuple[int, ...], ...] = ()
     """The token sequences of `bad_words`; the preprocessor fills them in."""
+    thinking_token_budget: int | None = None
+    """Tokens that a model which thinks may think for; then its answer begins. None: as it likes."""
+    thinking: Thinking | None = None
+    """Where thinking ends; the preprocessor fills it in."""
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -147,6 +152,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("seed", -(1 << 63), (1 << 63) - 1),
     ("max_tokens", 1, 1 << 31),
     ("min_tokens", 0, 1 << 31),
+    ("thinking_token_budget", 0, 1 << 31),
     ("presence_penalty", -2.0, 2.0),
     ("frequency_penalty", -2.0, 2.0),
     ("repetition_penalty", 1e-6, math.inf),

@@ -83,7 +83,7 @@ def test_S49_so_are_they_in_a_stream(server: Server) -> None:
     ("name", "value", "code"),
     [
         ("max_new_tokens", 5, "unknown_field"),
-        ("thinking_token_budget", 5, "unknown_field"),
+        ("max_tool_calls", 5, "unknown_field"),
         ("timeout", 1.5, "unknown_field"),
         ("cache_salt", "secret", "unknown_field"),
         ("guided_whitespace_pattern", " ", "unknown_field"),

@@ -140,8 +140,12 @@ async def answer_whole(
     """The body of an answer not streamed, in pieces. Raises RequestError for one too large."""
     answers = [Answer(n) for n in sizes]
     gathered = 0
+    begun: set[int] = set()
     async for source, update in merged(streams):
         meter.update(update)
+        if source not in begun:
+            begun.add(source)
+            _begin(writer, source, streams[source])
         gathered += writer.gather(source, update)
         _check_whole(gathered)
         answers[source].add(update)
@@ -155,6 +159,11 @@ async def answer_whole(
         _check_whole(size)
         await asyncio.sleep(0)  # others have their turns
     return pieces
+
+
+def _begin(writer: ResponseWriter, source: int, stream: Stream) -> None:
+    if stream.prepared is not None:
+        writer.begin(source, stream.prepared.sampling)
 
 
 async def send_whole(
@@ -206,6 +215,7 @@ async def answer_stream(
             events = b""
             if source not in seen:
                 seen.add(source)
+                _begin(writer, source, streams[source])
                 meter.note_prompt(streams[source].prompt_tokens)
                 events = writer.first(
                     source, streams[source].prompt_token_ids, streams[source].prompt_tokens

@@ -7,11 +7,12 @@ import msgspec
 
 from ....protocol.errors import Failure
 from ....protocol.requests.prepared import EffectiveOptions, ItemSource, Timing
+from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Update
 from ...client.timeline import timeline_of
 from ..errors import error_event
-from ..tools.definitions import ToolUse
+from ..news.reading import Reading
 
 _json = msgspec.json.Encoder()
 encode_json = _json.encode
@@ -40,14 +41,18 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing of what was generated is shown or counted."""
     return_timings: bool = False
     timeline: bool = False
-    tools: ToolUse | None = None
-    """The functions that the answer may call."""
+    reading: Reading = Reading()
+    """How its text is read."""
     echo: tuple[str, ...] | None = None
     """Per prompt, the text that precedes each of its choices."""
 
 
 class ResponseWriter(Protocol):
     """How one API writes an answer; `source` is the number of the prompt within the call."""
+
+    def begin(self, source: int, sampling: SamplingParams) -> None:
+        """The prompt is prepared, and its answer begins; `sampling`: complete. Comes before
+        anything else of it."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         """The events before a prompt's first text; `prompt_tokens`: ids, or rows without ids."""
@@ -127,6 +132,7 @@ def _counted(prompt: int, completion: int) -> dict[str, int]:
 
 def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any]:
     prompt, cached, completion = 0, 0, 0
+    thought: int | None = None
     media: dict[str, int] = {}
     options: EffectiveOptions = {}
     for finished in (answer.finished for answer in answers):
@@ -134,12 +140,15 @@ def usage(answers: Sequence[Answer], prompt_only: bool = False) -> dict[str, Any
             prompt += finished.usage.prompt_tokens
             cached += finished.usage.cached_tokens
             completion += 0 if prompt_only else finished.completion_tokens
+            if finished.reasoning_tokens is not None:
+                thought = (thought or 0) + finished.reasoning_tokens
             options = options or finished.usage.media_options
             for modality, count in finished.usage.media_tokens.items():
                 media[f"{modality}_tokens"] = media.get(f"{modality}_tokens", 0) + count
     return {
         **_counted(prompt, completion),
         "prompt_tokens_details": {"cached_tokens": cached, **media},
+        **({} if thought is None else {"completion_tokens_details": {"reasoning_tokens": thought}}),
         **({"media_options": options} if options else {}),
     }
 

@@ -18,7 +18,10 @@ async def messages(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, (asked,), headers = await state.read(request, MESSAGES, generates=True)
         options = AnswerOptions(
-            created=int(time.time()), arrival=arrival, model=state.terms.model, tools=asked.tools
+            created=int(time.time()),
+            arrival=arrival,
+            model=state.terms.model,
+            reading=asked.reading,
         )
         limit = asked.sampling.max_tokens
         return await answer(

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from ....protocol.errors import Failure
+from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.arguments import as_object
 from ..answers.writer import AnswerOptions, encode_json
-from ..tools.json_reader import Arguments, CallStart, Event, Words
-from ..tools.tool_calls import ToolCalls
+from ..news.reader import AnswerReader, News, Thinking
+from ..tools.json_reader import Words
+from ..tools.tool_calls import ToolArguments, ToolCall
 from .errors import anthropic_event
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -19,7 +21,7 @@ TEXT = (
     b'"delta":{"type":"text_delta","text":'
 )
 """Up to the text of a delta, which nearly every token is."""
-Part = Literal["text", "tool_use"]
+Part = Literal["text", "thinking", "tool_use"]
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -31,7 +33,7 @@ class MessageWriter:
     def __init__(self, id: str, options: AnswerOptions, limit: int | None) -> None:
         """`limit`: tokens that the caller would have taken."""
         self._id, self._options, self._limit = id, options, limit
-        self._calls = None if options.tools is None else ToolCalls(options.tools)
+        self._reader = AnswerReader(options.reading)
         self._open: Part | None = None
         self._blocks = 0
         """That have been opened."""
@@ -40,6 +42,9 @@ class MessageWriter:
         self._gathered: list[dict[str, Any]] = []
         """Blocks of an answer that is not streamed; `input` is text until the end."""
 
+    def begin(self, source: int, sampling: SamplingParams) -> None:
+        self._reader = AnswerReader(self._options.reading, sampling)
+
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         usage = _usage(prompt_tokens, 0, 0)
         return event("message_start", message=self._message([], None, None, usage)) + PING
@@ -47,7 +52,7 @@ class MessageWriter:
     def events(self, source: int, update: Update) -> bytes:
         out = b""
         for choice in update.choices:
-            for found in self._split(choice):
+            for found in self._reader.read(choice):
                 out += self._told(found)
             if choice.finish_reason is not None:
                 self._ended = choice
@@ -64,7 +69,7 @@ class MessageWriter:
 
     def gather(self, source: int, update: Update) -> int:
         for choice in update.choices:
-            for found in self._split(choice):
+            for found in self._reader.read(choice):
                 self._gather(found)
             choice.text, choice.logprobs = "", []
             if choice.finish_reason is not None:
@@ -94,22 +99,23 @@ class MessageWriter:
             "usage": usage,
         }
 
-    def _split(self, choice: Choice) -> list[Event]:
-        if self._calls is not None:
-            return self._calls.events(choice)
-        return [Words(choice.text)] if choice.text else []
-
-    def _told(self, found: Event) -> bytes:
+    def _told(self, found: News) -> bytes:
         """The events of a piece of the answer."""
         match found:
             case Words(text):
                 before = b"" if self._open == "text" else self._begin("text", text="")
                 return before + TEXT % (self._blocks - 1) + encode_json(text) + b"}}\n\n"
-            case CallStart(name):
+            case Thinking(text):
+                before = b""
+                if self._open != "thinking":
+                    before = self._begin("thinking", thinking="", signature="")
+                delta = {"type": "thinking_delta", "thinking": text}
+                return before + event("content_block_delta", index=self._blocks - 1, delta=delta)
+            case ToolCall(_, _, name):
                 self._called = True
                 call = {"id": _tool_id(), "name": name, "input": {}}
                 return self._begin("tool_use", **call)
-            case Arguments(piece):
+            case ToolArguments(_, piece):
                 delta = {"type": "input_json_delta", "partial_json": piece}
                 return event("content_block_delta", index=self._blocks - 1, delta=delta)
 
@@ -126,16 +132,20 @@ class MessageWriter:
         self._open = None
         return event("content_block_stop", index=self._blocks - 1)
 
-    def _gather(self, found: Event) -> None:
+    def _gather(self, found: News) -> None:
         blocks = self._gathered
         match found:
             case Words(text) if blocks and blocks[-1]["type"] == "text":
                 blocks[-1]["text"] += text
             case Words(text):
                 blocks.append({"type": "text", "text": text})
-            case CallStart(name):
+            case Thinking(text) if blocks and blocks[-1]["type"] == "thinking":
+                blocks[-1]["thinking"] += text
+            case Thinking(text):
+                blocks.append({"type": "thinking", "thinking": text, "signature": ""})
+            case ToolCall(_, _, name):
                 blocks.append({"type": "tool_use", "id": _tool_id(), "name": name, "input": ""})
-            case Arguments(piece):
+            case ToolArguments(_, piece):
                 blocks[-1]["input"] += piece
 
     def _finished(self, block: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.checkpoint.tokenizer_file import tokenizer_text
 from ....protocol.errors import invalid, refuse
 from ....protocol.refusals import beyond_context, check_token_ids
@@ -90,6 +91,8 @@ class Terms(msgspec.Struct, frozen=True):
     """As `ModelFacts` has them."""
     style: Style
     """How the model writes tool calls."""
+    marks: Marks | None = None
+    """Of its thinking."""
     embeds: bool = False
     prompt_embeds: bool = False
     templates: bool = False
@@ -267,7 +270,9 @@ def _weight(text: str) -> int:
 CHAT: Kind[ChatRequest, Generation] = Kind(
     "chat",
     ChatRequest,
-    lambda body, terms, unread: [parse_chat(body, unread, embeds=terms.embeds, style=terms.style)],
+    lambda body, terms, unread: [
+        parse_chat(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
+    ],
     Generation,
 )
 COMPLETION: Kind[CompletionRequest, Generation] = Kind(
@@ -292,7 +297,7 @@ MESSAGES: Kind[MessagesRequest, Generation] = Kind(
     "messages",
     MessagesRequest,
     lambda body, terms, unread: [
-        parse_messages(body, unread, embeds=terms.embeds, style=terms.style)
+        parse_messages(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
     ],
     Generation,
 )
@@ -305,13 +310,15 @@ COUNT: Kind[CountRequest, Generation] = Kind(
 OLLAMA_CHAT: Kind[OllamaChat, Generation] = Kind(
     "ollama_chat",
     OllamaChat,
-    lambda body, terms, unread: parse_ollama_chat(body, unread, style=terms.style),
+    lambda body, terms, unread: parse_ollama_chat(
+        body, unread, style=terms.style, marks=terms.marks
+    ),
     Generation,
 )
 OLLAMA_GENERATE: Kind[OllamaGenerate, Generation] = Kind(
     "ollama_generate",
     OllamaGenerate,
-    lambda body, _, unread: parse_ollama_generate(body, unread),
+    lambda body, terms, unread: parse_ollama_generate(body, unread, marks=terms.marks),
     Generation,
 )
 OLLAMA_EMBED: Kind[OllamaEmbed, Embedding] = Kind(

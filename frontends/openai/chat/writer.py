@@ -6,11 +6,14 @@ from typing import Any
 import msgspec
 
 from ....protocol.errors import Failure
+from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.logprobs import NULL, chat_logprobs, chat_positions, prompt_logprobs
 from ..answers.writer import AnswerOptions, Frame, encode_json
-from ..tools.tool_calls import ToolCalls
+from ..news.reader import AnswerReader, Gathered, News, Thinking
+from ..tools.json_reader import Words
+from ..tools.tool_calls import ToolCall
 
 PLAIN = b'},"logprobs":null,"finish_reason":null}'
 """What follows the text of a choice of which nothing else is told."""
@@ -24,10 +27,9 @@ class ChatWriter:
             self._frame.head + b',"choices":[{"index":%d,"delta":{"content":' % i
             for i in range(options.n)
         ]
-        self._calls = (
-            [] if options.tools is None else [ToolCalls(options.tools) for _ in range(options.n)]
-        )
-        """Per choice, if there are tools: finds the calls in its text."""
+        self._readers = [AnswerReader(options.reading) for _ in range(options.n)]
+        self._said = [Gathered() for _ in range(options.n)]
+        """Of an answer that is not streamed, per choice."""
         self._scores: list[list[msgspec.Raw]] = [[] for _ in range(options.n)]
         """Of an answer that is not streamed, per choice."""
         self._prompt = [NULL]
@@ -43,27 +45,42 @@ class ChatWriter:
             head + b',"choices":[{"index":%d,' % i + role + tail for i in range(self._options.n)
         )
 
+    def begin(self, source: int, sampling: SamplingParams) -> None:
+        reading = self._options.reading
+        self._readers = [AnswerReader(reading, sampling) for _ in range(self._options.n)]
+
     def events(self, source: int, update: Update) -> bytes:
         out = b""
         for choice in update.choices:
-            calls: list[dict[str, Any]] = []
             self._frame.count(completion=len(choice.token_ids))
-            if self._calls:
-                choice, calls = self._calls[choice.index].split(choice)
-            if self._options.logprobs is None and not self._options.return_token_ids:
-                if choice.text:
-                    text = encode_json(choice.text)
-                    out += self._before[choice.index] + text + PLAIN + self._frame.tail
-            elif choice.text or choice.token_ids:
-                out += self._rich(choice)
-            for call in calls:
-                out += self._frame.chunk(_changed(choice, {"tool_calls": [call]}))
+            if self._options.reading.plain:
+                out += self._text(choice) if choice.text or choice.token_ids else b""
+            else:
+                out += self._news(choice)
             if choice.finish_reason is not None:
                 out += self._finish(choice)
         return out
 
-    def _rich(self, choice: Choice) -> bytes:
-        body = self._before[choice.index] + encode_json(choice.text) + b'},"logprobs":'
+    def _text(self, choice: Choice) -> bytes:
+        """All of it."""
+        if self._options.logprobs is not None or self._options.return_token_ids:
+            return self._rich(choice, {"content": choice.text})
+        text = encode_json(choice.text)
+        told = self._before[choice.index] + text + PLAIN + self._frame.tail
+        return told if choice.text else b""
+
+    def _news(self, choice: Choice) -> bytes:
+        """A chunk for each; what is told of tokens goes with the first."""
+        deltas = [_delta(news) for news in self._readers[choice.index].read(choice)]
+        rich = self._options.logprobs is not None or self._options.return_token_ids
+        out = b""
+        if rich and choice.token_ids:
+            out, deltas = self._rich(choice, deltas[0] if deltas else {"content": ""}), deltas[1:]
+        return out + b"".join(self._frame.chunk(_changed(choice, delta)) for delta in deltas)
+
+    def _rich(self, choice: Choice, delta: dict[str, Any]) -> bytes:
+        body = self._frame.head + b',"choices":[{"index":%d,"delta":' % choice.index
+        body += encode_json(delta) + b',"logprobs":'
         top, scores = self._options.logprobs, None
         if top is not None:
             scores = chat_logprobs(choice.logprobs, top, self._options.tokens_as_ids)
@@ -74,9 +91,7 @@ class ChatWriter:
         return body + b"}" + self._frame.tail
 
     def _finish(self, choice: Choice) -> bytes:
-        reason: str | None = choice.finish_reason
-        if self._calls:
-            reason = self._calls[choice.index].reason(reason)
+        reason = self._readers[choice.index].reason(choice.finish_reason)
         end = _changed(choice, {}, reason)
         if choice.stop_reason is not None:
             end["stop_reason"] = choice.stop_reason
@@ -96,8 +111,10 @@ class ChatWriter:
                 self._scores[choice.index] += positions
                 written += sum(map(len, positions))
             choice.logprobs = []
-            if self._calls:
-                choice.text = self._calls[choice.index].take(choice)
+            if not options.reading.plain:
+                for news in self._readers[choice.index].read(choice):
+                    self._said[choice.index].add(news)
+                choice.text = ""
         if update.prompt_logprobs is not None:
             table = prompt_logprobs(update.prompt_logprobs)
             self._prompt += table
@@ -117,10 +134,9 @@ class ChatWriter:
     def _entry(self, choice: Choice) -> dict[str, Any]:
         options = self._options
         message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
-        reason: str | None = choice.finish_reason
-        if self._calls:
-            message |= self._calls[choice.index].message(choice.text)
-            reason = self._calls[choice.index].reason(reason)
+        if not options.reading.plain:
+            message |= _message(self._said[choice.index])
+        reason = self._readers[choice.index].reason(choice.finish_reason)
         scores = {"content": self._scores[choice.index], "refusal": None}
         entry: dict[str, Any] = {
             "index": choice.index,
@@ -137,3 +153,40 @@ class ChatWriter:
 def _changed(choice: Choice, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     """What a chunk tells of a choice."""
     return {"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _delta(news: News) -> dict[str, Any]:
+    """Thinking under the names of DeepSeek's API and of vLLM's."""
+    match news:
+        case Thinking(text):
+            return {"reasoning_content": text, "reasoning": text}
+        case Words(text):
+            return {"content": text}
+        case ToolCall(number, id, name):
+            function = {"name": name, "arguments": ""}
+            return {
+                "tool_calls": [
+                    {"index": number, "id": id, "type": "function", "function": function}
+                ]
+            }
+        case _:
+            return {"tool_calls": [{"index": news.number, "function": {"arguments": news.text}}]}
+
+
+def _message(said: Gathered) -> dict[str, Any]:
+    """What a message has of them; `content` is null where it has something else."""
+    told: dict[str, Any] = {"content": said.words}
+    if said.thinking:
+        told |= {"reasoning_content": said.thinking, "reasoning": said.thinking}
+    if said.calls:
+        told["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in said.calls
+        ]
+    if len(told) > 1 and not said.words:
+        told["content"] = None
+    return told

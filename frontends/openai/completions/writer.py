@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ....protocol.errors import Failure
+from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.logprobs import NULL, CompletionScores, prompt_logprobs
@@ -29,6 +30,9 @@ class CompletionWriter:
         """Of an answer not streamed: by prompt and choice; None: of the echoed prompt itself."""
         self._prompts: dict[int, list[msgspec.Raw]] = {}
         """Its `prompt_logprobs`, by prompt."""
+
+    def begin(self, source: int, sampling: SamplingParams) -> None:
+        """A text is read as nothing else."""
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         """The echoed prompt, and the prompt's token ids where they were asked for."""

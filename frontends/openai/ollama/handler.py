@@ -23,7 +23,7 @@ from ..embeddings.handler import run_inputs
 from ..requests.common import Embedding, Generation
 from ..requests.ollama import OllamaAnswered, refuse_change
 from .facts import SPOKEN, card, running, shown, tagged
-from .writer import LINES, OllamaWriter, Said, as_message, as_response, head_of, nanoseconds
+from .writer import LINES, Grown, OllamaWriter, Said, as_message, as_response, head_of, nanoseconds
 
 
 def _json(body: object, headers: dict[str, str] | None = None) -> web.Response:
@@ -56,7 +56,7 @@ async def _answer(
     created = int(time.time())
     if not asked:
         reason = "unload" if body.keep_alive in (0, "0") else "load"
-        told = {**head_of(model, created), **said("", []), "done": True, "done_reason": reason}
+        told = {**head_of(model, created), **said(Grown()), "done": True, "done_reason": reason}
         return _json(told, headers)
     body.stream = body.stream is not False
     if body.stream:
@@ -67,7 +67,7 @@ async def _answer(
         arrival=arrival,
         model=model,
         logprobs=wanted.sampling.logprobs,
-        tools=wanted.tools,
+        reading=wanted.reading,
     )
     return await answer(
         request, body, asked, arrival, lambda id: OllamaWriter(id, options, said), headers

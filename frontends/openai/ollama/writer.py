@@ -3,32 +3,48 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ....protocol.errors import Failure
+from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
 from ..answers.arguments import as_object
 from ..answers.logprobs import chat_positions
 from ..answers.writer import AnswerOptions, encode_json, told_of
-from ..tools.json_reader import Arguments, CallStart, Event, Words
-from ..tools.tool_calls import ToolCalls
+from ..news.reader import AnswerReader, Thinking
+from ..tools.json_reader import Words
+from ..tools.tool_calls import ToolArguments, ToolCall
 from .errors import ollama_line
 
 LINES = "application/x-ndjson"
-Said = Callable[[str, list[dict[str, Any]]], dict[str, Any]]
-"""How an API words a piece of the answer: its text, and its calls."""
 
 
-def as_message(text: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
+class Grown(NamedTuple):
+    """What an answer grew by."""
+
+    text: str = ""
+    thinking: str = ""
+    calls: Sequence[dict[str, Any]] = ()
+
+
+Said = Callable[[Grown], dict[str, Any]]
+"""How an API words a piece of the answer."""
+
+
+def as_message(grown: Grown) -> dict[str, Any]:
     """Of /api/chat."""
-    message: dict[str, Any] = {"role": "assistant", "content": text}
-    return {"message": {**message, "tool_calls": calls} if calls else message}
+    message: dict[str, Any] = {"role": "assistant", "content": grown.text}
+    if grown.thinking:
+        message["thinking"] = grown.thinking
+    if grown.calls:
+        message["tool_calls"] = grown.calls
+    return {"message": message}
 
 
-def as_response(text: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
+def as_response(grown: Grown) -> dict[str, Any]:
     """Of /api/generate, which has no tools."""
-    return {"response": text}
+    return {"response": grown.text, **({"thinking": grown.thinking} if grown.thinking else {})}
 
 
 def head_of(model: str, created: int) -> dict[str, Any]:
@@ -41,16 +57,18 @@ class OllamaWriter:
     def __init__(self, id: str, options: AnswerOptions, said: Said) -> None:
         self._id, self._options, self._said = id, options, said
         self._head = head_of(options.model, options.created)
-        self._calls = None if options.tools is None else ToolCalls(options.tools)
+        self._reader = AnswerReader(options.reading)
         self._open: list[str] = []
         """Name and pieces of the arguments of the call that is being read."""
         self._number = 0
         """Of calls that were told."""
         self._reason = "stop"
-        self._text: list[str] = []
-        self._made: list[dict[str, Any]] = []
+        self._grown: list[Grown] = []
         self._scores: list[Any] = []
-        """Of an answer that is not streamed: its text, its calls, its log-probabilities."""
+        """Of an answer that is not streamed, with its log-probabilities."""
+
+    def begin(self, source: int, sampling: SamplingParams) -> None:
+        self._reader = AnswerReader(self._options.reading, sampling)
 
     def first(self, source: int, prompt_token_ids: Sequence[int], prompt_tokens: int) -> bytes:
         return b""
@@ -58,14 +76,14 @@ class OllamaWriter:
     def events(self, source: int, update: Update) -> bytes:
         out = b""
         for choice in update.choices:
-            text, calls = self._split(choice)
+            grown = self._split(choice)
             more = self._scored(choice)
-            if text or calls or more:
-                out += self._line({**self._said(text, calls), "done": False, **more})
+            if any(grown) or more:
+                out += self._line({**self._said(grown), "done": False, **more})
         return out
 
     def last(self, answers: Sequence[Answer]) -> bytes:
-        return self._line({**self._said("", []), **self._end(answers)})
+        return self._line({**self._said(Grown()), **self._end(answers)})
 
     def failed(self, failure: Failure) -> bytes:
         return ollama_line(failure)
@@ -73,9 +91,7 @@ class OllamaWriter:
     def gather(self, source: int, update: Update) -> int:
         written = 0
         for choice in update.choices:
-            text, calls = self._split(choice)
-            self._text.append(text)
-            self._made += calls
+            self._grown.append(self._split(choice))
             scores = self._scored(choice).get("logprobs", [])
             self._scores += scores
             written += sum(map(len, scores))
@@ -83,7 +99,11 @@ class OllamaWriter:
         return written
 
     def whole(self, answers: Sequence[Answer]) -> Iterator[bytes]:
-        body = {**self._head, **self._said("".join(self._text), self._made), **self._end(answers)}
+        text = "".join(one.text for one in self._grown)
+        thinking = "".join(one.thinking for one in self._grown)
+        calls = [call for one in self._grown for call in one.calls]
+        told = self._said(Grown(text, thinking, calls))
+        body = {**self._head, **told, **self._end(answers)}
         if self._options.logprobs is not None:
             body["logprobs"] = self._scores
         yield encode_json(body)
@@ -97,30 +117,34 @@ class OllamaWriter:
             return {}
         return {"logprobs": chat_positions(choice.logprobs, top)}
 
-    def _split(self, choice: Choice) -> tuple[str, list[dict[str, Any]]]:
-        """The text that has come, and the calls that are whole."""
+    def _split(self, choice: Choice) -> Grown:
+        """What has come, of calls those that are whole."""
         over = choice.finish_reason is not None
         if over:
             self._reason = "length" if choice.finish_reason == "length" else "stop"
-        if self._calls is None:
-            return choice.text, []
         text: list[str] = []
+        thinking: list[str] = []
         calls: list[dict[str, Any]] = []
-        for found in self._calls.events(choice):
-            self._take(found, text, calls)
+        for found in self._reader.read(choice):
+            if isinstance(found, Thinking):
+                thinking.append(found.text)
+            else:
+                self._take(found, text, calls)
         if over:
             self._finish(text, calls)
-        return "".join(text), calls
+        return Grown("".join(text), "".join(thinking), calls)
 
-    def _take(self, found: Event, text: list[str], calls: list[dict[str, Any]]) -> None:
+    def _take(
+        self, found: Words | ToolCall | ToolArguments, text: list[str], calls: list[dict[str, Any]]
+    ) -> None:
         match found:
             case Words(words):
                 self._finish(text, calls)
                 text.append(words)
-            case CallStart(name):
+            case ToolCall(_, _, name):
                 self._finish(text, calls)
                 self._open = [name]
-            case Arguments(piece):
+            case ToolArguments(_, piece):
                 self._open.append(piece)
 
     def _finish(self, text: list[str], calls: list[dict[str, Any]]) -> None:

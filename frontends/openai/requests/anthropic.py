@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 
+from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.request import ChatPrompt
 from ....protocol.requests.sampling import SamplingParams
 from ...inputs.unread import Unread
+from ..news.reading import Reading
 from ..tools.definitions import ToolUse, read_tools, tool_guide
 from ..tools.parsers import Style
 from .anthropic_messages import read_turns
@@ -57,17 +59,23 @@ class MessagesRequest(CountRequest, kw_only=True):
 
 
 def parse_messages(
-    request: MessagesRequest, unread: Unread, *, embeds: bool = False, style: Style = "hermes"
+    request: MessagesRequest,
+    unread: Unread,
+    *,
+    embeds: bool = False,
+    style: Style = "hermes",
+    marks: Marks | None = None,
 ) -> Generation:
-    """`style`: how the model writes tool calls."""
+    """`style`: how the model writes tool calls; `marks`: of its thinking."""
     prompt, media, tools = _conversation(request, unread, embeds, style)
+    reading = Reading(tools, marks)
     if request.metadata is not None:
         unread.check(request.metadata, ("user_id",), "metadata")
     return Generation(
         prompt=prompt,
         media=media,
-        sampling=_sampling(request, tools, _format(request, unread)),
-        tools=tools,
+        sampling=_sampling(request, reading, _format(request, unread)),
+        reading=reading,
         priority=request.priority or 0,
         **_options(request),
     )
@@ -89,17 +97,15 @@ def _options(request: CountRequest) -> dict[str, Any]:
     }
 
 
-def _sampling(
-    request: MessagesRequest, tools: ToolUse | None, guide: Guide | None
-) -> SamplingParams:
+def _sampling(request: MessagesRequest, reading: Reading, guide: Guide | None) -> SamplingParams:
     names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed")
     given = {name: value for name in names if (value := getattr(request, name)) is not None}
     if request.stop_sequences:
         given["stop"] = request.stop_sequences
-    if tools is not None:
-        guide = tool_guide(tools, guide)
-        if tools.style == "hermes":
-            given["skip_special_tokens"] = False  # the tags of calls may be such
+    if reading.tools is not None:
+        guide = tool_guide(reading.tools, guide)
+    if reading.keeps_special:
+        given["skip_special_tokens"] = False
     return made_sampling({**given, "structured_outputs": guide}, NAMES)
 
 

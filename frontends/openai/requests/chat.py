@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.errors import invalid, refuse
 from ....protocol.requests.request import Prompt, TextPrompt
 from ...inputs.messages import read_messages
 from ...inputs.parts import Rules
 from ...inputs.unread import Unread
+from ..news.reading import Reading
 from ..tools.definitions import read_tools, tool_guide
 from ..tools.parsers import Style
-from .common import Generation, chat_prompt, sampling_of, shared_fields
+from .common import Generation, chat_prompt, sampling_of, shared_fields, thinking_budget
 from .guides import read_guide
 from .schema import ChatRequest, TokenizeRequest
 
@@ -20,8 +22,10 @@ def parse_chat(
     *,
     embeds: bool = False,
     style: Style = "hermes",
+    marks: Marks | None = None,
 ) -> Generation:
-    """`unread` gathers what is ignored; `style`: how the model writes tool calls."""
+    """`unread` gathers what is ignored; `style`: how the model writes tool calls; `marks`: of its
+    thinking."""
     unread = unread or Unread()
     messages, media = read_messages(request.messages, Rules(embeds), unread)
     if request.echo:
@@ -40,20 +44,20 @@ def parse_chat(
     tools = read_tools(request.tools, choice, parallel, style, unread)
     extra: dict[str, Any] = {
         "max_tokens": limit,
+        "thinking_token_budget": thinking_budget(request),
         "logprobs": (request.top_logprobs or 0) if request.logprobs else None,
     }
     guide = read_guide(request, unread)
     if tools is not None:
         guide = tool_guide(tools, guide)
-        if style == "hermes" and request.skip_special_tokens is None:
-            extra["skip_special_tokens"] = (
-                False  # the tags of calls may be special tokens, which must stay in the text
-            )
+    reading = Reading(tools, marks, request.include_reasoning is not False)
+    if reading.keeps_special and request.skip_special_tokens is None:
+        extra["skip_special_tokens"] = False
     return Generation(
         prompt=chat_prompt(request, messages, tools),
         media=tuple(media),
         sampling=sampling_of(request, structured_outputs=guide, **extra),
-        tools=tools,
+        reading=reading,
         **shared_fields(request),
     )
 

@@ -8,6 +8,7 @@ from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, TextPrompt, TokenPrompt
 from ....protocol.requests.sampling import SamplingParams
 from ...inputs.submission import Submission
+from ..news.reading import Reading
 from ..tools.definitions import ToolUse
 from .schema import ChatRequest, Common, EmbeddingRequest, TokenizeRequest
 
@@ -25,8 +26,8 @@ class Generation(Submission, frozen=True, kw_only=True):
 
     sampling: SamplingParams
     priority: int = 0
-    tools: ToolUse | None = None
-    """The functions that the answer may call."""
+    reading: Reading = Reading()
+    """How the text of the answer is read."""
 
 
 class Embedding(Submission, frozen=True, kw_only=True):
@@ -80,9 +81,30 @@ def chat_prompt(
         continue_final_message=go_on,
         tools=() if tools is None else tools.definitions,
         template=request.chat_template,
-        template_kwargs=request.chat_template_kwargs or {},
+        template_kwargs=_template_kwargs(request),
         framed=framed,
     )
+
+
+def _template_kwargs(request: ChatRequest | TokenizeRequest | EmbeddingRequest) -> dict[str, Any]:
+    """With the switches of thinking that have a field of their own, which templates know by the
+    same names. What stands in `chat_template_kwargs` goes before them."""
+    own = {
+        name: value
+        for name in ("enable_thinking", "reasoning_effort")
+        if (value := getattr(request, name, None)) is not None
+    }
+    return {**own, **(request.chat_template_kwargs or {})}
+
+
+def thinking_budget(request: ChatRequest) -> int | None:
+    """By any of its names. Raises RequestError 400 where they contradict each other."""
+    names = ("thinking_token_budget", "thinking_budget", "max_thinking_tokens")
+    given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    if len(set(given.values())) > 1:
+        first, second = list(given)[:2]
+        raise invalid(f"It differs from `{first}`.", second, "contradicting_fields")
+    return next(iter(given.values()), None)
 
 
 def shared_fields(request: Common | EmbeddingRequest) -> dict[str, Any]:

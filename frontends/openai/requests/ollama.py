@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.pooling import PoolingParams
@@ -13,7 +14,8 @@ from ....protocol.requests.request import ChatMessage, ChatPrompt, Slot, Text, T
 from ...inputs.media import Pending, read_base64
 from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
-from ..tools.definitions import ToolUse, read_tools, tool_guide
+from ..news.reading import Reading
+from ..tools.definitions import read_tools, tool_guide
 from ..tools.parsers import Style
 from .common import Embedding, Generation, read_prompts
 from .guides import schema_guide
@@ -95,7 +97,7 @@ class GivenLine(msgspec.Struct, kw_only=True):
 
 
 def parse_ollama_chat(
-    request: OllamaChat, unread: Unread, *, style: Style = "hermes"
+    request: OllamaChat, unread: Unread, *, style: Style = "hermes", marks: Marks | None = None
 ) -> list[Generation]:
     """Without messages nothing is asked: the caller wants the model loaded, and it is."""
     tools = read_tools(request.tools, None, None, style, unread)
@@ -113,10 +115,12 @@ def parse_ollama_chat(
         continue_final_message=goes_on,
         tools=() if tools is None else tools.definitions,
     )
-    return [_generation(request, prompt, media, tools, unread)]
+    return [_generation(request, prompt, media, Reading(tools, marks), unread)]
 
 
-def parse_ollama_generate(request: OllamaGenerate, unread: Unread) -> list[Generation]:
+def parse_ollama_generate(
+    request: OllamaGenerate, unread: Unread, *, marks: Marks | None = None
+) -> list[Generation]:
     if not request.prompt and not request.images:
         return []
     media: list[Pending] = []
@@ -126,10 +130,11 @@ def parse_ollama_generate(request: OllamaGenerate, unread: Unread) -> list[Gener
         if request.system:
             text = "A raw prompt is all that the model gets."
             raise invalid(text, "system", "contradicting_fields")
-        return [_generation(request, TextPrompt(text), media, None, unread)]
+        return [_generation(request, TextPrompt(text), media, Reading(), unread)]
     asked = ChatMessage("user", (*slots, *([Text(text)] if text else ())))
     system = [ChatMessage("system", (Text(request.system),))] if request.system else []
-    return [_generation(request, ChatPrompt((*system, asked)), media, None, unread)]
+    chat = ChatPrompt((*system, asked))
+    return [_generation(request, chat, media, Reading(marks=marks), unread)]
 
 
 def parse_ollama_embed(request: OllamaEmbed | OllamaEmbeddings, unread: Unread) -> list[Embedding]:
@@ -159,19 +164,19 @@ def _generation(
     request: OllamaAnswered,
     prompt: ChatPrompt | TextPrompt,
     media: Sequence[Pending],
-    tools: ToolUse | None,
+    reading: Reading,
     unread: Unread,
 ) -> Generation:
     extra: dict[str, Any] = {}
     guide = _guide(request.format)
-    if tools is not None:
-        guide = tool_guide(tools, guide)
-        if tools.style == "hermes":
-            extra["skip_special_tokens"] = False  # the tags of calls may be such
+    if reading.tools is not None:
+        guide = tool_guide(reading.tools, guide)
+    if reading.keeps_special:
+        extra["skip_special_tokens"] = False
     if request.logprobs or request.top_logprobs:
         extra["logprobs"] = request.top_logprobs or 0
     sampling = read_sampling(request.options or {}, unread, structured_outputs=guide, **extra)
-    return Generation(prompt=prompt, media=tuple(media), sampling=sampling, tools=tools)
+    return Generation(prompt=prompt, media=tuple(media), sampling=sampling, reading=reading)
 
 
 def _guide(given: str | Mapping[str, Any] | None) -> Guide | None:

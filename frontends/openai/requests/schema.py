@@ -111,6 +111,12 @@ class ChatRequest(Common, kw_only=True):
     echo: bool | None = None
     prompt_embeds: Any = None
     documents: Any = None
+    include_reasoning: bool | None = None
+    enable_thinking: bool | None = None
+    reasoning_effort: str | None = None
+    thinking_token_budget: int | None = None
+    thinking_budget: int | None = None
+    max_thinking_tokens: int | None = None
 
 
 class CompletionRequest(Common, kw_only=True):
@@ -181,7 +187,7 @@ MATTERS = re.compile(
     r"|moderation|guardrails?|grammar|regex|json_schema|structural_tag|cache_salt"
 )
 """Unknown fields that are refused: a caller that limits length, time, cost or content with them
-must learn that it would not happen. `max_new_tokens`, `thinking_token_budget`, `cache_salt`."""
+must learn that it would not happen. `max_new_tokens`, `max_tool_calls`, `cache_salt`."""
 
 FREE_FORM = ("mm_processor_kwargs", "media_io_kwargs", "chat_template_kwargs")
 

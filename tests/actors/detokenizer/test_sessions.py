@@ -20,6 +20,7 @@ from thespis.protocol.edges.scheduler_to_detokenizer import (
 )
 from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.requests.sampling import SamplingParams
+from thespis.protocol.requests.thinking import Thinking
 
 from .vocabularies import byte_level, id_of
 
@@ -297,3 +298,25 @@ def test_prompt_scores_go_to_the_client() -> None:
     [(role, message)] = books.handle(PromptLogprobs("r", 0, 5, (TokenLogprobs(0x61, -1.0, 1, ()),)))
     assert isinstance(message, PromptLogprobs)
     assert (role, message.start, message.entries[0].chosen.decoded_token) == ("client-a", 5, "a")
+
+
+def test_S73_tokens_of_thinking_are_counted_without_their_marks() -> None:
+    open_id, close_id = id_of(BYTES, "<s>"), id_of(BYTES, "<|im_end|>")
+    thinking = Thinking(open_id, close_id, "perhaps")
+    thought = (open_id, *ids_of("abc"), close_id, *ids_of("de"))
+    for n, (first, second) in enumerate(((thought, thought), (ids_of("ab"), thought[:3]))):
+        many, reader = sessions(), Reader()
+        reader.take(many.handle(opened(n=2, max_tokens=99, thinking=thinking)))
+        for choice, ids in enumerate((first, second)):
+            cut = len(ids) // 2
+            one = Output("r", 0, choice, 0, ids[:cut])
+            reader.take(many.handle(Outputs((one, one))))
+            rest = Output("r", 0, choice, cut, ids[cut:], finish="length")
+            reader.take(many.handle(Outputs((rest,))))
+        reader.take(many.handle(Close("r", 0, USAGE, ())))
+        assert reader.finished[0].reasoning_tokens == (6, 2)[n]
+    many, reader = sessions(), Reader()
+    reader.take(many.handle(opened()))
+    reader.take(many.handle(Outputs((Output("r", 0, 0, 0, ids_of("a"), finish="stop"),))))
+    reader.take(many.handle(Close("r", 0, USAGE, ())))
+    assert reader.finished[0].reasoning_tokens is None

@@ -6,12 +6,14 @@ from typing import Any
 from thespis.frontends.client.stream import Choice, Update
 from thespis.frontends.openai.answers.writer import AnswerOptions
 from thespis.frontends.openai.anthropic.writer import MessageWriter
+from thespis.frontends.openai.news.reading import Reading
 from thespis.frontends.openai.tools.definitions import ToolUse
+from thespis.protocol.chat_templates.reasoning import MARKS
 
 TOOLS = ToolUse((), {"f": {}}, "hermes")
-OPTIONS = AnswerOptions(created=0, arrival=0.0, model="m", tools=TOOLS)
+OPTIONS = AnswerOptions(created=0, arrival=0.0, model="m", reading=Reading(TOOLS, MARKS["qwen3"]))
 SAID = (
-    'Well. <tool_call>{"name": "f", "arguments": {"a": "é<"}}</tool_call> So '
+    '<think>Hm?</think>Well. <tool_call>{"name": "f", "arguments": {"a": "é<"}}</tool_call> So '
     '<tool_call>\n{"name": "f"}\n</tool_call>'
 )
 
@@ -38,7 +40,8 @@ def blocks_of(*texts: str) -> list[tuple[str, Any]]:
                 assert event["index"] == open
                 kind, text = blocks[-1]
                 delta = event["delta"]
-                blocks[-1] = (kind, text + delta.get("text", "") + delta.get("partial_json", ""))
+                names = ("text", "partial_json", "thinking")
+                blocks[-1] = (kind, text + "".join(delta.get(name, "") for name in names))
             case "content_block_stop":
                 assert event["index"] == open
                 open = None
@@ -48,7 +51,8 @@ def blocks_of(*texts: str) -> list[tuple[str, Any]]:
 
 def test_an_answer_with_calls_is_the_same_wherever_it_is_cut() -> None:
     whole = blocks_of(SAID)
-    assert [kind for kind, _ in whole] == ["text", "tool_use", "text", "tool_use"]
+    assert [kind for kind, _ in whole] == ["thinking", "text", "tool_use", "text", "tool_use"]
+    assert whole[0][1] == "Hm?"
     assert [text for kind, text in whole if kind == "text"] == ["Well.", "So"]
     assert [json.loads(text) for kind, text in whole if kind == "tool_use"] == [{"a": "é<"}, {}]
     for cut in range(1, len(SAID)):

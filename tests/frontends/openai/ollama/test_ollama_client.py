@@ -353,3 +353,13 @@ async def test_what_has_no_effect_is_told() -> None:
     ):
         told = response.headers["X-Thespis-Ignored-Fields"]
     assert told == "options.num_ctx, options.repeat_last_n"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_S73_thinking_has_a_field_of_its_own(stream: bool) -> None:
+    words = ("<think>", "\nhm", "\n</think>\n\n", "yes")
+    async with connected(saying(*words), engine={"reasoning_parser": "qwen3"}) as api:
+        answer = await api.chat(**ASKED, stream=stream)
+        parts = [part async for part in answer] if stream else [answer]
+    assert "".join(part.message.thinking or "" for part in parts) == "hm"
+    assert "".join(part.message.content or "" for part in parts) == "yes"

@@ -346,7 +346,7 @@ def test_S49_unknown_fields_are_found_by_name() -> None:
         "max_new_tokens",
         "min_length",
         "stop_words",
-        "thinking_token_budget",
+        "max_tool_calls",
         "timeout",
         "guided_whitespace_pattern",
         "cache_salt",
