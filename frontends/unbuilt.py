@@ -77,9 +77,7 @@ Requests run in the order of their priority, then of their arrival.
     scheduling_policy
 Nothing is compiled; CUDA graphs are made by themselves, and enforce_eager does without.
     compilation_config max_seq_len_to_capture cuda_graph_sizes
-Reasoning is not split off from answers.
-    reasoning_parser
-No code of a caller is loaded; tool_call_parser is auto, hermes or json.
+No code of a caller is loaded; tool_call_parser names one of those that there are.
     tool_parser_plugin
 No code of a caller is loaded.
     logits_processors middleware worker_cls

@@ -23,6 +23,8 @@ class ThinkingFinder:
     def of(self, sampling: SamplingParams, prompt: Prompt, rendered: Rendered) -> SamplingParams:
         """With how its answer begins. Raises RequestError for a budget that cannot be kept."""
         budget, marks = sampling.thinking_token_budget, self._marks
+        if sampling.thinking is not None:
+            sampling = sampling.replace(thinking=None)
         if budget is not None and (marks is None or min(self._ids) < 0):
             text = (
                 "Thinking of this model cannot be bounded: "

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ...actors.quarantine.records import POISON
 from ...protocol.chat_templates.reasoning import marks_of
+from ...protocol.chat_templates.tool_styles import style_of
 from ...protocol.config.roles import HttpConfig
 from ...protocol.errors import EngineError, RequestError
 from ..client.client import CLOSED, Client
@@ -26,7 +27,6 @@ from .metrics import Metrics
 from .metrics_aliases import VllmAliases
 from .pages import Playground
 from .stored.storage import Storage
-from .tools.parsers import OPEN, Style
 from .traces.traces import Traces
 
 log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ def terms_of(config: HttpConfig) -> Terms:
         vocabulary=client.model.vocab,
         folder=client.model.path,
         tokenizer_parts=client.model.tokenizer_parts,
-        style=_tool_style(config),
+        style=style_of(config.server.tool_call_parser, config.engine.chat_template),
         marks=marks_of(
             config.engine.reasoning_parser, config.engine.chat_template, client.model.model_type
         ),
@@ -199,15 +199,6 @@ def terms_of(config: HttpConfig) -> Terms:
         prompt_embeds=config.engine.enable_prompt_embeds,
         templates=config.engine.trust_request_chat_template,
     )
-
-
-def _tool_style(config: HttpConfig) -> Style:
-    """How the served model writes tool calls: as configured, or as its chat template shows."""
-    told = config.server.tool_call_parser
-    if told != "auto":
-        return "hermes" if told == "hermes" else "json"
-    template = config.engine.chat_template or OPEN
-    return "hermes" if OPEN in template or "tools" not in template else "json"
 
 
 APP_STATE: web.AppKey[AppState] = web.AppKey("state", AppState)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ..chat_templates.tool_styles import ToolParser
 from .engine import HostName
 from .logs import LogFormat, LogLevel
 from .ranges import check_ranges
@@ -69,7 +70,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """seconds for the head of a request, from its first byte, beyond: 408"""
     drain_timeout: float = 30.0
     """seconds that accepted requests may take after SIGTERM"""
-    tool_call_parser: Literal["auto", "hermes", "json"] = "auto"
+    tool_call_parser: ToolParser = "auto"
     """how the model writes tool calls; auto: as its chat template says"""
     max_body_mb: float = 256.0
     """MiB of one request's body, beyond: 413; all that are being read take twice that, beyond:

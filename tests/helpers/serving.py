@@ -9,9 +9,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from thespis.frontends.engine import EngineHandle, start_engine
+from thespis.protocol.chat_templates.tool_styles import ToolParser
 from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
@@ -111,7 +112,7 @@ def served(
     model: Path | str = "",
     *,
     api_key: tuple[str, ...] = (),
-    tool_call_parser: Literal["auto", "hermes", "json"] = "auto",
+    tool_call_parser: ToolParser = "auto",
     modules: dict[str, str] | None = None,
     server: Mapping[str, Any] | None = None,
     **options: Any,

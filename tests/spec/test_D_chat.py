@@ -91,6 +91,22 @@ def test_S22_media_anywhere_in_the_history(face: Face) -> None:
     assert seen.token_ids != ask(face, messages=swapped).token_ids
 
 
+def test_S74_a_picture_in_a_tools_result_is_seen(face: Face) -> None:
+    def conversation(*seeds: int) -> list[dict[str, Any]]:
+        call = {"name": "screenshot", "arguments": "{}"}
+        calls = [{"id": "call_1", "type": "function", "function": call}]
+        result = [text_part("The page:"), *map(url_part, seeds)]
+        return [
+            {"role": "user", "content": "Take one."},
+            {"role": "assistant", "content": "", "tool_calls": calls},
+            {"role": "tool", "tool_call_id": "call_1", "content": result},
+        ]
+
+    one, two = ask(face, messages=conversation(311)), ask(face, messages=conversation(312, 311))
+    assert (one.media_tokens, two.media_tokens) == ({"image": 4}, {"image": 8})
+    assert one.token_ids != ask(face, messages=conversation(312)).token_ids
+
+
 def frames(*seeds: int) -> list[dict[str, Any]]:
     """A clip as pictures: one JPEG for each frame."""
     parts = []

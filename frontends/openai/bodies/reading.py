@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.checkpoint.tokenizer_file import tokenizer_text
 from ....protocol.errors import invalid, refuse
 from ....protocol.refusals import beyond_context, check_token_ids
@@ -47,7 +48,6 @@ from ..requests.schema import (
     decode,
     note_unknown,
 )
-from ..tools.parsers import Style
 from .scan import Scan, Structure
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ class Reading(msgspec.Struct, frozen=True):
     @property
     def keeps_special(self) -> bool:
         """Special tokens must stay in the text: what is looked for may be such."""
-        called = self.tools is not None and self.tools.style == "hermes"
+        called = self.tools is not None and self.tools.style != "json"
         return called or (self.marks is not None and self.marks.special)
 
     @property

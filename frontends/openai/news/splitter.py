@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.requests.thinking import Begins
+from ..tools.marked import overlap
 
 SPACES = " \t\r\n"
 
@@ -110,10 +111,3 @@ class Splitter:
             text = text.lstrip(SPACES)
             self._leading = not text
         return text
-
-
-def overlap(text: str, mark: str) -> int:
-    """Characters at the end of `text` that may be the beginning of `mark`."""
-    return next(
-        (n for n in range(min(len(mark) - 1, len(text)), 0, -1) if text.endswith(mark[:n])), 0
-    )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.request import ChatPrompt
@@ -14,7 +15,6 @@ from ....protocol.requests.sampling import SamplingParams
 from ...inputs.unread import Unread
 from ..news.reading import Reading
 from ..tools.definitions import ToolUse, read_tools, tool_guide
-from ..tools.parsers import Style
 from .anthropic_messages import read_turns
 from .common import Generation, made_sampling
 from .guides import schema_guide

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import invalid, refuse
 from ....protocol.requests.request import Prompt, TextPrompt
 from ...inputs.messages import read_messages
@@ -10,7 +11,6 @@ from ...inputs.parts import Rules
 from ...inputs.unread import Unread
 from ..news.reading import Reading
 from ..tools.definitions import read_tools, tool_guide
-from ..tools.parsers import Style
 from .common import Generation, chat_prompt, sampling_of, shared_fields, thinking_budget
 from .guides import read_guide
 from .schema import ChatRequest, TokenizeRequest

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.pooling import PoolingParams
@@ -16,7 +17,6 @@ from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
 from ..news.reading import Reading
 from ..tools.definitions import read_tools, tool_guide
-from ..tools.parsers import Style
 from .common import Embedding, Generation, read_prompts
 from .guides import schema_guide
 from .ollama_options import read_sampling

@@ -5,16 +5,15 @@ from typing import Any
 
 import msgspec
 
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import invalid
-from ....protocol.grammars.grammar import ANY_OBJECT, lark_text
+from ....protocol.grammars.grammar import ANY_OBJECT
 from ....protocol.requests.guide import Calls, Guide, NamedSchema, checked
 from ...inputs.unread import Unread
 from ...validation import check_sendable
-from .parsers import CLOSE, OPEN, Style
+from .forced import calls_grammar
 
 MAX_TOOLS = 128
-MAX_CALLS = 64
-"""In one answer that must contain a call."""
 _DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties",
     "unevaluatedProperties", "propertyNames",
     "required", "allOf", "anyOf", "oneOf", "$ref", "enum", "const", "minProperties"})  # fmt: skip
@@ -45,6 +44,8 @@ def read_tools(
     unread: Unread,
 ) -> ToolUse | None:
     """None: nothing may be called, and the model sees no functions. Raises RequestError 400."""
+    mode, allowed = _allowed(choice, unread)
+    choice = mode or choice
     if isinstance(choice, dict):
         unread.check(choice, ("type", "function"), "tool_choice")
         if isinstance(function := choice.get("function"), dict):
@@ -64,11 +65,44 @@ def read_tools(
                 "There are two functions of this name.", f"tools[{index}]", "invalid_tool"
             )
         schemas[name] = schema
+    if allowed is not None:
+        if unknown := [name for name in allowed if name not in schemas]:
+            where = f"tool_choice.allowed_tools.tools[{allowed.index(unknown[0])}]"
+            raise invalid("No tool has this name.", where, "unknown_tool")
+        tools = [tool for tool, name in zip(tools, schemas, strict=True) if name in allowed]
+        schemas = {name: schema for name, schema in schemas.items() if name in allowed}
     forced = _forced(choice, tuple(schemas))
     if forced is None:
         return None
     named = isinstance(choice, dict)  # it is called once
     return ToolUse(tuple(tools), schemas, style, forced, parallel is not False and not named)
+
+
+def _allowed(choice: Any, unread: Unread) -> tuple[str | None, list[str] | None]:
+    """The mode of a choice that names the functions which may be called, and their names: the
+    model is shown these alone. Raises RequestError 400."""
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return None, None
+    where = "tool_choice.allowed_tools"
+    unread.check(choice, ("type", "allowed_tools"), "tool_choice")
+    given = choice.get("allowed_tools")
+    if not isinstance(given, dict) or given.get("mode") not in ("auto", "required"):
+        raise invalid("Its mode is auto or required.", f"{where}.mode", "unsupported")
+    unread.check(given, ("mode", "tools"), where)
+    named, tools = [], given.get("tools")
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(name, str):
+            raise invalid(
+                "A tool is named by its function.", f"{where}.tools[{index}]", "invalid_tool"
+            )
+        named.append(name)
+    if len(named) > MAX_TOOLS:
+        raise invalid(f"At most {MAX_TOOLS} tools.", f"{where}.tools", "too_many_tools")
+    if not named:
+        raise invalid("It names no tool.", f"{where}.tools", "missing_field")
+    return str(given["mode"]), named
 
 
 def _read_tool(tool: dict[str, Any], where: str, unread: Unread) -> tuple[str, Any]:
@@ -122,29 +156,11 @@ def tool_guide(tools: ToolUse, wanted: Guide | None) -> Guide | None:
     else:
         text = "With tools that the model may call or not, an answer is guided by JSON only."
         raise invalid(text, "tools", "contradicting_fields")
-    for index, name in enumerate(names):
-        schemas.append(NamedSchema(f"arguments_{index}", f"the tool `{name}`", tools.schemas[name]))
-    calls = Calls("\n".join([start, *_calls(tools, names)]), tuple(schemas))
+    lines, own = calls_grammar(tools.style, tools.schemas, names, tools.parallel)
+    calls = Calls("\n".join([start, *lines]), (*schemas, *own))
     try:
         return checked(Guide("tool_calls", msgspec.json.encode(calls).decode(), part="tools"))
     except ValueError:
         raise invalid(
             "The tools' schemas are too large or too deep.", "tools", "invalid_grammar"
         ) from None
-
-
-def _calls(tools: ToolUse, names: tuple[str, ...]) -> list[str]:
-    """Lark rules for the calls, as the style writes them; arguments are a rule of their schema."""
-    more = f"{{0,{MAX_CALLS - 1}}}"
-    if tools.style == "hermes":
-        before, between, after, key = f"{OPEN}\n", lark_text("\n"), f"\n{CLOSE}", "arguments"
-        several = f"call ({between} call){more}"
-    else:
-        before, after, key = "", "", "parameters"
-        several = f'call | "[" call (", " call){more} "]"'
-    lines = [f"calls: {several if tools.parallel else 'call'}"]
-    lines.append("call: " + " | ".join(f"call_{index}" for index in range(len(names))))
-    for index, name in enumerate(names):
-        head = lark_text(f'{before}{{"name": "{name}", "{key}": ')
-        lines.append(f"call_{index}: {head} arguments_{index} {lark_text('}' + after)}")
-    return lines

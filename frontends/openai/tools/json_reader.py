@@ -35,13 +35,16 @@ class CallReader:
         self.done = False
         self.bad = False
         self._where = "open"
-        self._key = self._value = ""
+        self._key = ""
+        self._letters: list[str] = []
+        """Of a key."""
+        self._value: list[str] = []
         self._name: str | None = None
         self._early: str | None = None
         """Arguments that came before the name."""
         self._depth = 0
         """Brackets open within the value."""
-        self._in_string = self._escaped = False
+        self._in_string = self._escaped = self._begun = False
         self._streams = False
         """Whether the value is passed on as it comes."""
 
@@ -98,22 +101,22 @@ class CallReader:
         if char == "}" and self._where == "first key":
             self._close(events)
         else:
-            self._key, self._escaped = '"', False
+            self._letters, self._escaped = ['"'], False
             self._expect(char == '"', "key")
 
     def _in_key(self, char: str) -> None:
-        self._key += char
+        self._letters.append(char)
         if self._escaped:
             self._escaped = False
         elif char == "\\":
             self._escaped = True
         elif char == '"':
-            self._key = _string(self._key) or ""
+            self._key = _string("".join(self._letters)) or ""
             self._where = "colon"
 
     def _begin_value(self, char: str, events: list[Event]) -> None:
-        self._where, self._value, self._depth = "value", "", 0
-        self._in_string = self._escaped = False
+        self._where, self._value, self._depth = "value", [], 0
+        self._in_string = self._escaped = self._begun = False
         wanted = self._key in ("arguments", "parameters") and not self.started
         self._streams = wanted and char in "{[" and self._name is not None
         if self._streams:
@@ -132,7 +135,7 @@ class CallReader:
             events.append(CallStart(self._name))
 
     def _in_value(self, char: str, events: list[Event]) -> None:
-        bare = bool(self._value) and not self._in_string and self._depth == 0
+        bare = self._begun and not self._in_string and self._depth == 0
         # A number or a literal ends where something else begins.
         if bare and char in ",}" + _SPACES:
             self._end_value(events)
@@ -141,7 +144,9 @@ class CallReader:
             return
         if self._streams:
             self._piece = char
-        self._value += char if not self._streams else ""
+        if not self._streams:
+            self._value.append(char)
+        self._begun = True
         if self._in_string:
             if self._escaped:
                 self._escaped = False
@@ -166,12 +171,13 @@ class CallReader:
         if self._streams or self.bad:
             self._streams = False
             return
+        value = "".join(self._value)
         if self._key == "name" and self._name is None:
-            self._name = _string(self._value)
+            self._name = _string(value)
             self.bad = self._name is None
         elif self._key in ("arguments", "parameters") and self._early is None and not self.started:
-            text = _string(self._value)  # some models write the object as a string
-            self._early = "{}" if self._value == "null" else self._value if text is None else text
+            text = _string(value)  # some models write the object as a string
+            self._early = "{}" if value == "null" else value if text is None else text
         if self._name is not None and self._early is not None and not self.started and not self.bad:
             self._start(events)
             if self.started:

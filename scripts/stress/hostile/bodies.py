@@ -15,7 +15,7 @@ LEANING = 2.2
 _SAYS = '"messages":[{"role":"user","content":"hi"}]'
 _FIELDS = (
     "audio", "metadata", "stop", "logit_bias", "tools", "tool_choice", "functions",
-    "response_format", "chat_template_kwargs",
+    "response_format", "chat_template_kwargs", "thinking_token_budget", "reasoning_effort",
     "mm_processor_kwargs", "media_io_kwargs", "stream_options", "user", "n", "seed",
     "structured_outputs",
     "documents", "model",
@@ -39,6 +39,9 @@ _PLACES = (
             '"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":%s}}]}]',
             '"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":%s,"format":"wav"}}]}]',
             '"messages":[{"role":"user","content":"hi","tool_calls":%s}]',
+            '"messages":[{"role":"user","content":"hi"},{"role":"assistant","reasoning_content":%s}]',
+            '"messages":[{"role":"user","content":"hi"},{"role":"tool","content":[%s]}]',
+            '"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":%s}',
             '"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{"name":"f","parameters":%s}}]',
         )
     ),
@@ -94,7 +97,8 @@ _KNOWN = (
     "request_id", "truncate_prompt_tokens", "include_stop_str_in_output", "skip_special_tokens",
     "prompt_embeds", "messages",
     "prompt", "tokens", "documents", "chat_template", "cache_salt", "reasoning_effort",
-    "service_tier", "store", "modalities",
+    "service_tier", "store", "modalities", "include_reasoning", "enable_thinking",
+    "thinking_token_budget", "thinking_budget", "max_thinking_tokens",
 )  # fmt: skip
 
 

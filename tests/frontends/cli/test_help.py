@@ -171,7 +171,7 @@ def test_chat_takes_the_engines_flags() -> None:
         (["--no-such-flag"], "there is no flag --no-such-flag"),
         (["--api-key", ""], "expected a value, got an empty one"),
         (["--dtype", "int8"], "invalid choice: 'int8'"),
-        (["--tool-call-parser", "pythonic"], "invalid choice: 'pythonic'"),
+        (["--tool-call-parser", "telepathic"], "invalid choice: 'telepathic'"),
         (["--allowed-media-domains", "a.org", "./Qwen2-VL"], "'./Qwen2-VL' is not a host name: "),
         (["--allowed-media-domains", "a.org", "models/Qwen2-VL"], "MODEL goes before the flags"),
         (["--allowed-media-domains", "https://a.org"], "a host name has no scheme"),

@@ -359,7 +359,9 @@ async def test_what_has_no_effect_is_told() -> None:
 async def test_S73_thinking_has_a_field_of_its_own(stream: bool) -> None:
     words = ("<think>", "\nhm", "\n</think>\n\n", "yes")
     async with connected(saying(*words), engine={"reasoning_parser": "qwen3"}) as api:
-        answer = await api.chat(**ASKED, stream=stream)
-        parts = [part async for part in answer] if stream else [answer]
+        if stream:
+            parts = [part async for part in await api.chat(**ASKED, stream=True)]
+        else:
+            parts = [await api.chat(**ASKED)]
     assert "".join(part.message.thinking or "" for part in parts) == "hm"
     assert "".join(part.message.content or "" for part in parts) == "yes"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from thespis.frontends.openai.requests.chat import parse_chat
 from thespis.frontends.openai.requests.schema import ChatRequest, decode
 from thespis.frontends.openai.tools.json_reader import Arguments, CallStart, Words
-from thespis.frontends.openai.tools.parsers import Style, make_parser
+from thespis.frontends.openai.tools.parsers import make_parser
+from thespis.protocol.chat_templates.tool_styles import Style
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import ChatPrompt
 
@@ -35,7 +36,7 @@ ADD: Any = {
 
 def parse(style: Style, *pieces: str) -> tuple[str, list[tuple[str, str]]]:
     """Text and calls, whatever the pieces."""
-    parser = make_parser(style, NAMES)
+    parser = make_parser(style, dict.fromkeys(NAMES))
     text, calls = "", []
     for event in [e for piece in pieces for e in parser.feed(piece)] + parser.finish():
         match event:
@@ -246,3 +247,31 @@ async def test_S52_text_with_tools_stays_text_and_one_call_is_one() -> None:
         assert answer.choices[0].message.content == text
         assert len(answer.choices[0].message.tool_calls or ()) == calls
         assert answer.choices[0].finish_reason == ("tool_calls" if calls else "stop")
+
+
+def test_S73_allowed_tools_are_the_only_ones_that_the_model_sees() -> None:
+    other = {"type": "function", "function": {"name": "other"}}
+    named = [{"type": "function", "function": {"name": "add"}}]
+    for mode in ("auto", "required"):
+        choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": named}}
+        job = chat(tools=[other, ADD], tool_choice=choice)
+        assert job.prompt.tools == (ADD,)
+        assert list(job.reading.tools.schemas) == ["add"]
+        assert (job.sampling.structured_outputs is not None) == (mode == "required")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "part"),
+    [
+        ({"mode": "auto", "tools": []}, "tools"),
+        ({"mode": "auto"}, "tools"),
+        ({"mode": "any", "tools": []}, "mode"),
+        ({"mode": "auto", "tools": [{"type": "function"}]}, "tools[0]"),
+        ({"mode": "auto", "tools": [{"function": {"name": "no"}}]}, "tools[0]"),
+        (None, "mode"),
+    ],
+)
+def test_S73_bad_allowed_tools_are_named(allowed: Any, part: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        chat(tools=[ADD], tool_choice={"type": "allowed_tools", "allowed_tools": allowed})
+    assert refused.value.failure.part == f"tool_choice.allowed_tools.{part}"
