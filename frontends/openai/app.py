@@ -21,6 +21,7 @@ from .completions.handler import completions
 from .dialects import OPENAI, Dialect, dialect_of
 from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
+from .files.handler import delete_file, file_content, list_files, one_file, upload_file
 from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault
@@ -96,9 +97,18 @@ CHANGES = (
 )
 """Of Ollama's models: they are known here, and refused."""
 DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", Dialect)
+FORMS: dict[str, Handler] = {"/v1/files": upload_file}
+"""Paths that take a form with a file."""
+MORE: tuple[tuple[str, str, Handler], ...] = (
+    (hdrs.METH_GET, "/v1/files", list_files),
+    (hdrs.METH_GET, "/v1/files/{id}", one_file),
+    (hdrs.METH_GET, "/v1/files/{id}/content", file_content),
+    (hdrs.METH_DELETE, "/v1/files/{id}", delete_file),
+)
+"""Other methods and paths, none with a body."""
 NO_PATH = Failure(
     "not_found",
-    f"There is nothing at this path; there is POST {', '.join(BODIES)}, and GET "
+    f"There is nothing at this path; there is POST {', '.join((*BODIES, *FORMS))}, and GET "
     f"{', '.join(path for path in QUESTIONS if '{' not in path)}.",
     code="unknown_path",
 )
@@ -116,8 +126,12 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
             web.post(root + path, handler, expect_handler=expect)
             for path, handler in BODIES.items()
         )
+        app.add_routes(
+            web.post(root + path, handler, expect_handler=expect) for path, handler in FORMS.items()
+        )
         app.add_routes(web.get(root + path, handler) for path, handler in QUESTIONS.items())
         app.add_routes(web.route(method, root + path, ollama_change) for method, path in CHANGES)
+        app.add_routes(web.route(method, root + path, handler) for method, path, handler in MORE)
         app.add_routes(state.playground.routes(root))
         if "/" not in state.playground.open_paths:
             app.add_routes([web.get(f"{root}/", ollama_heartbeat)])
@@ -157,7 +171,7 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
         if state.config.server.access_log:
             probe = path in OPEN_PATHS | WATCHED_PATHS | PAGES or path in state.open_paths
             access.write(request, told, status, time.monotonic() - began, probe)
-    if path in BODIES:
+    if request.method == hdrs.METH_POST and (path in BODIES or path in FORMS):
         state.metrics.answered(path, response.status)
         if (
             response.status in RETRY_AFTER_SECONDS
@@ -237,7 +251,7 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     if (fault := _turned_away(request)) is not None:
         return fault
     takes_body = request.method == hdrs.METH_POST and request.match_info.http_exception is None
-    return body_fault(headers) if takes_body else None
+    return body_fault(headers, path in FORMS) if takes_body else None
 
 
 def _origin(request: web.Request) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from thespis.frontends.openai.app import BODIES, QUESTIONS
+from thespis.frontends.openai.app import BODIES, FORMS, MORE, QUESTIONS
 from thespis.frontends.openai.gate.auth import OPEN_PATHS, WATCHED_PATHS
 from thespis.protocol.chat_templates.source import built_in_names
 from thespis.protocol.config.engine import EngineConfig
@@ -46,7 +46,8 @@ def test_the_flags_have_these_defaults() -> None:
 
 
 def test_the_paths_are_those_of_the_app() -> None:
-    built = {f"POST {path}" for path in BODIES} | {f"GET {path}" for path in QUESTIONS}
+    built = {f"POST {path}" for path in (*BODIES, *FORMS)} | {f"GET {path}" for path in QUESTIONS}
+    built |= {f"{method} {path}" for method, path, _ in MORE}
     told = {path for cell, _ in rows("## Paths") for path in names(cell)}
     told -= {"GET /"}  # a page, which can be switched off
     assert told == {re.sub(r"{(\w+):[^}]*}", r"{\1}", path) for path in built}

@@ -59,7 +59,6 @@ class Bodies:
             raise RequestError(FULL)
         body = Received(Scan(self._structure), announced)
         self._held += announced
-        request[BODY_WANTED] = True
         try:
             await self._fill(body, request)
             yield body
@@ -67,22 +66,27 @@ class Bodies:
             self._held -= body.held
             body.close()
 
-    async def _fill(self, body: "Received", request: web.Request) -> None:
+    async def pieces(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The body as it comes, of which nothing is held. Raises RequestError."""
+        request[BODY_WANTED] = True
         try:
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(CONTINUE)
                 request.writer.output_size = 0  # of the answer, nothing has been sent
             while chunk := await self._more(request):
-                await self._take_in(body, chunk)
-            body.scan.end()
+                yield chunk
         except web.HTTPException:
             raise
         except (OSError, ValueError) as error:  # a broken transfer or content coding
-            if isinstance(error, RequestError):
-                raise
-            if (short := shortage(error)) is not None:
-                raise RequestError(short) from None
-            raise invalid("The body could not be read.", code="invalid_body") from None
+            raise _unreadable(error) from None
+
+    async def _fill(self, body: "Received", request: web.Request) -> None:
+        async for chunk in self.pieces(request):
+            try:
+                await self._take_in(body, chunk)
+            except OSError as error:
+                raise _unreadable(error) from None
+        body.scan.end()
 
     @asynccontextmanager
     async def turn(self, size: int) -> AsyncIterator[None]:
@@ -176,6 +180,14 @@ class Received:
             os.close(file)
         else:
             asyncio.get_running_loop().run_in_executor(None, os.close, file)
+
+
+def _unreadable(error: OSError | ValueError) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    if (short := shortage(error)) is not None:
+        return RequestError(short)
+    return invalid("The body could not be read.", code="invalid_body")
 
 
 def _write(file: int, chunk: bytes) -> None:

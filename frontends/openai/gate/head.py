@@ -7,6 +7,8 @@ from ..errors import Refusal, refusal
 
 BODY_TYPES = ("application/json",)
 """What a body may be. No type that a form in a web page can send is among them."""
+FORM_TYPES = ("multipart/form-data",)
+"""What it is where files come. Pages can send it; their browsers then tell their origin."""
 
 BAD_FRAMING = refusal(
     400, "invalid_http", "An HTTP/1.0 request has no Transfer-Encoding; send a Content-Length."
@@ -28,6 +30,12 @@ NO_JSON = refusal(
     "The body must be JSON; send Content-Type: application/json.",
     Accept_Post=", ".join(BODY_TYPES),
 )
+NO_FORM = refusal(
+    415,
+    "unsupported_media_type",
+    "A file comes in a form; send Content-Type: multipart/form-data with its boundary.",
+    Accept_Post=", ".join(FORM_TYPES),
+)
 
 
 def framing_fault(version: HttpVersion, headers: MultiMapping[str]) -> Refusal | None:
@@ -41,9 +49,10 @@ def framing_fault(version: HttpVersion, headers: MultiMapping[str]) -> Refusal |
     return None if [_word(value) for value in given] == ["chunked"] else UNKNOWN_TRANSFER
 
 
-def body_fault(headers: MultiMapping[str]) -> Refusal | None:
-    """Whether it is JSON, as it is. Parameters of the type are read over: `charset` has no meaning
-    (RFC 8259, 11). `+json` is another type, and `text/plain;application/json` is text."""
+def body_fault(headers: MultiMapping[str], form: bool = False) -> Refusal | None:
+    """Whether it is JSON, as it is, or a `form`. Parameters of the type are read over: `charset`
+    has no meaning (RFC 8259, 11). `+json` is another type, and `text/plain;application/json` is
+    text."""
     codings = {
         _word(coding)
         for value in headers.getall(hdrs.CONTENT_ENCODING, ())
@@ -52,7 +61,13 @@ def body_fault(headers: MultiMapping[str]) -> Refusal | None:
     if not codings <= {"identity", ""}:
         return COMPRESSED
     types = [_word(value.partition(";")[0]) for value in headers.getall(hdrs.CONTENT_TYPE, ())]
+    if form:
+        return None if len(types) == 1 and types[0] in FORM_TYPES else NO_FORM
     return None if len(types) == 1 and types[0] in BODY_TYPES else NO_JSON
+
+
+def has_body(headers: MultiMapping[str]) -> bool:
+    return headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in headers
 
 
 def _word(text: str) -> str:

@@ -1,0 +1,1 @@
+"""/v1/files: upload once, refer by id."""

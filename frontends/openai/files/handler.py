@@ -1,0 +1,103 @@
+"""/v1/files: upload, list, look at, read and delete files of one's own."""
+
+import asyncio
+import logging
+import os
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+
+from ..answers.generate import send_whole
+from ..answers.writer import encode_json
+from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
+from ..bodies.multipart import Form, boundary_of
+from ..stored.files import file_object, note_of
+from ..stored.paging import Page, page_of, read_page
+from ..stored.store import Entry, Store
+from .form import MAX_FILE, Upload, too_large
+
+log = logging.getLogger(__name__)
+
+PIECE = 1 << 18
+"""Bytes of a file that are read at once."""
+MOST_LISTED = 10_000
+AROUND = 1 << 20
+"""Bytes that a form may have beside its file."""
+
+
+async def upload_file(request: web.Request) -> web.StreamResponse:
+    state, tenant = request.app[APP_STATE], request[TENANT]
+    storage, form = state.storage, Form(boundary_of(request.headers[hdrs.CONTENT_TYPE]))
+    if (request.content_length or 0) > MAX_FILE + AROUND:
+        raise too_large()
+    async with storage.draft(storage.files, tenant) as draft:
+        upload = Upload(storage, draft, storage.files.clock)
+        await upload.read(form, state.bodies.pieces(request))
+        entry = await upload.keep()
+    headers = {IGNORED_HEADER: ", ".join(upload.ignored)} if upload.ignored else {}
+    return _json(file_object(entry), headers)
+
+
+async def list_files(request: web.Request) -> web.StreamResponse:
+    store = request.app[APP_STATE].storage.files
+    page = read_page(request.query, MOST_LISTED, MOST_LISTED)
+    data = await request.app[APP_STATE].storage.run(
+        _listed, store, request[TENANT], page, request.query.get("purpose")
+    )
+    return await send_whole(request, data, {})
+
+
+async def one_file(request: web.Request) -> web.StreamResponse:
+    storage = request.app[APP_STATE].storage
+    entry = await storage.run(storage.files.find, request[TENANT], request.match_info["id"])
+    return _json(file_object(entry))
+
+
+async def delete_file(request: web.Request) -> web.StreamResponse:
+    storage, id = request.app[APP_STATE].storage, request.match_info["id"]
+    await storage.run(storage.files.remove, request[TENANT], id)
+    return _json({"id": id, "object": "file", "deleted": True})
+
+
+async def file_content(request: web.Request) -> web.StreamResponse:
+    """The bytes, which no browser takes for a page of this server."""
+    storage = request.app[APP_STATE].storage
+    entry, file = await storage.run(storage.files.open, request[TENANT], request.match_info["id"])
+    try:
+        response = web.StreamResponse(headers=_as_a_file(entry))
+        response.content_length = entry.size
+        await response.prepare(request)
+        while piece := await storage.run(os.read, file, PIECE):
+            await response.write(piece)
+        await response.write_eof()
+    except ConnectionError:
+        log.info("a caller went away")
+    finally:
+        await asyncio.shield(asyncio.to_thread(os.close, file))
+    return response
+
+
+def _as_a_file(entry: Entry) -> dict[str, str]:
+    name = quote(note_of(entry).filename, safe="", errors="replace")
+    return {
+        hdrs.CONTENT_TYPE: "application/octet-stream",
+        hdrs.CONTENT_DISPOSITION: f"attachment; filename*=UTF-8''{name}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox",
+    }
+
+
+def _listed(store: Store, tenant: str, page: Page, purpose: str | None) -> list[bytes]:
+    def told(entry: Entry) -> dict[str, Any] | None:
+        shown = file_object(entry)
+        return shown if purpose in (None, shown["purpose"]) else None
+
+    entries = store.entries(tenant, page.descending, page.after)
+    return [encode_json(page_of(entries, page.limit, told))]
+
+
+def _json(body: object, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=encode_json(body), content_type="application/json", headers=headers or {}
+    )
