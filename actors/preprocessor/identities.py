@@ -7,7 +7,7 @@ from ...protocol.errors import RequestError, invalid, refuse
 from ...protocol.memory.blobs import BlobError, BlobReader
 from ...protocol.memory.shortage import shortage
 from ...protocol.requests.request import MediaItem, Request
-from ..jobs.identity import BYTES_LOST, blob_of, content_digest
+from ..jobs.identity import BYTES_LOST, blob_of, content_digest, known_digest
 from .pending_request import PendingRequest
 
 BINDINGS = 1 << 17
@@ -29,6 +29,9 @@ class Identities:
         for item in media:
             if item.source is None:
                 digests.append(None)
+                continue
+            if (known := known_digest(self._hasher, item)) is not None:
+                digests.append(known)
                 continue
             try:
                 with self._reader.view(blob_of(item.source)) as view:

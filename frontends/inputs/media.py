@@ -19,6 +19,9 @@ MAX_ITEM_BYTES = 256 << 20
 SCHEMES = ("http", "https", "data", "file")
 LONGEST_SCHEME, LONGEST_HEADER = 64, 1 << 10
 """Characters in which a URL's colon is looked for, and behind it a data URL's comma."""
+FILED = "filed"
+"""The scheme of our own for what a caller has uploaded. `read_url` takes none such, so no caller
+can write one; the server puts the file's bytes in its place before it submits."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _MAGIC = {
     "iVBORw0KGgo": "image/png",
@@ -70,6 +73,18 @@ class BlobStore(Protocol):
     def drop_bytes(self, blob: BlobRef) -> None: ...
 
     def adopt(self, blobs: Sequence[BlobRef]) -> None: ...
+
+
+def filed(id: str) -> Url:
+    """Stands for an uploaded file, until it is resolved."""
+    return Url(f"{FILED}:{id}")
+
+
+def filed_id(content: object) -> str | None:
+    """The id of an uploaded file, if that is what `content` stands for."""
+    if not (isinstance(content, Url) and content.url.startswith(f"{FILED}:")):
+        return None
+    return content.url.removeprefix(f"{FILED}:")
 
 
 def read_url(
@@ -178,7 +193,7 @@ def place(pending: Sequence[Pending | MediaItem], arena: BlobStore) -> tuple[Med
     items: list[MediaItem] = []
     blobs: list[BlobRef] = []
     try:
-        if written := _written(pending):
+        for written in _written(pending):
             arena.adopt(written)
             blobs += written
         for item in pending:
@@ -204,6 +219,10 @@ def _placed(item: Pending, arena: BlobStore, blobs: list[BlobRef]) -> MediaItem:
     return MediaItem(item.modality, source, item.where, item.uuid, dict(item.options))
 
 
-def _written(pending: Sequence[Pending | MediaItem]) -> list[BlobRef]:
-    sources = [item.source for item in pending if isinstance(item, MediaItem)]
-    return [source.blob for source in sources if source is not None and not isinstance(source, Url)]
+def _written(pending: Sequence[Pending | MediaItem]) -> list[list[BlobRef]]:
+    """By draft."""
+    drafts: dict[str, list[BlobRef]] = {}
+    for item in pending:
+        if isinstance(item, MediaItem) and not isinstance(item.source, Url | None):
+            drafts.setdefault(item.source.blob.segment, []).append(item.source.blob)
+    return list(drafts.values())

@@ -9,7 +9,7 @@ from ...protocol.errors import invalid
 from ...protocol.refusals import embeds_disabled
 from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Modality, Slot, Text, Url
 from .embeds import embeds_keys, read_embeds
-from .media import Pending, Raw, read_encoded, read_url
+from .media import Pending, Raw, filed, read_encoded, read_url
 from .unread import Unread
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,12 @@ URL_TYPES: dict[str, tuple[Modality, str]] = {
     "video_url": ("video", "video_url"),
     "audio_url": ("audio", "audio_url"),
 }
+ID_TYPES: dict[str, tuple[Modality, str]] = {
+    **URL_TYPES,
+    "input_audio": ("audio", "input_audio"),
+}
+"""Types of parts that an uploaded file may stand for, by `file_id` beside the data or in its
+place."""
 EMBED_TYPES = {f"{modality}_embeds": modality for modality in MODALITIES}
 RAW_TYPES: dict[str, Modality] = {str(name): name for name in MODALITIES}
 RAW_TYPES["image_pil"] = "image"
@@ -78,6 +84,10 @@ def _read_medium(
     kind: str, part: Mapping[str, Any], where: str, rules: Rules, unread: Unread
 ) -> Pending:
     uuid = _read_uuid(part, where)
+    if (file := _read_file_id(kind, part, where, rules)) is not None:
+        modality, field = ID_TYPES[kind]
+        inside = part.get(field) if isinstance(part.get(field), Mapping) else {}
+        return _pending(modality, field, file, part, (inside, "file_id"), where, unread)
     if kind in URL_TYPES:
         modality, field = URL_TYPES[kind]
         content = _read_url_field(part, field, modality, where, uuid)
@@ -125,9 +135,10 @@ def _pending(
         if given.get("detail") not in (None, "auto"):
             unread.tell(f"{at}.detail")
             _warn_of_detail()
+    beside = names if field in EMBED_TYPES or "file_id" in names else ()
     unread.check(
         part,
-        ("type", "uuid", field, "detail", *own, *facts, *(names if field in EMBED_TYPES else ())),
+        ("type", "uuid", field, "detail", *own, *facts, *beside),
         where,
     )
     unread.check(inside, ("detail", *names, *own, *facts), f"{where}.{field}")
@@ -167,6 +178,31 @@ def _given(part: Mapping[str, Any], field: str, where: str) -> Any:
     if field not in part and part.get("uuid") is None:
         raise invalid("This field is required.", f"{where}.{field}", "missing_field")
     return part.get(field)
+
+
+def _read_file_id(kind: str, part: Mapping[str, Any], where: str, rules: Rules) -> Url | None:
+    """None: the part brings its data otherwise."""
+    if kind not in ID_TYPES:
+        return None
+    field = ID_TYPES[kind][1]
+    value, at = part.get(field), where
+    inside = value if isinstance(value, Mapping) else {}
+    id = part.get("file_id")
+    if inside.get("file_id") is not None:
+        if id is not None:
+            raise invalid("It comes twice.", f"{where}.file_id", "contradicting_fields")
+        id, at = inside["file_id"], f"{where}.{field}"
+    if id is None:
+        return None
+    if isinstance(value, str) or not {"url", "data"}.isdisjoint(inside):
+        text = "It stands for the data: leave one of them out."
+        raise invalid(text, f"{at}.file_id", "contradicting_fields")
+    if rules.raw is not None:
+        text = "Files are uploaded to a server; here the data itself is given."
+        raise invalid(text, f"{at}.file_id", "unknown_part")
+    if len(_string(id, f"{at}.file_id")) > MAX_UUID:
+        raise invalid("This is no id of a file.", f"{at}.file_id", "invalid_file_id")
+    return filed(id)
 
 
 def _read_embeds(

@@ -27,6 +27,7 @@ from .metrics import Metrics
 from .metrics_aliases import VllmAliases
 from .pages import Playground
 from .stored.storage import Storage
+from .stored.uploads import Uploads
 from .traces.traces import Traces
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class AppState:
             keyed=bool(server.api_key),
             hasher=config.engine.mm_hasher_algorithm,
         )
+        self.uploads = Uploads(self.storage, client.media)
         self.started = int(time.time())
         self._measuring: asyncio.Task[bytes] | None = None
         """Makes the text of the metrics."""
@@ -128,8 +130,8 @@ class AppState:
         with place:
             async with self.bodies.receive(request) as body:
                 call = await self._read(kind, body, request[TENANT])
-        if call.draft is not None:
-            request[DRAFT] = call.draft
+        drafts = request[DRAFTS] = [] if call.draft is None else [call.draft]
+        call = call._replace(pieces=await self.uploads.fill(call.pieces, request[TENANT], drafts))
         if not call.ignored:
             return call.body, call.pieces, {}
         self._warn(call.ignored)
@@ -170,7 +172,7 @@ class AppState:
 
     def forget(self, request: web.Request) -> None:
         """Remove the media that were read and not submitted."""
-        if (draft := request.get(DRAFT)) is not None:
+        for draft in request.get(DRAFTS, ()):
             self.client.media.discard(draft)
 
     def _warn(self, fields: Sequence[str]) -> None:
@@ -202,6 +204,6 @@ def terms_of(config: HttpConfig) -> Terms:
 
 
 APP_STATE: web.AppKey[AppState] = web.AppKey("state", AppState)
-DRAFT: web.RequestKey[str] = web.RequestKey("draft", str)
-"""Set on a request whose media a reader has written: the path."""
+DRAFTS: web.RequestKey[list[str]] = web.RequestKey("drafts", list[str])
+"""Set on a request: the paths of what was written of its media by others than this process."""
 TENANT: web.RequestKey[str] = web.RequestKey("tenant", str)

@@ -110,6 +110,8 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uuid: str | None = None
     options: dict[str, Any] = {}
     """Its own, of the model's processor; they go before the request's."""
+    digest: str | None = None
+    """Of its bytes, behind the hasher's name, where that is known: `blake3:...`."""
 
 
 # The prompt, in one of four forms.

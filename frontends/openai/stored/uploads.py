@@ -1,0 +1,122 @@
+"""Uploaded files as media of a request: the kernel copies them from the disk into shared memory,
+and what their bytes are is known, so that nothing passes the loop and nothing is hashed again."""
+
+import asyncio
+import os
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from ....protocol.errors import RequestError, refuse
+from ....protocol.memory.blobs import BlobRef, block_bytes
+from ....protocol.memory.shortage import NO_SPACE, shortage
+from ....protocol.requests.request import Encoded, MediaItem
+from ...client.media_store import MediaStore
+from ...inputs.media import MAX_ITEM_BYTES, Pending, filed_id
+from ...inputs.submission import Submission
+from .storage import Storage
+from .store import Entry
+
+P = TypeVar("P")
+
+AT_ONCE = 8 << 20
+"""Bytes that the kernel copies between two looks at whether anybody waits for them."""
+
+
+class Upload(NamedTuple):
+    """A file whose bytes are in shared memory, if somebody adopts them."""
+
+    blob: BlobRef
+    digest: str
+
+
+class Uploads:
+    """`media`: of the client that submits the requests."""
+
+    def __init__(self, storage: Storage, media: MediaStore) -> None:
+        self._storage, self._media = storage, media
+
+    async def fill(self, pieces: list[P], tenant: str, drafts: list[str]) -> list[P]:
+        """Everything that a call asks for, with the bytes of the files that it names. `drafts` is
+        told of each draft as it is made: discard them when the call is over. Raises RequestError
+        that names the part."""
+        return [
+            await self._filled(piece, tenant, drafts)
+            if isinstance(piece, Submission) and any(map(_id_of, piece.media))
+            else piece
+            for piece in pieces
+        ]
+
+    async def take(self, tenant: str, id: str, where: str, drafts: list[str]) -> Upload:
+        """The bytes of one file. Raises RequestError that names `where`."""
+        try:
+            entry, file = await self._storage.run(self._storage.files.open, tenant, id)
+        except RequestError as error:
+            failure = msgspec.structs.replace(error.failure, part=where)
+            raise RequestError(failure) from None
+        try:
+            return await self._copied(entry, file, where, drafts)
+        finally:
+            os.close(file)
+
+    async def _filled(self, piece: Any, tenant: str, drafts: list[str]) -> Any:
+        media: list[Pending | MediaItem] = []
+        for item in piece.media:
+            if (id := _id_of(item)) is None:
+                media.append(item)
+                continue
+            upload = await self.take(tenant, id, item.where, drafts)
+            options = dict(item.options)
+            source = Encoded(upload.blob)
+            media.append(
+                MediaItem(item.modality, source, item.where, item.uuid, options, upload.digest)
+            )
+        return msgspec.structs.replace(piece, media=tuple(media))
+
+    async def _copied(self, entry: Entry, file: int, where: str, drafts: list[str]) -> Upload:
+        if entry.size > MAX_ITEM_BYTES:
+            text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
+            raise refuse("too_large", text, where, "media_too_large")
+        for spare in (False, True):
+            path, draft = self._media.draft(spare)
+            drafts.append(path)
+            try:
+                await _to_the_end(_copy, file, draft, entry.size)
+            except OSError as error:
+                short = shortage(error)
+                if short == NO_SPACE and not spare:
+                    self._media.discard(drafts.pop())
+                    continue
+                if short is None:
+                    raise
+                raise RequestError(short) from None
+            finally:
+                os.close(draft)
+            return Upload(BlobRef(path, 0, "uint8", (entry.size,)), entry.digest)
+        raise AssertionError("the second draft has what it needs, or raises")
+
+
+def _id_of(item: Pending | MediaItem) -> str | None:
+    """In a body that a reader has read, media have been placed."""
+    return filed_id(item.content if isinstance(item, Pending) else item.source)
+
+
+async def _to_the_end(work: Any, *args: Any) -> None:
+    """In a thread that has ended when this has: its files are open as long as it runs."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+
+
+def _copy(file: int, draft: int, size: int) -> None:
+    """Raises OSError where there is no room, or the file is shorter than it was."""
+    os.posix_fallocate(draft, 0, block_bytes(size))
+    at = 0
+    while at < size:
+        done = os.sendfile(draft, file, at, min(AT_ONCE, size - at))
+        if not done:
+            raise OSError("a stored file is cut off")
+        at += done
