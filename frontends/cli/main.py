@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "pull": Command("pull", "fetch a model of the hub into the cache, and start nothing"),
     "models": Command("models", "list the models in the cache, and which of them run here"),
     "bench": Command("bench", "measure latency and throughput of a server"),
+    "run-batch": Command("run_batch", "answer the requests of a batch file, without a server"),
     "run": Command(
         "run", "demo and server in one: ask, then keep serving (what scripts/run starts)"
     ),
@@ -48,7 +49,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         description="Thespis serves multimodal language models: text, images, video and audio in, "
         "streamed text out.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Commands,
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     verbs = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -62,6 +63,14 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         if name == command:
             import_module(f".{known.module}", __package__).add_arguments(verb)
     return parser
+
+
+class _Commands(argparse.RawDescriptionHelpFormatter):
+    """argparse takes commands for shorter than they are, by what they are set in."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 4 + max(map(len, COMMANDS))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

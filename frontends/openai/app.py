@@ -13,6 +13,8 @@ from . import access
 from .access import ABORTED, LEFT, TOLD, Told
 from .anthropic.handler import count_tokens, messages
 from .app_state import APP_STATE, TENANT, AppState
+from .batches.handler import cancel_batch, create_batch, list_batches, one_batch
+from .batches.running import BATCHES, Batches
 from .blame import Blame
 from .bodies.reading import OWN_ID_HEADER, sane_id
 from .bodies.receiving import BODY_WANTED, expect
@@ -24,7 +26,7 @@ from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response
 from .files.handler import delete_file, file_content, list_files, one_file, upload_file
 from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
-from .gate.head import body_fault, framing_fault
+from .gate.head import body_fault, framing_fault, has_body
 from .gate.origins import preflight
 from .live.handler import PAGES, add_live_view, live_events
 from .ollama.handler import (
@@ -61,6 +63,7 @@ BODIES: dict[str, Handler] = {
     "/v1/embeddings": embeddings,
     "/v1/messages": messages,
     "/v1/messages/count_tokens": count_tokens,
+    "/v1/batches": create_batch,
     "/v1/media/preview": media_preview,
     "/tokenize": tokenize,
     "/detokenize": detokenize,
@@ -97,6 +100,9 @@ CHANGES = (
 )
 """Of Ollama's models: they are known here, and refused."""
 DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", Dialect)
+_MANY = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+BATCHED: dict[str, Handler] = {path: BODIES[path] for path in _MANY if path in BODIES}
+"""Of which requests may come in batches."""
 FORMS: dict[str, Handler] = {"/v1/files": upload_file}
 """Paths that take a form with a file."""
 MORE: tuple[tuple[str, str, Handler], ...] = (
@@ -104,8 +110,12 @@ MORE: tuple[tuple[str, str, Handler], ...] = (
     (hdrs.METH_GET, "/v1/files/{id}", one_file),
     (hdrs.METH_GET, "/v1/files/{id}/content", file_content),
     (hdrs.METH_DELETE, "/v1/files/{id}", delete_file),
+    (hdrs.METH_GET, "/v1/batches", list_batches),
+    (hdrs.METH_GET, "/v1/batches/{id}", one_batch),
+    (hdrs.METH_POST, "/v1/batches/{id}/cancel", cancel_batch),
 )
 """Other methods and paths, none with a body."""
+BODILESS = frozenset(handler for _, _, handler in MORE)
 NO_PATH = Failure(
     "not_found",
     f"There is nothing at this path; there is POST {', '.join((*BODIES, *FORMS))}, and GET "
@@ -119,8 +129,9 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
     app = web.Application(middlewares=[_door], client_max_size=0)
     app[APP_STATE] = state = AppState(client, config, blame or Blame.alone())
     app.on_response_prepare.append(_sign)
-    app.on_startup.append(state.open)
-    app.on_cleanup.append(state.close)
+    app[BATCHES] = batches = Batches(app, BATCHED)
+    app.on_startup.extend((state.open, batches.open))
+    app.on_cleanup.extend((batches.close, state.close))
     for root in dict.fromkeys(("", config.server.root_path)):  # a proxy may strip it, or not
         app.add_routes(
             web.post(root + path, handler, expect_handler=expect)
@@ -251,6 +262,8 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     if (fault := _turned_away(request)) is not None:
         return fault
     takes_body = request.method == hdrs.METH_POST and request.match_info.http_exception is None
+    if request.match_info.handler in BODILESS and not has_body(headers):
+        return None
     return body_fault(headers, path in FORMS) if takes_body else None
 
 

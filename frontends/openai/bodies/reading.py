@@ -24,6 +24,7 @@ from ....protocol.requests.request import (
 from ...inputs.media import Pending
 from ...inputs.unread import Unread
 from ..requests.anthropic import CountRequest, MessagesRequest, parse_count, parse_messages
+from ..requests.batches import BatchRequest, parse_batch
 from ..requests.chat import parse_chat, parse_tokenize
 from ..requests.common import Embedding, Generation
 from ..requests.completions import parse_completion
@@ -331,10 +332,13 @@ OLLAMA_EMBEDDINGS: Kind[OllamaEmbeddings, Embedding] = Kind(
     Embedding,
 )
 OLLAMA_SHOW: Kind[OllamaShow, str] = Kind("ollama_show", OllamaShow, lambda *_: [], str)
+BATCH: Kind[BatchRequest, BatchRequest] = Kind(
+    "batch", BatchRequest, lambda body, terms, unread: [parse_batch(body)], BatchRequest
+)
 KINDS: dict[str, Kind[Any, Any]] = {
     kind.name: kind
     for kind in (
-        *(CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT),
+        *(CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT, BATCH),
         *(OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, OLLAMA_SHOW),
     )
 }

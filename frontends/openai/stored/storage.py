@@ -53,6 +53,11 @@ class Storage:
         self._sweeper: asyncio.Task[None] | None = None
         self._told = False
 
+    @property
+    def used(self) -> bool:
+        """Whether anything may have been stored before."""
+        return bool(self._max_bytes) and self._root.is_dir()
+
     async def run(self, work: Callable[A, R], *args: A.args, **more: A.kwargs) -> R:
         """Do what blocks. Once begun it is done to its end, though its caller leave. Raises
         RequestError."""
@@ -96,7 +101,7 @@ class Storage:
 
     def begin_sweeping(self) -> None:
         """At a start, so that what is over goes though nobody asks; no folder is made for it."""
-        if self._max_bytes and self._sweeper is None and self._root.is_dir():
+        if self.used and self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:

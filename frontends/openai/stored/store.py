@@ -79,6 +79,7 @@ class Store:
         self._books = Books(self._root, family, bounds)
         self._lock = threading.Lock()
         """Of the books, and of what is being written."""
+        self._replacing = threading.Lock()
         self._writing: dict[str, int] = {}
         """Bytes, by tenant's folder."""
         self._drawn = 0
@@ -147,7 +148,8 @@ class Store:
         changed = msgspec.structs.replace(entry, note=_raw(note))
         place = self.place(tenant, entry.id)
         try:
-            folder.replace_file(place / NOTE, place / NOTE_DRAFT, msgspec.json.encode(changed))
+            with self._replacing:
+                folder.replace_file(place / NOTE, place / NOTE_DRAFT, msgspec.json.encode(changed))
         except FileNotFoundError:
             raise unknown(self.family, entry.id) from None
         return changed
@@ -174,6 +176,12 @@ class Store:
                 if entry is None or entry.over(now):
                     swept += folder.remove(place / id, secrets.token_hex(12))
         return swept
+
+    def check_room(self, tenant: str, nbytes: int) -> None:
+        """Whether one entry more of so many bytes could be stored. Raises RequestError."""
+        name = tenant_folder(tenant)
+        with self._lock:
+            self._books.check(name, nbytes, self._writing.get(name, 0))
 
     def stored(self, tenant: str | None = None) -> tuple[int, int]:
         """Number and bytes; None: of all tenants."""

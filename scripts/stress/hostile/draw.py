@@ -11,17 +11,19 @@ from .guides import draw_guides
 from .media import draw_media
 from .raw import draw_raw
 from .shot import Shot
+from .stored import draw_stored
 from .templates import draw_templates
 
 KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
-    "body": (26, draw_bodies),
+    "body": (22, draw_bodies),
     "fields": (11, draw_fields),
-    "media": (18, draw_media),
+    "media": (15, draw_media),
     "template": (10, draw_templates),
     "guide": (10, draw_guides),
     "answer": (7, draw_answers),
     "raw HTTP": (11, draw_raw),
     "embeddings": (7, draw_embeds),
+    "stored": (7, draw_stored),
 }
 """By name: its share of all cases, in percent, and what draws one with the size of the largest body
 in bytes."""

@@ -1,0 +1,118 @@
+"""The batches that this server runs: all of its model that no other server has in hand."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+
+from aiohttp import web
+
+from ....protocol.errors import RequestError
+from ..app_state import APP_STATE
+from ..stored import folder
+from ..stored.store import Entry
+from .inner import Handler
+from .job import Job
+from .note import BatchNote, note_of
+from .places import Places
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""Batches; their lines take turns."""
+MOST_LINES = 64
+MOST_BYTES = 64 << 20
+"""Of lines that are in the engine at once."""
+LOOK_SECONDS = 30.0
+"""Between two looks for batches that another server has left."""
+
+
+class Batches:
+    """`handlers`: of the paths whose requests may come in batches."""
+
+    def __init__(self, app: web.Application, handlers: Mapping[str, Handler]) -> None:
+        self._app, self.handlers = app, handlers
+        self._state = state = app[APP_STATE]
+        share = state.client.admission.share.requests
+        lines = min(MOST_LINES, state.config.engine.max_num_seqs, share // 2)
+        self._places = Places(max(1, lines), MOST_BYTES)
+        self._wake = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._jobs: dict[str, Job] = {}
+
+    def live(self, id: str) -> BatchNote | None:
+        """Of a batch that runs here: how far it is now."""
+        return self._jobs[id].note if id in self._jobs else None
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wake.set()
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
+
+    async def open(self, app: web.Application) -> None:
+        """With the app: go on with what was begun before this start."""
+        if self._state.storage.used:
+            self.wake()
+
+    async def close(self, app: web.Application) -> None:
+        """With the app. What is under way is begun again by the next process."""
+        tasks = [*self._tasks.values(), *([self._watcher] if self._watcher else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while not self._state.draining:
+            self._wake.clear()
+            with suppress(RequestError):  # it is logged, and may pass
+                for tenant, entry in await self._state.storage.run(self._waiting):
+                    if len(self._tasks) < AT_ONCE:
+                        task = asyncio.create_task(self._run(tenant, entry))
+                        self._tasks[entry.id] = task
+                        task.add_done_callback(partial(self._over, entry.id))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+
+    def _over(self, id: str, task: "asyncio.Task[None]") -> None:
+        del self._tasks[id]
+        self._jobs.pop(id, None)
+        self._wake.set()
+
+    def _waiting(self) -> list[tuple[str, Entry]]:
+        """The oldest first. In a thread."""
+        store, found = self._state.storage.batches, list[tuple[str, Entry]]()
+        for tenant in store.tenants():
+            for entry in store.entries(tenant, descending=False):
+                note = note_of(entry)
+                mine = note.model == self._state.terms.model and note.endpoint in self.handlers
+                if mine and not note.ended and entry.id not in self._tasks:
+                    found.append((tenant, entry))
+        return sorted(found, key=lambda one: one[1].id)
+
+    async def _run(self, tenant: str, entry: Entry) -> None:
+        storage = self._state.storage
+        place = storage.batches.place(tenant, entry.id)
+        held = await storage.run(folder.lock, place, wait=False)
+        if held is None:
+            return
+        try:
+            # as it is now that nobody else has it in hand
+            entry = await storage.run(storage.batches.find, tenant, entry.id)
+            if not note_of(entry).ended:
+                job = Job(self._app, self.handlers, self._places, tenant, entry)
+                self._jobs[entry.id] = job
+                await job.run()
+                log.info("batch %s: %s", entry.id, job.note.status)
+        except RequestError as error:
+            log.warning("batch %s: %s", entry.id, error)
+        except Exception:
+            log.exception("batch %s", entry.id)
+        finally:
+            os.close(held)
+
+
+BATCHES: web.AppKey[Batches] = web.AppKey("batches", Batches)
