@@ -14,7 +14,8 @@ MAX_FIELD = 4 << 10
 """Bytes of a field."""
 AT_ONCE = 1 << 18
 """Bytes that are gathered before a thread writes them."""
-FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
+FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]", "warm")
+SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Upload:
@@ -61,6 +62,16 @@ class Upload:
         note = FileNote(plain_name(self._filename), purpose)
         expires = None if seconds is None else self._clock() + seconds
         return await self._storage.run(self._draft.keep, note, expires)
+
+    @property
+    def warm(self) -> bool:
+        """Whether it is to be decoded and encoded ahead. Raises RequestError."""
+        told = self._told("warm")
+        if told is None:
+            return False
+        if told.lower() not in SWITCHES:
+            raise invalid("Expected true or false.", "warm", "wrong_type")
+        return SWITCHES[told.lower()]
 
     @property
     def ignored(self) -> list[str]:

@@ -8,14 +8,17 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
+from ....protocol.errors import RequestError
 from ..answers.generate import send_whole
 from ..answers.writer import encode_json
-from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
+from ..app_state import APP_STATE, IGNORED_HEADER, TENANT, AppState
 from ..bodies.multipart import Form, boundary_of
+from ..errors import error_body
 from ..stored.files import file_object, note_of
 from ..stored.paging import Page, page_of, read_page
 from ..stored.store import Entry, Store
 from .form import MAX_FILE, Upload, too_large
+from .warming import warm
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +37,22 @@ async def upload_file(request: web.Request) -> web.StreamResponse:
     async with storage.draft(storage.files, tenant) as draft:
         upload = Upload(storage, draft, storage.files.clock)
         await upload.read(form, state.bodies.pieces(request))
+        wanted = upload.warm
         entry = await upload.keep()
+    told = file_object(entry)
+    if wanted:
+        told["warm"] = await _warmed(state, tenant, entry)
     headers = {IGNORED_HEADER: ", ".join(upload.ignored)} if upload.ignored else {}
-    return _json(file_object(entry), headers)
+    return _json(told, headers)
+
+
+async def _warmed(state: AppState, tenant: str, entry: Entry) -> dict[str, Any]:
+    """It is stored, whatever becomes of this."""
+    try:
+        await warm(state, tenant, entry)
+    except RequestError as error:
+        return {"done": False, **error_body(error.failure)}
+    return {"done": True}
 
 
 async def list_files(request: web.Request) -> web.StreamResponse:

@@ -9,7 +9,7 @@ import msgspec
 
 from ....protocol.errors import invalid, refuse
 from ....protocol.requests.request import ChatMessage, Slot, Text
-from ...inputs.media import Pending, read_base64, read_url
+from ...inputs.media import Pending, filed, read_base64, read_url
 from ...inputs.parts import Rules, read_part
 from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
@@ -184,8 +184,11 @@ class TurnReader:
             case "url":
                 self._unread.check(source, ("type", "url"), place)
                 content = read_url(_string(source, "url", place), "image", where)
+            case "file":
+                self._unread.check(source, ("type", "file_id"), place)
+                content = filed(_string(source, "file_id", place))
             case _:
-                text = "The types of a picture's source are base64 and url."
+                text = "The types of a picture's source are base64, url and file."
                 raise invalid(text, f"{place}.type", "unsupported")
         self.media.append(Pending("image", content, where))
         return Slot(len(self.media) - 1)

@@ -14,7 +14,7 @@ from blake3 import blake3
 from thespis.actors.jobs.identity import known_digest
 from thespis.frontends.inputs.conversations import read_chat
 from thespis.frontends.inputs.media import filed, filed_id, read_url
-from thespis.protocol.errors import RequestError
+from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.request import Encoded, MediaItem, Url
 
@@ -165,3 +165,36 @@ def test_a_digest_is_believed_only_of_the_same_hasher_and_of_a_file() -> None:
     fetched = MediaItem("image", Url("http://x/"), "here", digest="blake3:ab")
     assert known_digest("blake3", fetched) is None
     assert known_digest("blake3", MediaItem("image", Encoded(blob), "here")) is None
+
+
+async def test_a_file_that_is_warmed_has_been_asked_about(server: tuple[FakeClient, str]) -> None:
+    client, url = server
+    picture = b"\x89PNG\r\n\x1a\n" + DATA
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="sesame", max_retries=0) as api:
+        made = await api.files.create(
+            file=("x.png", picture), purpose="vision", extra_body={"warm": True}
+        )
+        assert made.model_dump()["warm"] == {"done": True}
+        ((_, (item,), sampling, _),) = client.submitted
+        assert (item.modality, sampling.max_tokens) == ("image", 1)
+        assert item.digest == f"blake3:{blake3(picture).hexdigest()}"
+        text = await api.files.create(
+            file=("x.txt", b"hello"), purpose="user_data", extra_body={"warm": True}
+        )
+        told = text.model_dump()["warm"]
+        assert (told["done"], told["error"]["code"]) == (False, "not_warmed")
+        client.refusal = Failure("overloaded", "Full.", code="overloaded")
+        busy = await api.files.create(
+            file=("x.png", picture), purpose="vision", extra_body={"warm": True}
+        )
+        assert busy.model_dump()["warm"]["error"]["code"] == "overloaded"
+        assert (await api.files.retrieve(busy.id)).id == busy.id
+
+
+async def test_a_picture_of_anthropics_api_may_be_a_file(server: tuple[FakeClient, str]) -> None:
+    client, url = server
+    block = {"type": "image", "source": {"type": "file", "file_id": await uploaded(url)}}
+    body = {"model": "fake-model", "max_tokens": 4, **asked(block)}
+    status, told, _ = await post(url, "/v1/messages", body, headers=KEY)
+    assert status == 200, told
+    assert client.submitted[0][1][0].digest == f"blake3:{blake3(DATA).hexdigest()}"

@@ -168,13 +168,15 @@ def hostile() -> dict[str, tuple[str, bytes, int]]:
         ["", "0", "-1", "59", "1e3", "3600.0", " 3600", "٣٦٠٠", "9" * 4000, "2592001", "nan",
          "0x10", "3600\n", "+3600", "3_600", "inf", "null", "true"]
     ):  # fmt: skip
-        parts = (PURPOSE, FILE, field(ANCHOR, "created_at"))
+        dated = (PURPOSE, FILE, field(ANCHOR, "created_at"))
         more = field(SECONDS, seconds)
-        found[f"seconds {number}"] = (TYPE, form(*parts, more), 400)
+        found[f"seconds {number}"] = (TYPE, form(*dated, more), 400)
     for number, anchor in enumerate(["", "last_active_at", "now", "created_at ", "x" * 100]):
-        parts = (PURPOSE, FILE, field(ANCHOR, anchor))
+        dated = (PURPOSE, FILE, field(ANCHOR, anchor))
         more = field(SECONDS, "3600")
-        found[f"anchor {number}"] = (TYPE, form(*parts, more), 400)
+        found[f"anchor {number}"] = (TYPE, form(*dated, more), 400)
+    for number, warm in enumerate(["", "yes", "2", "[]", "tru", "x" * 200]):
+        found[f"warm {number}"] = (TYPE, form(PURPOSE, FILE, field("warm", warm)), 400)
     many = [field(f"f{number}", "x") for number in range(100)]
     forms: dict[str, tuple[bytes, int]] = {
         "no purpose": (form(FILE), 400),
