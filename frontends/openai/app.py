@@ -2,7 +2,6 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
@@ -14,6 +13,7 @@ from .access import ABORTED, LEFT, TOLD, Told
 from .anthropic.handler import count_tokens, messages
 from .app_state import APP_STATE, TENANT, AppState
 from .batches.handler import cancel_batch, create_batch, list_batches, one_batch
+from .batches.inner import Handler
 from .batches.running import BATCHES, Batches
 from .blame import Blame
 from .bodies.reading import OWN_ID_HEADER, sane_id
@@ -56,7 +56,6 @@ from .small_endpoints import (
     version,
 )
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
     "/v1/completions": completions,

@@ -16,7 +16,7 @@ from ..bodies.reading import BATCH
 from ..requests.batches import BatchRequest
 from ..stored.files import BATCH_OUTPUT, seconds_until_over
 from ..stored.folder import put_file
-from ..stored.paging import Page, page_of, read_page
+from ..stored.paging import ListPage, page_of, read_page
 from ..stored.store import Entry
 from .job import CANCEL, cancelled_at
 from .note import BatchNote, batch_object, note_of
@@ -96,7 +96,7 @@ def _told(state: AppState, tenant: str, id: str) -> dict[str, Any]:
     return _shown(state, tenant, state.storage.batches.find(tenant, id))
 
 
-def _listed(state: AppState, tenant: str, page: Page) -> bytes:
+def _listed(state: AppState, tenant: str, page: ListPage) -> bytes:
     entries = state.storage.batches.entries(tenant, page.descending, page.after)
     return encode_json(page_of(entries, page.limit, lambda entry: _shown(state, tenant, entry)))
 

@@ -57,11 +57,11 @@ def cancelled_at(place: Path) -> float | None:
     return float(data) if data else None
 
 
-class Stopped(Exception):
+class BatchStopped(Exception):
     """It is to end; its argument is the status that it ends in, None: another process goes on."""
 
 
-class Job:
+class BatchJob:
     """The caller holds the entry's folder."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Job:
                 await self._answer()
                 await self._to("finalizing")
             ending: Status = "completed"
-        except Stopped as stopped:
+        except BatchStopped as stopped:
             if stopped.args[0] is None:
                 await self._save()
                 return
@@ -111,7 +111,7 @@ class Job:
             else:
                 await self._run(self._look_through, file)
         if self.note.errors:
-            raise Stopped("failed")
+            raise BatchStopped("failed")
         await self._to("in_progress")
 
     def _look_through(self, file: BinaryIO) -> None:
@@ -153,7 +153,7 @@ class Job:
             )
         except RequestError:
             self._wrong("input_file_gone", "The input file was deleted, or is over.")
-            raise Stopped("failed") from None
+            raise BatchStopped("failed") from None
         return entry, os.fdopen(fd, "rb", PIECE)
 
     # answering
@@ -205,14 +205,14 @@ class Job:
         await self._add(self._out if answer.status == 200 else self._err, line, written)
 
     async def _asked(self, path: str, body: bytes) -> Inner:
-        """Again and again, while the engine is full: a batch can wait. Raises Stopped."""
+        """Again and again, while the engine is full: a batch can wait. Raises BatchStopped."""
         wait, most = BACKOFF
         while True:
             answer = await ask(self._app, self._handlers[path], path, self._tenant, body)
             if answer.status not in PUT_OFF:
                 return answer
             if self._state.draining:
-                raise Stopped(None)
+                raise BatchStopped(None)
             await asyncio.sleep(wait)
             wait = min(most, 2 * wait)
 
@@ -224,7 +224,7 @@ class Job:
         self._count()
 
     async def _look_for_an_end(self) -> None:
-        """Raises Stopped when its owner, its window or this process ends it."""
+        """Raises BatchStopped when its owner, its window or this process ends it."""
         while True:
             await self._check_end()
             if time.monotonic() - self._saved > SAVE_SECONDS:
@@ -233,11 +233,11 @@ class Job:
 
     async def _check_end(self) -> None:
         if self._state.draining:
-            raise Stopped(None)
+            raise BatchStopped(None)
         if await self._run(cancelled_at, self._place) is not None:
-            raise Stopped("cancelled")
+            raise BatchStopped("cancelled")
         if time.time() > self.note.until:
-            raise Stopped("expired")
+            raise BatchStopped("expired")
 
     def _count(self) -> None:
         counts = self.note.counts

@@ -14,7 +14,7 @@ from ..app_state import APP_STATE
 from ..stored import folder
 from ..stored.store import Entry
 from .inner import Handler
-from .job import Job
+from .job import BatchJob
 from .note import BatchNote, note_of
 from .places import Places
 
@@ -41,7 +41,7 @@ class Batches:
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, BatchJob] = {}
 
     def live(self, id: str) -> BatchNote | None:
         """Of a batch that runs here: how far it is now."""
@@ -103,7 +103,7 @@ class Batches:
             # as it is now that nobody else has it in hand
             entry = await storage.run(storage.batches.find, tenant, entry.id)
             if not note_of(entry).ended:
-                job = Job(self._app, self.handlers, self._places, tenant, entry)
+                job = BatchJob(self._app, self.handlers, self._places, tenant, entry)
                 self._jobs[entry.id] = job
                 await job.run()
                 log.info("batch %s: %s", entry.id, job.note.status)

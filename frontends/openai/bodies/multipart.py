@@ -17,7 +17,7 @@ _PARAMETER = re.compile(r';[ \t]*([A-Za-z*]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"
 _PLAIN = ("7bit", "8bit", "binary")
 
 
-class Part(NamedTuple):
+class FormPart(NamedTuple):
     """Begins; its bytes follow."""
 
     name: str
@@ -36,8 +36,8 @@ def boundary_of(content_type: str) -> str:
 
 
 class Form:
-    """Fed with a body in pieces; each part comes as `Part`, then as pieces of its content. Raises
-    RequestError for what is no form."""
+    """Fed with a body in pieces; each part comes as `FormPart`, then as pieces of its content.
+    Raises RequestError for what is no form."""
 
     def __init__(self, boundary: str) -> None:
         self._delimiter = b"\r\n--" + boundary.encode()
@@ -45,7 +45,7 @@ class Form:
         self._state = "before"
         self._parts = 0
 
-    def feed(self, data: bytes) -> Iterator[Part | bytes]:
+    def feed(self, data: bytes) -> Iterator[FormPart | bytes]:
         self._rest += data
         while (more := self._step()) is not None:
             yield from more
@@ -55,7 +55,7 @@ class Form:
         if self._state != "after":
             raise _wrong("it ends before its last boundary")
 
-    def _step(self) -> list[Part | bytes] | None:
+    def _step(self) -> list[FormPart | bytes] | None:
         """What is known now; None: more is needed."""
         match self._state:
             case "head":
@@ -80,7 +80,7 @@ class Form:
         self._state = "line"
         return [content] if content else []
 
-    def _read_line(self) -> list[Part | bytes] | None:
+    def _read_line(self) -> list[FormPart | bytes] | None:
         """What stands behind a boundary: the next part or the end."""
         padding = len(self._rest) - len(self._rest.lstrip(b" \t"))
         if padding > MAX_PADDING:
@@ -97,7 +97,7 @@ class Form:
             raise _wrong("what follows a boundary is neither a part nor the end")
         return []
 
-    def _read_head(self) -> list[Part | bytes] | None:
+    def _read_head(self) -> list[FormPart | bytes] | None:
         if (at := self._rest.find(b"\r\n\r\n")) < 0 or at > MAX_HEAD:
             if len(self._rest) > MAX_HEAD:
                 raise _wrong(f"the head of a part has more than {MAX_HEAD >> 10} KiB")
@@ -116,7 +116,7 @@ class Form:
         return piece
 
 
-def _part_of(head: bytes) -> Part:
+def _part_of(head: bytes) -> FormPart:
     try:
         lines = head.decode("utf-8").split("\r\n")
     except UnicodeDecodeError:
@@ -138,7 +138,7 @@ def _part_of(head: bytes) -> Part:
     known = dict(told)
     if "name" not in known or len(known) != len(told):
         raise _wrong("a part needs one name")
-    return Part(known["name"], known.get("filename"))
+    return FormPart(known["name"], known.get("filename"))
 
 
 def _parameters(text: str) -> Iterator[tuple[str, str]]:

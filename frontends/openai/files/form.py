@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 from ....protocol.errors import RequestError, invalid, refuse
-from ..bodies.multipart import Form, Part
+from ..bodies.multipart import Form, FormPart
 from ..stored.files import FileNote, check_purpose, plain_name, seconds_until_over
 from ..stored.storage import Storage
 from ..stored.store import Draft, Entry
@@ -33,7 +33,7 @@ class Upload:
         """Raises RequestError."""
         async for piece in pieces:
             for event in form.feed(piece):
-                if isinstance(event, Part):
+                if isinstance(event, FormPart):
                     self._begin(event)
                 elif self._open is not None:
                     self._open += event
@@ -78,7 +78,7 @@ class Upload:
         """Fields that say nothing here."""
         return [name for name in self._fields if name not in FIELDS]
 
-    def _begin(self, part: Part) -> None:
+    def _begin(self, part: FormPart) -> None:
         if part.name == "file":
             if self._filename is not None:
                 raise invalid("One file at a time.", "file", "too_many_files")

@@ -15,7 +15,7 @@ from ..app_state import APP_STATE, IGNORED_HEADER, TENANT, AppState
 from ..bodies.multipart import Form, boundary_of
 from ..errors import error_body
 from ..stored.files import file_object, note_of
-from ..stored.paging import Page, page_of, read_page
+from ..stored.paging import ListPage, page_of, read_page
 from ..stored.store import Entry, Store
 from .form import MAX_FILE, Upload, too_large
 from .warming import warm
@@ -104,7 +104,7 @@ def _as_a_file(entry: Entry) -> dict[str, str]:
     }
 
 
-def _listed(store: Store, tenant: str, page: Page, purpose: str | None) -> list[bytes]:
+def _listed(store: Store, tenant: str, page: ListPage, purpose: str | None) -> list[bytes]:
     def told(entry: Entry) -> dict[str, Any] | None:
         shown = file_object(entry)
         return shown if purpose in (None, shown["purpose"]) else None

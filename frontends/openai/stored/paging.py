@@ -9,7 +9,7 @@ from ....protocol.errors import invalid
 from .store import Entry
 
 
-class Page(NamedTuple):
+class ListPage(NamedTuple):
     after: str = ""
     """The id after which it begins."""
     limit: int = 20
@@ -17,14 +17,14 @@ class Page(NamedTuple):
     """The newest first."""
 
 
-def read_page(query: Mapping[str, str], usual: int, most: int) -> Page:
+def read_page(query: Mapping[str, str], usual: int, most: int) -> ListPage:
     """Raises RequestError 400."""
     limit, order = query.get("limit", str(usual)), query.get("order", "desc")
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= most):
         raise invalid(f"Expected a whole number from 1 to {most}.", "limit", "out_of_range")
     if order not in ("asc", "desc"):
         raise invalid("Expected asc or desc.", "order", "invalid_order")
-    return Page(query.get("after", ""), int(limit[:9]), order == "desc")
+    return ListPage(query.get("after", ""), int(limit[:9]), order == "desc")
 
 
 def page_of(

@@ -51,6 +51,8 @@ class Storage:
         self._root = root
         self._threads = ThreadPoolExecutor(THREADS, "stored")
         self._sweeper: asyncio.Task[None] | None = None
+        self._beginning: set[asyncio.Future[Draft]] = set()
+        """Entries that are about to be begun."""
         self._told = False
 
     @property
@@ -79,6 +81,8 @@ class Storage:
         """A new entry; unless it is kept within the block, it leaves nothing. Raises
         RequestError."""
         beginning = asyncio.ensure_future(self.run(store.begin, tenant))
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
         try:
             draft = await asyncio.shield(beginning)
         except asyncio.CancelledError:
@@ -108,6 +112,7 @@ class Storage:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        await asyncio.gather(*self._beginning, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
 
     async def _sweep(self) -> None:

@@ -23,7 +23,7 @@ AT_ONCE = 8 << 20
 """Bytes that the kernel copies between two looks at whether anybody waits for them."""
 
 
-class Upload(NamedTuple):
+class FiledBytes(NamedTuple):
     """A file whose bytes are in shared memory, if somebody adopts them."""
 
     blob: BlobRef
@@ -47,7 +47,7 @@ class Uploads:
             for piece in pieces
         ]
 
-    async def take(self, tenant: str, id: str, where: str, drafts: list[str]) -> Upload:
+    async def take(self, tenant: str, id: str, where: str, drafts: list[str]) -> FiledBytes:
         """The bytes of one file. Raises RequestError that names `where`."""
         try:
             entry, file = await self._storage.run(self._storage.files.open, tenant, id)
@@ -73,7 +73,7 @@ class Uploads:
             )
         return msgspec.structs.replace(piece, media=tuple(media))
 
-    async def _copied(self, entry: Entry, file: int, where: str, drafts: list[str]) -> Upload:
+    async def _copied(self, entry: Entry, file: int, where: str, drafts: list[str]) -> FiledBytes:
         if entry.size > MAX_ITEM_BYTES:
             text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
             raise refuse("too_large", text, where, "media_too_large")
@@ -92,7 +92,7 @@ class Uploads:
                 raise RequestError(short) from None
             finally:
                 os.close(draft)
-            return Upload(BlobRef(path, 0, "uint8", (entry.size,)), entry.digest)
+            return FiledBytes(BlobRef(path, 0, "uint8", (entry.size,)), entry.digest)
         raise AssertionError("the second draft has what it needs, or raises")
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from aiohttp import FormData
 
-from thespis.frontends.openai.bodies.multipart import Form, Part, boundary_of
+from thespis.frontends.openai.bodies.multipart import Form, FormPart, boundary_of
 from thespis.protocol.errors import RequestError
 
 BYTES = b"\r\n--x\r\n--b--\r\n\x00\xff--"
@@ -20,12 +20,12 @@ GOOD = (
 )
 
 
-def parts(data: bytes, *cuts: int, boundary: str = "b") -> list[tuple[Part, bytes]]:
-    form, found = Form(boundary), list[tuple[Part, bytes]]()
+def parts(data: bytes, *cuts: int, boundary: str = "b") -> list[tuple[FormPart, bytes]]:
+    form, found = Form(boundary), list[tuple[FormPart, bytes]]()
     edges = [0, *cuts, len(data)]
     for start, end in pairwise(edges):
         for event in form.feed(data[start:end]):
-            if isinstance(event, Part):
+            if isinstance(event, FormPart):
                 found.append((event, b""))
             else:
                 assert event
@@ -37,9 +37,9 @@ def parts(data: bytes, *cuts: int, boundary: str = "b") -> list[tuple[Part, byte
 def test_a_form_is_the_same_wherever_it_is_cut() -> None:
     whole = parts(GOOD)
     assert whole == [
-        (Part("purpose", None), b"vision"),
-        (Part("empty", None), b""),
-        (Part("file", "x.png"), BYTES.replace(b"--b", b"--c")),
+        (FormPart("purpose", None), b"vision"),
+        (FormPart("empty", None), b""),
+        (FormPart("file", "x.png"), BYTES.replace(b"--b", b"--c")),
     ]
     for at in range(len(GOOD)):
         assert parts(GOOD, at) == whole
