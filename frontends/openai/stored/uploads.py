@@ -12,7 +12,7 @@ from ....protocol.memory.blobs import BlobRef, block_bytes
 from ....protocol.memory.shortage import NO_SPACE, shortage
 from ....protocol.requests.request import Encoded, MediaItem
 from ...client.media_store import MediaStore
-from ...inputs.media import MAX_ITEM_BYTES, Pending, filed_id
+from ...inputs.media import MAX_ITEM_BYTES, Pending, filed_id, place
 from ...inputs.submission import Submission
 from .storage import Storage
 from .store import Entry
@@ -66,11 +66,9 @@ class Uploads:
                 media.append(item)
                 continue
             upload = await self.take(tenant, id, item.where, drafts)
-            options = dict(item.options)
-            source = Encoded(upload.blob)
-            media.append(
-                MediaItem(item.modality, source, item.where, item.uuid, options, upload.digest)
-            )
+            (placed,) = place((item,), self._media)  # all that is said of it; it has no bytes yet
+            source, digest = Encoded(upload.blob), upload.digest
+            media.append(msgspec.structs.replace(placed, source=source, digest=digest))
         return msgspec.structs.replace(piece, media=tuple(media))
 
     async def _copied(self, entry: Entry, file: int, where: str, drafts: list[str]) -> FiledBytes:
