@@ -61,7 +61,7 @@ ensure_venv() {
         fi
         echo "Installing into .venv (once; some minutes on a fresh machine) ..." >&2
         "$ROOT/.venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))' || warn_of_cuda
-        (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}")
+        (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary pypdfium2 -c constraints.txt -e ".${extra:+[$extra]}")
         echo "$(venv_stamp) base $extra" >"$ROOT/.venv/thespis-stamp"
     fi
     exec 9<&-

@@ -15,7 +15,7 @@ import pytest
 import thespis
 
 ROOT = Path(thespis.__file__).parent
-HEAVY = ("torch", "transformers", "librosa", "scipy", "PIL", "av")
+HEAVY = ("torch", "transformers", "librosa", "scipy", "PIL", "av", "pypdfium2")
 LIGHT = [
     "thespis",
     "thespis.protocol.topology",
@@ -55,6 +55,22 @@ def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         timeout=60,
         env=environment,
     )
+
+
+def test_one_module_draws_pages_and_imports_what_does_so_when_it_is_asked() -> None:
+    """In the worker that may be killed, and in no process that it is forked from."""
+    named = {
+        str(path.relative_to(ROOT))
+        for floor in ("protocol", "gpu_runtime", "actors", "frontends")
+        for path in (ROOT / floor).rglob("*.py")
+        if "pypdfium2" in path.read_text()
+    }
+    assert named == {"actors/decode_worker/documents.py"}
+    tree = ast.parse((ROOT / "actors/decode_worker/documents.py").read_text())
+    at_once = [
+        ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert not any("pypdfium2" in text for text in at_once)
 
 
 def test_light_modules_import_nothing_heavy() -> None:

@@ -20,18 +20,24 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
     ChatRendered,
     Decoded,
     DecodeFailed,
+    DocumentRead,
     GuideChecked,
+    PageFound,
     Part,
+    TextRead,
 )
 from ...protocol.edges.preprocessor_to_decode_worker import (
     CheckGuide,
     Decode,
     FreeFeatures,
+    ReadDocument,
+    ReadText,
     RenderChat,
 )
 from ...protocol.errors import Failure, RequestError
 from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.requests.document import DocumentOptions
 from ...protocol.requests.prepared import Timing
 from ...protocol.requests.request import MediaItem
 from ..jobs.guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
@@ -43,9 +49,12 @@ from ..kernel.launch import Launch, give_way
 from ..prompting.prompt import TEMPLATE_TOO_LARGE, PromptRenderer
 from ..prompting.splice import Splicer
 from ..prompting.tokens import read_tokenizer
-from .item import DECODED, LOOKED_AT, ItemDecoder
+from .documents import texts_of
+from .item import DECODED, LOOKED_AT, ItemDecoder, Made
+from .page_layouts import find_pages
 
 T = TypeVar("T")
+MediaJob = Decode | ReadDocument | ReadText
 
 TEMPLATE_MEMORY = 512 << 20
 """Bytes that a request's own template may add to the process while it renders."""
@@ -95,6 +104,10 @@ class DecodeWorker(BlockingActor):
         match message:
             case Decode():
                 self.send(sender, self._decode(message))
+            case ReadDocument():
+                self.send(sender, self._guarded(message, lambda: self._read(message)))
+            case ReadText():
+                self.send(sender, self._guarded(message, lambda: self._read_text(message)))
             case CheckGuide():
                 self.send(sender, self._check(message))
             case RenderChat():
@@ -130,59 +143,84 @@ class DecodeWorker(BlockingActor):
         )
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
+        return self._guarded(job, lambda: self._features(job))
+
+    def _guarded(self, job: MediaJob, work: Callable[[], T]) -> T | DecodeFailed:
+        """What is made of an item's bytes, or why there is nothing."""
         try:
             with memory_budget(self.config.media.memory):
-                decoded = self._features(job)
+                made = work()
         except RequestError as error:
             failure = error.failure
         except BudgetError:
             failure = Failure("too_large", "The item takes more memory than one item may.")
         except CpuSpent:
-            failure = too_slow(job.item.modality, self.config.media.cpu_seconds(job.item.modality))
+            failure = too_slow(job.item, self.config.media.cpu_seconds(job.item.modality))
         except Exception as error:  # what a decoder raises on hostile bytes is this item's alone
             failure = shortage(error) or self._undecodable(job, error)
         else:
-            self._count["looked" if job.look else "decoded"] += 1
-            return decoded
+            look = isinstance(job, Decode) and job.look
+            self._count["decoded" if isinstance(job, Decode) and not look else "looked"] += 1
+            return made
         self._count["failed"] += 1
         self._free(job.job)
         failure = msgspec.structs.replace(failure, part=failure.part or job.item.where)
         return DecodeFailed(job.job, failure)
 
-    def _undecodable(self, job: Decode, error: Exception) -> Failure:
+    def _undecodable(self, job: MediaJob, error: Exception) -> Failure:
         if isinstance(error, BlobError):
             return BYTES_LOST
         log.warning("job %d: %s", job.job, type(error).__name__)
         return Failure("unprocessable_media", f"The {job.item.modality} cannot be decoded.")
 
-    def _features(self, job: Decode) -> Decoded:
-        start = time.monotonic()
-        item = job.item
+    def _bytes(self, item: MediaItem) -> tuple[bytes, str]:
+        """A copy of an item's bytes, and their digest."""
         assert item.source is not None
         with self._reader.view(blob_of(item.source)) as view:
             data = bytes(view)
-        digest = content_digest(self.config.hasher, item.source, data)
+        return data, content_digest(self.config.hasher, item.source, data)
+
+    def _features(self, job: Decode) -> Decoded:
+        start = time.monotonic()
+        item = job.item
+        data, digest = self._bytes(item)
+        assert item.source is not None
         options, io = job.processor_kwargs, job.io_kwargs
         by = LOOKED_AT if job.look else DECODED
         work = partial(self._decoder.features, item.modality, item.source, data, options, io, by)
-        made, look, dtype = within_cpu(self.config.media.cpu_seconds(item.modality), work)
+        made = within_cpu(self.config.media.cpu_seconds(item.modality), work)
         key = item_key(digest, item.modality, options, io, job.key_salt)
-        parts = zip(part_keys(key, len(made.parts)), made.parts, strict=True)
-        return Decoded(
+        named = zip(part_keys(key, len(made.item.parts)), made.item.parts, strict=True)
+        parts = tuple(self._keep(job, key, part, made.dtype) for key, part in named)
+        timings = (Timing("decode", start, time.monotonic(), item.modality),)
+        return decoded(job.job, digest, key, made, parts, timings)
+
+    def _read(self, job: ReadDocument) -> DocumentRead:
+        data, digest = self._bytes(job.item)
+        model, limits = self.config.model, self.config.media
+        wanted = job.item.document or DocumentOptions()
+        work = partial(
+            find_pages, data, None if wanted.text == "only" else self._decoder,
+            job.processor_kwargs, job.io_kwargs, wanted, limits,
+            None if job.preview else self.config.max_model_len,
+            model.siblings.get("image") == "image",
+        )  # fmt: skip
+        found = within_cpu(limits.cpu_seconds("document"), work)
+        return DocumentRead(
             job=job.job,
             digest=digest,
-            key=key,
-            parts=tuple(self._keep(job, key, part, dtype) for key, part in parts),
-            text=made.text,
-            counts=made.counts,
-            number=made.number,
-            planes=None if made.planes is None else made.planes.astype("<i4").tobytes(),
-            anchors=None if made.anchors is None else made.anchors.astype(np.uint8).tobytes(),
-            advance=made.advance,
-            tokens=made.tokens,
-            look=look,
-            timings=(Timing("decode", start, time.monotonic(), item.modality),),
+            pages=tuple(PageFound(page.number, *page.size, page.layout) for page in found.pages),
+            layouts=tuple(
+                decoded(job.job, digest, "", made, tuple(map(_bare, made.item.parts)))
+                for made in found.layouts
+            ),
+            text=found.text,
         )
+
+    def _read_text(self, job: ReadText) -> TextRead:
+        data, _ = self._bytes(job.item)
+        work = partial(texts_of, data, job.numbers)
+        return TextRead(job.job, tuple(within_cpu(self.config.media.cpu_seconds("document"), work)))
 
     def _keep(self, job: Decode, key: str, made: MadePart, dtype: str | None) -> Part:
         kept = {} if job.look else made.tensors
@@ -205,6 +243,34 @@ class DecodeWorker(BlockingActor):
         assert self._arena is not None
         for ref in self._held.pop(job, ()):
             self._arena.free(ref)
+
+
+def decoded(
+    job: int, digest: str, key: str, made: Made, parts: tuple[Part, ...],
+    timings: tuple[Timing, ...] = (),
+) -> Decoded:  # fmt: skip
+    """What is told of an item."""
+    item = made.item
+    return Decoded(
+        job=job,
+        digest=digest,
+        key=key,
+        parts=parts,
+        text=item.text,
+        counts=item.counts,
+        number=item.number,
+        planes=None if item.planes is None else item.planes.astype("<i4").tobytes(),
+        anchors=None if item.anchors is None else item.anchors.astype(np.uint8).tobytes(),
+        advance=item.advance,
+        tokens=item.tokens,
+        look=made.look,
+        timings=timings,
+    )
+
+
+def _bare(made: MadePart) -> Part:
+    """Of a layout: without name and features."""
+    return Part("", made.kind, made.rows, {}, made.embed_token_id)
 
 
 def _answer(

@@ -97,6 +97,8 @@ def _not_decodable(data: bytes) -> str:
     name = next((name for magic, name in OTHERS if start.startswith(magic)), None)
     if name is None:
         return NOT_DECODABLE
+    if name == "a PDF":
+        return "The picture is a PDF, which is a document: send it in a part of type `file`."
     return f"The picture is {name}, which is not read; save it as PNG, JPEG, WebP or AVIF."
 
 

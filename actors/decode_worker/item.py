@@ -23,6 +23,7 @@ from ...protocol.requests.request import (
     Frames,
     Modality,
     PackedEmbeds,
+    Page,
     Pixels,
     Samples,
     Source,
@@ -30,6 +31,7 @@ from ...protocol.requests.request import (
 from ..jobs.options import MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
 from .audio import audio_of_samples, decode_audio
 from .clip_headers import look_video
+from .documents import Size, draw
 from .embeds import check_embeds
 from .image import decode_image, image_of_pixels
 from .picture_headers import look_image
@@ -111,9 +113,9 @@ class ItemDecoder:
         sound: Array | None = None
         match modality:
             case "image":
-                media: Any = self._image(source, data, io, by)
+                return self.picture(self._image(source, data, io, by), options, io, by)
             case "video":
-                media = self._video(source, data, options, io, by)
+                media: Any = self._video(source, data, options, io, by)
                 sound = self._track(source, data, by) if SOUND_TRACK in io else None
             case "audio":
                 media = self._audio(source, data, by)
@@ -121,9 +123,26 @@ class ItemDecoder:
                 raise invalid(
                     "A prompt of embeddings must be an array, a tensor, or a file of one."
                 )
+            case "document":
+                raise invalid("A document is read page by page.")
         effective = _of_time(source, options, io) if modality == "video" else options
+        return self._made(modality, media, effective, io, by, sound)
+
+    def picture(self, image: Image, options: Options, io: Options, by: Reading) -> Made:
+        """What becomes of a picture. Raises RequestError."""
+        return self._made("image", image, options, io, by)
+
+    def _made(
+        self,
+        modality: Modality,
+        media: Any,
+        effective: Options,
+        io: Options,
+        by: Reading,
+        sound: Array | None = None,
+    ) -> Made:
         self._check_rows(self._processor.size(modality, _extent(media), effective) or 0)
-        with warnings.catch_warnings():  # frames may lie in `data` itself
+        with warnings.catch_warnings():  # frames may lie in the caller's own bytes
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             beside, hollow = SIBLINGS in io, by is LOOKED_AT
             made = self._processor.item(modality, media, effective, beside, sound, hollow)
@@ -139,6 +158,8 @@ class ItemDecoder:
         match source:
             case Encoded():
                 return by.picture(data, self._limits, background)
+            case Page(_, number, width, height):
+                return draw(data, number, Size(width, height), background)
             case Pixels(blob, mode):
                 pixels = _numbers(data, blob, "uint8")
                 return image_of_pixels(pixels, mode, self._limits, background)

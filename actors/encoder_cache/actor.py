@@ -18,8 +18,8 @@ from ...gpu_runtime.models.encoder import load_encoder
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Cache, Gone, Peer
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
-from ...protocol.edges.preprocessor_to_encoder_cache import Features
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
+from ...protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
@@ -103,8 +103,10 @@ class EncoderCache(Actor):
         match message:
             case Need():
                 self._apply(self.store.need(message, time.monotonic()))
-            case Release(holder):
-                self._apply(self.store.release(holder))
+            case Release(holder, keys):
+                self._apply(self.store.release(holder, keys))
+            case FeaturesGone(keys):
+                self._apply(self.store.gone(keys))
             case Features(request, client) if request in self._over or self.peers.departed(client):
                 self.send(PREPROCESSOR, FeaturesRead((message.key,)))
             case Features():
@@ -162,7 +164,7 @@ class EncoderCache(Actor):
             match effect:
                 case FreeEmbedding(blob):
                     self.arena.free(blob)
-                case FeaturesRead():
+                case FeaturesRead() | FeaturesWanted():
                     self.send(PREPROCESSOR, effect)
                 case _:
                     self.send(SCHEDULER, effect)

@@ -1,10 +1,12 @@
 """What the embedding store's books are made of, and what they tell the actor to do."""
 
+from collections import deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobRef
@@ -17,7 +19,7 @@ class FreeEmbedding(NamedTuple):
     blob: BlobRef
 
 
-StoreEffect = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | FreeEmbedding
+StoreEffect = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | FeaturesWanted | FreeEmbedding
 
 
 class EntryState(Enum):
@@ -39,6 +41,8 @@ class EmbeddingEntry:
     since: float
     """When it was first asked for, seconds."""
     state: EntryState = EntryState.WANTED
+    later: bool = False
+    """Its features are made when they are asked for: they may take long, and can be made again."""
     modality: str = ""
     """Known when it is encoded."""
     hits: int = 0
@@ -55,6 +59,11 @@ class EmbeddingEntry:
     retired: bool = False
     """It was in use at a reset, and is not kept when nobody holds it any more."""
 
+    @property
+    def overdue(self) -> bool:
+        """Its features should have come by now, or soon."""
+        return self.state is EntryState.WANTED and not self.later
+
 
 class Claim(NamedTuple):
     """A holder that waits for space."""
@@ -63,3 +72,17 @@ class Claim(NamedTuple):
     rows: dict[str, int]
     """By key."""
     since: float
+    later: frozenset[str] = frozenset()
+    """Keys of those whose features are made when they are asked for."""
+
+
+def without(claims: Iterable[Claim], holder: str, keys: Collection[str]) -> deque[Claim]:
+    """The claims, but for what `holder` claims of `keys`; (): of all."""
+    left: deque[Claim] = deque()
+    for claim in claims:
+        rows = claim.rows
+        if claim.holder == holder:
+            rows = {key: count for key, count in rows.items() if keys and key not in keys}
+        if rows:
+            left.append(claim._replace(rows=rows))
+    return left

@@ -9,18 +9,18 @@ what the returned effects say.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import chain, islice
 
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need
-from ...protocol.edges.view import MOST_ITEMS, ItemSeen, Seen
+from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobRef, block_bytes
 from ...protocol.requests.prepared import Timing
+from . import view
 from .batching import Job
-from .entries import Claim, EmbeddingEntry, EntryState, FreeEmbedding, StoreEffect
+from .entries import Claim, EmbeddingEntry, EntryState, FreeEmbedding, StoreEffect, without
 from .features import FeatureBooks
 
 LOST_SECONDS = 2.0
@@ -56,6 +56,8 @@ class Store:
         self._source = True
         """False while there is no preprocessor: features that are not here will not come."""
         self._out: list[StoreEffect] = []
+        self._asked: list[str] = []
+        """Keys of features that are to be made now."""
         self.bytes_used = 0
         self.hits = self.joined = self.evicted = self.lost_count = self.failed_count = 0
 
@@ -64,7 +66,7 @@ class Store:
 
     @property
     def waiting_for_features(self) -> bool:
-        return any(entry.state is EntryState.WANTED for entry in self._open.values())
+        return any(entry.overdue for entry in self._open.values())
 
     @property
     def claims(self) -> int:
@@ -81,16 +83,14 @@ class Store:
 
     def seen(self) -> Seen:
         """What is in use and then what was used last."""
-        held: list[Iterable[str]] = [self._open, *self._held_by.values(), reversed(self._unpinned)]
-        names = dict.fromkeys(islice(chain.from_iterable(held), 4 * MOST_ITEMS))
-        return Seen(
-            items=tuple(_item_seen(self._entries[key]) for key in islice(names, MOST_ITEMS))
-        )
+        held = self._held_by.values()
+        return view.seen(self._entries, (self._open, *held, reversed(self._unpinned)))
 
     # what the scheduler says
 
     def need(self, message: Need, now: float) -> list[StoreEffect]:
-        claim = Claim(message.holder, dict(zip(message.keys, message.rows, strict=True)), now)
+        rows = dict(zip(message.keys, message.rows, strict=True))
+        claim = Claim(message.holder, rows, now, frozenset(message.later))
         if sum(map(self._nbytes, claim.rows.values())) > self._capacity:
             failure = Failure(
                 "too_large", "The media of this request need more space than the encoder cache has."
@@ -101,10 +101,10 @@ class Store:
             self._claims.append(claim)
         return self._effects()
 
-    def release(self, holder: str) -> list[StoreEffect]:
-        """Idempotent."""
-        self._claims = deque(claim for claim in self._claims if claim.holder != holder)
-        self._unpin(holder)
+    def release(self, holder: str, keys: Collection[str] = ()) -> list[StoreEffect]:
+        """Idempotent. `keys`: of these alone; (): of all."""
+        self._claims = without(self._claims, holder, keys)
+        self._unpin(holder, keys)
         return self._effects()
 
     def release_all(self) -> list[StoreEffect]:
@@ -134,6 +134,13 @@ class Store:
             asked = {key for claim in self._claims for key in claim.rows}
             if read := self._features.shrink(asked | self._entries.keys()):
                 self._out.append(FeaturesRead(read))
+        return self._effects()
+
+    def gone(self, keys: Iterable[str]) -> list[StoreEffect]:
+        """Nobody could make these any more."""
+        for key in keys:
+            if (entry := self._entries.get(key)) and entry.state is EntryState.WANTED:
+                self._lose(entry)
         return self._effects()
 
     def _begin_ahead(self, features: Features) -> None:
@@ -174,13 +181,15 @@ class Store:
         empty, read = self._features.drop(which)
         if read:
             self._out.append(FeaturesRead(read))
-        for key in empty:
-            entry = self._entries.get(key)
-            if entry is not None and entry.state is EntryState.QUEUED:
+        for entry in map(self._entries.get, empty):
+            if entry is None or entry.state is not EntryState.QUEUED:
+                continue
+            if entry.later and self._source:
+                entry.state = EntryState.WANTED
+                self._asked.append(entry.key)
+            else:
                 self._lose(entry)
         return self._effects()
-
-    # what a caller asks for
 
     def reset(self) -> list[StoreEffect]:
         """Keep nothing for reuse: what nobody holds goes now, the rest with its last holder."""
@@ -190,12 +199,10 @@ class Store:
                 self._drop(entry)
         return self._effects()
 
-    # time
-
     def expire(self, now: float) -> list[StoreEffect]:
         """Give up on features that have not come."""
         for entry in list(self._open.values()):
-            if entry.state is EntryState.WANTED and now - entry.since >= LOST_SECONDS:
+            if entry.overdue and now - entry.since >= LOST_SECONDS:
                 self._lose(entry)
         return self._effects()
 
@@ -288,6 +295,12 @@ class Store:
                 self._pin(entry, claim.holder)
                 if entry.state is EntryState.WANTED and not self._source:
                     self._lose(entry)
+                elif key in claim.later and not entry.later:
+                    entry.later = True
+                    self._asked += [key] if entry.state is EntryState.WANTED else []
+        if self._asked:
+            self._out.append(FeaturesWanted(tuple(self._asked)))
+            self._asked.clear()
         out, self._out = self._out, []
         return out
 
@@ -331,8 +344,13 @@ class Store:
         else:
             entry.waiting[holder] = None
 
-    def _unpin(self, holder: str) -> None:
-        for key in self._held_by.pop(holder, {}):
+    def _unpin(self, holder: str, keys: Collection[str] = ()) -> None:
+        held = self._held_by.get(holder, {})
+        going = [key for key in held if not keys or key in keys]
+        if len(going) == len(held):
+            self._held_by.pop(holder, None)
+        for key in going:
+            del held[key]
             entry = self._entries[key]
             del entry.holders[holder]
             entry.waiting.pop(holder, None)
@@ -380,10 +398,3 @@ class Store:
         if entry.key in self._unpinned:
             del self._unpinned[entry.key]
             self._spare_bytes -= entry.nbytes
-
-
-def _item_seen(entry: EmbeddingEntry) -> ItemSeen:
-    return ItemSeen(
-        entry.key, entry.state.value, entry.nbytes, entry.hits, len(entry.holders),
-        entry.modality, entry.rows,
-    )  # fmt: skip

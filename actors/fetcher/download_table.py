@@ -263,7 +263,7 @@ def _give(fetch: FetchRequest) -> ToPreprocessor:
             continue
         download = fetch.downloads[key]
         assert download.blob is not None
-        media.append(MediaItem(item.modality, Encoded(download.blob), item.where, item.uuid))
+        media.append(msgspec.structs.replace(item, source=Encoded(download.blob)))
         about = f"{item.where}: {download.blob.nbytes} bytes"
         timings.append(Timing("fetch", *download.span, about, item.where))
     request = msgspec.structs.replace(fetch.request, media=tuple(media))

@@ -25,13 +25,14 @@ from ...protocol.requests.request import (
     MediaItem,
     Modality,
     PackedEmbeds,
+    Page,
     Pixels,
     Samples,
     Source,
     Url,
 )
 
-_HASHERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
+_HASHERS: dict[str, Callable[..., Any]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
 KEY_VERSION = "2"
 """Changes when this package computes other features from the same bytes and options."""
 BYTES_LOST = Failure(
@@ -49,6 +50,9 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
     """Of encoded media the digest of the bytes alone; of decoded ones also of shape, type, mode and
     rate."""
     digest = _HASHERS[hasher]()
+    if isinstance(source, Page):
+        digest.update(data)
+        return page_digest(hasher, source, str(digest.hexdigest()))
     if not isinstance(source, Encoded):
         blob = blob_of(source)
         about: list[Any] = [type(source).__name__, blob.dtype, blob.shape]
@@ -74,6 +78,12 @@ def known_digest(hasher: str, item: MediaItem) -> str | None:
     """What `content_digest` would say, where whoever has put the bytes there has said it."""
     name, _, digest = (item.digest or "").partition(":")
     return digest if isinstance(item.source, Encoded) and name == hasher else None
+
+
+def page_digest(hasher: str, page: Page, document: str) -> str:
+    """`document`: the digest of the whole."""
+    about = json.dumps(["Page", document, page.number, page.width, page.height])
+    return str(_HASHERS[hasher](about.encode()).hexdigest())
 
 
 @lru_cache(maxsize=1024)

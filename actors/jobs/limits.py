@@ -4,13 +4,19 @@ that ends it. Pure."""
 from typing import NamedTuple, TypeAlias
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.edges.preprocessor_to_decode_worker import CheckGuide, Decode, RenderChat
+from ...protocol.edges.preprocessor_to_decode_worker import (
+    CheckGuide,
+    Decode,
+    ReadDocument,
+    ReadText,
+    RenderChat,
+)
 from ...protocol.errors import Failure
-from ...protocol.requests.request import Modality
+from ...protocol.requests.request import MediaItem, Modality, Page
 from ..prompting.prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW
 from .guides import TOO_LARGE, TOO_SLOW
 
-Job: TypeAlias = Decode | CheckGuide | RenderChat
+Job: TypeAlias = Decode | CheckGuide | RenderChat | ReadDocument | ReadText
 
 WALL = 1.5
 """Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself,
@@ -23,9 +29,14 @@ RENDER_SECONDS = 8.0
 time, unless a single operation holds it."""
 
 
-def too_slow(modality: Modality, seconds: float) -> Failure:
-    what = {"image": "picture", "audio": "sound"}.get(modality, modality)
+def too_slow(item: MediaItem, seconds: float) -> Failure:
+    what = {"image": "picture", "audio": "sound"}.get(item.modality, item.modality)
     text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
+    if isinstance(item.source, Page):
+        text = (
+            f"The page takes longer than {seconds:g} s to draw; leave it out with `pages`, or send "
+            f"a picture of it."
+        )
     return Failure("unprocessable_media", text, code="decode_timeout")
 
 
@@ -46,9 +57,9 @@ def limits_of(job: Job, limits: MediaLimits) -> Limits:
             return Limits(RENDER_SECONDS, TEMPLATE_TOO_SLOW, TEMPLATE_TOO_LARGE)
         case CheckGuide():
             return Limits(GUIDE_SECONDS, TOO_SLOW, TOO_LARGE)
-        case Decode(item=item):
+        case Decode(item=item) | ReadDocument(item=item) | ReadText(item=item):
             seconds = limits.cpu_seconds(item.modality)
-            slow = too_slow(item.modality, seconds)
+            slow = too_slow(item, seconds)
             return Limits(WALL * seconds, slow, poison(item.modality))
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 
 from ...protocol import topology
@@ -25,12 +24,13 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
     ChatRendered,
     Decoded,
     DecodeFailed,
+    DocumentRead,
     GuideChecked,
+    TextRead,
 )
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
-from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.preprocessor_to_scheduler import Submit
 from ...protocol.edges.shared import MediaRead, RequestFailed
 from ...protocol.edges.view import Seen
@@ -39,7 +39,7 @@ from ...protocol.memory.blobs import BlobReader
 from ...protocol.requests.guide import needs_check
 from ...protocol.requests.prepared import Timing
 from ...protocol.requests.request import ChatPrompt, Request
-from ..jobs.identity import item_key, key_salt, look_salt
+from ..jobs.identity import item_key, look_salt
 from ..kernel.actor import Actor, run
 from ..kernel.launch import Launch
 from ..kernel.tombstones import Tombstones
@@ -49,17 +49,18 @@ from ..prompting.tokens import read_tokenizer
 from . import view
 from .assembly import Assembler, check_room
 from .decoding import ItemDecoding
+from .documents import has_documents
 from .effort import effort_of
+from .feeding import Feed, Feeds, send_features
+from .hashing import Hashing
 from .identities import Identities, cache_miss
-from .pending_request import PendingRequest, brings_template
+from .page_plans import PagePlans
+from .pending_request import UNRENDERED, PendingRequest, brings_template
+from .questions import Questions
 from .shell import Shell, failure_of
 from .thinking import ThinkingFinder
 from .validation import RequestValidator, without_ids
 from .vectors import cut, worded
-
-HASH_INLINE = 1 << 20
-"""Bytes that are hashed at once (0.3 ms); more goes to a thread."""
-UNRENDERED = Rendered([], "", {})
 
 
 class Preprocessor(Actor):
@@ -89,7 +90,7 @@ class Preprocessor(Actor):
         marks = marks_of(self.config.reasoning_parser, template, model.model_type)
         self._thinking = ThinkingFinder(marks, tokenizer, model.vocab)
         self._assembler = Assembler(model, splicer, self._renderer, context)
-        shell = Shell(
+        self._shell = shell = Shell(
             self.send,
             kill=lambda role: self.link.send(Kill(role, self._epochs[role])),
             excuse=lambda role, epoch: self.link.send(Excuse(role, (epoch,))),
@@ -97,9 +98,16 @@ class Preprocessor(Actor):
             complete=self._submit,
             fail=self._fail,
             rendered=self._rendered,
+            give_back=lambda request: self._say_read(request, True),
+            read=lambda pending: self._guarded(pending, lambda: self._expand(pending)),
+            guarded=self._guarded,
             effort=lambda role: effort_of(self._pids[role], time.monotonic()),
         )
         self._decoding = ItemDecoding(self.config, shell)
+        self._questions = Questions(self._decoding, shell)
+        self._hashing = Hashing(self._identities, shell, self.tasks.start_soon)
+        self._feeds = Feeds(self._decoding, shell)
+        self._plans = PagePlans(self.config, self._validator)
         return {}
 
     async def on_stop(self) -> None:
@@ -107,7 +115,8 @@ class Preprocessor(Actor):
         self._reader.close()
 
     def counters(self) -> dict[str, float]:
-        return {**self._count, "open_requests": len(self._pending), **self._decoding.counters()}
+        open_ones = {"open_requests": len(self._pending), "open_documents": len(self._feeds)}
+        return {**self._count, **open_ones, **self._decoding.counters()}
 
     def seen(self) -> Seen:
         return view.seen(self._pending.values(), self._decoding.store)
@@ -128,10 +137,10 @@ class Preprocessor(Actor):
                 self._decoding.decoded(sender, message)
             case DecodeFailed(job, failure):
                 self._decoding.failed(sender, job, failure)
-            case GuideChecked(job, guide):
-                self._decoding.guide_checked(sender, job, guide)
-            case ChatRendered():
-                self._decoding.chat_rendered(sender, message)
+            case GuideChecked() | ChatRendered() | DocumentRead() | TextRead():
+                self._questions.answered(sender, message)
+            case FeaturesWanted(keys):
+                self._feeds.wanted(keys)
             case FeaturesRead(keys):
                 for key in keys:
                     self._decoding.store.returned(key)
@@ -142,6 +151,7 @@ class Preprocessor(Actor):
         for id in ids:
             if (pending := self._pending.get(id)) is not None:
                 self._drop(pending)
+            self._feeds.end(id)
 
     def on_reset(self, cache: Cache) -> None:
         if cache == "media":
@@ -165,11 +175,11 @@ class Preprocessor(Actor):
                 self._decoding.store.reader_gone()
                 self._decoding.evict()
             case topology.CLIENT:
-                self._drop_all(lambda pending: pending.request.client == writer)
+                self._drop_all(lambda one: one.request.client == writer)
             case topology.FETCHER:
                 # Clients have theirs fetched again; who brings the same bytes himself goes on.
                 written = partial(self._reader.written_by, writer)
-                self._drop_all(lambda pending: any(written(blob.segment) for blob in pending.blobs))
+                self._drop_all(lambda one: any(written(blob.segment) for blob in one.blobs))
 
     # requests
 
@@ -181,14 +191,15 @@ class Preprocessor(Actor):
             return
         if known is not None:
             self._drop(known)
+        self._feeds.end(request.id)
         start = time.monotonic()
         try:
             if self.config.ignore_ids:
                 request = without_ids(request)
             request = worded(request, self.config.model.pooler, self._validator.most_text)
             self._validator.check(request)
-            own = brings_template(request)
-            rendered = UNRENDERED if own else self._renderer.render(request.prompt, request.media)
+            later = brings_template(request) or has_documents(request)
+            rendered = UNRENDERED if later else self._renderer.render(request.prompt, request.media)
             sampling = self._tokenizer.spelled(request.sampling, self.config.model.vocab)
         except Exception as error:  # by structure: one request's fault ends one request
             self._refuse(request, fetched, failure_of(error))
@@ -196,10 +207,26 @@ class Preprocessor(Actor):
         told = [*timings, Timing("preprocess", start, time.monotonic())]
         pending = PendingRequest(request, fetched, rendered, told, sampling)
         self._pending[request.id] = pending
-        if own:
-            self._decoding.want_rendering(pending)
+        self._guarded(pending, lambda: self._begin(pending))
+
+    def _begin(self, pending: PendingRequest) -> None:
+        request = pending.request
+        if has_documents(request):
+            how = partial(self._plans.options, request, era=self._era)
+            self._hashing.do(pending, partial(self._questions.want_documents, how=how))
+        elif brings_template(request):
+            self._questions.want_rendering(pending)
         else:
-            self._guarded(pending, lambda: self._want_items(pending))
+            self._want_items(pending)
+
+    def _expand(self, pending: PendingRequest) -> None:
+        """It is known what its documents hold."""
+        self._plans.expand(pending)
+        request = pending.request
+        self._validator.check(request)
+        if not brings_template(request):
+            pending.rendered = self._renderer.render(request.prompt, request.media)
+        self._begin(pending)
 
     def _rendered(self, pending: PendingRequest, rendered: Rendered) -> None:
         """By a worker."""
@@ -218,29 +245,19 @@ class Preprocessor(Actor):
         pending.rendered = cut(pending.rendered, request, self._tokenizer, context)
         if (token_ids := pending.rendered.token_ids) is not None and not request.preview:
             check_room(request, len(token_ids), context, self.config.model)
-        if sum(blob.nbytes for blob in pending.blobs) > HASH_INLINE:
-            self.tasks.start_soon(self._hash_in_thread, pending)
-        else:
-            self._want_all(pending, self._identities.digests(pending.request.media))
-
-    async def _hash_in_thread(self, pending: PendingRequest) -> None:
-        media = pending.request.media
-        try:
-            digests = await anyio.to_thread.run_sync(self._identities.digests, media)
-        except Exception as error:
-            self._fail(pending, failure_of(error))
-            return
-        if not pending.over:
-            self._guarded(pending, lambda: self._want_all(pending, digests))
+        self._hashing.do(pending, self._want_all)
 
     def _want_all(self, pending: PendingRequest, digests: list[str | None]) -> None:
         guide = pending.sampling.guide
         if guide is not None and needs_check(guide):
-            self._decoding.want_guide(pending, guide)
+            self._questions.want_guide(pending, guide)
         pending.digests = digests
         pending.entries = [None] * len(digests)
         for index in range(len(digests)):
-            self._want(pending, index)
+            if index in pending.pages:
+                self._plans.lay(pending, index, self._era)
+            else:
+                self._want(pending, index)
         self._decoding.pump()
         if pending.complete:
             self._submit(pending)
@@ -250,9 +267,7 @@ class Preprocessor(Actor):
         Raises RequestError."""
         request, item = pending.request, pending.request.media[index]
         digest = self._identities.identify(pending, index)
-        processor, io = self._validator.options.of(request, index)
-        io |= self._validator.options.beside(request, index)
-        salt = key_salt(request.tenant, self.config.model.fingerprint, self._era)
+        processor, io, salt = self._plans.options(request, index, self._era)
         key = item_key(digest, item.modality, processor, io, salt)
         # What has been decoded is known better than by its headers.
         look = request.preview and self._decoding.store.get(key) is None
@@ -263,6 +278,9 @@ class Preprocessor(Actor):
             raise cache_miss(request, index, again)
 
     def _submit(self, pending: PendingRequest) -> None:
+        if pending.feed is not None:
+            self._feeds.made(pending)
+            return
         request = pending.request
         try:
             options = self._validator.options.in_effect(request)
@@ -275,7 +293,10 @@ class Preprocessor(Actor):
             return
         # Not before the prompt is known to be right, since an encoder that rests begins at once;
         # before Submit, since Need must not find nothing.
-        self._send_features(pending)
+        drawn = (one for at, one in enumerate(pending.held) if at not in pending.pages)
+        send_features(self._shell, request, drawn)
+        if pending.pages:
+            self._feeds.begin(pending)
         submitted_to = 0
         # A later attempt is resumed by its client, which knows what was delivered.
         if request.attempt == 0:
@@ -285,23 +306,13 @@ class Preprocessor(Actor):
         self.send(request.client, PreparedCopy(prepared, submitted_to, text, pending.sources()))
         self._count["prepared"] += 1
         self._release(pending)
-        self._say_read(request, pending.fetched)
+        self._say_read(request, pending.fetched and not pending.pages)
 
     def _tell_cost(self, pending: PendingRequest, cost: Previewed) -> None:
         self.send(pending.request.client, cost)
         self._count["previewed"] += 1
         self._release(pending)
         self._say_read(pending.request, pending.fetched)
-
-    def _send_features(self, pending: PendingRequest) -> None:
-        """Each item once, however often the prompt has it."""
-        request = pending.request
-        for entry in {entry.key: entry for entry in pending.held}.values():
-            for part in entry.decoded.parts:
-                what = part.key, part.kind, part.rows, part.tensors
-                features = Features(request.id, request.client, *what, entry.ready)
-                if self.send(topology.ENCODER_CACHE, features):
-                    entry.leases[part.key] += 1
 
     def _tokenize(self, request: Request) -> None:
         try:
@@ -310,7 +321,7 @@ class Preprocessor(Actor):
                 pending = PendingRequest(request, False, UNRENDERED, [], request.sampling)
                 pending.question = True
                 self._pending[request.id] = pending
-                self._decoding.want_rendering(pending)
+                self._questions.want_rendering(pending)
             else:
                 self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
         except Exception as error:
@@ -333,6 +344,8 @@ class Preprocessor(Actor):
             # the news of the death comes first, and may have dropped the request
             self.catch_up()
         if not pending.over:
+            if pending.feed is not None:
+                self._feeds.failed(pending)
             self._identities.free(pending)
             self._release(pending)
             self._refuse(pending.request, pending.fetched, failure)
@@ -352,9 +365,10 @@ class Preprocessor(Actor):
         self._release(pending)
         self._give_back(pending.request, pending.fetched)
 
-    def _drop_all(self, concerned: Callable[[PendingRequest], bool]) -> None:
+    def _drop_all(self, concerned: Callable[[PendingRequest | Feed], bool]) -> None:
         for pending in [pending for pending in self._pending.values() if concerned(pending)]:
             self._drop(pending)
+        self._feeds.end_all(concerned)
 
     def _give_back(self, request: Request, fetched: bool) -> None:
         self.send(request.client, MediaRead(request.id, request.attempt))
@@ -365,8 +379,6 @@ class Preprocessor(Actor):
         if self._pending.get(pending.request.id) is pending:
             del self._pending[pending.request.id]
         self._decoding.release(pending)
-
-    # workers
 
     def _worker_gone(self, role: str, epoch: int, outside: bool) -> None:
         """Its features are lost: who has them pinned wants them again."""

@@ -105,7 +105,9 @@ class Assembler:
         items = [
             item
             for insert, runs in laid.placed
-            for item in _items(held[insert.index].parts, insert.runs, runs)
+            for item in _items(
+                held[insert.index].parts, insert.runs, runs, insert.index in pending.pages
+            )
         ]
         items.sort(key=lambda item: item.spans[0].start)
         modalities = [item.modality for item in pending.request.media]
@@ -173,7 +175,9 @@ def unbroken(token_ids: Sequence[int], model: ModelFacts) -> tuple[tuple[int, in
     return tuple((int(part[0]), int(part[-1]) + 1) for part in parts)
 
 
-def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -> list[Item]:
+def _items(
+    parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span], later: bool
+) -> list[Item]:
     """Each part with the runs that are its rows, in the order of its embedding."""
     spans: list[list[Span]] = [[] for _ in parts]
     done = [0] * len(parts)
@@ -181,7 +185,7 @@ def _items(parts: Sequence[Part], runs: Sequence[Run], places: Sequence[Span]) -
         spans[run.part].append(Span(place.start, run.length, done[run.part]))
         done[run.part] += run.length
     return [
-        Item(part.key, part.kind, part.rows, tuple(its))
+        Item(part.key, part.kind, part.rows, tuple(its), later)
         for part, its in zip(parts, spans, strict=True)
     ]
 

@@ -15,19 +15,18 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ...protocol.config.roles import PreprocessorConfig
-from ...protocol.edges.decode_worker_to_preprocessor import ChatRendered, Decoded
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.preprocessor_to_decode_worker import (
     CheckGuide,
     Decode,
     FreeFeatures,
-    RenderChat,
+    ReadDocument,
+    ReadText,
 )
 from ...protocol.errors import Failure, RequestError
-from ...protocol.requests.guide import Guide
-from ...protocol.requests.request import ChatPrompt, Embeds, PackedEmbeds
+from ...protocol.requests.request import Embeds, MediaItem, PackedEmbeds
 from ..jobs.guides import KnownGuides
 from ..jobs.limits import Job, limits_of, poison
-from ..prompting.prompt import Rendered
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
 from .pending_request import PendingRequest, Waiter
@@ -64,7 +63,7 @@ class ItemDecoding:
         self._timers: dict[Task, TimerHandle] = {}
         self._began: dict[Task, Effort] = {}
         """Of those that have a timer: what its worker had done before."""
-        self._jobs = itertools.count(1)
+        self.jobs = itertools.count(1)
         self.count = {
             "decoded": 0,
             "looked": 0,
@@ -114,46 +113,22 @@ class ItemDecoding:
         task = self.pool.task(key)
         if item.source is None and task is None:
             return False
-        if self._banned.holds(key, self._shell.clock()):
-            raise RequestError(msgspec.structs.replace(poison(item.modality), part=item.where))
+        self.refuse_banned(key, item)
         if task is not None:
             self.count["decode_hits"] += 1
         else:
-            job = Decode(next(self._jobs), item, processor, io, salt, look)
+            job = Decode(next(self.jobs), item, processor, io, salt, look)
             ready = isinstance(item.source, Embeds | PackedEmbeds)
-            task = self._enqueue(pending, key, job, ready)
+            task = self.enqueue(pending, key, job, ready)
         task.waiters.append(Waiter(pending, index))
         return True
 
-    def want_guide(self, pending: PendingRequest, guide: Guide) -> None:
-        """Wait for a worker's verdict: guides are built where that may take a process with it.
-        Raises RequestError."""
-        match self.guides.verdict(guide):
-            case Guide() as known:
-                pending.take_guide(known)
-                return
-            case Failure() as failure:
-                raise RequestError(msgspec.structs.replace(failure, part=guide.part))
-        pending.unchecked = True
-        task = self.pool.task(key := self.guides.key(guide))
-        if task is None:
-            job = CheckGuide(next(self._jobs), guide)
-            task = self._enqueue(pending, key, job, True, first=True)
-        task.waiters.append(Waiter(pending, None))
+    def refuse_banned(self, key: str, item: MediaItem) -> None:
+        """Raises RequestError for what has ended workers."""
+        if self._banned.holds(key, self._shell.clock()):
+            raise RequestError(msgspec.structs.replace(poison(item.modality), part=item.where))
 
-    def want_rendering(self, pending: PendingRequest) -> None:
-        """Wait for a worker to render the conversation: a caller's template runs where it can be
-        killed."""
-        request = pending.request
-        assert isinstance(request.prompt, ChatPrompt)
-        modalities = tuple(item.modality for item in request.media)
-        job = RenderChat(next(self._jobs), request.prompt, modalities)
-        pending.unrendered = True
-        task = self._enqueue(pending, f"chat:{job.job}", job, True)
-        task.waiters.append(Waiter(pending, None))
-        self.pump()
-
-    def _enqueue(
+    def enqueue(
         self, pending: PendingRequest, key: str, job: Job, ready: bool, first: bool = False
     ) -> Task:
         """A new task, in its request's turn."""
@@ -203,12 +178,12 @@ class ItemDecoding:
     # answers of workers
 
     def decoded(self, worker: str, message: Decoded) -> None:
-        task = self._landed(worker, message.job)
+        task = self.landed(worker, message.job)
         if task is None or message.key != task.key:
             self._shell.send(worker, FreeFeatures((message.job,)))
             if task is not None:
                 text = "The item's bytes changed while they were read."
-                self._again(task, Failure("internal", text))
+                self.again(task, Failure("internal", text))
         else:
             is_look = isinstance(task.decode, Decode) and task.decode.look
             self.count["looked" if is_look else "decoded"] += 1
@@ -229,34 +204,11 @@ class ItemDecoding:
             self.evict()
         self.pump()
 
-    def guide_checked(self, worker: str, job: int, guide: Guide) -> None:
-        """The guide can be built; `guide` is how the runner wants it."""
-        task = self._landed(worker, job)
-        if task is not None:
-            self.pool.finish(task)
-            self.guides.learn(task.key, guide)
-            for waiter in task.waiters:
-                waiter.pending.take_guide(guide)
-                if waiter.pending.complete:
-                    self._shell.complete(waiter.pending)
-        self.pump()
-
-    def chat_rendered(self, worker: str, message: ChatRendered) -> None:
-        task = self._landed(worker, message.job)
-        if task is not None:
-            self.pool.finish(task)
-            ids, text, order = message.token_ids, message.text, message.order
-            for waiter in task.waiters:
-                waiter.pending.unrendered = False
-                rendered = Rendered(ids, text, order, True, message.framed)
-                self._shell.rendered(waiter.pending, rendered)
-        self.pump()
-
     def failed(self, worker: str, job: int, failure: Failure) -> None:
-        task = self._landed(worker, job)
+        task = self.landed(worker, job)
         if task is not None:
             if task.stale or (failure.code == NO_ROOM and self._free(self.store.evict(worker))):
-                self._again(task, failure)
+                self.again(task, failure)
             else:
                 self._end(task, failure)
         self.pump()
@@ -299,7 +251,7 @@ class ItemDecoding:
 
     # tasks
 
-    def _landed(self, worker: str, job: int) -> Task | None:
+    def landed(self, worker: str, job: int) -> Task | None:
         """The task that this answers, unless it has an end; its worker is idle again."""
         task = self.pool.by_job(worker, job)
         if task is None:
@@ -308,7 +260,7 @@ class ItemDecoding:
         self.pool.release(task)
         return None if task.over else task
 
-    def _again(self, task: Task, failure: Failure) -> None:
+    def again(self, task: Task, failure: Failure) -> None:
         """Run it once more, from the bytes of somebody who still waits."""
         if not task.stale:  # that costs a waiter each time, and says nothing of the item
             task.retries += 1
@@ -321,14 +273,14 @@ class ItemDecoding:
         """To the bytes of somebody who still waits. False: who waits named it by its id alone, and
         the task has ended."""
         task.stale = False
-        if isinstance(task.decode, Decode):
+        if isinstance(task.decode, Decode | ReadDocument | ReadText):
             items = (waiter.item for waiter in task.waiters)
             item = next((one for one in items if one is not None and one.source is not None), None)
             if item is None:
                 self._end(task, BYTES_GONE)
                 return False
             task.decode = msgspec.structs.replace(task.decode, item=item)
-        task.decode = msgspec.structs.replace(task.decode, job=next(self._jobs))
+        task.decode = msgspec.structs.replace(task.decode, job=next(self.jobs))
         return True
 
     def _end(self, task: Task, failure: Failure) -> None:

@@ -6,7 +6,7 @@ from ...protocol.bounded import Bounded
 from ...protocol.errors import RequestError, invalid, refuse
 from ...protocol.memory.blobs import BlobError, BlobReader
 from ...protocol.memory.shortage import shortage
-from ...protocol.requests.request import MediaItem, Request
+from ...protocol.requests.request import MediaItem, Page, Request
 from ..jobs.identity import BYTES_LOST, blob_of, content_digest, known_digest
 from .pending_request import PendingRequest
 
@@ -23,11 +23,11 @@ class Identities:
         """By (tenant, id): the digest of the first content seen under it."""
 
     def digests(self, media: tuple[MediaItem, ...]) -> list[str | None]:
-        """Of each item's bytes; None where there are none. Raises RequestError. May be called from
-        a thread."""
+        """Of each item's bytes; None where there are none, or they are a page's, which has its
+        document's. Raises RequestError. May be called from a thread."""
         digests: list[str | None] = []
         for item in media:
-            if item.source is None:
+            if item.source is None or isinstance(item.source, Page):
                 digests.append(None)
                 continue
             if (known := known_digest(self._hasher, item)) is not None:

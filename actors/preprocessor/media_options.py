@@ -87,7 +87,7 @@ class MediaOptions:
     def of(self, request: Request, index: int) -> tuple[OptionValues, OptionValues]:
         """(processor, io) options in effect for one item, irrelevant ones left out."""
         item = request.media[index]
-        modality = item.modality
+        modality = seen_as(item)
         if modality not in MODALITIES:
             return {}, {}
         asked = _given(for_modality(request.mm_processor_kwargs, modality))
@@ -106,9 +106,9 @@ class MediaOptions:
         item = request.media[index]
         encoded = isinstance(item.source, Encoded | None)  # frames alone have no sound
         sounds = item.modality == "video" and encoded and self.hears_clips(request)
-        changed_by = self._model.siblings.get(item.modality)
+        changed_by = self._model.siblings.get(seen_as(item))
         others = [*request.media[:index], *request.media[index + 1 :]]
-        changed = any(other.modality == changed_by for other in others)
+        changed = any(seen_as(other) == changed_by for other in others)
         return {name: True for name, on in ((SOUND_TRACK, sounds), (SIBLINGS, changed)) if on}
 
     def in_effect(self, request: Request) -> dict[str, dict[str, OptionValues]]:
@@ -167,7 +167,7 @@ class MediaOptions:
         return processor, io
 
     def _check_own(self, item: MediaItem) -> None:
-        known = self._options.get(item.modality, frozenset())
+        known = self._options.get(seen_as(item), frozenset())
         for name, value in item.options.items():
             if name not in known:
                 whose = f"; of {item.modality} items, this model's"
@@ -216,6 +216,11 @@ class MediaOptions:
                     background_of(values)
                 else:
                     _check_value(name, value, "media_io_kwargs")
+
+
+def seen_as(item: MediaItem) -> Modality:
+    """A document's pages are pictures."""
+    return "image" if item.modality == "document" else item.modality
 
 
 def for_modality(options: OptionValues, modality: Modality) -> OptionValues:

@@ -1,7 +1,9 @@
 """What the shell keeps of one request until it is submitted or refused."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DocumentRead
 from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.guide import Guide
 from ...protocol.requests.prepared import ItemSource, Timing
@@ -10,6 +12,32 @@ from ...protocol.requests.sampling import SamplingParams
 from ..jobs.identity import blob_of
 from ..prompting.prompt import Rendered
 from .store import FeatureEntry
+
+UNRENDERED = Rendered([], "", {})
+
+
+@dataclass(eq=False)
+class Document:
+    """What is known of one so far."""
+
+    found: DocumentRead | None = None
+    texts: dict[int, str] = field(default_factory=dict)
+    """By number of the page."""
+    missing: int = 0
+    """Pieces of its text that are not there."""
+
+
+@dataclass(frozen=True)
+class PagePlan:
+    """How a page becomes features, when it is asked for."""
+
+    index: int
+    """Of its picture among the request's media."""
+    digest: str
+    key: str
+    processor: dict[str, Any]
+    io: dict[str, Any]
+    salt: str
 
 
 @dataclass(eq=False)
@@ -35,13 +63,28 @@ class PendingRequest:
     """A worker is rendering its conversation; `rendered` means nothing yet."""
     question: bool = False
     """Only the tokens of its prompt are wanted."""
+    documents: dict[int, Document] = field(default_factory=dict)
+    """By index, until pictures of their pages stand in their places."""
+    pages: dict[int, Decoded] = field(default_factory=dict)
+    """By index: what is known of such a picture, which is drawn when its features are asked for."""
+    page_digests: dict[int, str] = field(default_factory=dict)
+    plans: list[PagePlan] = field(default_factory=list)
+    """Of all of them."""
+    feed: Any = None
+    """Of which `Feed` it is a page, where it is no request of its own."""
     over: bool = False
     """Answered or ended; what still comes for it is dropped."""
 
     @property
     def blobs(self) -> list[BlobRef]:
         """The bytes of its media."""
-        return [blob_of(item.source) for item in self.request.media if item.source is not None]
+        sources = [item.source for item in self.request.media if item.source is not None]
+        return list(dict.fromkeys(map(blob_of, sources)))
+
+    @property
+    def unread(self) -> bool:
+        """It is not known what its documents hold."""
+        return any(one.found is None or one.missing for one in self.documents.values())
 
     @property
     def complete(self) -> bool:
@@ -50,7 +93,8 @@ class PendingRequest:
     @property
     def served(self) -> bool:
         """It waits for no task now; all that it will want need not have been asked for."""
-        return not (self.unchecked or self.unrendered or None in self.entries)
+        waits = self.unchecked or self.unrendered or self.unread
+        return not (waits or None in self.entries)
 
     @property
     def held(self) -> list[FeatureEntry]:

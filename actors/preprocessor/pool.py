@@ -9,7 +9,7 @@ clips and sounds, which may take a minute each.
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ...protocol.edges.preprocessor_to_decode_worker import Decode
+from ...protocol.edges.preprocessor_to_decode_worker import Decode, ReadDocument, ReadText
 from ...protocol.requests.request import Embeds, MediaItem, PackedEmbeds
 from ..jobs.limits import Job
 from ..quarantine.records import evidence
@@ -44,8 +44,9 @@ class DecodeTask(Generic[W]):
 
     @property
     def item(self) -> MediaItem | None:
-        """None: it brings the verdict on a guide, or a text."""
-        return self.decode.item if isinstance(self.decode, Decode) else None
+        """None: it brings the verdict on a guide, or a rendered conversation."""
+        job = self.decode
+        return job.item if isinstance(job, Decode | ReadDocument | ReadText) else None
 
     @property
     def slow(self) -> bool:

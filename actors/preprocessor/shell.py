@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...protocol.errors import Failure, RequestError
 from ...protocol.memory.shortage import shortage
+from ...protocol.requests.request import Request
 from ...protocol.wire import Message
 from ..prompting.prompt import Rendered
 from .effort import Effort
@@ -33,6 +34,12 @@ class Shell:
     """Ends the request, which calls `release`."""
     rendered: Callable[[PendingRequest, Rendered], None]
     """A request's conversation has become tokens."""
+    give_back: Callable[[Request], None]
+    """To the fetcher: its bytes are read no more."""
+    read: Callable[[PendingRequest], None]
+    """It is known what a request's documents hold."""
+    guarded: Callable[[PendingRequest, Callable[[], None]], None]
+    """Do this for a request, which an exception ends."""
     effort: Callable[[str], Effort]
     """Of a worker, by role, so far."""
     clock: Callable[[], float] = time.monotonic

@@ -65,7 +65,8 @@ class FeatureStore:
         """Leases on parts that died with their worker: their returns will still come, and are not
         their successors'."""
         self._retired: set[str] = set()
-        """Keys of what was in use at a reset: it goes as soon as nobody needs it."""
+        """Keys of what was in use at a reset, or is not to be kept: it goes as soon as nobody needs
+        it."""
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -120,6 +121,11 @@ class FeatureStore:
             self._remove(entry)
             self._owed.update(entry.leases)
         return lost
+
+    def pass_on(self, key: str) -> None:
+        """Do not keep it beyond its readers."""
+        if key in self._entries:
+            self._retired.add(key)
 
     def reset(self) -> list[FeatureEntry]:
         """Keep nothing of what is here for reuse; returns what goes at once. Keys of later requests

@@ -15,6 +15,7 @@ from ...protocol.requests.request import (
     ChatPrompt,
     Embeds,
     EmbedsPrompt,
+    Encoded,
     MediaItem,
     Modality,
     PackedEmbeds,
@@ -61,7 +62,7 @@ class RequestValidator:
         if isinstance(request.prompt, EmbedsPrompt):
             self._check_embeds_prompt(request)
         else:
-            self._check_items(request)
+            self.check_items(request)
         self.options.check(request)
 
     def _check_ids(self, sampling: SamplingParams) -> None:
@@ -75,9 +76,13 @@ class RequestValidator:
         for name, ids in named.items():
             check_token_ids(ids, self._config.model.vocab, name)
 
-    def _check_items(self, request: Request) -> None:
+    def check_items(self, request: Request) -> None:
+        """Of a document's pages, when they are known. Raises RequestError."""
         counts: dict[Modality, int] = {}
         for item in request.media:
+            if item.modality == "document":
+                _check_document(item)
+                continue
             if (name := item.modality) not in self._config.model.placeholders:
                 raise refuse("unsupported", f"This model takes no {name} input.", item.where)
             index = counts.get(name, 0)
@@ -125,6 +130,14 @@ class RequestValidator:
         limit = count_limit(self._config.limits_per_prompt, item.modality)
         ready = self._config.enable_embeds and isinstance(item.source, Embeds | PackedEmbeds | None)
         return ITEMS_PER_PROMPT if limit is None or (limit == 0 and ready) else limit
+
+
+def _check_document(item: MediaItem) -> None:
+    if item.source is None:
+        text = "What is in a document is not kept: send its data, its URL or its file_id."
+        raise invalid(text, item.where, "missing_field")
+    if not isinstance(item.source, Encoded):
+        raise refuse("internal", "The document has not been fetched.", item.where)
 
 
 def _characters(prompt: Prompt) -> tuple[int, int]:

@@ -62,9 +62,10 @@ def _as_asked(request: Request) -> Any:
 def _described(item: MediaItem) -> Any:
     source = item.source
     if source is None or isinstance(source, Url):
-        return item.modality, item.uuid, item.options, source
+        return item.modality, item.uuid, item.options, item.document, source
     blob = BlobRef("", 0, source.blob.dtype, source.blob.shape)
-    return item.modality, item.uuid, item.options, msgspec.structs.replace(source, blob=blob)
+    bare = msgspec.structs.replace(source, blob=blob)
+    return item.modality, item.uuid, item.options, item.document, bare
 
 
 def _digest(work: Any) -> "blake2b":

@@ -8,6 +8,7 @@ from ...protocol.requests.prepared import Prepared
 from .costs import constraining
 from .prefix import HashChain
 from .sequence import ScheduledRequest, Sequence, place_spans
+from .windows import windows_of
 
 
 def resolve_max_tokens(prepared: Prepared, config: SchedulerConfig) -> int:
@@ -31,6 +32,8 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
     if longest is not None and prompt + max(0, wanted - 1) > longest:
         return _too_long(prompt, wanted, longest + 1, "the KV cache")
     rows = sum({item.key: item.rows for item in prepared.items}.values())
+    if is_windowed(prepared):
+        rows = windows_of(config).largest(prepared)
     if rows * config.hidden_bytes > config.store_bytes:
         return Failure(
             "invalid_request",
@@ -50,6 +53,11 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
             code="media_too_large" if prepared.items else "context_length_exceeded",
         )
     return None
+
+
+def is_windowed(prepared: Prepared) -> bool:
+    """Whether its items are there some at a time, or all at once."""
+    return any(item.later for item in prepared.items)
 
 
 def _too_long(prompt: int, wanted: int, limit: int, what: str) -> Failure:
@@ -73,6 +81,7 @@ def opened(
     spans = place_spans(prepared)
     longest = max(1, resolve_max_tokens(prepared, config))
     request = ScheduledRequest(prepared, longest, spans, now, constraining(prepared.sampling))
+    request.windowed = is_windowed(prepared)
     pooler = config.pooler
     request.whole = (
         prepared.pooling is not None

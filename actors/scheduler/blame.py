@@ -158,13 +158,13 @@ class Isolation:
 
     def _try_item(self) -> None:
         """While an item waits for its trial nothing is asked for; when all is answered, it is."""
-        rows = {
-            item.key: item.rows
+        items = {
+            item.key: item
             for request in self._requests.values()
             if not request.closed
             for item in request.prepared.items
         }
-        key = self._blame.items.first(lambda key: key in rows and bool(self.wanting(key)))
+        key = self._blame.items.first(lambda key: key in items and bool(self.wanting(key)))
         self._media.closed = key is not None
         if key is not None and not self._media.awaited():
-            self._media.try_alone(key, rows[key])
+            self._media.try_alone(items[key])

@@ -20,6 +20,9 @@ LARGE_STEP = 8
 """Sequences from which on a step is counted in `Tally.steps_with_8_or_more`."""
 HASHES = 1024
 """Blocks of newcomers hashed for a step while another is computed: more take too long."""
+PATIENCE = 2.0
+"""Seconds for which an item that is made when it is asked for may take before it counts as waiting
+for space."""
 MEDIA_AHEAD = 16
 """Waiting sequences that ask for embeddings before they run, while others are computed."""
 
@@ -61,7 +64,7 @@ class Planner:
             step = self._make(now)
         if not step.parts:
             if idle:
-                self._give_way(step.starved)
+                self._give_way(step.starved, now)
             if not idle or not self._batch.drops:
                 return None  # else the runner, with nothing to compute, is told what it may forget
         return self._finish(step), step
@@ -100,6 +103,8 @@ class Planner:
         for seq in self._batch.running:
             if seq.request.spans and seq.asked is None and seq.planned < seq.media_end:
                 self._media.ask(seq, seq.planned, now)
+            elif seq.request.windowed and seq.computed < seq.media_end:
+                self._media.move_on(seq, now)
         asking = 0
         for seq in filter(self._may_run, self._batch.waiting.media):
             if seq.asked is None and not self._yields(seq) and not seq.waits_for_leader():
@@ -210,12 +215,20 @@ class Planner:
         self._reserved = max(self._reserved, whole)
         return whole > 0
 
-    def _give_way(self, starved: bool) -> None:
+    def patience(self, now: float) -> float | None:
+        """When the first of those whose items are being made will have waited too long; None:
+        nobody waits so."""
+        running = self._batch.running
+        ends = [_patience(seq) for seq in running if seq.request.windowed and _prefills(seq)]
+        return min((end for end in ends if end > now), default=None)
+
+    def _give_way(self, starved: bool, now: float) -> None:
         """Break a deadlock between blocks and embeddings: sequences that hold blocks may be waiting
         for embeddings whose space others hold, which in turn wait for blocks. `starved`: a running
         one lacks blocks, as those of a window come by and by."""
         running, waiting = self._batch.running, self._batch.waiting.media
-        if any(seq.planned < seq.target for seq in running) or any(seq.stalled for seq in waiting):
+        blocked = any(_prefills(seq) and _patience(seq) <= now for seq in running)
+        if blocked or any(seq.stalled for seq in waiting):
             self._let_go([seq for seq in waiting if seq.holder is not None and not seq.stalled])
         if starved:
             self._put_back_youngest_holder()
@@ -258,6 +271,14 @@ class Planner:
         self._tally.prefix_hit_tokens += tokens
         if seq.choice == 0:
             seq.request.cached_tokens = min(tokens, len(seq.prompt))
+
+
+def _prefills(seq: Sequence) -> bool:
+    return seq.planned < seq.target
+
+
+def _patience(seq: Sequence) -> float:
+    return seq.request.heard + PATIENCE if seq.request.windowed else 0.0
 
 
 def _introduce(seq: Sequence, hit: Hit) -> NewSequence:

@@ -27,6 +27,7 @@ from .planner import Planner
 from .register import Register
 from .sequence import ScheduledRequest
 from .telling import Telling
+from .windows import windows_of
 
 IN_FLIGHT = 2
 """Plans sent and not answered: one is computed while the next lies ready."""
@@ -42,7 +43,7 @@ class Scheduler:
         self.outbox = Outbox()
         self.tally = Tally()
         self.config = config
-        self.media = Embeddings(self.outbox)
+        self.media = Embeddings(self.outbox, windows_of(config))
         cuts = pieces(config.tile)
         self.batch = Batch(
             self.media, self.tally, cuts, config.prefix_caching, config.max_batched_tokens
@@ -152,6 +153,7 @@ class Scheduler:
             return None
         planned = self.planner.schedule(now, idle)
         if planned is None:
+            self.due = self.planner.patience(now) if idle else None
             return None
         plan, step = planned
         self.flights.steps.append(step)

@@ -64,6 +64,10 @@ class ScheduledRequest:
     timings: list[Timing] = field(default_factory=list)
     """Of the encoder."""
     closed: bool = False
+    windowed: bool = False
+    """Its items are asked for some at a time, as its prompt is computed."""
+    heard: float = 0.0
+    """When one of its items was asked for, or came, last."""
     whole: bool = False
     """Every state of the prompt counts: none of it may come from the prefix cache."""
 

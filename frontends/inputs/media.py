@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...protocol.errors import invalid, refuse
 from ...protocol.memory.blobs import BlobRef, Bytes
+from ...protocol.requests.document import DocumentOptions
 from ...protocol.requests.request import Encoded, FrameList, MediaItem, Modality, Source, Url
 from .base64_text import Base64Error, SizeError, decode_into
 from .clip_metadata import read_facts
@@ -30,7 +31,12 @@ _MAGIC = {
     "UklGR": "image/webp",
     "AAAA": "video/mp4",
 }
-_USUAL: dict[Modality, str] = {"image": "image/jpeg", "video": "video/mp4", "audio": "audio/wav"}
+_USUAL: dict[Modality, str] = {
+    "image": "image/jpeg",
+    "video": "video/mp4",
+    "audio": "audio/wav",
+    "document": "application/pdf",
+}
 """Media types: of the first characters of some files in base64, and what is likely otherwise."""
 
 
@@ -52,6 +58,8 @@ class Pending(NamedTuple):
     uuid: str | None = None
     options: Mapping[str, Any] = MappingProxyType({})
     """Its own, of the model's processor; they go before the request's."""
+    document: DocumentOptions | None = None
+    """What is wanted of it, where it is one."""
 
     @property
     def nbytes(self) -> int:
@@ -216,7 +224,8 @@ def _placed(item: Pending, arena: BlobStore, blobs: list[BlobRef]) -> MediaItem:
             source = wrap(blobs[-1])
         case content:
             source = content
-    return MediaItem(item.modality, source, item.where, item.uuid, dict(item.options))
+    options = dict(item.options)
+    return MediaItem(item.modality, source, item.where, item.uuid, options, document=item.document)
 
 
 def _written(pending: Sequence[Pending | MediaItem]) -> list[list[BlobRef]]:

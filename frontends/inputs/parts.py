@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ...protocol.errors import invalid
 from ...protocol.refusals import embeds_disabled
 from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Modality, Slot, Text, Url
+from .documents import FILE_TYPES, read_file
 from .embeds import embeds_keys, read_embeds
 from .media import Pending, Raw, filed, read_encoded, read_url
 from .unread import Unread
@@ -22,6 +23,7 @@ URL_TYPES: dict[str, tuple[Modality, str]] = {
     "image_url": ("image", "image_url"),
     "input_image": ("image", "image_url"),
     "video_url": ("video", "video_url"),
+    "input_video": ("video", "video_url"),
     "audio_url": ("audio", "audio_url"),
 }
 ID_TYPES: dict[str, tuple[Modality, str]] = {
@@ -34,7 +36,9 @@ EMBED_TYPES = {f"{modality}_embeds": modality for modality in MODALITIES}
 RAW_TYPES: dict[str, Modality] = {str(name): name for name in MODALITIES}
 RAW_TYPES["image_pil"] = "image"
 """From Python callers only: PIL pictures, arrays, tensors. The field has the name of the type."""
-BARE_KEYS = ("image_url", "video_url", "audio_url", "input_audio")
+DATA_TYPES: dict[str, Modality] = {"input_audio": "audio", "input_video": "video"}
+"""Types of parts whose data stand in a field of the type's name, with their `format`."""
+BARE_KEYS = ("image_url", "video_url", "audio_url", *DATA_TYPES, "file", "document_url")
 """A part without a `type` that has one of these keys is of that type."""
 
 OWN_OPTIONS: dict[Modality, tuple[str, ...]] = {
@@ -83,20 +87,22 @@ def read_part(
 def _read_medium(
     kind: str, part: Mapping[str, Any], where: str, rules: Rules, unread: Unread
 ) -> Pending:
+    if kind in FILE_TYPES:
+        return read_file(kind, part, where, rules.raw is not None, unread)
     uuid = _read_uuid(part, where)
     if (file := _read_file_id(kind, part, where, rules)) is not None:
         modality, field = ID_TYPES[kind]
         inside = part.get(field) if isinstance(part.get(field), Mapping) else {}
         return _pending(modality, field, file, part, (inside, "file_id"), where, unread)
-    if kind in URL_TYPES:
+    if kind in URL_TYPES and kind not in (DATA_TYPES.keys() & part.keys()):
         modality, field = URL_TYPES[kind]
         content = _read_url_field(part, field, modality, where, uuid)
         inside = part.get(field) if isinstance(part.get(field), Mapping) else {}
         return _pending(modality, field, content, part, (inside, "url"), where, unread)
-    if kind == "input_audio":
-        inside = part.get(kind) or {}
-        content = _read_input_audio(part, where, uuid)
-        return _pending("audio", kind, content, part, (inside, "data", "format"), where, unread)
+    if kind in DATA_TYPES:
+        inside, modality = part.get(kind) or {}, DATA_TYPES[kind]
+        content = _read_data(kind, part, where, uuid)
+        return _pending(modality, kind, content, part, (inside, "data", "format"), where, unread)
     if kind in EMBED_TYPES:
         modality = EMBED_TYPES[kind]
         content = _read_embeds(kind, part, where, rules)
@@ -114,7 +120,16 @@ def _read_medium(
         )
         raise invalid(text, f"{where}.type", "unknown_part")
     known = ", ".join(
-        (*TEXT_TYPES, *URL_TYPES, "input_audio", *EMBED_TYPES, *(RAW_TYPES if rules.raw else ()))
+        (
+            *TEXT_TYPES,
+            *URL_TYPES,
+            "input_audio",
+            "file",
+            "input_file",
+            "document_url",
+            *EMBED_TYPES,
+            *((*RAW_TYPES, "document") if rules.raw else ()),
+        )
     )
     raise invalid(f"Unknown type of part; known: {known}.", f"{where}.type", "unknown_part")
 
@@ -242,18 +257,18 @@ def _read_url_field(
     return read_url(_string(value, f"{where}.{name}"), modality, where, about)
 
 
-def _read_input_audio(part: Mapping[str, Any], where: str, uuid: str | None) -> bytes | None:
-    value = _given(part, "input_audio", where)
+def _read_data(kind: str, part: Mapping[str, Any], where: str, uuid: str | None) -> bytes | None:
+    value = _given(part, kind, where)
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise invalid(
-            "Expected an object with `data` and `format`.", f"{where}.input_audio", "wrong_type"
+            "Expected an object with `data` and `format`.", f"{where}.{kind}", "wrong_type"
         )
     data = value.get("data")
     if data is None and uuid is not None:
         return None
-    return read_encoded(_string(data, f"{where}.input_audio.data"), "audio", where)
+    return read_encoded(_string(data, f"{where}.{kind}.data"), DATA_TYPES[kind], where)
 
 
 def _string(value: Any, where: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a reader of bodies, which starts beside streams, submits no
     from ..client.stream import Stream
 
 WANTED = Preview()
-_PLACE = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\]")
+_PLACE = re.compile(r"messages\[(\d+)\]\.content\[(\d+)\](?:, page (\d+))?")
 
 
 class ItemPreview(msgspec.Struct):
@@ -24,6 +24,8 @@ class ItemPreview(msgspec.Struct):
     message: int | None
     """Which message of the conversation has it; None: it is of a prompt."""
     part: int | None
+    page: int | None
+    """Of the document that the part is; None: it is none."""
     kind: Modality
     tokens: int
     """Of the whole run that stands for it: its rows, and what the model's processor writes between
@@ -83,10 +85,11 @@ def _worded(cost: Previewed, client: "Client") -> MediaPreview:
 
 def _item(cost: ItemCost) -> ItemPreview:
     place, look = _PLACE.match(cost.where), cost.look
-    message, part = (int(place[1]), int(place[2])) if place else (None, None)
+    message, part, page = map(_number, place.groups() if place else (None, None, None))
     return ItemPreview(
         message=message,
         part=part,
+        page=page,
         kind=cost.modality,
         tokens=cost.tokens,
         rows=cost.rows,
@@ -99,6 +102,10 @@ def _item(cost: ItemCost) -> ItemPreview:
         times=look.times,
         seconds=look.seconds,
     )
+
+
+def _number(digits: str | None) -> int | None:
+    return None if digits is None else int(digits)
 
 
 def _ratio(own: int | None, resized: int | None) -> float | None:

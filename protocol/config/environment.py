@@ -42,6 +42,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """the same for a video"""
     audio_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 10.0
     """the same for audio"""
+    document_fetch_timeout: Annotated[float, _field("seconds", gt=0)] = 30.0
+    """the same for a document"""
     media_fetch_max_retries: Annotated[int, _field("attempts", ge=0)] = 3
     """more attempts after a timeout, a broken connection, or status 408, 429 or 5xx"""
     media_url_allow_redirects: Annotated[bool, _field("0 or 1")] = True
@@ -66,6 +68,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """one video; 0: no cap"""
     max_video_decode_pixels: Annotated[int, _field("pixels", ge=0)] = 40_000_000_000
     """all frames of one video together, read from its headers; 0: no cap"""
+    max_document_pages: Annotated[int, _field("pages", ge=0)] = 1000
+    """pages that one document may bring; 0: no cap"""
     image_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 10.0
     """CPU time of decoding one image, and no more than the next"""
     media_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 60.0

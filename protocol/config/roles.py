@@ -54,6 +54,8 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     video_seconds: float = 300.0
     video_pixels: int = 40_000_000_000
     """Of all frames of a clip together."""
+    document_pages: int = 1000
+    """Of one document, at most."""
     image_seconds: float = 10.0
     """CPU time for one picture in a worker."""
     decode_seconds: float = 60.0

@@ -58,6 +58,35 @@ class Decoded(Message, frozen=True):
         return sum(part.rows for part in self.parts)
 
 
+class PageFound(Record, frozen=True):
+    """A page that is wanted."""
+
+    number: int
+    width: int
+    height: int
+    """Of its picture, in pixels."""
+    layout: int
+    """Which of `DocumentRead.layouts` its picture has."""
+
+
+class DocumentRead(Message, frozen=True):
+    """The document is a PDF with these pages, or nothing but a text."""
+
+    job: int
+    digest: str
+    """Of its bytes, hex."""
+    pages: tuple[PageFound, ...]
+    layouts: tuple[Decoded, ...]
+    """Of pictures of one size each, without features; keys are those of no item."""
+    text: str | None = None
+    """Of a file of plain text."""
+
+
+class TextRead(Message, frozen=True):
+    job: int
+    texts: tuple[str, ...]
+
+
 class DecodeFailed(Message, frozen=True):
     job: int
     failure: Failure
@@ -85,4 +114,6 @@ class ChatRendered(Message, frozen=True):
     """It gets the tokenizer's own beginning and end."""
 
 
-DecodeWorkerToPreprocessor = Decoded | DecodeFailed | GuideChecked | ChatRendered
+DecodeWorkerToPreprocessor = (
+    Decoded | DecodeFailed | GuideChecked | ChatRendered | DocumentRead | TextRead
+)

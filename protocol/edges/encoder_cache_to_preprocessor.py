@@ -9,4 +9,10 @@ class FeaturesRead(Message, frozen=True):
     keys: tuple[str, ...]
 
 
-EncoderCacheToPreprocessor = FeaturesRead
+class FeaturesWanted(Message, frozen=True):
+    """Of items that are made when they are asked for: it is time for these."""
+
+    keys: tuple[str, ...]
+
+
+EncoderCacheToPreprocessor = FeaturesRead | FeaturesWanted

@@ -20,6 +20,26 @@ class Decode(Message, frozen=True):
     """Read its headers and decode nothing: the answer has the layout and no features."""
 
 
+class ReadDocument(Message, frozen=True):
+    """Count a document's pages, and say what each of those that are wanted becomes."""
+
+    job: int
+    item: MediaItem
+    processor_kwargs: dict[str, Any]
+    """Of pictures, like the next."""
+    io_kwargs: dict[str, Any]
+    preview: bool = False
+    """They need not fit into the model's context."""
+
+
+class ReadText(Message, frozen=True):
+    """Read the text of some of a document's pages."""
+
+    job: int
+    item: MediaItem
+    numbers: tuple[int, ...]
+
+
 class CheckGuide(Message, frozen=True):
     """Build a caller's guide once, here, where it can hurt nobody."""
 
@@ -42,4 +62,6 @@ class FreeFeatures(Message, frozen=True):
     jobs: tuple[int, ...]
 
 
-PreprocessorToDecodeWorker = Decode | FreeFeatures | CheckGuide | RenderChat
+PreprocessorToDecodeWorker = (
+    Decode | FreeFeatures | CheckGuide | RenderChat | ReadDocument | ReadText
+)

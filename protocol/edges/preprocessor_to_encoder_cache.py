@@ -21,4 +21,10 @@ class Features(Message, frozen=True):
     """True: `tensors["embeds"]` [rows, embed_width] is the embedding itself."""
 
 
-PreprocessorToEncoderCache = Features
+class FeaturesGone(Message, frozen=True):
+    """The answer to `FeaturesWanted` for items that nobody here could make any more."""
+
+    keys: tuple[str, ...]
+
+
+PreprocessorToEncoderCache = Features | FeaturesGone

@@ -33,6 +33,8 @@ class Item(Record, frozen=True):
     """Rows of its embedding, [rows, hidden]."""
     spans: tuple[Span, ...]
     """In prompt order; more than one where sound and picture of a clip interleave."""
+    later: bool = False
+    """Its features are made when the encoder asks for them."""
 
 
 class Timing(Record, frozen=True):

@@ -5,12 +5,14 @@ from typing import Any, Literal
 import msgspec
 
 from ..memory.blobs import BlobRef
+from .document import DocumentOptions
 from .pooling import PoolingParams
 from .sampling import SamplingParams
 
-Modality = Literal["image", "video", "audio", "prompt"]
+Modality = Literal["image", "video", "audio", "prompt", "document"]
 MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
-"""Of media. `prompt` is that of the one item of an `EmbedsPrompt`."""
+"""Of what a model takes. `prompt` is that of the one item of an `EmbedsPrompt`; in the place of a
+`document` stand pictures of its pages, or its text, before anything of a prompt is made."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -31,6 +33,18 @@ class Encoded(_Part, frozen=True):
     """A container's bytes (PNG, mp4, wav ...); which one, is found by content, not by name."""
 
     blob: BlobRef
+
+
+class Page(_Part, frozen=True):
+    """A page of an encoded document, to be drawn."""
+
+    blob: BlobRef
+    """Of the whole document."""
+    number: int
+    """Counted from 1."""
+    width: int
+    height: int
+    """Of the picture, in pixels."""
 
 
 class Pixels(_Part, frozen=True):
@@ -96,7 +110,7 @@ class PackedEmbeds(_Part, frozen=True):
     grid_bytes: int = 0
 
 
-Source = Url | Encoded | Pixels | Frames | Samples | Embeds | FrameList | PackedEmbeds
+Source = Url | Encoded | Page | Pixels | Frames | Samples | Embeds | FrameList | PackedEmbeds
 
 
 class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,6 +126,8 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Its own, of the model's processor; they go before the request's."""
     digest: str | None = None
     """Of its bytes, behind the hasher's name, where that is known: `blake3:...`."""
+    document: DocumentOptions | None = None
+    """What is wanted of it, where it is one."""
 
 
 # The prompt, in one of four forms.

@@ -15,6 +15,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from ..helpers.media import clip, picture, png, sound, wav
+from ..helpers.pdfs import of_pictures
 
 BOMB = zlib.compress(bytes(20 << 20), 6, 31)
 """20 MiB of nothing in 20 kB of gzip."""
@@ -22,13 +23,15 @@ Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def media(name: str) -> bytes:
-    """`picture-1.png`, `clip-2.mp4`, `sound-3.wav`: drawn from the seed in the name."""
+    """`picture-1.png`, `clip-2.mp4`, `sound-3.wav`, `document-4.pdf`: drawn from the seed in the
+    name."""
     kind, _, rest = name.partition("-")
     seed = int(rest.partition(".")[0])
     return {
         "picture": lambda: png(picture(seed)),
         "clip": lambda: clip(seed),
         "sound": lambda: wav(sound(seed)),
+        "document": lambda: of_pictures([picture(seed), picture(seed + 1)]),
     }[kind]()
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from ....protocol.errors import invalid, refuse
-from ....protocol.requests.request import ChatMessage, Slot, Text
+from ....protocol.errors import invalid
+from ....protocol.requests.request import ChatMessage, Slot, Text, Url
+from ...inputs.documents import OPTIONS, document_of, read_document_url
 from ...inputs.media import Pending, filed, read_base64, read_url
 from ...inputs.parts import Rules, read_part
 from ...inputs.unread import Unread
@@ -21,7 +22,7 @@ PLAIN = ("type", "cache_control")
 """What every block may have; whatever can be cached is, without being asked to."""
 OTHER_PARTS = frozenset(
     {"image_url", "video_url", "audio_url", "input_audio", "image_embeds", "video_embeds",
-     "audio_embeds"}
+     "audio_embeds", "file", "input_file", "document_url", "input_video"}
 )  # fmt: skip
 """Parts of the chat API that Anthropic's has nothing for, and that are taken here, too."""
 KNOWN = "text, image, document, search_result, tool_use, tool_result and thinking"
@@ -194,8 +195,8 @@ class TurnReader:
         return Slot(len(self.media) - 1)
 
     def _document(self, block: Mapping[str, Any], where: str) -> list[Content]:
-        """A text as it is, under its title."""
-        known = (*PLAIN, "source", "title", "context", "citations")
+        """A text as it is, or a PDF's pages, under its title."""
+        known = (*PLAIN, "source", "title", "context", "citations", *OPTIONS)
         self._unread.check(block, known, where)
         if block.get("citations"):
             self._unread.tell(f"{where}.citations")
@@ -210,8 +211,20 @@ class TurnReader:
                 self._unread.check(source, ("type", "content"), place)
                 inner = _blocks(source.get("content"), f"{place}.content", ("text", "image"))
                 return [*before, *(one for each, at in inner for one in self._content(each, at))]
-        text = "A document's source is of type text or content; PDF is not read yet."
-        raise refuse("unsupported", text, f"{place}.type", "unsupported")
+            case "base64":
+                self._unread.check(source, ("type", "media_type", "data"), place)
+                content: bytes | Url = read_base64(_string(source, "data", place), where)
+            case "url":
+                self._unread.check(source, ("type", "url"), place)
+                content = read_document_url(_string(source, "url", place), where)
+            case "file":
+                self._unread.check(source, ("type", "file_id"), place)
+                content = filed(_string(source, "file_id", place))
+            case _:
+                text = "The types of a document's source are base64, url, file, text and content."
+                raise invalid(text, f"{place}.type", "unsupported")
+        self.media.append(document_of(content, where, block))
+        return [*before, Slot(len(self.media) - 1)]
 
 
 def _blocks(

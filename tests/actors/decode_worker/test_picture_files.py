@@ -153,7 +153,6 @@ def test_C5_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b" <svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
-        (b"%PDF-1.7", "a PDF"),
         (b"8BPS\0\1", "a Photoshop file"),
         (b"\0\0\1\0\1\0", "an icon"),
     ],
@@ -161,6 +160,11 @@ def test_C5_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch
 def test_C5_what_is_not_read_is_named(data: bytes, name: str) -> None:
     with pytest.raises(RequestError, match=f"The picture is {name}, which is not read; save it as"):
         decode_image(data, LIMITS)
+
+
+def test_a_pdf_that_is_sent_as_a_picture_is_told_how_to_come() -> None:
+    with pytest.raises(RequestError, match="a PDF, which is a document: send it in a part of type"):
+        decode_image(b"%PDF-1.7", LIMITS)
 
 
 def test_C5_every_format_of_the_page_is_decoded() -> None:

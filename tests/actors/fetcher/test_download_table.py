@@ -22,6 +22,7 @@ from thespis.actors.fetcher.download_table import (
 from thespis.protocol.edges.shared import RequestFailed
 from thespis.protocol.errors import Failure
 from thespis.protocol.memory.blobs import BlobRef
+from thespis.protocol.requests.document import DocumentOptions
 from thespis.protocol.requests.request import Encoded, MediaItem, Request, TextPrompt, Url
 from thespis.protocol.requests.sampling import SamplingParams
 
@@ -64,6 +65,19 @@ def test_S9_the_same_url_is_downloaded_once_for_all() -> None:
     assert given_ids(table.open(request("t", "http://a/"))) == ["t"], (
         "what has just landed is shared too"
     )
+
+
+def test_what_was_said_of_an_item_goes_on_with_its_bytes() -> None:
+    """Its own options were lost once."""
+    table = DownloadTable()
+    asked = request("r", "http://a/")
+    said = msgspec.structs.replace(
+        asked.media[0], options={"max_pixels": 9}, document=DocumentOptions(dpi=72.0)
+    )
+    [download] = started(table.open(msgspec.structs.replace(asked, media=(said,))))
+    [give] = table.landed(download, BLOB, SPAN)
+    assert isinstance(give, ToPreprocessor)
+    assert give.message.request.media == (msgspec.structs.replace(said, source=Encoded(BLOB)),)
 
 
 def dropped(id: str) -> ToClient:

@@ -4,6 +4,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from thespis.actors.quarantine.records import OUTSIDE, PROOF
 from thespis.actors.scheduler.scheduler import IN_FLIGHT, Scheduler
 from thespis.actors.scheduler.telling import SCORES_AT_ONCE
@@ -132,8 +134,10 @@ class Bench:
         self.all_needs: list[Need] = []
         self.given: set[tuple[str, str]] = set()
         """(holder, key) that can be read."""
-        self.reads: dict[int, set[str]] = {}
-        """By step in flight: the holders whose embeddings it reads."""
+        self.gifts = 0
+        """How many have been given."""
+        self.reads: dict[int, set[tuple[str, str]]] = {}
+        """By step in flight: (holder, key) of the embeddings that it reads."""
         self.unreadable: set[int] = set()
         """Steps whose embeddings have gone with an encoder."""
         self.tokens: dict[tuple[str, int], list[int]] = {}
@@ -229,7 +233,7 @@ class Bench:
             assert not any(first < part.end < last for first, last in stretches), (
                 "a step ends in what must stay whole"
             )
-        readers: set[str] = set()
+        readers: set[tuple[str, str]] = set()
         for embed in plan.embeds:
             seq = sequences[embed.seq]
             holder = seq.holder
@@ -237,7 +241,7 @@ class Bench:
             assert (holder, embed.blob.segment) in self.given, (
                 "a span was prefilled before its item was ready"
             )
-            readers.add(holder)
+            readers.add((holder, embed.blob.segment))
         self.reads[plan.step] = readers
 
     def answer(self) -> bool:
@@ -263,17 +267,18 @@ class Bench:
         """Take an answer or a plan; True where there is none, and no embedding has come
         meanwhile."""
         while True:
-            given = len(self.given)
+            gifts = self.gifts
             if self.answer() or self.plan() is not None:
                 return False
             if self.policy.due is not None:
                 self.time = self.policy.due
-            elif len(self.given) == given:
+            elif self.gifts == gifts:
                 return True
 
     def give(self, holder: str, key: str) -> None:
         rows = dict(zip(self.needs[holder].keys, self.needs[holder].rows, strict=True))[key]
         self.given.add((holder, key))
+        self.gifts += 1
         self.policy.ready(
             EmbeddingReady(key, (holder,), BlobRef(key, 0, "float32", (rows, 1))),
             self.time,
@@ -318,14 +323,9 @@ class Bench:
         for wish in outbox.encoder:
             match wish:
                 case Need():
-                    assert wish.holder not in self.needs
-                    self.needs[wish.holder] = wish
-                    self.all_needs.append(wish)
+                    self._need(wish)
                 case Release():
-                    del self.needs[wish.holder]
-                    assert not any(wish.holder in readers for readers in self.reads.values()), (
-                        "released under a step"
-                    )
+                    self._release(wish)
         for client, answer in outbox.clients:
             assert client.startswith("client-")
             if isinstance(answer, RequestFailed):
@@ -337,6 +337,31 @@ class Bench:
         outbox.clients.clear()
         if self.encoder:
             self.give_all()
+
+    def _need(self, wish: Need) -> None:
+        """A holder may ask for more."""
+        self.all_needs.append(wish)
+        known = self.needs.get(wish.holder)
+        if known is not None:
+            assert not set(known.keys) & set(wish.keys)
+            wish = msgspec.structs.replace(
+                wish, keys=known.keys + wish.keys, rows=known.rows + wish.rows
+            )
+        self.needs[wish.holder] = wish
+
+    def _release(self, wish: Release) -> None:
+        """All that a holder has, or some."""
+        known = self.needs.pop(wish.holder)
+        going = set(wish.keys or known.keys)
+        assert going <= set(known.keys)
+        assert not any(
+            (wish.holder, key) in readers for readers in self.reads.values() for key in going
+        ), "released under a step"
+        self.given -= {(wish.holder, key) for key in going}
+        left = [pair for pair in zip(known.keys, known.rows, strict=True) if pair[0] not in going]
+        if wish.keys:
+            keys, rows = tuple(key for key, _ in left), tuple(n for _, n in left)
+            self.needs[wish.holder] = msgspec.structs.replace(known, keys=keys, rows=rows)
 
     def _output(self, output: Output) -> None:
         name = output.id, output.choice

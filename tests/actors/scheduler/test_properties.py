@@ -90,6 +90,8 @@ def _prompt(dice: random.Random) -> tuple[list[int], tuple[Item, ...], tuple[tup
     apart = tuple((one.spans[0].start, one.spans[0].end) for one in items if one.key == "owl")
     joined = ((items[0].spans[0].start, items[-1].spans[-1].end),) if items else ()
     scope = dice.choice(["item", "item", "items", "prompt"])
+    if dice.random() < 0.4:  # pages, which are asked for some at a time
+        items = [msgspec.structs.replace(one, later=True) for one in items]
     return (
         tokens,
         tuple(items),

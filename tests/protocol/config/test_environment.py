@@ -71,7 +71,7 @@ def test_S7_an_empty_variable_is_unset() -> None:
 
 def test_S6_S8_the_defaults() -> None:
     fetcher, limits = parts()
-    assert fetcher.timeouts == {"image": 5, "video": 30, "audio": 10}
+    assert fetcher.timeouts == {"image": 5, "video": 30, "audio": 10, "document": 30}
     assert (fetcher.retries, fetcher.redirects, fetcher.max_bytes) == (3, 3, 256 << 20)
     assert (limits.pixels, limits.audio_seconds, limits.audio_bytes) == (
         178_956_970,
