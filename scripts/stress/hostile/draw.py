@@ -6,6 +6,7 @@ from random import Random
 
 from .answers import draw_answers
 from .bodies import draw_bodies, draw_fields
+from .documents import draw_documents
 from .embeds import draw_embeds
 from .guides import draw_guides
 from .media import draw_media
@@ -15,9 +16,10 @@ from .stored import draw_stored
 from .templates import draw_templates
 
 KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
-    "body": (22, draw_bodies),
+    "body": (18, draw_bodies),
     "fields": (11, draw_fields),
-    "media": (15, draw_media),
+    "media": (13, draw_media),
+    "document": (6, draw_documents),
     "template": (10, draw_templates),
     "guide": (10, draw_guides),
     "answer": (7, draw_answers),
