@@ -40,6 +40,8 @@ export function startComposer(given) {
   startDrop();
 }
 
+const ACCEPTED = { document: ".pdf,.txt,.md,.csv" };
+
 /** Only what the model can take is offered. */
 export function offerMedia(takes) {
   const kinds = Object.keys(KINDS).filter((kind) => takes.includes(kind));
@@ -49,7 +51,7 @@ export function offerMedia(takes) {
   $("film").hidden = !takes.includes("video");
   const words = kinds.map((kind) => `a ${KINDS[kind].toLowerCase()}`).join(" or ");
   $("prompt").placeholder = kinds.length ? `Ask something, or drop ${words}` : "Ask something";
-  $("files").accept = kinds.map((kind) => `${kind}/*`).join(",");
+  $("files").accept = kinds.map((kind) => ACCEPTED[kind] ?? `${kind}/*`).join(",");
 }
 
 function submit(event) {

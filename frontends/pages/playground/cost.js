@@ -38,15 +38,22 @@ function tell(line, answer, draft) {
   clear(line);
   const last = Math.max(-1, ...answer.items.map(({ message }) => message));
   const mine = draft.media.length ? answer.items.filter(({ message }) => message === last) : [];
-  mine.forEach((item, index) => {
+  draft.media.forEach((_, index) => {
     const node = document.querySelectorAll("#tray .item-cost")[index];
-    if (node) node.textContent = itemText(item);
+    const its = mine.filter(({ part }) => part === index);
+    if (node && its.length) node.textContent = its[0].page ? pagesText(its) : itemText(its[0]);
   });
   const { prompt_tokens: tokens, max_model_len: room, fits } = answer;
   const words = `${tokens.toLocaleString("en")} of ${room.toLocaleString("en")} tokens`;
   line.replaceChildren(
     el("span", { class: fits ? "" : "fault" }, fits ? words : `${words}: this does not fit`),
   );
+}
+
+/** `1,200 tokens · 3 pages`. */
+function pagesText(pages) {
+  const tokens = pages.reduce((sum, page) => sum + page.tokens, 0);
+  return `${tokens.toLocaleString("en")} tokens · ${pages.length} page${pages.length > 1 ? "s" : ""}`;
 }
 
 /** `144 tokens · 640×480 → 336×336`, and of a clip its frames. */

@@ -4,28 +4,30 @@ import * as db from "./db.js";
 import { el, newId } from "./dom.js";
 import { asWav } from "./wav.js";
 
-export const KINDS = { image: "Picture", video: "Clip", audio: "Sound" };
+export const KINDS = { image: "Picture", video: "Clip", audio: "Sound", document: "Document" };
 const BY_END = {
   image: /\.(png|jpe?g|webp|gif|bmp|tiff?|avif|heic)$/i,
   video: /\.(mp4|mov|webm|mkv|avi|ogv|m4v|3gp)$/i,
   audio: /\.(wav|mp3|flac|og[ga]|opus|m4a|aac|aiff?|weba)$/i,
+  document: /\.(pdf|txt|md|csv)$/i,
 };
 const SENT_AS_THEY_ARE = /^audio\/(x-)?(wav|wave|vnd\.wave|mpeg|mp3|flac|ogg|aac|m4a|mp4|aiff)/;
 
 const blobs = new Map(); // by id, so that a turn is sent and shown without the database
 const urls = new Map();
 
-/** What a file is: image, video, audio, or nothing that could be asked about. */
+/** What a file is: image, video, audio, document, or nothing that could be asked about. */
 export function kindOf(file) {
   const [kind] = (file.type || "").split("/");
   if (kind in KINDS) return kind;
+  if (file.type === "application/pdf" || kind === "text") return "document";
   return Object.keys(BY_END).find((one) => BY_END[one].test(file.name ?? "")) ?? null;
 }
 
 /** An item of a file: its facts, which go with the turn; its bytes are kept beside. */
 export async function itemOf(file) {
   const kind = kindOf(file);
-  if (kind === null) throw new Error(`${file.name || "This"} is no picture, clip or sound.`);
+  if (kind === null) throw new Error(`${file.name || "This"} is no picture, clip, sound or document.`);
   let blob = file;
   if (kind === "audio" && !SENT_AS_THEY_ARE.test(file.type)) {
     try {
@@ -82,6 +84,8 @@ export async function dataUrl(item) {
 
 /** The item as a part of a message. */
 export async function partOf(item) {
+  if (item.kind === "document")
+    return { type: "file", file: { file_data: await dataUrl(item), filename: item.name } };
   const url = await dataUrl(item);
   const type = `${item.kind}_url`;
   return { type, [type]: { url } };
@@ -102,7 +106,8 @@ async function fill(node, item) {
   }
   if (!urls.has(item.id)) urls.set(item.id, URL.createObjectURL(blob));
   const src = urls.get(item.id);
-  if (item.kind === "image") node.append(el("img", { src, alt: item.name }));
+  if (item.kind === "document") node.append(el("p", {}, item.name));
+  else if (item.kind === "image") node.append(el("img", { src, alt: item.name }));
   else if (item.kind === "video") {
     node.append(
       el("video", {

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { el } from "./dom.js";
 import { KINDS } from "./media.js";
 
-const NAMES = { image: "pictures", video: "clips", audio: "sounds" };
+const NAMES = { image: "pictures", video: "clips", audio: "sounds", document: "documents" };
 const KNOWN = [
   ["Pictures", "coloured shapes: what they are, where, and how many; digits"],
   ["Clips", "one shape that moves, and where to"],
