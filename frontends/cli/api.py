@@ -14,6 +14,8 @@ from ...protocol.errors import EngineError
 
 class Delta(msgspec.Struct):
     content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
 class ChunkChoice(msgspec.Struct):
@@ -27,6 +29,12 @@ class ChunkChoice(msgspec.Struct):
     def words(self) -> str:
         """In a chat's chunk and a completion's alike."""
         return (self.delta.content if self.delta is not None else self.text) or ""
+
+    @property
+    def thought(self) -> str:
+        """What the model thinks before it answers, by either name that servers have for it."""
+        delta = self.delta
+        return (delta.reasoning_content or delta.reasoning or "") if delta is not None else ""
 
 
 class PromptDetails(msgspec.Struct):

@@ -207,7 +207,8 @@ async def one(
         if chunk.usage is not None:
             counted, prompt = chunk.usage.completion_tokens, chunk.usage.prompt_tokens
         came = sum(
-            len(c.token_ids) if c.token_ids is not None else bool(c.words) for c in chunk.choices
+            len(c.token_ids) if c.token_ids is not None else bool(c.words or c.thought)
+            for c in chunk.choices
         )
         if not came:
             continue

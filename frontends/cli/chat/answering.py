@@ -11,11 +11,16 @@ import msgspec
 from ..api import Api, ApiError, Chunk, Usage
 from ..printing import printable
 
+THINKING, ANSWER = "[thinking]\n", "\n[answer]\n"
+"""Before either, where a model thinks."""
+
 
 class ChatAnswer(msgspec.Struct):
     """What came, and when, in seconds after it was asked for."""
 
     words: list[str] = []
+    thinks: bool = False
+    """It has begun with thinking, which is shown and not kept."""
     first: float = 0.0
     last: float = 0.0
     usage: Usage | None = None
@@ -29,13 +34,20 @@ class ChatAnswer(msgspec.Struct):
     def add(self, chunk: Chunk, now: float) -> str:
         """What there is to show."""
         self.usage = chunk.usage or self.usage
+        thought = "".join(choice.thought for choice in chunk.choices)
         text = "".join(choice.words for choice in chunk.choices)
+        shown = thought if self.thinks or not thought else THINKING + thought
+        if thought or text:
+            self.first = self.first if self.thinks or self.words else now
+        self.thinks = self.thinks or bool(thought)
         if text:
-            self.first = self.first if self.words else now
+            shown += text if self.words or not self.thinks else ANSWER + text
             self.words.append(text)
-        if self.words and chunk.choices:  # its last token may be one that ends it and has no words
+        if (
+            self.words or self.thinks
+        ) and chunk.choices:  # its last token may be one that ends it and has no words
             self.last = now
-        return text
+        return shown
 
     def figures(self) -> str:
         """One line. Of a stopped answer nobody counts the tokens."""

@@ -195,6 +195,16 @@ async def test_figures_of_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert line.endswith("prompt 3, 2 of them cached]")
 
 
+def test_S73_thinking_is_shown_and_not_kept() -> None:
+    answer = ChatAnswer(words=[])
+    deltas = [Delta(reasoning_content="so"), Delta(reasoning=" it"), Delta("y"), Delta("es")]
+    shown = [
+        answer.add(Chunk([ChunkChoice(delta=delta)]), 0.5 + nth) for nth, delta in enumerate(deltas)
+    ]
+    assert "".join(shown) == "[thinking]\nso it\n[answer]\nyes"
+    assert (answer.text, answer.first, answer.last) == ("yes", 0.5, 3.5)
+
+
 def test_figures_by_a_clock_of_our_own() -> None:
     answer = ChatAnswer(words=[])
     for nth, word in enumerate("abc"):

@@ -37,6 +37,11 @@ TEXTS: list[tuple[str, Begins, str, tuple[str, str]]] = [
     ("qwen3", "thinking", "let me call <tool_call>{}</tool_call></think>ok",
      ("let me call <tool_call>{}</tool_call>", "ok")),
     ("glm45", "thinking", "日本\u3000</think>\u3000語", ("日本\u3000", "\u3000語")),
+    ("qwen3", "thinking", "first\r\n\r\nsecond\r\n</think>\r\n- a\r\n- b",
+     ("first\r\n\r\nsecond", "- a\r\n- b")),
+    ("qwen3", "thinking", "</thin</think></think>", ("</thin", "</think>")),
+    ("qwen3", "thinking", "print('</th' + 'ink>')\n</think>\n```\nx\n```",
+     ("print('</th' + 'ink>')", "```\nx\n```")),
     # Opened by the answer, perhaps.
     ("qwen3", "perhaps", "<think>\nso\n</think>\n\nyes", ("so", "yes")),
     ("qwen3", "perhaps", " \n<think>so</think>yes", ("so", "yes")),
@@ -78,6 +83,30 @@ def test_S73_thinking_is_the_same_however_the_text_is_cut(
     assert split(name, begins, *text) == expected
     for cut in range(len(text)):
         assert split(name, begins, text[:cut], text[cut:]) == expected
+
+
+@pytest.mark.parametrize("name", ["glm45", "deepseek_r1", "gemma4", "mistral"])
+@pytest.mark.parametrize("case", [case for case in TEXTS if case[0] == "qwen3"])
+def test_S73_all_marks_follow_the_same_rule(
+    name: str, case: tuple[str, Begins, str, tuple[str, str]]
+) -> None:
+    def marked(text: str) -> str:
+        marks = MARKS[name]
+        return text.replace("<think>", marks.open + marks.title).replace("</think>", marks.close)
+
+    _, begins, text, (thought, words) = case
+    expected = marked(thought), marked(words)
+    assert split(name, begins, marked(text)) == expected
+    assert split(name, begins, *marked(text)) == expected
+
+
+@pytest.mark.parametrize("part", ["</think", "<", " ", "<think>", "x"])
+def test_S73_no_more_than_a_mark_is_looked_at_again(part: str) -> None:
+    for begins in ("thinking", "perhaps", "answer"):
+        splitter = Splitter(MARKS["qwen3"], begins)
+        for char in part * 500:
+            splitter.feed(char)
+            assert len(splitter._held) < len("</think>")
 
 
 @given(st.sampled_from(TEXTS), st.lists(st.integers(0, 60)))

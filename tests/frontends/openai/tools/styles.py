@@ -48,6 +48,8 @@ ARGUMENTS: list[dict[str, Any]] = [
     {"x": 1e-05, "n": 12345678901234567890},
     {"text": "<", "code": "<|"},
     {"text": "[add(a=1)]", "n": 2},
+    {"text": "<think>no</think>", "code": "</param </arg_val <|tool"},
+    {"map": {"x": [[], [[1]], {}], "y": -0.5}},
 ]  # fmt: skip
 SEVERAL: list[Calls] = [
     [("add", {"n": 1}), ("add", {"n": 2})],
