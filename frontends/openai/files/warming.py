@@ -1,7 +1,5 @@
 """Decodes and encodes an uploaded file ahead, so that the first request with it finds it."""
 
-import os
-
 from ....protocol.errors import invalid
 from ....protocol.requests.request import ChatMessage, ChatPrompt, Encoded, MediaItem, Slot, Text
 from ....protocol.requests.sampling import SamplingParams
@@ -9,7 +7,6 @@ from ...inputs.submission import Submission, submit
 from ..app_state import AppState
 from ..requests.batches import LAST
 from ..stored.store import Entry
-from .kinds import HEAD, modality_of
 
 WHERE = "file"
 SAMPLING = SamplingParams(max_tokens=1, temperature=0.0, seed=0)
@@ -18,15 +15,12 @@ SAMPLING = SamplingParams(max_tokens=1, temperature=0.0, seed=0)
 async def warm(state: AppState, tenant: str, entry: Entry) -> None:
     """Raises RequestError where it cannot be, or there is no room for it now."""
     drafts: list[str] = []
-    storage = state.storage
     with state.working():
         try:
-            head = await storage.run(_head, state, tenant, entry.id)
-            modality = modality_of(head)
-            if modality is None:
-                raise invalid("It is no picture, clip or sound.", WHERE, "not_warmed")
             upload = await state.uploads.take(tenant, entry.id, WHERE, drafts)
-            item = MediaItem(modality, Encoded(upload.blob), WHERE, digest=upload.digest)
+            if upload.seems is None:
+                raise invalid("It is no picture, clip or sound.", WHERE, "not_warmed")
+            item = MediaItem(upload.seems, Encoded(upload.blob), WHERE, digest=upload.digest)
             prompt = ChatPrompt((ChatMessage("user", (Slot(0), Text("."))),))
             stream = await submit(
                 state.client, Submission(prompt, (item,)), SAMPLING, wait=False, tenant=tenant,
@@ -38,11 +32,3 @@ async def warm(state: AppState, tenant: str, entry: Entry) -> None:
         finally:
             for draft in drafts:
                 state.client.media.discard(draft)
-
-
-def _head(state: AppState, tenant: str, id: str) -> bytes:
-    _, file = state.storage.files.open(tenant, id)
-    try:
-        return os.read(file, HEAD)
-    finally:
-        os.close(file)

@@ -10,10 +10,11 @@ import msgspec
 from ....protocol.errors import RequestError, refuse
 from ....protocol.memory.blobs import BlobRef, block_bytes
 from ....protocol.memory.shortage import NO_SPACE, shortage
-from ....protocol.requests.request import Encoded, MediaItem
+from ....protocol.requests.request import Encoded, MediaItem, Modality
 from ...client.media_store import MediaStore
 from ...inputs.media import MAX_ITEM_BYTES, Pending, filed_id, place
 from ...inputs.submission import Submission
+from .kinds import HEAD, modality_of
 from .storage import Storage
 from .store import Entry
 
@@ -28,6 +29,8 @@ class FiledBytes(NamedTuple):
 
     blob: BlobRef
     digest: str
+    seems: Modality | None
+    """A medium, by its first bytes."""
 
 
 class Uploads:
@@ -68,6 +71,9 @@ class Uploads:
             upload = await self.take(tenant, id, item.where, drafts)
             (placed,) = place((item,), self._media)  # all that is said of it; it has no bytes yet
             source, digest = Encoded(upload.blob), upload.digest
+            if placed.modality == "document" and upload.seems is not None:
+                # A part of type `file` does not say what it is: its first bytes do.
+                placed = msgspec.structs.replace(placed, modality=upload.seems, document=None)
             media.append(msgspec.structs.replace(placed, source=source, digest=digest))
         return msgspec.structs.replace(piece, media=tuple(media))
 
@@ -75,6 +81,7 @@ class Uploads:
         if entry.size > MAX_ITEM_BYTES:
             text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
             raise refuse("too_large", text, where, "media_too_large")
+        head = await self._storage.run(os.pread, file, HEAD, 0)
         for spare in (False, True):
             path, draft = self._media.draft(spare)
             drafts.append(path)
@@ -90,7 +97,8 @@ class Uploads:
                 raise RequestError(short) from None
             finally:
                 os.close(draft)
-            return FiledBytes(BlobRef(path, 0, "uint8", (entry.size,)), entry.digest)
+            blob = BlobRef(path, 0, "uint8", (entry.size,))
+            return FiledBytes(blob, entry.digest, modality_of(head))
         raise AssertionError("the second draft has what it needs, or raises")
 
 

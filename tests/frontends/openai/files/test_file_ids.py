@@ -198,3 +198,21 @@ async def test_a_picture_of_anthropics_api_may_be_a_file(server: tuple[FakeClien
     status, told, _ = await post(url, "/v1/messages", body, headers=KEY)
     assert status == 200, told
     assert client.submitted[0][1][0].digest == f"blake3:{blake3(DATA).hexdigest()}"
+
+
+async def test_a_part_that_does_not_say_what_it_is_is_told_by_the_file(
+    server: tuple[FakeClient, str],
+) -> None:
+    client, url = server
+    for data, modality in (
+        (b"\x89PNG\r\n\x1a\n" + DATA, "image"),
+        (b"RIFF\0\0\0\0WAVE", "audio"),
+        (b"\0\0\0\x18ftypisom", "video"),
+        (b"%PDF-1.7\n" + DATA, "document"),
+    ):
+        id = await uploaded(url, data=data)
+        parts = ({"type": "input_file", "file_id": id}, {"type": "file", "file": {"file_id": id}})
+        for part in parts:
+            status, told, _ = await post(url, CHAT, asked(part), headers=KEY)
+            assert status == 200, told
+            assert client.submitted[-1][1][0].modality == modality
