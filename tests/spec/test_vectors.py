@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ollama
 import pytest
 import torch
 from openai import BadRequestError, OpenAI
@@ -356,3 +357,21 @@ def test_vlm2vec_by_the_name_of_its_template(zoo: Zoo) -> None:
         assert found.prompt == text
         with pytest.raises(RequestError, match="A vector is made of one message"):
             embedder.embed([conversation(*said) * 2], use_tqdm=False)
+
+
+def test_ollamas_client_gets_the_same_vectors(server: Server, openai: OpenAI) -> None:
+    """S72, of a model that makes them."""
+    made = openai.embeddings.create(model="vl-embedding", input=TEXTS, encoding_format="float")
+    api = ollama.Client(host=server.url)
+    try:
+        found = api.embed("vl-embedding:latest", TEXTS)
+        one = api.embeddings("vl-embedding", TEXTS[0])
+        assert api.show("vl-embedding").capabilities == ["embedding"]
+        with pytest.raises(ollama.ResponseError, match="vectors"):
+            api.generate("vl-embedding", "hi")
+    finally:
+        api._client.close()
+    known = np.array([item.embedding for item in made.data])
+    assert np.allclose(np.array(found.embeddings), known, atol=1e-5)
+    assert np.allclose(np.array(one.embedding), known[0], atol=1e-5)
+    assert found.prompt_eval_count == made.usage.prompt_tokens
