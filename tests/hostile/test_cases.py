@@ -99,6 +99,24 @@ def test_a_refusal_and_a_good_answer_are_as_they_should_be() -> None:
     assert faults(b"HTTP/1.1 100 Continue\r\n\r\n" + answer(422, json.dumps(ERROR).encode())) == []
 
 
+ANTHROPICS = {
+    "type": "error",
+    "error": {"type": "invalid_request_error", "message": "No."},
+    "request_id": "req_1",
+}
+OF_OTHERS = [("/v1/messages", ANTHROPICS), ("/api/chat", {"error": "No."})]
+
+
+@pytest.mark.parametrize(("path", "refusal"), OF_OTHERS)
+def test_every_api_is_refused_in_its_own_form(path: str, refusal: dict[str, Any]) -> None:
+    shot = post("x", path, {"a": "b"})
+    assert faults(answer(400, json.dumps(refusal).encode()), shot) == []
+    assert faults(answer(400, json.dumps(ERROR).encode()), shot) != []
+    early = {"error": {**ERROR["error"], "code": "invalid_http"}}
+    assert faults(answer(400, json.dumps(early).encode()), shot) == []
+    assert faults(answer(400, json.dumps(refusal).encode())) != []
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

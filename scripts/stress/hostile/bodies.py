@@ -70,7 +70,7 @@ def size_of(draw: Random, biggest: int) -> int:
     return int(SMALLEST * (max(biggest, SMALLEST) / SMALLEST) ** (draw.random() ** LEANING))
 
 
-_ODD: tuple[Any, ...] = (
+ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 1 << 31, 1 << 63, 1 << 64, 10**400, -(10**18), 0.5, -0.0, 1e308,
     1e-320, float("nan"),
     float("inf"), "", "0", "a" * 10_000, "\ud800", "\x00", [], {}, [[]], [None], {"": None},
@@ -114,6 +114,6 @@ def draw_fields(draw: Random, biggest: int) -> Shot:
         TOKENIZE: {"prompt": "hi"},
         DETOKENIZE: {"tokens": [1, 2, 3]},
     }
-    odd = {name: draw.choice(_ODD) for name in draw.sample(_KNOWN, draw.randint(1, 4))}
+    odd = {name: draw.choice(ODD) for name in draw.sample(_KNOWN, draw.randint(1, 4))}
     shown = ", ".join(f"{name}={json.dumps(given)[:40]}" for name, given in odd.items())
     return post(f"odd fields of {path}: {shown}", path, {**plain[path], **odd})

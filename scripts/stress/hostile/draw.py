@@ -6,6 +6,7 @@ from random import Random
 
 from .answers import draw_answers
 from .bodies import draw_bodies, draw_fields
+from .dialects import draw_dialects
 from .documents import draw_documents
 from .embeds import draw_embeds
 from .guides import draw_guides
@@ -16,16 +17,17 @@ from .stored import draw_stored
 from .templates import draw_templates
 
 KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
-    "body": (18, draw_bodies),
-    "fields": (11, draw_fields),
+    "body": (16, draw_bodies),
+    "fields": (10, draw_fields),
     "media": (13, draw_media),
     "document": (6, draw_documents),
-    "template": (10, draw_templates),
-    "guide": (10, draw_guides),
+    "template": (9, draw_templates),
+    "guide": (9, draw_guides),
     "answer": (7, draw_answers),
-    "raw HTTP": (11, draw_raw),
-    "embeddings": (7, draw_embeds),
+    "raw HTTP": (10, draw_raw),
+    "embeddings": (6, draw_embeds),
     "stored": (7, draw_stored),
+    "other APIs": (7, draw_dialects),
 }
 """By name: its share of all cases, in percent, and what draws one with the size of the largest body
 in bytes."""

@@ -1,8 +1,8 @@
-"""What may be answered to a hostile request: a refusal in OpenAI's form that tells nothing it must
-not, or a good answer."""
+"""What may be answered to a hostile request: a refusal in the API's own form that tells nothing it
+must not, or a good answer."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,8 +12,14 @@ from .shot import Shot
 from .wire import Answer, Exchange, answers_in
 
 SLOW_SECONDS = 10.0
-OVERLOAD = (429, 503)
+OVERLOAD = (429, 503, 529)
 """A refusal for want of room, which a busy server may give; counted apart."""
+
+
+Dialect = Literal["openai", "anthropic", "ollama"]
+EVENTS_OF_ERRORS = (b'data: {"error"', b'data: {"type":"error"', b'{"error":')
+NO_HTTP = ("invalid_http", "request_timeout", "unsupported_expectation", "too_many_connections")
+"""Codes of refusals that come before it is known what is asked."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -83,36 +89,57 @@ def judge(number: int, kind: str, shot: Shot, exchange: Exchange) -> Outcome:
 def _judge_one(answer: Answer, method: str, shot: Shot, sent: "_Sent", outcome: Outcome) -> None:
     if not answer.whole and shot.leaves is None:
         outcome.faults.append(f"the answer of status {answer.status} is cut")
+    dialect = dialect_of(shot)
     if answer.status >= 500 and answer.status not in OVERLOAD:
         outcome.faults.append(f"status {answer.status}")
     if answer.status in OVERLOAD and "Retry-After" not in answer.headers:
         outcome.faults.append(f"status {answer.status} without Retry-After")
     if answer.status >= 400 and answer.whole and method != "HEAD":
-        error = error_of(answer.body)
+        error = error_of(answer.body, dialect)
         if error is None:
             outcome.faults.append(
                 f"status {answer.status} without an error object: {answer.body[:80]!r}"
             )
         else:
             outcome.codes.append(str(error["code"]))
-    events = [line for line in answer.body.split(b"\n") if line.startswith(b'data: {"error"')]
+    lines = answer.body.split(b"\n") if answer.status == 200 else []
+    events = [line for line in lines if line.startswith(EVENTS_OF_ERRORS)]
     for event in events:
-        error = error_of(event.removeprefix(b"data: "))
+        error = error_of(event.removeprefix(b"data: "), dialect)
         code = "none" if error is None else str(error["code"])
         outcome.codes.append(code)
-        if code in ("internal_error", "none"):
+        if code in ("internal_error", "api_error", "none"):
             outcome.faults.append(f"an event with the error {code}")
     secret = secret_of(answer, events, sent)
     if secret is not None:
         outcome.faults.append(f"tells {secret!r}")
 
 
-def error_of(body: bytes) -> dict[str, Any] | None:
-    """OpenAI's error object, if the body is one."""
+def dialect_of(shot: Shot) -> Dialect:
+    """By the path; what is no request is nobody's, and refused as OpenAI's."""
+    path = shot.pieces[0].partition(b"\r\n")[0].split(b" ")[1:2]
+    if path and path[0].startswith(b"/api/"):
+        return "ollama"
+    if (path and path[0].startswith(b"/v1/messages")) or b"anthropic-version:" in shot.pieces[0]:
+        return "anthropic"
+    return "openai"
+
+
+def error_of(body: bytes, dialect: Dialect = "openai") -> dict[str, Any] | None:
+    """The error object of that API, if the body is one; what is no HTTP gets OpenAI's anywhere."""
     try:
-        error = json.loads(body)["error"]
+        told = json.loads(body)
+        error = told["error"]
+        if dialect == "ollama" and isinstance(error, str):
+            internal = error == "Internal error."
+            return {"code": "internal_error" if internal else dialect} if error else None
+        if dialect == "anthropic" and told.get("type") == "error":
+            fine = error.keys() == {"type", "message"} and error["message"]
+            return {"code": error["type"]} if fine else None
         texts = [error[name] for name in ("message", "type", "code")]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if dialect != "openai" and error["code"] not in NO_HTTP:
         return None
     return (
         error
