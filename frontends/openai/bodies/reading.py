@@ -305,7 +305,9 @@ MESSAGES: Kind[MessagesRequest, Generation] = Kind(
 COUNT: Kind[CountRequest, Generation] = Kind(
     "count",
     CountRequest,
-    lambda body, terms, unread: [parse_count(body, unread, embeds=terms.embeds, style=terms.style)],
+    lambda body, terms, unread: [
+        parse_count(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
+    ],
     Generation,
 )
 OLLAMA_CHAT: Kind[OllamaChat, Generation] = Kind(

@@ -61,7 +61,7 @@ def digest(config: HttpConfig) -> str:
     return sha256(config.client.model.fingerprint.encode()).hexdigest()
 
 
-def capabilities(config: HttpConfig) -> list[str]:
+def capabilities(config: HttpConfig, thinks: bool) -> list[str]:
     """What a caller may ask of it. Functions are offered where the template writes them."""
     model = config.client.model
     if model.output != "token":
@@ -73,11 +73,13 @@ def capabilities(config: HttpConfig) -> list[str]:
         found.append("audio")
     if config.engine.chat_template is None or "tools" in config.engine.chat_template:
         found.append("tools")
+    if thinks:
+        found.append("thinking")
     return found
 
 
-def shown(config: HttpConfig, started: float) -> Mapping[str, Any]:
-    """All of it. The template and the files of the model stay with its operator."""
+def shown(config: HttpConfig, started: float, thinks: bool) -> Mapping[str, Any]:
+    """All of it; `thinks`: its thinking is told apart. The template and the files stay here."""
     model, kind = config.client.model, config.client.model.model_type
     return {
         "license": "",
@@ -93,6 +95,6 @@ def shown(config: HttpConfig, started: float) -> Mapping[str, Any]:
             f"{kind}.embedding_length": model.hidden,
             f"{kind}.vocab_size": model.vocab,
         },
-        "capabilities": capabilities(config),
+        "capabilities": capabilities(config, thinks),
         "modified_at": moment(started),
     }

@@ -113,7 +113,8 @@ async def _vectors(
 async def ollama_show(request: web.Request) -> web.StreamResponse:
     state = request.app[APP_STATE]
     _, _, headers = await state.read(request, OLLAMA_SHOW)
-    return _json(shown(state.config, state.started), headers)
+    thinks = state.terms.marks is not None
+    return _json(shown(state.config, state.started, thinks), headers)
 
 
 async def ollama_tags(request: web.Request) -> web.StreamResponse:

@@ -16,11 +16,12 @@ from ...inputs.unread import Unread
 from ..news.reading import Reading
 from ..tools.definitions import ToolUse, read_tools, tool_guide
 from .anthropic_messages import read_turns
+from .anthropic_thinking import AskedThinking, read_thinking
 from .common import Generation, made_sampling
 from .guides import schema_guide
 from .schema import Body, Priority
 
-NAMES = {"stop": "stop_sequences"}
+NAMES = {"stop": "stop_sequences", "thinking_token_budget": "thinking.budget_tokens"}
 """Of fields of SamplingParams that are called otherwise here."""
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 TOOL_FIELDS = ("name", "description", "input_schema", "type", "strict", "cache_control")
@@ -33,6 +34,7 @@ class CountRequest(Body, kw_only=True):
     system: str | list[Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
     cache_control: Any = None
     output_config: dict[str, Any] | None = None
     output_format: dict[str, Any] | None = None
@@ -67,14 +69,15 @@ def parse_messages(
     marks: Marks | None = None,
 ) -> Generation:
     """`style`: how the model writes tool calls; `marks`: of its thinking."""
-    prompt, media, tools = _conversation(request, unread, embeds, style)
-    reading = Reading(tools, marks)
+    thought = _thinking(request, marks, unread)
+    prompt, media, tools = _conversation(request, unread, embeds, style, thought)
+    reading = Reading(tools, marks, thought.shown)
     if request.metadata is not None:
         unread.check(request.metadata, ("user_id",), "metadata")
     return Generation(
         prompt=prompt,
         media=media,
-        sampling=_sampling(request, reading, _format(request, unread)),
+        sampling=_sampling(request, reading, thought, _format(request, unread)),
         reading=reading,
         priority=request.priority or 0,
         **_options(request),
@@ -82,10 +85,16 @@ def parse_messages(
 
 
 def parse_count(
-    request: CountRequest, unread: Unread, *, embeds: bool = False, style: Style = "hermes"
+    request: CountRequest,
+    unread: Unread,
+    *,
+    embeds: bool = False,
+    style: Style = "hermes",
+    marks: Marks | None = None,
 ) -> Generation:
     """Nothing is sampled of it."""
-    prompt, media, _ = _conversation(request, unread, embeds, style)
+    thought = _thinking(request, marks, unread)
+    prompt, media, _ = _conversation(request, unread, embeds, style, thought)
     _format(request, unread)
     return Generation(prompt=prompt, media=media, sampling=SamplingParams(), **_options(request))
 
@@ -97,9 +106,18 @@ def _options(request: CountRequest) -> dict[str, Any]:
     }
 
 
-def _sampling(request: MessagesRequest, reading: Reading, guide: Guide | None) -> SamplingParams:
+def _thinking(request: CountRequest, marks: Marks | None, unread: Unread) -> AskedThinking:
+    effort = (request.output_config or {}).get("effort")
+    return read_thinking(request.thinking, effort, marks is not None, unread)
+
+
+def _sampling(
+    request: MessagesRequest, reading: Reading, thought: AskedThinking, guide: Guide | None
+) -> SamplingParams:
     names = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "seed")
     given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    if thought.budget is not None:
+        given["thinking_token_budget"] = thought.budget
     if request.stop_sequences:
         given["stop"] = request.stop_sequences
     if reading.tools is not None:
@@ -110,7 +128,7 @@ def _sampling(request: MessagesRequest, reading: Reading, guide: Guide | None) -
 
 
 def _conversation(
-    request: CountRequest, unread: Unread, embeds: bool, style: Style
+    request: CountRequest, unread: Unread, embeds: bool, style: Style, thought: AskedThinking
 ) -> tuple[ChatPrompt, tuple[Any, ...], ToolUse | None]:
     messages, media = read_turns(request.messages, request.system, embeds, unread)
     tools = _tools(request, style, unread)
@@ -123,7 +141,7 @@ def _conversation(
         add_generation_prompt=not goes_on,
         continue_final_message=goes_on,
         tools=() if tools is None else tools.definitions,
-        template_kwargs=request.chat_template_kwargs or {},
+        template_kwargs={**thought.switches, **(request.chat_template_kwargs or {})},
     )
     return prompt, tuple(media), tools
 
@@ -180,7 +198,7 @@ def _choice(given: Mapping[str, Any] | None, unread: Unread) -> tuple[Any, bool 
 def _format(request: CountRequest, unread: Unread) -> Guide | None:
     """Of the answer, by the newer field or the older."""
     config, where = request.output_config or {}, "output_config.format"
-    unread.check(config, ("format",), "output_config")
+    unread.check(config, ("format", "effort"), "output_config")
     given = config.get("format")
     if given is None:
         given, where = request.output_format, "output_format"

@@ -135,15 +135,22 @@ class TurnReader:
     def _read_assistant(self, given: Any, where: str) -> None:
         content: list[Content] = []
         calls: list[dict[str, Any]] = []
+        thoughts: list[str] = []
         for block, at in _blocks(given, where):
             match block["type"]:
                 case "tool_use":
                     calls.append(self._call(block, at))
-                case "thinking" | "redacted_thinking":
+                case "thinking":
+                    self._unread.check(block, (*PLAIN, "thinking", "signature"), at)
+                    thoughts.append(_string(block, "thinking", at))
+                case "redacted_thinking":
                     self._unread.tell(at)
                 case _:
                     content += self._content(block, at)
-        self.add("assistant", content, **({"tool_calls": calls} if calls else {}))
+        extra: dict[str, Any] = {"tool_calls": calls} if calls else {}
+        if thought := "\n".join(filter(None, thoughts)):  # templates ask for one of the two
+            extra |= {"reasoning_content": thought, "reasoning": thought}
+        self.add("assistant", content, **extra)
 
     def _call(self, block: Mapping[str, Any], where: str) -> dict[str, Any]:
         self._unread.check(block, (*PLAIN, "id", "name", "input", "caller"), where)

@@ -23,6 +23,7 @@ from .ollama_options import read_sampling
 from .schema import Body
 
 MAX_INPUTS = 2048
+EFFORTS = ("low", "medium", "high")
 CALL_KEYS = ("id", "type", "function", "index")
 
 
@@ -108,14 +109,16 @@ def parse_ollama_chat(
         _message(given, f"messages[{at}]", media, unread)
         for at, given in enumerate(request.messages)
     )
-    goes_on = messages[-1].role == "assistant" and not messages[-1].extra
+    goes_on = messages[-1].role == "assistant" and "tool_calls" not in messages[-1].extra
     prompt = ChatPrompt(
         messages=messages,
         add_generation_prompt=not goes_on,
         continue_final_message=goes_on,
         tools=() if tools is None else tools.definitions,
+        template_kwargs=_switches(request.think, marks, unread),
     )
-    return [_generation(request, prompt, media, Reading(tools, marks), unread)]
+    reading = Reading(tools, marks, request.think is not False)
+    return [_generation(request, prompt, media, reading, unread)]
 
 
 def parse_ollama_generate(
@@ -133,8 +136,10 @@ def parse_ollama_generate(
         return [_generation(request, TextPrompt(text), media, Reading(), unread)]
     asked = ChatMessage("user", (*slots, *([Text(text)] if text else ())))
     system = [ChatMessage("system", (Text(request.system),))] if request.system else []
-    chat = ChatPrompt((*system, asked))
-    return [_generation(request, chat, media, Reading(marks=marks), unread)]
+    switches = _switches(request.think, marks, unread)
+    chat = ChatPrompt((*system, asked), template_kwargs=switches)
+    reading = Reading(None, marks, request.think is not False)
+    return [_generation(request, chat, media, reading, unread)]
 
 
 def parse_ollama_embed(request: OllamaEmbed | OllamaEmbeddings, unread: Unread) -> list[Embedding]:
@@ -179,6 +184,21 @@ def _generation(
     return Generation(prompt=prompt, media=tuple(media), sampling=sampling, reading=reading)
 
 
+def _switches(think: bool | str | None, marks: Marks | None, unread: Unread) -> dict[str, Any]:
+    """For the chat template, which may know them."""
+    if think is None or think == "":
+        return {}
+    if isinstance(think, str) and think not in EFFORTS:
+        text = f"It is true, false, or one of {', '.join(EFFORTS)}."
+        raise invalid(text, "think", "unsupported")
+    if marks is None:
+        if think:
+            unread.tell("think")
+        return {}
+    effort = {"reasoning_effort": think} if isinstance(think, str) else {}
+    return {"enable_thinking": think is not False, **effort}
+
+
 def _guide(given: str | Mapping[str, Any] | None) -> Guide | None:
     """A schema, or the word that asks for any JSON."""
     if given is None or given == "":
@@ -204,10 +224,10 @@ def _message(
     content: list[Text | Slot] = [*_images(line.images, f"{where}.images", media)]
     if line.content or not content:
         content.append(Text(line.content or ""))
-    if line.thinking:
-        unread.tell(f"{where}.thinking")
     names = {"name": line.tool_name, "tool_call_id": line.tool_call_id}
     extra: dict[str, Any] = {name: value for name, value in names.items() if value is not None}
+    if line.thinking and line.role == "assistant":  # templates ask for one of the two
+        extra |= {"reasoning_content": line.thinking, "reasoning": line.thinking}
     if line.tool_calls:
         extra["tool_calls"] = [
             _call(call, f"{where}.tool_calls[{at}]", unread)

@@ -307,6 +307,38 @@ async def test_an_answer_may_be_held_to_a_schema() -> None:
     assert guide.kind == "json_schema"
 
 
+async def test_thinking_is_a_block_of_its_own_and_comes_back() -> None:
+    client = saying("<think>", "so", " so", "</think>", "yes")
+    config = http_config(engine={"reasoning_parser": "qwen3"})
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+    async with served(client, config) as url, connect(url) as api:
+        answer = await api.messages.create(**ASKED, thinking=thinking)
+        async with api.messages.stream(**ASKED, thinking=thinking) as stream:
+            streamed = await stream.get_final_message()
+        said: Any = {"role": "assistant", "content": answer.content}
+        again: Any = {**ASKED, "messages": [*HELLO, said, *HELLO]}
+        omitted: Any = {"type": "adaptive", "display": "omitted"}
+        hidden = await api.messages.create(
+            **again, thinking=omitted, output_config={"effort": "low"}
+        )
+        await api.messages.create(**again, thinking={"type": "disabled"})
+    for one in (answer, streamed):
+        assert [block.to_dict() for block in one.content] == [
+            {"type": "thinking", "thinking": "so so", "signature": ""},
+            {"type": "text", "text": "yes"},
+        ]
+    assert [block.type for block in hidden.content] == ["text"]
+    assert client.submitted[0][2].thinking_token_budget == 1024
+    prompts: list[Any] = [one[0] for one in client.submitted]
+    assert [prompt.template_kwargs for prompt in prompts] == [
+        {"enable_thinking": True},
+        {"enable_thinking": True},
+        {"enable_thinking": True, "reasoning_effort": "low"},
+        {"enable_thinking": False},
+    ]
+    assert prompts[3].messages[1].extra["reasoning_content"] == "so so"
+
+
 async def test_tokens_are_counted() -> None:
     async with served(FakeClient()) as url, connect(url) as api:
         counted = await api.messages.count_tokens(

@@ -81,6 +81,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"output_config": {"format": {"type": "yaml"}}}, "output_config.format.type: "),
     ({"output_format": {"type": "yaml"}}, "output_format.type: "),
     ({"mcp_servers": [{"url": "https://host"}]}, "mcp_servers: `mcp_servers` is not"),
+    ({"thinking": {"type": "hard"}}, "thinking.type: The types"),
+    ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens: This field"),
+    ({"thinking": {"type": "enabled", "budget_tokens": True}}, "thinking.budget_tokens: Expected"),
+    ({"output_config": {"effort": 3}}, "output_config.effort: Expected"),
     ({"max_new_tokens": 3}, "max_new_tokens: This field is not known"),
     ({"model": "other"}, "model: There is no model"),
 ]
@@ -105,6 +109,7 @@ async def test_what_has_no_effect_is_told() -> None:
             {"role": "user", "content": [{"type": "text", "text": "hi", "citations": []}]}
         ],
         "output_config": {"effort": "high"},
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
     }
     async with served(FakeClient()) as url:
         status, _, headers = await post(url, "/v1/messages", asked)
@@ -114,4 +119,5 @@ async def test_what_has_no_effect_is_told() -> None:
         "metadata.other",
         "messages[0].content[0].citations",
         "output_config.effort",
+        "thinking",
     }

@@ -190,6 +190,34 @@ async def test_a_format_holds_the_answer() -> None:
     assert [guide and guide.kind for guide in guides] == ["json_object", "json_schema"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_thinking_is_told_apart(stream: bool) -> None:
+    client = saying("<think>", "so", " so", "</think>", "yes")
+    sent: Any = [*HELLO, {"role": "assistant", "content": "a", "thinking": "b"}, *HELLO]
+    async with connected(client, engine={"reasoning_parser": "qwen3"}) as api:
+        if stream:
+            parts = [
+                part
+                async for part in await api.chat(
+                    model="fake-model", messages=sent, think="low", stream=True
+                )
+            ]
+        else:
+            parts = [await api.chat(model="fake-model", messages=sent, think="low")]
+        hidden = await api.generate("fake-model", "hello", think=False)
+        shown = await api.show("fake-model")
+    assert "".join(part.message.thinking or "" for part in parts) == "so so"
+    assert "".join(part.message.content or "" for part in parts) == "yes"
+    assert (hidden.thinking, hidden.response) == (None, "yes")
+    assert "thinking" in (shown.capabilities or ())
+    prompts = [one[0] for one in client.submitted]
+    assert isinstance(prompts[0], ChatPrompt)
+    assert isinstance(prompts[1], ChatPrompt)
+    assert prompts[0].template_kwargs == {"enable_thinking": True, "reasoning_effort": "low"}
+    assert prompts[0].messages[1].extra["reasoning_content"] == "b"
+    assert prompts[1].template_kwargs == {"enable_thinking": False}
+
+
 async def test_a_raw_prompt_has_no_template() -> None:
     client = FakeClient()
     async with connected(client) as api:
@@ -323,6 +351,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("chat", {"options": 3}, "options: Expected"),
     ("chat", {"format": "yaml"}, "format: It is `json`"),
     ("chat", {"top_logprobs": 99}, "logprobs must be"),
+    ("chat", {"think": "much"}, "think: It is true"),
     ("generate", {"suffix": "x", "prompt": "a"}, "suffix: `suffix` is not"),
     ("generate", {"template": "x", "prompt": "a"}, "template: `template` is not"),
     ("generate", {"context": [1], "prompt": "a"}, "context: `context` is not"),
@@ -345,14 +374,19 @@ async def test_what_is_wrong_is_said_with_its_place() -> None:
 
 
 async def test_what_has_no_effect_is_told() -> None:
-    asked = {**ASKED, "options": {"num_ctx": 8, "repeat_last_n": 64}, "keep_alive": "5m"}
+    asked = {
+        **ASKED,
+        "options": {"num_ctx": 8, "repeat_last_n": 64},
+        "keep_alive": "5m",
+        "think": True,
+    }
     async with (
         served(FakeClient()) as url,
         aiohttp.ClientSession() as session,
         session.post(f"{url}/api/chat", json=asked) as response,
     ):
         told = response.headers["X-Thespis-Ignored-Fields"]
-    assert told == "options.num_ctx, options.repeat_last_n"
+    assert sorted(told.split(", ")) == ["options.num_ctx", "options.repeat_last_n", "think"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
