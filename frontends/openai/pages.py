@@ -16,7 +16,6 @@ from ...protocol.config.roles import HttpConfig
 from ...protocol.requests.request import MODALITIES
 from ...protocol.requests.sampling import SamplingParams
 from ...protocol.version import version
-from .requests.schema import ChatRequest
 
 FOLDER = Path(__file__).parents[1] / "pages"
 TYPES = {
@@ -146,8 +145,7 @@ class Playground:
         return _json({"keyed": self._keyed})
 
     async def _tell(self, request: web.Request) -> web.Response:
-        paths = {resource.canonical for resource in request.app.router.resources()}
-        return _json({**self._about, "preview": "/v1/media/preview" in paths})
+        return _json(self._about)
 
 
 def _json(body: object) -> web.Response:
@@ -176,7 +174,6 @@ def about(config: HttpConfig) -> dict[str, Any]:
             kind for kind in (*MODALITIES, "document") if seen_as(kind) in model.placeholders
         ],
         "bundled": is_bundled(config),
-        "timeline": "timeline" in ChatRequest.__struct_fields__,
         "defaults": {
             "temperature": usual.temperature,
             "top_p": usual.top_p,

@@ -10,8 +10,7 @@ export async function ask({ about, turns, options, turn, signal, changed }) {
   const since = () => (performance.now() - began) / 1000;
   try {
     const body = await bodyOf(about.model, turns, options);
-    const more = about.timeline ? { timeline: true } : { return_timings: true };
-    const asked = { ...body, ...more, stream: true, stream_options: { include_usage: true } };
+    const asked = { ...body, timeline: true, stream: true, stream_options: { include_usage: true } };
     for await (const chunk of api.stream("v1/chat/completions", asked, signal)) {
       if (take(turn, chunk)) {
         turn.first ??= since();
@@ -33,7 +32,7 @@ export async function ask({ about, turns, options, turn, signal, changed }) {
 /** Whether the chunk had something to read in it. */
 function take(turn, chunk) {
   if (chunk.usage) turn.usage = chunk.usage;
-  if (chunk.timeline || chunk.timings) turn.stages = stagesOf(chunk);
+  if (chunk.timeline) turn.stages = stagesOf(chunk.timeline);
   let said = false;
   for (const { delta = {}, finish_reason: finish } of chunk.choices ?? []) {
     const thought = delta.reasoning_content ?? delta.reasoning;

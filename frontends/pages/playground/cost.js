@@ -5,6 +5,7 @@ import { $, debounced, el } from "./dom.js";
 import { bodyOf } from "./request.js";
 
 let asking = null;
+const known = new Set(); // ids of items that the server has read: it is sent their names alone
 
 /** Ask again in a moment; `now()`: {about, turns, options, draft}, draft being the turn in hand. */
 export const refresh = debounced(350, (now) => show(now()));
@@ -13,11 +14,10 @@ async function show({ about, turns, options, draft }) {
   const line = $("cost");
   asking?.abort();
   asking = null;
-  if (!about?.preview || (!draft.text && !draft.media.length)) return clear(line);
+  if (!about || (!draft.text && !draft.media.length)) return clear(line);
   const signal = (asking = new AbortController()).signal;
   try {
-    const body = await bodyOf(about.model, [...turns, draft], options);
-    tell(line, await api.postJson("v1/media/preview", body, signal), draft);
+    tell(line, await preview(about.model, [...turns, draft], options, signal), draft);
   } catch (error) {
     if (error.name === "AbortError") return;
     clear(line);
@@ -27,6 +27,20 @@ async function show({ about, turns, options, draft }) {
       line.replaceChildren(el("span", { class: "fault" }, words));
     }
   }
+}
+
+/** Whatever the server says against names that it may have forgotten, it is then sent all of it. */
+async function preview(model, turns, options, signal) {
+  const items = turns.flatMap((turn) => turn.media ?? []).filter(({ kind }) => kind !== "document");
+  const ask = async () => api.postJson("v1/media/preview", await bodyOf(model, turns, options, known), signal);
+  const named = items.some(({ id }) => known.has(id));
+  const answer = await ask().catch((error) => {
+    if (error.name === "AbortError" || !named) throw error;
+    for (const { id } of items) known.delete(id);
+    return ask();
+  });
+  for (const { id } of items) known.add(id);
+  return answer;
 }
 
 function clear(line) {

@@ -82,13 +82,14 @@ export async function dataUrl(item) {
   });
 }
 
-/** The item as a part of a message. */
-export async function partOf(item) {
+/** The item as a part of a message; with `known` under its name, and without its bytes if it is there. */
+export async function partOf(item, known) {
   if (item.kind === "document")
     return { type: "file", file: { file_data: await dataUrl(item), filename: item.name } };
-  const url = await dataUrl(item);
   const type = `${item.kind}_url`;
-  return { type, [type]: { url } };
+  if (known?.has(item.id)) return { type, [type]: null, uuid: item.id };
+  const part = { type, [type]: { url: await dataUrl(item) } };
+  return known ? { ...part, uuid: item.id } : part;
 }
 
 /** The item as one sees or hears it. */

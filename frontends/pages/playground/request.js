@@ -2,22 +2,23 @@
 
 import { partOf } from "./media.js";
 
-/** The body. `turns`: those that the model is to see. */
-export async function bodyOf(model, turns, options) {
+/** The body. `turns`: those that the model is to see; `known`: ids of items that are named alone, where
+ * items have names at all. */
+export async function bodyOf(model, turns, options, known = null) {
   const messages = [];
   if (options.system?.trim()) messages.push({ role: "system", content: options.system });
   for (const turn of turns) {
-    const message = await messageOf(turn);
+    const message = await messageOf(turn, known);
     if (message !== null) messages.push(message);
   }
   const kinds = new Set(turns.flatMap((turn) => (turn.media ?? []).map((item) => item.kind)));
   return { model, messages, ...settings(options, kinds) };
 }
 
-async function messageOf(turn) {
+async function messageOf(turn, known) {
   if (turn.role === "user") {
     if (!turn.media?.length) return { role: "user", content: turn.text };
-    const parts = await Promise.all(turn.media.map(partOf));
+    const parts = await Promise.all(turn.media.map((item) => partOf(item, known)));
     if (turn.text) parts.push({ type: "text", text: turn.text });
     return { role: "user", content: parts };
   }

@@ -2,29 +2,18 @@
 
 import { el } from "./dom.js";
 
-/** The server's account in one form, whichever it told: [{name, start, seconds}], in seconds. */
-export function stagesOf({ timeline, timings }) {
-  if (!timeline) return ordered((timings ?? []).map(fromTiming));
-  const items = (timeline.items ?? []).flatMap(({ kind, hit, stages = [] }, index) => {
+/** The server's account as one list: [{name, start, seconds}], in seconds. */
+export function stagesOf({ stages, items }) {
+  const ofItems = items.flatMap(({ kind, hit, stages: own }, index) => {
     const label = `${kind} ${index + 1}${hit ? " (known)" : ""}`;
-    return stages.map((stage) => ({ ...stage, name: `${label} · ${stage.name}` }));
+    return own.map((stage) => ({ ...stage, name: `${label} · ${stage.name}` }));
   });
-  return [...ordered(timeline.stages ?? []), ...ordered(items)];
-}
-
-function fromTiming({ stage, start, end, detail }) {
-  const name = stage === "decode" && detail ? "decode media" : stage; // two stages have that name
-  return { name, start, seconds: end - start };
+  return [...ordered(stages), ...ordered(ofItems)];
 }
 
 function ordered(stages) {
   return stages
-    .filter(({ start, seconds }) => Number.isFinite(start) && Number.isFinite(seconds))
-    .map(({ name, start, seconds }) => ({
-      name: name.replaceAll("_", " "),
-      start: Math.max(0, start),
-      seconds: Math.max(0, seconds),
-    }))
+    .map(({ name, start, seconds }) => ({ name: name.replaceAll("_", " "), start, seconds }))
     .sort((a, b) => a.start - b.start);
 }
 

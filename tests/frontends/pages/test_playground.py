@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
 from thespis.protocol.checkpoint.folder import demo_model
 
@@ -19,37 +19,12 @@ pytestmark = pytest.mark.process
 
 PICTURE = (demo_model() / "media" / "picture.png").read_bytes()
 QUESTION, ANSWER = "Where is the red circle?", "left of the blue square"
-COST: dict[str, Any] = {
-    "object": "media.preview",
-    "items": [
-        {
-            "message": 0, "part": 0, "kind": "image", "tokens": 9, "width": 112, "height": 84,
-            "resized_width": 112, "resized_height": 84,
-        }
-    ],
-    "prompt_tokens": 28,
-    "max_model_len": 4096,
-    "fits": True,
-}  # fmt: skip
-
-
-def with_cost(page: Page, server: Server) -> None:
-    """Of a server that cannot preview yet: its answer is played."""
-
-    def patched(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "preview": True})
-
-    if not server.ask("/playground/about").body["preview"]:
-        page.route("**/playground/about", patched)
-        page.route("**/v1/media/preview", lambda route: route.fulfill(json=COST))
 
 
 def test_a_picture_is_dropped_costed_asked_about_and_answered(
     browser: Browser, server: Server
 ) -> None:
     with visiting(browser, server.url, color_scheme="light") as visit:
-        with_cost(visit.page, server)
         page = visit.open()
         expect(page.get_by_role("heading", name="Ask, show or play")).to_be_visible()
         expect(page.get_by_text("how many, rising or falling")).to_be_visible()
@@ -78,9 +53,48 @@ def test_a_picture_is_dropped_costed_asked_about_and_answered(
         answer.get_by_role("button", name="Regenerate").click()
         expect(page.get_by_role("article", name="Answer")).to_have_count(1)
         expect(answer.locator(".prose")).to_have_text(ANSWER)
+        expect(answer.locator(".deeds")).to_be_visible()
         page.reload()  # it is kept, picture and all
         expect(answer.locator(".prose")).to_have_text(ANSWER)
         expect(page.locator(".shelf img")).to_be_visible()
+
+
+def test_what_an_item_costs_is_asked_with_its_bytes_once(browser: Browser, server: Server) -> None:
+    with visiting(browser, server.url, errors=True) as visit:
+        page = visit.open()
+        asked: list[dict[str, Any]] = []
+        forgotten = {"error": {"message": "Cache miss.", "code": "cache_miss"}}
+
+        def noted(route: Route) -> None:
+            asked.append(route.request.post_data_json)
+            if "forget" in str(asked[-1]) and not uploaded(asked[-1]):
+                route.fulfill(status=400, json=forgotten)
+            else:
+                route.continue_()
+
+        page.route("**/v1/media/preview", noted)
+        told = []
+        for text in ("Where is it?", "Where is it, and what?", "Please forget", "And now?"):
+            if not told:
+                visit.give(DROP, "picture.png", "image/png", PICTURE)
+            page.locator("#prompt").fill(text)
+            with page.expect_response("**/v1/media/preview"):
+                pass
+            expect(page.locator("#cost")).to_contain_text("tokens")
+            expect(page.locator("#tray .item-cost")).to_contain_text("tokens")
+            told.append(page.locator("#tray .item-cost").inner_text())
+        assert len(set(told)) == 1
+        texts = [body["messages"][-1]["content"][-1].get("text", "") for body in asked]
+        bytes_of = {text: [] for text in texts}
+        for text, body in zip(texts, asked, strict=True):
+            bytes_of[text].append(uploaded(body))
+        assert bytes_of["Where is it, and what?"] == bytes_of["And now?"] == [False]
+        assert bytes_of["Please forget"] == [False, True]
+        assert sum(map(uploaded, asked)) == 2
+
+
+def uploaded(body: dict[str, Any]) -> bool:
+    return "data:image" in str(body)
 
 
 def test_the_examples_of_the_bundled_model_are_offered(browser: Browser, server: Server) -> None:
