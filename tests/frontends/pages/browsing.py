@@ -31,6 +31,8 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 DOCS = Path(__file__).parents[3] / "docs"
+PICTURES = bool(os.environ.get("THESPIS_SCREENSHOTS"))
+"""Pictures for the documents are wanted: THESPIS_SCREENSHOTS=1."""
 DESK, PHONE = (1280, 860), (390, 844)
 expect.set_options(timeout=30_000)  # milliseconds: an answer takes as long as the machine is busy
 
@@ -82,9 +84,10 @@ class Visit:
     def _note(self, request: Request) -> None:
         self._asked.append(request.url)
 
-    def open(self) -> Page:
-        self.page.goto(self.url + "/")
-        self.page.wait_for_selector(".welcome, .turn, dialog")
+    def open(self, path: str = "/", ready: str = ".welcome, .turn, dialog") -> Page:
+        """`ready`: what is there once the page has begun."""
+        self.page.goto(self.url + path)
+        self.page.wait_for_selector(ready)
         return self.page
 
     def give(self, how: str, name: str, media_type: str, data: bytes) -> None:
@@ -102,16 +105,18 @@ class Visit:
         ]
         assert grave == []
 
-    def shoot(self, name: str) -> None:
-        """A picture for the documents, when asked: THESPIS_SCREENSHOTS=1."""
-        if os.environ.get("THESPIS_SCREENSHOTS"):
-            self.page.wait_for_timeout(300)
-            self.page.screenshot(path=DOCS / f"{name}.png")
+    def shoot(self, name: str, settle: int = 300, whole: bool = False) -> None:
+        """A picture for the documents, where they are wanted. `settle`: milliseconds; `whole`: also
+        of what lies below."""
+        if PICTURES:
+            self.page.wait_for_timeout(settle)
+            self.page.screenshot(path=DOCS / f"{name}.png", full_page=whole)
 
     def leave(self) -> None:
         self._context.close()
         strangers = [url for url in self._asked if not url.startswith((self.url, "blob:", "data:"))]
         assert strangers == [], "the page has called another host"
+        assert [url for url in self._asked if "sesame" in url] == [], "a key was in an address"
         assert self._said == [], "the page has erred"
 
 

@@ -9,17 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ....helpers.media import picture, png
 from ....helpers.serving import Server, served
-from .browser import CHROMIUM, PHONE, PICTURES, grave, launch, shoot, visit
+from ...pages.browsing import PHONE, PICTURES, Visit, visiting
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt install chromium)"),
-]
-STREAMS, TOKENS = 4, 1600 if os.environ.get(PICTURES) else 600
+pytestmark = pytest.mark.process
+STREAMS, TOKENS = 4, 1600 if PICTURES else 600
 WATCHED = """() => {
     window.states = [];
     const note = () => {
@@ -38,19 +35,13 @@ def server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
-
-
-def enter(page: Page, key: str = "sesame") -> None:
+def enter(visit: Visit, key: str = "sesame") -> Page:
     """By keys alone: the field has the focus."""
+    page = visit.open("/live-view", "#ask, #board")
     expect(page.get_by_label("asks for a key")).to_be_focused()
     page.keyboard.type(key)
     page.keyboard.press("Enter")
+    return page
 
 
 def pid_of(server: Server, role: str) -> int:
@@ -75,8 +66,8 @@ def question(number: int) -> dict[str, Any]:
 def test_a_killed_runner_is_seen_to_die_and_return_and_its_streams_go_on(
     server: Server, browser: Browser
 ) -> None:
-    with ThreadPoolExecutor(STREAMS) as callers, visit(browser, server.url) as page:
-        enter(page)
+    with ThreadPoolExecutor(STREAMS) as callers, visiting(browser, server.url) as visit:
+        page = enter(visit)
         expect(page.locator("#status")).to_have_text("Live")
         page.evaluate(WATCHED)
         answers: list[Future[bytes]] = [
@@ -93,7 +84,9 @@ def test_a_killed_runner_is_seen_to_die_and_return_and_its_streams_go_on(
         expect(runner.nth(0)).to_have_text("ready")
         expect(runner.nth(1)).to_have_text("2")
         expect(death).to_contain_text(f"{STREAMS} requests under way, {STREAMS} went on")
-        shoot(page, "live_view")
+        if PICTURES:
+            page.get_by_label("Show").select_option("15")
+            visit.shoot("live_view", 2500, whole=True)
         assert set(page.evaluate("window.states")) - {"ready"}, "it was not seen to be gone"
         for answer in answers:
             events = [line[6:] for line in answer.result(60).splitlines() if line[:6] == b"data: "]
@@ -102,14 +95,14 @@ def test_a_killed_runner_is_seen_to_die_and_return_and_its_streams_go_on(
         expect(page.locator("#requests li.over").filter(has_text="done")).to_have_count(STREAMS)
         expect(page.locator("#requests")).to_contain_text("key 1")
         expect(page.locator("#items tbody tr")).to_have_count(STREAMS // 2)
-        assert grave(page) == []
+        visit.assert_accessible()
 
 
 def test_by_keys_alone_it_is_paused_and_goes_on_and_forgets_the_key(
     server: Server, browser: Browser
 ) -> None:
-    with visit(browser, server.url, reduced_motion="reduce") as page:
-        enter(page, "sesame-too")
+    with visiting(browser, server.url, reduced_motion="reduce") as visit:
+        page = enter(visit, "sesame-too")
         status = page.locator("#status")
         expect(status).to_have_text("Live")
         expect(page.get_by_role("button", name="Pause")).to_be_focused()
@@ -127,31 +120,32 @@ def test_by_keys_alone_it_is_paused_and_goes_on_and_forgets_the_key(
         page.keyboard.press("Enter")
         expect(status).to_have_text("A key is needed")
         expect(page.locator("#board")).to_be_hidden()
-        assert grave(page) == []
+        visit.assert_accessible()
 
 
 def test_it_fits_a_phone_in_the_dark(server: Server, browser: Browser) -> None:
-    with visit(browser, server.url, PHONE, color_scheme="dark") as page:
-        enter(page)
+    with visiting(browser, server.url, PHONE, color_scheme="dark") as visit:
+        page = enter(visit)
         expect(page.locator("#status")).to_have_text("Live")
         expect(page.locator("#actors tbody tr")).not_to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
-        assert grave(page) == []
+        visit.assert_accessible()
 
 
 def test_a_wrong_key_is_said_to_be_wrong(server: Server, browser: Browser) -> None:
-    with visit(browser, server.url, refused=True) as page:
-        enter(page, "open")
+    with visiting(browser, server.url, errors=True) as visit:
+        page = enter(visit, "open")
         expect(page.get_by_role("alert")).to_have_text("This is not a key of the server.")
-        enter(page)
+        page.keyboard.type("sesame")
+        page.keyboard.press("Enter")
         expect(page.locator("#status")).to_have_text("Live")
         page.reload()
         expect(page.locator("#status")).to_have_text("Live")
 
 
 def test_it_connects_again_by_itself_and_says_so(server: Server, browser: Browser) -> None:
-    with visit(browser, server.url, refused=True) as page:
-        enter(page)
+    with visiting(browser, server.url, errors=True) as visit:
+        page = enter(visit)
         expect(page.locator("#status")).to_have_text("Live")
         os.kill(pid_of(server, "http"), signal.SIGKILL)
         expect(page.locator("#status")).to_contain_text("trying again in")
