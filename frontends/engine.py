@@ -28,6 +28,7 @@ from ..protocol.config.open_files import check_file_limit, file_limit, raise_fil
 from ..protocol.config.server import ServerConfig
 from ..protocol.config.server_keys import with_keys
 from ..protocol.config.server_tls import with_tls
+from ..protocol.config.server_traces import with_otlp_headers
 from ..protocol.errors import EngineError
 from ..protocol.topology import HTTP
 from .hub.locate import located
@@ -123,7 +124,8 @@ def start_engine(
     this process's stderr. `cast`: who plays the roles, None: as shipped. Raises EngineError whose
     text is for the person who starts it.
     """
-    server = with_tls(with_keys(server)) if server is not None else None
+    if server is not None:
+        server = with_otlp_headers(with_tls(with_keys(server)))
     config = located(config)
     checkpoint = inspect(config.model)
     template = chat_template_of(checkpoint, config.chat_template)

@@ -30,6 +30,8 @@ class Told(msgspec.Struct):
     """It was let into the engine."""
     error: str | None = None
     """The code that its caller was told."""
+    left: bool = False
+    """Its caller went away while the answer was written."""
 
 
 TOLD: web.RequestKey[Told] = web.RequestKey("told", Told)

@@ -28,7 +28,7 @@ from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault, has_body
 from .gate.origins import preflight
-from .live.handler import PAGES, add_live_view, live_events
+from .live.handler import PAGES, add_live_view
 from .ollama.handler import (
     ollama_change,
     ollama_chat,
@@ -84,7 +84,6 @@ QUESTIONS: dict[str, Handler] = {
     "/version": version,
     "/server_info": server_info,
     "/metrics": metrics,
-    "/v1/live": live_events,
     "/api/tags": ollama_tags,
     "/api/ps": ollama_ps,
     "/api/version": ollama_version,
@@ -145,7 +144,8 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
         app.add_routes(state.playground.routes(root))
         if "/" not in state.playground.open_paths:
             app.add_routes([web.get(f"{root}/", ollama_heartbeat)])
-    add_live_view(app, client, config, state.keys)
+    if config.server.live_view:
+        add_live_view(app, client, config, state.keys)
     return app
 
 
@@ -172,14 +172,14 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[DIALECT] = dialect_of(path, request.headers)
     try:
         response = await _answer(request, handler, state)
-        status = response.status
+        status = LEFT if told.left else response.status
     finally:
         if told.running:
             if status == LEFT:
                 told.reasons.append(ABORTED)
             state.metrics.over(told)
         if state.config.server.access_log:
-            probe = path in OPEN_PATHS | WATCHED_PATHS | PAGES or path in state.open_paths
+            probe = path in OPEN_PATHS | WATCHED_PATHS or _is_open(path, state)
             access.write(request, told, status, time.monotonic() - began, probe)
     if request.method == hdrs.METH_POST and (path in BODIES or path in FORMS):
         state.metrics.answered(path, response.status)
@@ -250,8 +250,7 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
         None if own else state.origins.fault(request.method, origin)
     )
     path = state.path_of(request)
-    is_open = path in state.open_paths or path in PAGES
-    if fault is not None or is_open or _asks_for_a_page(request):
+    if fault is not None or _is_open(path, state) or _asks_for_a_page(request):
         request[TENANT] = ""
         return fault
     tenant = state.keys.tenant(request[DIALECT].credentials(headers))
@@ -264,6 +263,11 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     if request.match_info.handler in BODILESS and not has_body(headers):
         return None
     return body_fault(headers, path in FORMS) if takes_body else None
+
+
+def _is_open(path: str, state: AppState) -> bool:
+    """Whether no key is asked for there."""
+    return path in state.open_paths or (state.config.server.live_view and path in PAGES)
 
 
 def _origin(request: web.Request) -> str | None:

@@ -99,13 +99,16 @@ def names_of(field: str) -> tuple[str, str]:
     return OURS + field.upper(), TWIN + field.upper()
 
 
+OTLP_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+"""OpenTelemetry's own variables of what proves who sends spans; the first that is set counts."""
 KEYS = (
     *names_of("api_key"),
     *names_of("ssl_keyfile_password"),
+    *OTLP_HEADERS,
     "HF_TOKEN",
     "HUGGING_FACE_HUB_TOKEN",
 )
-"""Variables that no process of an engine gets."""
+"""Variables that no process of an engine gets: what they hold goes to the one that needs it."""
 
 
 def cap(value: float, unit: int = 1) -> int:

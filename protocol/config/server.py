@@ -15,9 +15,13 @@ OriginName = Annotated[str, "scheme://host or scheme://host:port, as browsers se
 
 _ENDPOINT = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 """Without a password, which would be shown wherever the address is."""
-_ROOT_PATH = re.compile(r"(?!/v1(?:/|$))(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)+")
-"""Below /v1 it would be paths of the API, of which some would be taken for others: /v1/live for a
-probe."""
+_ROOT_PATH = re.compile(r"/((?!\.+(?:/|$))[A-Za-z0-9._~-]+)(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)*")
+OWN_SEGMENTS = frozenset({
+    "v1", "tokenize", "detokenize", "health", "live", "ping", "load", "version", "server_info",
+    "metrics", "api", "playground", "live-view",
+})  # fmt: skip
+"""How the paths of this server begin, by its table of routes. Below such a path some would be taken
+for others: `/v1` and `/live` for a probe."""
 _ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/\\\s,*@?#]+")
 
 
@@ -82,11 +86,15 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """GiB of each of these that are stored, half of it for one key; 0: nothing is stored"""
     playground: bool = True
     """the page at / to try the model in a browser"""
+    live_view: bool = True
+    """the page at /live-view that shows processes and requests, and /v1/live, which feeds it"""
     otlp_endpoint: str | None = None
     """where spans of each request go by OTLP over HTTP, such as http://127.0.0.1:4318; needs
     thespis[otel] (default: nowhere)"""
     trace_out: str | None = None
     """file of each request's stages, for Chrome's tracing page and Perfetto (default: none)"""
+    otlp_headers: str = ""
+    # No flag: OpenTelemetry's own variables have them, and nobody else is to.
     tls: TlsFiles | None = None
     # No flag: what stands in the files above, which are read once, at the start.
     listen_fd: int | None = None
@@ -100,16 +108,23 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 "otlp_endpoint is no address such as http://127.0.0.1:4318; what proves who sends "
                 "is for OTEL_EXPORTER_OTLP_HEADERS."
             )
-        if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
-            raise ValueError(
-                f"root_path: {self.root_path!r} is no path beside those of the API, such as /llm."
-            )
+        self._check_root_path()
         for origin in self.allowed_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(
                     f"allowed_origins: {origin!r} is no origin, such as https://app.example or "
                     "http://localhost:3000."
                 )
+
+    def _check_root_path(self) -> None:
+        found = _ROOT_PATH.fullmatch(self.root_path)
+        if self.root_path and found is None:
+            raise ValueError(f"root_path: {self.root_path!r} is no path, such as /llm.")
+        if found is not None and found[1] in OWN_SEGMENTS:
+            raise ValueError(
+                f"root_path: this server has paths of its own below /{found[1]}; take another one, "
+                "such as /llm."
+            )
 
     @property
     def on_loopback(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from thespis.frontends.openai.app import BODIES, FORMS, MORE, QUESTIONS
 from thespis.frontends.openai.gate.auth import OPEN_PATHS, WATCHED_PATHS
+from thespis.frontends.openai.live.handler import EVENTS
 from thespis.protocol.chat_templates.source import built_in_names
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
@@ -49,7 +50,7 @@ def test_the_paths_are_those_of_the_app() -> None:
     built = {f"POST {path}" for path in (*BODIES, *FORMS)} | {f"GET {path}" for path in QUESTIONS}
     built |= {f"{method} {path}" for method, path, _ in MORE}
     told = {path for cell, _ in rows("## Paths") for path in names(cell)}
-    told -= {"GET /"}  # a page, which can be switched off
+    told -= {"GET /", f"GET {EVENTS}"}  # of pages, which can be switched off
     assert told == {re.sub(r"{(\w+):[^}]*}", r"{\1}", path) for path in built}
     open_paths = {
         path.split()[1]

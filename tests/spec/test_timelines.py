@@ -14,8 +14,9 @@ import pytest
 
 from thespis import LLM, SamplingParams
 
-from ..frontends.openai.traces.test_otlp import PARENT, TRACE, receiver
+from ..frontends.openai.traces.test_otlp import PARENT, TRACE, Came, receiver
 from ..helpers.checkpoints import Checkpoints
+from ..helpers.engines import processes_of
 from ..helpers.media import clip, data_url, picture, png, sound, wav
 from ..helpers.serving import Server, served
 from .faces import ALICE, BOB
@@ -115,16 +116,17 @@ def test_a_fetched_item_has_its_fetch(ruled: Server) -> None:
 @pytest.fixture(scope="module")
 def traced(
     checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, Path, list[tuple[str, bytes]]]]:
+) -> Iterator[tuple[Server, Path, list[Came]]]:
     path = tmp_path_factory.mktemp("traces") / "trace.json"
-    with receiver() as (url, came):
+    with receiver() as (url, came), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20se5ame")
         server = {"otlp_endpoint": url, "trace_out": str(path)}
         with served(checkpoints("qwen_omni"), server=server, dtype="float32") as running:
             yield running, path, came
 
 
 def test_spans_and_the_file_tell_the_same(
-    traced: tuple[Server, Path, list[tuple[str, bytes]]],
+    traced: tuple[Server, Path, list[Came]],
 ) -> None:
     import http.client
     import time
@@ -144,11 +146,15 @@ def test_spans_and_the_file_tell_the_same(
         time.sleep(0.1)
     spans = [
         span
-        for _, sent in came
-        for resource in ExportTraceServiceRequest.FromString(sent).resource_spans
+        for sent in came
+        for resource in ExportTraceServiceRequest.FromString(sent.body).resource_spans
         for scope in resource.scope_spans
         for span in scope.spans
     ]
+    assert {sent.authorization for sent in came} == {"Bearer se5ame"}
+    for pid in processes_of(server.engine.process.pid):
+        assert b"se5ame" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert "se5ame" not in json.dumps(server.ask("/server_info").body)
     (root,) = [span for span in spans if span.parent_span_id.hex() == PARENT]
     assert root.trace_id.hex() == TRACE
     children = {span.name: span for span in spans if span.parent_span_id == root.span_id}

@@ -4,6 +4,7 @@ conversations, and mixed."""
 import asyncio
 import base64
 import os
+import re
 import signal
 import threading
 import time
@@ -375,3 +376,34 @@ def test_ollamas_client_gets_the_same_vectors(server: Server, openai: OpenAI) ->
     assert np.allclose(np.array(found.embeddings), known, atol=1e-5)
     assert np.allclose(np.array(one.embedding), known[0], atol=1e-5)
     assert found.prompt_eval_count == made.usage.prompt_tokens
+
+
+def counted(server: Server, stage: str) -> float:
+    found = re.search(
+        rf'thespis_stage_seconds_count{{.*stage="{stage}".*}} (\S+)', server.ask("/metrics").body
+    )
+    return float(found[1]) if found else 0.0
+
+
+def test_a_call_for_vectors_tells_where_its_time_went(server: Server) -> None:
+    before = counted(server, "prefill")
+    content = [
+        {"type": "image_url", "image_url": {"url": data_url("image/png", png(picture(77, 64)))}},
+        {"type": "text", "text": "A timeline."},
+    ]
+    one = {"messages": [{"role": "user", "content": content}]}
+    several = {"input": [f"{text} At what time?" for text in TEXTS]}
+    for name, asked in (("of-one", one), ("of-several", several)):
+        answer = server.ask("/v1/embeddings", {**asked, "timeline": True, "request_id": name}).body
+        kept = server.ask(f"/v1/requests/{name}/timeline").body
+        assert {part: kept[part] for part in ("stages", "items")} == answer["timeline"]
+        assert kept["prompt_tokens"] == answer["usage"]["prompt_tokens"]
+        assert (kept["completion_tokens"], kept["error"]) == (0, None)
+        assert {stage["name"] for stage in kept["stages"]} >= {"preprocess", "queue", "prefill"}
+    assert counted(server, "prefill") - before == 1 + len(TEXTS)
+    (item,) = server.ask("/v1/requests/of-one/timeline").body["items"]
+    assert (item["kind"], item["message"], item["part"]) == ("image", 0, 0)
+    assert {stage["name"] for stage in item["stages"]} == {"decode", "encode"}
+    refused = server.ask("/v1/embeddings", {"input": "x " * 9000, "request_id": "of-none"})
+    assert refused.status == 400
+    assert "timeline" not in server.ask("/v1/embeddings", {"input": "x"}).body

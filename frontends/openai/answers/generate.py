@@ -14,7 +14,7 @@ from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Choice, Stream, Update
 from ...inputs.submission import submit
-from ..access import ABORTED, Told
+from ..access import Told
 from ..errors import failure_of
 from ..metrics import Metrics
 from ..requests.common import Generation
@@ -70,7 +70,7 @@ class CallMeter:
 
     def left(self) -> None:
         """Its caller went away."""
-        self._told.reasons.append(ABORTED)
+        self._told.left = True
 
     def end(self, answers: Sequence[Answer], choices: Sequence[int] = ()) -> None:
         """`choices`: of each answer; none where vectors were wanted."""

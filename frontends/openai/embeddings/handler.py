@@ -7,6 +7,7 @@ import base64
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -16,14 +17,16 @@ from ....protocol.edges.scheduler_to_detokenizer import Vectors
 from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Stream
+from ...client.timeline import timeline_of
 from ...inputs.submission import RequestGroup, submit
 from ..access import TOLD
 from ..answering import own_id_of
 from ..answers.generate import CallMeter
-from ..answers.writer import encode_json, usage
+from ..answers.writer import encode_json, told_of, usage
 from ..app_state import APP_STATE, TENANT
 from ..bodies.reading import EMBEDDING, OWN_ID_HEADER
 from ..requests.common import Embedding
+from ..traces.call import Asked, Remains
 
 log = logging.getLogger(__name__)
 
@@ -39,28 +42,42 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
         body, inputs, headers = await state.read(request, EMBEDDING, generates=True)
         own_id = own_id_of(request, body.request_id)
         meter = CallMeter(state.metrics, arrival, request[TOLD])
-        first_id, answers = await run_inputs(state.client, request[TENANT], inputs)
-        meter.end(answers)
-        id = own_id or first_id
-        meter.begin(id)
-        now, model = int(time.time()), state.terms.model
-        head = {"id": f"embd-{id}", "object": "list", "created": now, "model": model}
-        response = web.StreamResponse(
-            headers={"Content-Type": "application/json", OWN_ID_HEADER: id, **headers}
-        )
-        await response.prepare(request)
-        try:
-            for piece in pieces(head, answers, body.encoding_format or "float"):
-                await response.write(piece)
-                # A caller who reads at once never has this wait, and others have their turns.
-                await asyncio.sleep(0)
-        except ConnectionError:
-            log.info("a caller went away")
-        return response
+        with vectorizing(request, arrival, own_id) as call:
+            answers = await call.run(inputs)
+            meter.end(answers)
+            id = own_id or call.id
+            meter.begin(id)
+            now, model = int(time.time()), state.terms.model
+            head = {"id": f"embd-{id}", "object": "list", "created": now, "model": model}
+            tail = {"timeline": timeline_of(*told_of(answers), arrival)} if body.timeline else {}
+            headers |= {"Content-Type": "application/json", OWN_ID_HEADER: id}
+            return await _send(request, headers, pieces(head, answers, body.encoding_format, tail))
 
 
-def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Iterator[bytes]:
-    """The body: `head` with all vectors, each made into text when its turn comes."""
+async def _send(
+    request: web.Request, headers: dict[str, str], body: Iterator[bytes]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    try:
+        for piece in body:
+            await response.write(piece)
+            # A caller who reads at once never has this wait, and others have their turns.
+            await asyncio.sleep(0)
+    except ConnectionError:
+        request[TOLD].left = True
+        log.debug("a caller went away")
+    return response
+
+
+def pieces(
+    head: dict[str, object],
+    answers: Sequence[Answer],
+    form: str | None,
+    tail: dict[str, object] | None = None,
+) -> Iterator[bytes]:
+    """The body: `head` with all vectors, each made into text when its turn comes. `tail`: what
+    stands behind them, beside the usage."""
     told = usage(answers)
     del told["completion_tokens"]  # OpenAI's has none here
     gathered = encode_json(head)[:-1] + b',"data":['
@@ -69,32 +86,57 @@ def pieces(head: dict[str, object], answers: Sequence[Answer], form: str) -> Ite
         if len(gathered) >= PIECE:
             yield gathered
             gathered = b""
-    yield gathered + b'],"usage":' + encode_json(told) + b"}"
+    yield gathered + b"]," + encode_json({"usage": told, **(tail or {})})[1:]
 
 
-async def run_inputs(
-    client: Client, tenant: str, inputs: Sequence[Embedding]
-) -> tuple[str, list[Answer]]:
-    """The id of the first request, and the answers. Only the first may be refused for want of room:
-    the others wait. Raises the first error."""
-    id, answers = "", [Answer(0) for _ in inputs]
-    places = asyncio.Semaphore(max(1, min(AT_ONCE, client.admission.share.requests // 4)))
+@contextmanager
+def vectorizing(
+    request: web.Request, arrival: float, own_id: str | None = None
+) -> Iterator["Vectorizing"]:
+    """One call, whose timeline is kept at its end. `own_id`: the caller's name for it."""
+    state, tenant = request.app[APP_STATE], request[TENANT]
+    call = Vectorizing(state.client, tenant)
+    try:
+        yield call
+    finally:
+        if call.asked:
+            id, path = own_id or call.id, state.path_of(request)
+            state.traces.note(id, tenant, path, arrival, call.asked, request.headers)
 
-    async def read(index: int, stream: Stream) -> None:
+
+class Vectorizing:
+    """The requests of one call."""
+
+    def __init__(self, client: Client, tenant: str) -> None:
+        self._client, self._tenant = client, tenant
+        self._places = asyncio.Semaphore(max(1, min(AT_ONCE, client.admission.share.requests // 4)))
+        self.id = ""
+        """Of the first."""
+        self.asked: list[Asked] = []
+        """All as far as they have been let in. Of those that were read, the prompts are gone."""
+
+    async def run(self, inputs: Sequence[Embedding]) -> list[Answer]:
+        """Only the first may be refused for want of room: the others wait. Raises the first
+        error."""
+        answers = [Answer(0) for _ in inputs]
+        async with RequestGroup() as group:
+            for index, given in enumerate(inputs):
+                await self._places.acquire()
+                wait, priority, tenant = index > 0, given.priority, self._tenant
+                stream = await submit(
+                    self._client, given, given.pooling, wait=wait, tenant=tenant, priority=priority
+                )
+                self.id = self.id or stream.id
+                self.asked.append(stream)
+                group.read(stream, partial(self._read, index, stream, answers[index]))
+        return answers
+
+    async def _read(self, index: int, stream: Stream, answer: Answer) -> None:
         async for update in stream:
-            answers[index].note(update)
-        places.release()
-
-    async with RequestGroup() as group:
-        for index, given in enumerate(inputs):
-            await places.acquire()
-            wait, priority = index > 0, given.priority
-            stream = await submit(
-                client, given, given.pooling, wait=wait, tenant=tenant, priority=priority
-            )
-            id = id or stream.id
-            group.read(stream, partial(read, index, stream))
-    return id, answers
+            answer.note(update)
+        answer.sources = stream.sources
+        self.asked[index] = Remains(stream.finished, stream.failure, stream.sources)
+        self._places.release()
 
 
 def _item(index: int, vectors: Vectors, form: str) -> bytes:

@@ -21,7 +21,7 @@ from .watch import Watch
 log = logging.getLogger(__name__)
 
 ROOT = "/live-view"
-ABOUT = f"{ROOT}/about"
+ABOUT, EVENTS = f"{ROOT}/about", "/v1/live"
 FILES = dict(files_below(FOLDER / "live", ROOT))
 FILES[ROOT] = FILES.pop(f"{ROOT}/index.html")
 PAGES = FILES.keys() | {ABOUT}
@@ -32,13 +32,13 @@ WATCH: web.AppKey[Watch] = web.AppKey("watch", Watch)
 
 
 def add_live_view(app: web.Application, client: Client, config: HttpConfig, keys: Keys) -> None:
-    """The page's files, and who samples for `live`."""
+    """The page's files, the events, and who samples for them. Without it none of this is there."""
     app[WATCH] = Watch(client, config, keys)
     for root in dict.fromkeys(("", config.server.root_path)):
         app.add_routes(
             web.get(root + path, partial(send_file, file=file)) for path, file in FILES.items()
         )
-        app.add_routes([web.get(root + ABOUT, about)])
+        app.add_routes([web.get(root + ABOUT, about), web.get(root + EVENTS, live_events)])
     app.on_shutdown.append(_end)
 
 

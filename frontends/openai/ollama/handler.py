@@ -19,7 +19,7 @@ from ..bodies.reading import (
     OLLAMA_GENERATE,
     OLLAMA_SHOW,
 )
-from ..embeddings.handler import run_inputs
+from ..embeddings.handler import vectorizing
 from ..requests.common import Embedding, Generation
 from ..requests.ollama import OllamaAnswered, refuse_change
 from .facts import SPOKEN, card, running, shown, tagged
@@ -102,9 +102,10 @@ async def _vectors(
 ) -> tuple[list[Any], int]:
     """And how many tokens were read."""
     meter = CallMeter(state.metrics, arrival, request[TOLD])
-    id, answers = await run_inputs(state.client, request[TENANT], inputs)
+    with vectorizing(request, arrival) as call:
+        answers = await call.run(inputs)
     meter.end(answers)
-    meter.begin(id)
+    meter.begin(call.id)
     vectors = [np.frombuffer(one.pooled.data, "<f4").tolist() for one in answers]
     tokens = sum(one.finished.usage.prompt_tokens for one in answers if one.finished)
     return vectors, tokens

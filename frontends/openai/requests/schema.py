@@ -142,6 +142,7 @@ class EmbeddingRequest(Templated, kw_only=True):
     prompt_name: str | None = None
     truncate_prompt_tokens: int | None = None
     add_special_tokens: bool | None = None
+    timeline: bool | None = None
     mm_processor_kwargs: dict[str, Any] | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None
     # Not supported yet, see NOT_YET.

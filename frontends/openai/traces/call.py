@@ -1,11 +1,34 @@
 """One call that is over, as it is kept and told. Pure."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from ....protocol.edges.detokenizer_to_client import Finished
+from ....protocol.errors import Failure
 from ....protocol.requests.prepared import ItemSource, Timing
 from ...client.timeline import Timeline, timeline_of
+
+
+class Asked(Protocol):
+    """What is told of one request of a call: a stream, or what remains of one."""
+
+    @property
+    def finished(self) -> Finished | None: ...
+
+    @property
+    def failure(self) -> Failure | None: ...
+
+    @property
+    def sources(self) -> tuple[ItemSource, ...]: ...
+
+
+class Remains(msgspec.Struct, frozen=True):
+    """Of a stream that has been read, without the prompt that it holds."""
+
+    finished: Finished | None
+    failure: Failure | None
+    sources: tuple[ItemSource, ...]
 
 
 class EndedCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,17 +30,22 @@ class Spans:
     """A span of each call, as a part of its caller's trace where it names one; of each stage; and
     of each item, with its own stages."""
 
-    def __init__(self, endpoint: str, exporter: Any = None) -> None:
-        """`exporter`: another than the one that sends to `endpoint`, of opentelemetry's kind."""
+    def __init__(self, endpoint: str, headers: str = "", exporter: Any = None) -> None:
+        """`headers`: as OpenTelemetry's variables write them. `exporter`: another than the one that
+        sends to `endpoint`, of opentelemetry's kind."""
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         if exporter is None:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            from opentelemetry.util.re import parse_env_headers
 
             base = endpoint.rstrip("/")
-            exporter = OTLPSpanExporter(base if base.endswith(PATH) else base + PATH)
+            exporter = OTLPSpanExporter(
+                base if base.endswith(PATH) else base + PATH,
+                headers=dict(parse_env_headers(headers, liberal=True)),
+            )
         resource = Resource.create({"service.name": "thespis", "service.version": version()})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=QUEUE))

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ....protocol.config.server import ServerConfig
-from ...client.stream import Stream
-from .call import EndedCall
+from .call import Asked, EndedCall
 from .chrome import ChromeFile
 from .kept import Kept
 from .otlp import Spans
@@ -27,7 +26,7 @@ class Traces:
         if config.trace_out is not None:
             makers.append(partial(ChromeFile, config.trace_out))
         if config.otlp_endpoint is not None:
-            makers.append(partial(Spans, config.otlp_endpoint))
+            makers.append(partial(Spans, config.otlp_endpoint, config.otlp_headers))
         self._teller = Teller(tuple(makers)) if makers else None
 
     def note(
@@ -36,11 +35,11 @@ class Traces:
         tenant: str,
         path: str,
         began: float,
-        streams: Sequence[Stream],
+        asked: Sequence[Asked],
         heads: Mapping[str, str],
     ) -> None:
         """A call whose requests are over, or about to be ended because their caller has left."""
-        ended = [stream.finished for stream in streams if stream.finished is not None]
+        ended = [one.finished for one in asked if one.finished is not None]
         call = EndedCall(
             id=id,
             tenant=tenant,
@@ -50,10 +49,10 @@ class Traces:
             ended=time.monotonic(),
             unix=time.time() - time.monotonic(),
             timings=tuple(timing for finished in ended for timing in finished.timings),
-            sources=tuple(source for stream in streams for source in stream.sources),
+            sources=tuple(source for one in asked for source in one.sources),
             prompt_tokens=sum(finished.usage.prompt_tokens for finished in ended),
             completion_tokens=sum(finished.completion_tokens for finished in ended),
-            error=next((error for stream in streams if (error := _error(stream))), None),
+            error=next((error for one in asked if (error := _error(one))), None),
             traceparent=_short(heads.get("traceparent")),
             tracestate=_short(heads.get("tracestate")),
         )
@@ -67,10 +66,10 @@ class Traces:
             self._teller.close()
 
 
-def _error(stream: Stream) -> str | None:
-    if stream.finished is not None:
+def _error(asked: Asked) -> str | None:
+    if asked.finished is not None:
         return None
-    failure = stream.failure
+    failure = asked.failure
     return "cancelled" if failure is None else failure.code or failure.kind
 
 

@@ -97,6 +97,25 @@ async def test_so_does_a_caller_who_leaves(lines: Any) -> None:
     assert 'finished_reason="abort",model_name="fake-model"} 1.0' in counted
 
 
+async def test_so_does_one_who_leaves_in_the_middle_of_a_stream(lines: Any) -> None:
+    client = FakeClient()
+    client.words, client.pace = ["word "] * 500, 0.01
+    async with served(client) as url:
+        body = {**HELLO, "stream": True}
+        async with aiohttp.ClientSession() as http, http.post(f"{url}{CHAT}", json=body) as answer:
+            assert answer.status == 200
+            await answer.content.readany()
+            answer.close()
+        async with asyncio.timeout(5):
+            while not lines():
+                await asyncio.sleep(0.01)
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as response:
+            counted = await response.text()
+    (line,) = lines()
+    assert (line["status"], line["finish"], line["id"]) == (499, "abort", "r1")
+    assert 'finished_reason="abort",model_name="fake-model"} 1.0' in counted
+
+
 @pytest.mark.parametrize("id", ["", "a b", "x" * 129, "-x", "a\tb", 'a"b', "é"])
 async def test_an_id_that_is_none_is_neither_told_nor_logged(lines: Any, id: str) -> None:
     asked = aiohttp.ClientSession(headers={"X-Request-Id": id})

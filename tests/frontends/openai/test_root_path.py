@@ -8,9 +8,11 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from thespis.frontends.openai.app import QUESTIONS
+from thespis.frontends.openai.app import QUESTIONS, make_app
 from thespis.frontends.openai.gate.auth import OPEN_PATHS, WATCHED_PATHS
+from thespis.frontends.openai.live.handler import EVENTS
 from thespis.frontends.openai.traces.chrome import begin
+from thespis.protocol.config.server import OWN_SEGMENTS
 
 from .fake import FakeClient, http_config, post, served
 
@@ -27,11 +29,21 @@ async def test_traces_do_not_tell_it(tmp_path: Path) -> None:
     assert spans[0] == CHAT
 
 
-@pytest.mark.parametrize("root", ["/live", "/metrics", "/playground", "/live-view", "/v1x", "/llm"])
+async def test_every_first_segment_of_the_table_of_routes_is_refused() -> None:
+    app = make_app(FakeClient(), http_config())  # type: ignore[arg-type]
+    paths = {resource.canonical for resource in app.router.resources()}
+    firsts = {path.split("/")[1] for path in paths} - {""}
+    assert firsts == OWN_SEGMENTS
+    for first in firsts:
+        for root in (f"/{first}", f"/{first}/more"):
+            with pytest.raises(ValueError, match=f"paths of its own below /{first}"):
+                http_config(root_path=root)
+
+
+@pytest.mark.parametrize("root", ["/v1x", "/llm", "/a/live", "/a/metrics"])
 async def test_no_root_path_opens_what_is_guarded(root: str) -> None:
     config = http_config(root_path=root, api_key=("sesame",))
-    guarded = QUESTIONS.keys() - OPEN_PATHS - WATCHED_PATHS
-    assert "/v1/live" in guarded
+    guarded = {*QUESTIONS, EVENTS} - OPEN_PATHS - WATCHED_PATHS
     around = (
         "",
         root,

@@ -2,7 +2,9 @@
 
 import pytest
 
+from thespis.protocol.config.environment import KEYS, OTLP_HEADERS
 from thespis.protocol.config.server import ServerConfig
+from thespis.protocol.config.server_traces import with_otlp_headers
 
 
 @pytest.mark.parametrize("path", ["", "/llm", "/a/b-c/d.e", "/v1x", "/llm/v1", "/..a"])
@@ -18,10 +20,10 @@ def test_what_is_no_path(path: str) -> None:
         ServerConfig(root_path=path)
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/models"])
-def test_below_the_paths_of_the_api_it_is_not(path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1", "/v1/models", "/live-view", "/playground/a", "/metrics"])
+def test_below_the_servers_own_paths_it_is_not(path: str) -> None:
     """There GET /v1/live, which is guarded, would be /live, which is open."""
-    with pytest.raises(ValueError, match=r"root_path: .* beside those of the API"):
+    with pytest.raises(ValueError, match=r"root_path: this server has paths of its own below /"):
         ServerConfig(root_path=path)
 
 
@@ -41,3 +43,14 @@ def test_what_is_no_address_for_spans(url: str) -> None:
     with pytest.raises(ValueError, match="otlp_endpoint is no address") as refused:
         ServerConfig(otlp_endpoint=url)
     assert "se5ame" not in str(refused.value)
+
+
+def test_headers_for_a_collector_go_to_a_server_that_sends_spans() -> None:
+    traces, usual = OTLP_HEADERS
+    sends = ServerConfig(otlp_endpoint="http://127.0.0.1:4318")
+    both = {traces: "a=1", usual: "b=2"}
+    assert with_otlp_headers(sends, both).otlp_headers == "a=1"
+    assert with_otlp_headers(sends, {traces: "", usual: "b=2"}).otlp_headers == "b=2"
+    assert with_otlp_headers(sends, {}).otlp_headers == ""
+    assert with_otlp_headers(ServerConfig(), both).otlp_headers == ""
+    assert set(OTLP_HEADERS) < set(KEYS)

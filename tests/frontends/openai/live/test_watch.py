@@ -65,6 +65,29 @@ async def test_the_page_is_open_and_its_data_are_not() -> None:
             assert (await snapshot(response))["model"] == "fake-model"
 
 
+async def test_an_operator_may_leave_out_the_page_and_its_events() -> None:
+    without = http_config(live_view=False)
+    async with served(FakeClient(), without) as url, aiohttp.ClientSession() as session:
+        for path in sorted({*handler.PAGES, handler.EVENTS}):
+            async with session.get(url + path) as response:
+                assert response.status == 404
+        async with session.get(f"{url}/") as response:
+            assert response.status == 200, "the playground is another page"
+    keyed = http_config(live_view=False, api_key=("sesame",))
+    async with (
+        served(FakeClient(), keyed) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/live-view") as response,
+    ):
+        assert response.status == 401
+    async with (
+        served(FakeClient(), http_config(playground=False)) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/live-view") as response,
+    ):
+        assert response.status == 200
+
+
 async def test_a_watcher_who_goes_ends_the_sampling() -> None:
     client = FakeClient()
     async with served(client) as url, aiohttp.ClientSession() as session:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -22,7 +22,7 @@ def in_memory(*calls: Any) -> list[Any]:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     memory = InMemorySpanExporter()
-    spans = Spans("http://127.0.0.1:1", memory)
+    spans = Spans("http://127.0.0.1:1", exporter=memory)
     for one in calls:
         spans.tell(one)
     spans.close()
@@ -93,10 +93,16 @@ def test_a_call_that_failed_says_why() -> None:
     assert not root.status.is_ok
 
 
+class Came(NamedTuple):
+    path: str
+    body: bytes
+    authorization: str | None
+
+
 @contextmanager
-def receiver() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """A local collector: what comes, by path."""
-    came: list[tuple[str, bytes]] = []
+def receiver() -> Iterator[tuple[str, list[Came]]]:
+    """A local collector, and what comes to it."""
+    came: list[Came] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -105,7 +111,7 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
                 import gzip
 
                 body = gzip.decompress(body)
-            came.append((self.path, body))
+            came.append(Came(self.path, body, self.headers["Authorization"]))
             self.send_response(200)
             self.end_headers()
 
@@ -127,12 +133,12 @@ def test_on_the_wire_it_is_opentelemetrys_own_protocol() -> None:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     with receiver() as (url, came):
-        spans = Spans(url)
+        spans = Spans(url, "Authorization=Basic%20se5ame,other=x")
         spans.tell(CALL)
         spans.close()
     names: list[str] = []
-    for path, body in came:
-        assert path == "/v1/traces"
+    for path, body, authorization in came:
+        assert (path, authorization) == ("/v1/traces", "Basic se5ame")
         sent = ExportTraceServiceRequest.FromString(body)
         names += [
             span.name
