@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from ...protocol.edges.control import (
     Status,
     Welcome,
 )
-from ...protocol.edges.view import Happening, Incarnation
+from ...protocol.edges.view import Incarnation
 from ...protocol.errors import EngineError
 from ...protocol.facts import ModelFacts
 from ...protocol.topology import CLIENT, DIRECTOR, FACTS, kind_of
@@ -307,9 +306,7 @@ class Director:
         one.peer = Peer(ready.epoch, one.pid, ready.inbox, ready.control, ready.notes)
         if isinstance(one, Member):
             one.state = "ready"
-            if self._opened:
-                back = Happening(time.monotonic(), ready.role, ready.epoch, "ready")
-                self.roster.happened.append(back)
+            self.supervisor.note(ready.role, ready.epoch, "ready")
         self.tell_all(self.roster.table())
         if self.roster.ready and not self._opened:
             self._opened = True

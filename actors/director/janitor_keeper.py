@@ -7,14 +7,18 @@ import os
 import select
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+from .exit_cause import how
 from .janitor import GRACE_SECONDS, start_janitor
-from .processes import RETRY_SECONDS, ProcessWatcher, kill, reap_all
+from .processes import RETRY_SECONDS, Note, ProcessWatcher, kill, reap_all
 from .run_dir import remove_run
 from .threads import children_of, is_stopped
 
 log = logging.getLogger(__name__)
 
+JANITOR = "janitor"
+"""What those who watch know it by."""
 FINISH_SECONDS = 2 * GRACE_SECONDS + 1.0
 """What a janitor may take to end when the director's work is done."""
 
@@ -25,6 +29,9 @@ class JanitorKeeper:
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._living: Callable[[], list[int]] = list
+        self._note: Note | None = None
+        self._number = 0
+        """How many there have been."""
         self._made_at = 0.0
         self._pid: int | None = None
         self._pipe = -1
@@ -32,9 +39,10 @@ class JanitorKeeper:
         """The log says already that the machine gives no process for it."""
         self._start()
 
-    def keep(self, watcher: ProcessWatcher, living: Callable[[], list[int]]) -> None:
-        """Replace it from now on. `living`: the processes that a successor must know of."""
-        self._living = living
+    def keep(self, watcher: ProcessWatcher, living: Callable[[], list[int]], note: Note) -> None:
+        """Replace it from now on. `living`: the processes that a successor must know of; `note`:
+        told what those who watch are to know."""
+        self._living, self._note = living, note
         self._watch(watcher)
 
     def tell(self, pid: int) -> None:
@@ -64,12 +72,14 @@ class JanitorKeeper:
     def _start(self) -> None:
         self._pid, self._pipe = start_janitor(self._run_dir)
         os.set_blocking(self._pipe, False)
+        self._number += 1
+        self._tell("ready")
 
     def _watch(self, watcher: ProcessWatcher) -> None:
         assert self._pid is not None
         self._made_at = asyncio.get_running_loop().time()
         try:
-            watcher.watch(self._pid, lambda pid, status: self._ended(watcher))
+            watcher.watch(self._pid, lambda pid, status: self._ended(watcher, status))
         except OSError as error:
             self._put_off(watcher, error)
 
@@ -78,8 +88,9 @@ class JanitorKeeper:
             log.warning("the janitor %s and is replaced", why)
             kill(self._pid)
 
-    def _ended(self, watcher: ProcessWatcher) -> None:
+    def _ended(self, watcher: ProcessWatcher, status: int | None) -> None:
         log.warning("the janitor has ended; a new one is made")
+        self._tell("ended", how(status))
         self._forget()
         loop = asyncio.get_running_loop()
         soon = loop.time() - self._made_at < RETRY_SECONDS
@@ -106,6 +117,10 @@ class JanitorKeeper:
         self._told = True
         self._forget()
         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._remake, watcher)
+
+    def _tell(self, what: Literal["ended", "ready"], why: str = "") -> None:
+        if self._note is not None:
+            self._note(JANITOR, self._number, what, why)
 
     def _forget(self) -> None:
         if self._pipe >= 0:

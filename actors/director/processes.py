@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,8 @@ RETRY_SECONDS = 1.0
 
 Ended = Callable[[int, int | None], None]
 """Called with a pid and, for the director's own children, the wait status."""
+Note = Callable[[str, int, Literal["ended", "ready"], str], None]
+"""Called with a name, which process of that name it is, what became of it, and why."""
 
 
 class ProcessWatcher:

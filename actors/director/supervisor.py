@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from ...protocol.edges.view import Happening
 from ...protocol.memory.blobs import unlink_segments
@@ -65,8 +66,9 @@ class Supervisor:
             void=self._void,
             give_up=give_up,
             changed=self.changed.set,
+            note=self.note,
         )
-        janitor.keep(self.watcher, lambda: list(self.watcher.children))
+        janitor.keep(self.watcher, lambda: list(self.watcher.children), self.note)
         self._memory_kills = MemoryKills(kill_counter(), self._loop.time())
         self._court = LeaseCourt(threads_of, os.getpid(), self._loop.time())
         self._well = True
@@ -205,9 +207,8 @@ class Supervisor:
         )
         self._well &= wanted
         self.roster.forget(member.role)
-        if self._opened and not wanted:
-            happening = Happening(time.monotonic(), member.role, epoch, "ended", cause)
-            self.roster.happened.append(happening)
+        if not wanted:
+            self.note(member.role, epoch, "ended", cause)
         if ready:
             self._restart(member, cause)
         else:
@@ -218,6 +219,11 @@ class Supervisor:
             )
         self.bury(member.role, epoch)
         self.changed.set()
+
+    def note(self, role: str, epoch: int, what: Literal["ended", "ready"], why: str = "") -> None:
+        """For those who watch; a start and a stop are no news."""
+        if self._opened and not self.closing:
+            self.roster.happened.append(Happening(time.monotonic(), role, epoch, what, why))
 
     def _last_words(self, member: Member, cause: str) -> str:
         """`cause`, and what it said last on its stderr, all of which goes to the log."""

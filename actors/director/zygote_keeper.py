@@ -7,16 +7,19 @@ from collections.abc import Callable, Sequence
 from ..kernel.launch import Launch
 from .exit_cause import how, was_killed
 from .leases import Holder
-from .processes import RETRY_SECONDS, Ended, Zygote, kill
+from .processes import RETRY_SECONDS, Ended, Note, Zygote, kill
 from .roster import RestartBudget
 
 log = logging.getLogger(__name__)
+
+ZYGOTE, STANDBY = "zygote", "zygote-standby"
+"""What those who watch know the two by."""
 
 
 class ZygoteKeeper:
     """`watch` is given the zygotes that are made. `forked` is told role, epoch and pid of each
     process that one of them made, `void` the orders that nobody answers any more, `give_up` that no
-    zygote lives for long, `changed` that one has ended."""
+    zygote lives for long, `changed` that one has ended, `note` what those who watch are told."""
 
     def __init__(
         self,
@@ -29,12 +32,16 @@ class ZygoteKeeper:
         void: Callable[[list[Launch]], None],
         give_up: Callable[[str], None],
         changed: Callable[[], None],
+        note: Note,
     ) -> None:
         self._model, self._preload, self._budget, self._watch_child = model, preload, budget, watch
         self._forked, self._void, self._give_up, self._changed = forked, void, give_up, changed
+        self._note = note
         self._loop = asyncio.get_running_loop()
         self._zygote: Zygote | None = None
         self.restarts = 0
+        self._standbys = 0
+        """That have been made."""
         self._closing = False
         self._has_loaded = False
         """One of them has: what fails before that fails again."""
@@ -85,6 +92,7 @@ class ZygoteKeeper:
             zygote.close()
             raise
         self._zygote = zygote
+        self._note(ZYGOTE, self.restarts + 1, "ready", "")
         return zygote
 
     def _watch(self, zygote: Zygote, pid: int) -> None:
@@ -98,6 +106,9 @@ class ZygoteKeeper:
             self._tell_put_off("the zygote's standby", error)
             zygote.standby = None
             self._loop.call_later(RETRY_SECONDS, self._want_standby, zygote)
+            return
+        self._standbys += 1
+        self._note(STANDBY, self._standbys, "ready", "")
 
     def _tell_put_off(self, what: str, error: OSError) -> None:
         if not self._put_off:
@@ -133,13 +144,16 @@ class ZygoteKeeper:
             return
         if pid == zygote.standby:
             log.warning("the zygote's standby has ended; a new one is made")
+            self._note(STANDBY, self._standbys, "ended", how(status))
             zygote.standby = None
             zygote.want_standby()
             return
         self.restarts += 1
+        self._note(ZYGOTE, self.restarts, "ended", how(status))
         waiting = zygote.promote()
         if waiting is not None:
             log.warning("the zygote has ended; its standby takes over")
+            self._note(ZYGOTE, self.restarts + 1, "ready", "")
             zygote.want_standby()
         else:
             log.warning("the zygote has ended; a new one is started")

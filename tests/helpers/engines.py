@@ -15,7 +15,16 @@ from thespis.actors.kernel.link import DirectorLink
 from thespis.frontends.engine import EngineHandle, start_engine
 from thespis.protocol.channel import socket_path
 from thespis.protocol.config.engine import EngineConfig
-from thespis.protocol.edges.control import AskStatus, Leave, Peers, Ready, Status, Welcome
+from thespis.protocol.edges.control import (
+    AskLive,
+    AskStatus,
+    Leave,
+    Live,
+    Peers,
+    Ready,
+    Status,
+    Welcome,
+)
 from thespis.protocol.facts import ModelFacts
 from thespis.protocol.topology import HTTP, kind_of
 from thespis.protocol.wire import Message
@@ -111,6 +120,13 @@ class Spectator:
         status = self.wait(lambda message: isinstance(message, Status))
         assert isinstance(status, Status)
         return status
+
+    def live(self) -> Live:
+        """What those who watch are told."""
+        self.send(AskLive(1))
+        live = self.wait(lambda message: isinstance(message, Live))
+        assert isinstance(live, Live)
+        return live
 
     def send(self, message: Message) -> None:
         self._link.send(message)

@@ -99,7 +99,8 @@ async def test_a_janitor_that_does_not_read_is_replaced_and_its_successor_told_o
     keeper, watcher = JanitorKeeper(run_dir), ProcessWatcher()
     (first,) = set(children_of(os.getpid())) - before
     sleeper = subprocess.Popen(SLEEPER)
-    keeper.keep(watcher, lambda: [sleeper.pid])
+    notes: list[tuple[str, int, str, str]] = []
+    keeper.keep(watcher, lambda: [sleeper.pid], lambda *note: notes.append(note))
     os.kill(first, signal.SIGSTOP)
     while first in watcher.children:
         for _ in range(1000):
@@ -108,6 +109,8 @@ async def test_a_janitor_that_does_not_read_is_replaced_and_its_successor_told_o
     while not (second := set(children_of(os.getpid())) - before - {sleeper.pid, first}):
         await asyncio.sleep(0.01)
     assert len(second) == 1
+    killed = "signal 9: Killed"
+    assert notes == [("janitor", 1, "ended", killed), ("janitor", 2, "ready", "")]
     keeper.finish()
     assert sleeper.wait(10) == -signal.SIGKILL
     assert not run_dir.exists()

@@ -65,6 +65,11 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def told(spectator: Spectator, role: str) -> list[tuple[int, str, str]]:
+    """What those who watch hear of it."""
+    return [(one.epoch, one.what, one.why) for one in spectator.live().happened if one.role == role]
+
+
 def standby_of(engine: EngineHandle, other_than: int = 0) -> int:
     """Its pid, once it is there."""
     while True:
@@ -90,6 +95,13 @@ def test_a_standby_takes_over_and_nothing_is_imported_anew(engine: EngineHandle)
             assert parent_of(runner.pid) == parent_of(standby) == engine.process.pid
             before = after
         assert before.restarts["zygote"] == 3
+        wait_until(lambda: told(spectator, "zygote-standby")[-1:] == [(4, "ready", "")])
+        killed = "signal 9: Killed"
+        ends = [(number, "ended", killed) for number in (1, 2, 3)]
+        returns = [(number, "ready", "") for number in (2, 3, 4)]
+        assert told(spectator, "zygote") == [
+            one for pair in zip(ends, returns, strict=True) for one in pair
+        ]
 
 
 def test_a_standby_that_dies_is_replaced(engine: EngineHandle) -> None:
@@ -99,6 +111,10 @@ def test_a_standby_that_dies_is_replaced(engine: EngineHandle) -> None:
         os.kill(standby, signal.SIGKILL)
         assert standby_of(engine, other_than=standby) != before.pids["zygote"]
         assert spectator.status().restarts == before.restarts
+        wait_until(lambda: len(told(spectator, "zygote-standby")) >= 2)
+        ended, back = told(spectator, "zygote-standby")[-2:]
+        assert ended[1:] == ("ended", "signal 9: Killed")
+        assert back == (ended[0] + 1, "ready", "")
 
 
 def test_zygote_standby_and_children_may_die_together(engine: EngineHandle) -> None:
