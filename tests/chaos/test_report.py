@@ -67,6 +67,18 @@ def test_what_is_still_held_when_all_is_over() -> None:
     assert "- FAILURE: scheduler running 2 held at the end" in bad.table()
 
 
+def test_what_one_process_said_twice_within_a_second() -> None:
+    bad, line = report(strike()), "WARNING director nothing is well"
+    quiet = f"2026-11-30 03:00:00,000 {line}\n2026-11-30 03:00:01,500 {line}\n"
+    bad.read_log(quiet)
+    assert bad.good
+    bad.read_log(f"2026-11-30 03:00:00,000 {line}\n2026-11-30 03:00:00,900 {line}\n")
+    assert not bad.good
+    table = bad.table()
+    assert "- lines of the log: 4, of them said twice within a second by one process: 1" in table
+    assert f"FAILURE: said twice within a second: {bad.repeated[0]}" in table
+
+
 def test_live_must_stay() -> None:
     assert not report(strike()._replace(seen=Seen(0.02, 0.03, False))).good
 

@@ -146,6 +146,7 @@ class Campaign:
                 server.process.terminate()
                 if await server.process.wait() != 0:
                     self.report.faults.append(f"the server ended with {server.process.returncode}")
+                self.report.read_log(self.log.read_text(errors="replace"))
 
     async def offline(self, faults: Iterator[Fault], seconds: float) -> None:
         """LLM, called from many threads."""
@@ -178,6 +179,8 @@ class Campaign:
                             await self._strike_all(hand, load, faults, seconds, lambda: running)
                             counting.cancel()
                         await self._take_stock(client, face)
+                    log = (run_dir / "engine.log").read_text(errors="replace")
+                    self.report.read_log(log)
                     await asyncio.to_thread(llm.close)
             finally:
                 await asyncio.to_thread(llm.close)

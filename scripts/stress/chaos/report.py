@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from thespis.tests.helpers.logs import said_twice
+
 from .load import Wrong
 from .strike import Strike
 
@@ -22,6 +24,8 @@ SOON = 0.5
 """Seconds within which /health should tell of a death."""
 LATER = ("janitor", "memory")
 """Faults whose death comes a little after the blow."""
+SHOWN = 20
+"""Lines of the log."""
 UNSEEN = 0.1
 """Seconds by which two clients may hear of it at other times."""
 
@@ -44,8 +48,17 @@ class Report:
     """Of processes that nobody had struck, by role: false deaths, or crashes of their own."""
     by_hand: int = 0
     """Memory faults that were ordinary kills: this machine lets nobody make control groups."""
+    repeated: list[str] = field(default_factory=list)
+    """Lines that one process said twice within a second."""
+    lines: int = 0
+    """Of the logs."""
     faults: list[str] = field(default_factory=list)
     """What went wrong with an engine as a whole."""
+
+    def read_log(self, log: str) -> None:
+        """Of an engine that was struck."""
+        self.lines += log.count("\n")
+        self.repeated += said_twice(log)
 
     @property
     def kills(self) -> Counter[str]:
@@ -80,8 +93,10 @@ class Report:
         ]
         held = [f"{name} {count:g} held at the end" for name, count in self.held.items()]
         live = [] if self.live else ["/live was not 200"]
+        again = [f"said twice within a second: {line}" for line in self.repeated[:SHOWN]]
         return [
             *self.faults,
+            *again,
             *late,
             *unseen,
             *restarts,
@@ -121,6 +136,8 @@ class Report:
             "orphans": self.orphans,
             "segments": self.segments,
             "unasked_restarts": dict(self.restarts),
+            "log_lines": self.lines,
+            "log_lines_repeated": len(self.repeated),
             "failures": self.failures,
             "wrong": [
                 f"{w.judgement.verdict}: {w.face} {w.ask}: {w.judgement.why}" for w in self.wrong
@@ -175,6 +192,10 @@ class Report:
             f"- whole again within {AIM:.0f} s (after a stop, of the end of its lease): "
             f"{sum(_recovery(strike) <= AIM for strike in self.strikes)} of {len(self.strikes)}",
         ]
+        lines.append(
+            f"- lines of the log: {self.lines}, of them said twice within a second by one process: "
+            f"{len(self.repeated)}"
+        )
         for name, (seen, deaths) in self._healths().items():
             bound = SOON + LEASE * (name == "stop")
             lines.append(
