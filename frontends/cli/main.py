@@ -112,6 +112,7 @@ def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace
             f"there is no command {words[0]!r}" + (f". Did you mean {near[0]!r}?" if near else "")
         )
     verb = _verb_of(parser, words)
+    _refuse_unknown_kind(verb, words)
     hyphenated = _hyphenated(given, verb)
     _refuse_value_of_switch(hyphenated, verb)
     parsed, strange = parser.parse_known_args(hyphenated)
@@ -130,6 +131,16 @@ def _verb_of(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Argu
         else:
             break
     return parser
+
+
+def _refuse_unknown_kind(verb: argparse.ArgumentParser, words: list[str]) -> None:
+    """Of a command that has others below it."""
+    for action in verb._actions:
+        if isinstance(action, argparse._SubParsersAction) and words[1:]:
+            near = difflib.get_close_matches(words[1], action.choices, n=1)
+            kinds = f"There are {', '.join(action.choices)}."
+            told = f"Did you mean {near[0]!r}?" if near else kinds
+            verb.error(f"there is no {words[0]} {words[1]!r}. {told}")
 
 
 def _flags(parser: argparse.ArgumentParser) -> list[str]:

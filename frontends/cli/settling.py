@@ -5,14 +5,21 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from datetime import date
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import msgspec
 
-from ...protocol.config.engine import EngineConfig, configure
+from ...protocol.config.engine import EngineConfig, HostName, configure
 from ...protocol.config.environment import OURS, Environment
-from ...protocol.config.server import ServerConfig
-from ...protocol.config.settings import SETTINGS, Setting, from_text, is_list
+from ...protocol.config.server import OriginName, ServerConfig
+from ...protocol.config.settings import (
+    SETTINGS,
+    Setting,
+    from_text,
+    is_list,
+    without_none,
+)
 from ...protocol.errors import EngineError
 from ..unbuilt import NEAR, nearest, unbuilt
 from .settings_file import WHAT, check_keys_are_private, read_settings
@@ -110,10 +117,26 @@ def _of_file(path: str) -> dict[str, Any]:
             )
     if "api_key" in found:
         check_keys_are_private(path)
+    for name, value in found.items():
+        if not _is_as_text(SETTINGS[name], value):
+            raise EngineError(
+                f"{WHAT} {path!r}: {name} is a text, and YAML takes what stands there for a "
+                "number, a date or a switch: write it in quotes."
+            )
     return {
         name: [value] if isinstance(value, str) and is_list(SETTINGS[name]) else value
         for name, value in found.items()
     }
+
+
+def _is_as_text(setting: Setting, value: Any) -> bool:
+    """False: a text is wanted, and something else stands there that looks like none of it."""
+    kind = without_none(setting.kind)
+    if is_list(setting):
+        kind = get_args(kind)[0]
+    values = value if isinstance(value, list) else [value]
+    is_text = kind in (str, HostName, OriginName)
+    return not (is_text and any(isinstance(one, bool | int | float | date) for one in values))
 
 
 def _is_empty(keys: Any) -> bool:

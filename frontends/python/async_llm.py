@@ -34,6 +34,7 @@ from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vecto
 NOT_STARTED = (
     "AsyncLLM is not started: use `async with AsyncLLM(...) as llm:` or `await llm.start()`."
 )
+CLOSED = "This AsyncLLM was closed: `await llm.start()` starts it again, or make another one."
 
 
 class AsyncLLM:
@@ -51,6 +52,7 @@ class AsyncLLM:
         self._joined = Path(run_dir) if run_dir is not None else None
         self._engine: EngineHandle | None = None
         self._client: Client | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Start the engine, or join the one in `run_dir`; `async with` does the same. Does nothing
@@ -75,7 +77,7 @@ class AsyncLLM:
 
     async def close(self) -> None:
         """Leave the engine; an engine that was started here ends. Idempotent."""
-        client, self._client = self._client, None
+        client, self._client, self._closed = self._client, None, True
         if client is not None:
             await client.close()
         await self._stop_engine()
@@ -172,9 +174,10 @@ class AsyncLLM:
 
     @property
     def run_dir(self) -> Path:
-        """Another `AsyncLLM(run_dir=...)` joins the engine there. RuntimeError before the start."""
+        """Another `AsyncLLM(run_dir=...)` joins the engine there. Raises EngineError before the
+        start."""
         if self._joined is None:
-            raise RuntimeError(NOT_STARTED)
+            raise EngineError(NOT_STARTED)
         return self._joined
 
     async def status(self) -> Status:
@@ -192,7 +195,7 @@ class AsyncLLM:
 
     def _running(self) -> Client:
         if self._client is None:
-            raise RuntimeError(NOT_STARTED)
+            raise EngineError(CLOSED if self._closed else NOT_STARTED)
         return self._client
 
     async def __aenter__(self) -> Self:

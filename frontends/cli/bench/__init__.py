@@ -26,8 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
     for kind in KINDS:
         module = import_module(f".{kind}", __name__)
+        text, usage = f"Measure {module.LINE}.", f"thespis bench {kind} [flags]"
         module.add_arguments(
-            kinds.add_parser(kind, help=module.LINE, description=f"Measure {module.LINE}.")
+            kinds.add_parser(kind, help=module.LINE, description=text, usage=usage)
         )
 
 

@@ -63,8 +63,14 @@ def test_an_unknown_flag_of_serve(
         ),
         (
             ["bench", "serve", "--strems", "2"],
-            "thespis bench serve: error: there is no flag --strems. Did you mean --streams?",
+            "usage: thespis bench serve [flags]\nthespis bench serve: error: there is no flag "
+            "--strems. Did you mean --streams?",
         ),
+        (
+            ["bench", "srve"],
+            "thespis bench: error: there is no bench 'srve'. Did you mean 'serve'?",
+        ),
+        (["bench", "zzz"], "there is no bench 'zzz'. There are serve, stall, cache,"),
         (["server"], "there is no command 'server'. Did you mean 'serve'?"),
         (["--port", "9", "serve"], "flags follow it"),
         (["chat", "a", "b", "c"], "'c': MODEL and QUESTION stand side by side"),
