@@ -11,7 +11,7 @@ from ..access import TOLD
 from ..answering import answer
 from ..answers.generate import CallMeter
 from ..answers.writer import AnswerOptions, encode_json
-from ..app_state import APP_STATE, TENANT, AppState
+from ..app_state import APP_STATE, AppState
 from ..bodies.reading import (
     OLLAMA_CHAT,
     OLLAMA_EMBED,
