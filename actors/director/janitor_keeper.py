@@ -11,7 +11,7 @@ from typing import Literal
 
 from .exit_cause import how
 from .janitor import GRACE_SECONDS, start_janitor
-from .processes import RETRY_SECONDS, Note, ProcessWatcher, kill, reap_all
+from .processes import RETRY_SECONDS, Noting, ProcessWatcher, kill, reap_all
 from .run_dir import remove_run
 from .threads import children_of, is_stopped
 
@@ -29,7 +29,7 @@ class JanitorKeeper:
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._living: Callable[[], list[int]] = list
-        self._note: Note | None = None
+        self._note: Noting | None = None
         self._number = 0
         """How many there have been."""
         self._made_at = 0.0
@@ -39,7 +39,7 @@ class JanitorKeeper:
         """The log says already that the machine gives no process for it."""
         self._start()
 
-    def keep(self, watcher: ProcessWatcher, living: Callable[[], list[int]], note: Note) -> None:
+    def keep(self, watcher: ProcessWatcher, living: Callable[[], list[int]], note: Noting) -> None:
         """Replace it from now on. `living`: the processes that a successor must know of; `note`:
         told what those who watch are to know."""
         self._living, self._note = living, note

@@ -22,7 +22,7 @@ RETRY_SECONDS = 1.0
 
 Ended = Callable[[int, int | None], None]
 """Called with a pid and, for the director's own children, the wait status."""
-Note = Callable[[str, int, Literal["ended", "ready"], str], None]
+Noting = Callable[[str, int, Literal["ended", "ready"], str], None]
 """Called with a name, which process of that name it is, what became of it, and why."""
 
 

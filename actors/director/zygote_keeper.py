@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ..kernel.launch import Launch
 from .exit_cause import how, was_killed
 from .leases import Holder
-from .processes import RETRY_SECONDS, Ended, Note, Zygote, kill
+from .processes import RETRY_SECONDS, Ended, Noting, Zygote, kill
 from .roster import RestartBudget
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class ZygoteKeeper:
         void: Callable[[list[Launch]], None],
         give_up: Callable[[str], None],
         changed: Callable[[], None],
-        note: Note,
+        note: Noting,
     ) -> None:
         self._model, self._preload, self._budget, self._watch_child = model, preload, budget, watch
         self._forked, self._void, self._give_up, self._changed = forked, void, give_up, changed

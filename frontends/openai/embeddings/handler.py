@@ -26,7 +26,7 @@ from ..answers.writer import encode_json, told_of, usage
 from ..app_state import APP_STATE, TENANT
 from ..bodies.reading import EMBEDDING, OWN_ID_HEADER
 from ..requests.common import Embedding
-from ..traces.call import Asked, Remains
+from ..traces.call import Remains, TimedRequest
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Vectorizing:
         self._places = asyncio.Semaphore(max(1, min(AT_ONCE, client.admission.share.requests // 4)))
         self.id = ""
         """Of the first."""
-        self.asked: list[Asked] = []
+        self.asked: list[TimedRequest] = []
         """All as far as they have been let in. Of those that were read, the prompts are gone."""
 
     async def run(self, inputs: Sequence[Embedding]) -> list[Answer]:

@@ -10,7 +10,7 @@ from ....protocol.requests.prepared import ItemSource, Timing
 from ...client.timeline import Timeline, timeline_of
 
 
-class Asked(Protocol):
+class TimedRequest(Protocol):
     """What is told of one request of a call: a stream, or what remains of one."""
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ....protocol.config.server import ServerConfig
-from .call import Asked, EndedCall
+from .call import EndedCall, TimedRequest
 from .chrome import ChromeFile
 from .kept import Kept
 from .otlp import Spans
@@ -35,7 +35,7 @@ class Traces:
         tenant: str,
         path: str,
         began: float,
-        asked: Sequence[Asked],
+        asked: Sequence[TimedRequest],
         heads: Mapping[str, str],
     ) -> None:
         """A call whose requests are over, or about to be ended because their caller has left."""
@@ -66,7 +66,7 @@ class Traces:
             self._teller.close()
 
 
-def _error(asked: Asked) -> str | None:
+def _error(asked: TimedRequest) -> str | None:
     if asked.finished is not None:
         return None
     failure = asked.failure
