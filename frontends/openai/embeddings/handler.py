@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -74,7 +74,7 @@ def pieces(
     head: dict[str, object],
     answers: Sequence[Answer],
     form: str | None,
-    tail: dict[str, object] | None = None,
+    tail: Mapping[str, object] | None = None,
 ) -> Iterator[bytes]:
     """The body: `head` with all vectors, each made into text when its turn comes. `tail`: what
     stands behind them, beside the usage."""
@@ -82,7 +82,7 @@ def pieces(
     del told["completion_tokens"]  # OpenAI's has none here
     gathered = encode_json(head)[:-1] + b',"data":['
     for index, answer in enumerate(answers):
-        gathered += b"," * (index > 0) + _item(index, answer.pooled, form)
+        gathered += b"," * (index > 0) + _item(index, answer.pooled, form or "float")
         if len(gathered) >= PIECE:
             yield gathered
             gathered = b""

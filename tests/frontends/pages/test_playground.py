@@ -66,14 +66,15 @@ def test_what_an_item_costs_is_asked_with_its_bytes_once(browser: Browser, serve
         forgotten = {"error": {"message": "Cache miss.", "code": "cache_miss"}}
 
         def noted(route: Route) -> None:
-            asked.append(route.request.post_data_json)
+            body: Any = route.request.post_data_json
+            asked.append(body)
             if "forget" in str(asked[-1]) and not uploaded(asked[-1]):
                 route.fulfill(status=400, json=forgotten)
             else:
                 route.continue_()
 
         page.route("**/v1/media/preview", noted)
-        told = []
+        told: list[str] = []
         for text in ("Where is it?", "Where is it, and what?", "Please forget", "And now?"):
             if not told:
                 visit.give(DROP, "picture.png", "image/png", PICTURE)
@@ -85,7 +86,7 @@ def test_what_an_item_costs_is_asked_with_its_bytes_once(browser: Browser, serve
             told.append(page.locator("#tray .item-cost").inner_text())
         assert len(set(told)) == 1
         texts = [body["messages"][-1]["content"][-1].get("text", "") for body in asked]
-        bytes_of = {text: [] for text in texts}
+        bytes_of: dict[str, list[bool]] = {text: [] for text in texts}
         for text, body in zip(texts, asked, strict=True):
             bytes_of[text].append(uploaded(body))
         assert bytes_of["Where is it, and what?"] == bytes_of["And now?"] == [False]
