@@ -20,6 +20,8 @@ from .picture_cost import check_cost
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Decoders that may run. No formats that start programs, follow references or have a history of
 faults."""
+BAND = 1 << 20
+"""Pixels of a picture that are laid over its background at a time."""
 NOT_DECODABLE = (
     "The picture cannot be decoded: it is no PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC."
 )
@@ -53,7 +55,8 @@ def decode_image(
         with warnings.catch_warnings(action="ignore"):  # PIL's, about damage that does not matter
             image = open_image(data, limits)
             image.load()
-            return flatten(upright(image), background)
+            image = upright(image)  # what it was goes: large pictures have no room for it
+            return flatten(image, background)
     except (MemoryError, RequestError):
         raise
     except Exception as error:  # each of PIL's decoders raises its own
@@ -123,13 +126,23 @@ def flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
         levels = [_of_deep(values, image.mode), np.where(values == clear, 0, 255).astype(np.uint8)]
         image = Image.merge("LA", [Image.fromarray(level) for level in levels])
     if may_be_clear(image):
-        layer = image.convert("RGBA")
-        canvas = Image.new("RGBA", layer.size, (*background, 255))
-        canvas.alpha_composite(layer)
-        return canvas.convert("RGB")
+        return _over(image, background)
     if image.mode[0] in "IF":  # PIL would clip at 255
         image = Image.fromarray(_of_deep(np.asarray(image), image.mode))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """A few rows at a time: PIL makes four copies on the way, for which the largest pictures that
+    are taken have no room."""
+    made, rows = Image.new("RGB", image.size), max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        layer = image.crop(box).convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (*background, 255))
+        canvas.alpha_composite(layer)
+        made.paste(canvas.convert("RGB"), box)
+    return made
 
 
 def _of_deep(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:

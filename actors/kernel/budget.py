@@ -29,21 +29,31 @@ class BudgetError(MemoryError):
 @contextmanager
 def memory_budget(extra: int) -> Iterator[None]:
     """Within the block, allocations beyond `extra` bytes more than now, garbage aside, raise
-    BudgetError. Where the process's own limit leaves less than that, what fails for it stays a
-    MemoryError (or torch's)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    BudgetError. Where the process's own limits leave less than that, what fails for them stays a
+    MemoryError (or torch's).
+
+    Counted is what can be written to and is nobody else's. Of address space the first work of a
+    process takes hundreds of MiB that are never touched, for its threads and libraries: it would
+    have less than the same work has later.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     own = _ground.now() + extra
-    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    limit = min([own, *limits])
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    limit = min([own, *_finite(soft, hard)])
+    whole = min(_finite(*resource.getrlimit(resource.RLIMIT_AS)), default=None)
+    alone = limit == own and (whole is None or whole - _pages(SPACE) >= extra)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     try:
         yield
     except Exception as error:
-        if is_memory(error) and limit == own:
+        if is_memory(error) and alone:
             raise BudgetError from error
         raise
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _finite(*limits: int) -> list[int]:
+    return [limit for limit in limits if limit != resource.RLIM_INFINITY]
 
 
 class _Ground:
@@ -55,11 +65,11 @@ class _Ground:
         self._least = 0
 
     def now(self) -> int:
-        """Bytes of address space."""
-        held = _address_space()
+        """Bytes that can be written to and are nobody else's."""
+        held = _pages(DATA)
         if held > self._least + GARBAGE:
             gc.collect()
-            self._least = held = _address_space()
+            self._least = held = _pages(DATA)
         self._least = min(self._least, held)
         return held
 
@@ -108,6 +118,10 @@ def read_kernel(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _address_space() -> int:
-    pages = int(read_kernel("/proc/self/statm").split()[0])
-    return pages * resource.getpagesize()
+SPACE, DATA = 0, 5
+"""Where /proc/self/statm has them: all of the address space; what can be written to."""
+
+
+def _pages(field: int) -> int:
+    """In bytes."""
+    return int(read_kernel("/proc/self/statm").split()[field]) * resource.getpagesize()

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from typing import Any
 
@@ -154,3 +156,36 @@ def test_S26_a_background_is_three_numbers(value: Any) -> None:
         background_of({"rgba_background_color": value})
     text = "rgba_background_color must be a list or tuple of 3 integers in the range [0, 255]."
     assert refused.value.failure.text == text
+
+
+ROOM = """
+import io
+import sys
+
+from PIL import Image
+
+from thespis.actors.decode_worker.image import decode_image
+from thespis.actors.kernel.budget import BudgetError, memory_budget
+from thespis.protocol.config.roles import MediaLimits
+
+mode, turn = sys.argv[1], int(sys.argv[2])
+file, exif = io.BytesIO(), Image.Exif()
+exif[0x0112] = turn
+Image.new(mode, (5000, 4000)).save(file, "PNG", exif=exif, compress_level=1)
+for room in (80, 240):  # MiB: of the picture as PIL has it, and of three of it
+    try:
+        with memory_budget(room << 20):
+            print(decode_image(file.getvalue(), MediaLimits()).size, end=" ")
+    except BudgetError:
+        print("beyond", end=" ")
+"""
+
+
+@pytest.mark.parametrize(("mode", "turn"), [("RGBA", 1), ("LA", 1), ("RGBA", 6), ("RGB", 6)])
+def test_a_large_picture_is_there_three_times_at_most(mode: str, turn: int) -> None:
+    """As the limit of a worker's memory has it, of the most pixels that are taken. In a process of
+    its own, whose memory nobody else has used."""
+    program = [sys.executable, "-P", "-c", ROOM, mode, str(turn)]
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    size = (5000, 4000) if turn == 1 else (4000, 5000)
+    assert ran.stdout == f"beyond {size} ", ran.stderr

@@ -119,6 +119,37 @@ except BudgetError:
 """
 
 
+FIRST = """
+import threading
+from thespis.actors.kernel.budget import BudgetError, memory_budget
+
+def fits(megabytes):
+    def work():
+        bytearray(megabytes << 20)
+    try:
+        with memory_budget(256 << 20):
+            threads = [threading.Thread(target=lambda: bytearray(1 << 16)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            work()
+    except BudgetError:
+        return False
+    return True
+
+print([fits(160) for _ in range(3)], [fits(300) for _ in range(3)], fits(160))
+"""
+
+
+def test_the_first_work_of_a_process_has_as_much_room_as_the_same_work_later() -> None:
+    """Threads that allocate reserve 64 MiB of address space each, and touch next to nothing of
+    it; and what has failed takes no room from what comes next."""
+    program = [sys.executable, "-P", "-c", FIRST]
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "[True, True, True] [False, False, False] True\n", ran.stderr
+
+
 def test_the_garbage_of_one_work_is_no_room_for_the_next() -> None:
     """It may be freed at any moment; there is as little room as if it had never been. In a process
     of its own: in this one, other tests may have told the allocator to keep what is freed."""
