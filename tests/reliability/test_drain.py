@@ -134,7 +134,7 @@ async def until_refused(http: aiohttp.ClientSession) -> None:
             await asyncio.sleep(0.01)
 
 
-async def code_of_the_first_refusal(llm: AsyncLLM) -> str:
+async def code_of_the_first_refusal(llm: AsyncLLM) -> str | None:
     """Each client is told by a message of its own: this one may hear later than the server."""
     async with asyncio.timeout(10):
         while True:
