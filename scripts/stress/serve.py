@@ -5,7 +5,9 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,7 +48,8 @@ async def served(
     model: Path, log: Path, engine: Mapping[str, Any] = ENGINE, keys: Sequence[str] = KEYS
 ) -> AsyncIterator[Served]:
     """A server on a free port; its log goes to `log`. It is ended in order; whether it ended well
-    is for the caller to see. `engine`: fields of EngineConfig.
+    is for the caller to see. What it stores for its callers goes with it. `engine`: fields of
+    EngineConfig.
     """
     command = [
         sys.executable,
@@ -60,12 +63,13 @@ async def served(
         *flags(engine),
         *(f"--api-key={key}" for key in keys),
     ]
+    data = tempfile.mkdtemp(prefix="stress-data-")
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **SURROUNDINGS},
+            env={**os.environ, **SURROUNDINGS, "XDG_DATA_HOME": data},
         )
     try:
         assert process.stdout is not None
@@ -83,6 +87,7 @@ async def served(
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        shutil.rmtree(data, ignore_errors=True)
 
 
 def flags(engine: Mapping[str, Any]) -> list[str]:
