@@ -41,6 +41,9 @@ from .ollama.handler import (
     ollama_tags,
     ollama_version,
 )
+from .responses.handler import count_input, create_response
+from .responses.kept import keep_responses
+from .responses.stored import cancel_response, delete_response, input_items, one_response
 from .small_endpoints import (
     detokenize,
     health,
@@ -63,6 +66,8 @@ BODIES: dict[str, Handler] = {
     "/v1/messages": messages,
     "/v1/messages/count_tokens": count_tokens,
     "/v1/batches": create_batch,
+    "/v1/responses": create_response,
+    "/v1/responses/input_tokens": count_input,
     "/v1/media/preview": media_preview,
     "/tokenize": tokenize,
     "/detokenize": detokenize,
@@ -111,6 +116,10 @@ MORE: tuple[tuple[str, str, Handler], ...] = (
     (hdrs.METH_GET, "/v1/batches", list_batches),
     (hdrs.METH_GET, "/v1/batches/{id}", one_batch),
     (hdrs.METH_POST, "/v1/batches/{id}/cancel", cancel_batch),
+    (hdrs.METH_GET, "/v1/responses/{id}", one_response),
+    (hdrs.METH_GET, "/v1/responses/{id}/input_items", input_items),
+    (hdrs.METH_POST, "/v1/responses/{id}/cancel", cancel_response),
+    (hdrs.METH_DELETE, "/v1/responses/{id}", delete_response),
 )
 """Other methods and paths, none with a body."""
 BODILESS = frozenset(handler for _, _, handler in MORE)
@@ -146,6 +155,7 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
             app.add_routes([web.get(f"{root}/", ollama_heartbeat)])
     if config.server.live_view:
         add_live_view(app, client, config, state.keys)
+    keep_responses(app)
     return app
 
 

@@ -137,6 +137,15 @@ class AppState:
         self._warn(call.ignored)
         return call.body, call.pieces, {IGNORED_HEADER: ", ".join(call.ignored)}
 
+    async def read_stored(self, request: web.Request, kind: Kind[B, P], data: bytes) -> list[P]:
+        """What belongs to this call of earlier bodies; after `read`, which does the same."""
+        async with self.bodies.again(data) as body:
+            call = await self._read(kind, body, request[TENANT])
+        drafts = request[DRAFTS]
+        if call.draft is not None:
+            drafts.append(call.draft)
+        return list(await self.uploads.fill(call.pieces, request[TENANT], drafts))
+
     async def _read(self, kind: Kind[B, P], body: Received, tenant: str) -> Call[B, P]:
         name = body.name
         self._blame.refuse(name, time.monotonic())

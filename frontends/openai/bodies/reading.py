@@ -22,6 +22,7 @@ from ....protocol.requests.request import (
     Url,
 )
 from ...inputs.media import Pending
+from ...inputs.submission import Submission
 from ...inputs.unread import Unread
 from ..requests.anthropic import CountRequest, MessagesRequest, parse_count, parse_messages
 from ..requests.batches import BatchRequest, parse_batch
@@ -38,6 +39,13 @@ from ..requests.ollama import (
     parse_ollama_chat,
     parse_ollama_embed,
     parse_ollama_generate,
+)
+from ..requests.responses import (
+    ResponseCall,
+    ResponseRequest,
+    StoredItems,
+    parse_response,
+    parse_stored,
 )
 from ..requests.schema import (
     Body,
@@ -337,9 +345,24 @@ OLLAMA_SHOW: Kind[OllamaShow, str] = Kind("ollama_show", OllamaShow, lambda *_: 
 BATCH: Kind[BatchRequest, BatchRequest] = Kind(
     "batch", BatchRequest, lambda body, terms, unread: [parse_batch(body)], BatchRequest
 )
+RESPONSE: Kind[ResponseRequest, ResponseCall] = Kind(
+    "response",
+    ResponseRequest,
+    lambda body, terms, unread: [
+        parse_response(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
+    ],
+    ResponseCall,
+)
+STORED_ITEMS: Kind[StoredItems, Submission] = Kind(
+    "stored_items",
+    StoredItems,
+    lambda body, terms, _: parse_stored(body, embeds=terms.embeds),
+    Submission,
+)
 KINDS: dict[str, Kind[Any, Any]] = {
     kind.name: kind
     for kind in (
+        *(RESPONSE, STORED_ITEMS),
         *(CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT, BATCH),
         *(OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, OLLAMA_SHOW),
     )

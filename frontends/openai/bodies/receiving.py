@@ -66,6 +66,21 @@ class Bodies:
             self._held -= body.held
             body.close()
 
+    @asynccontextmanager
+    async def again(self, data: bytes) -> AsyncIterator["Received"]:
+        """What is stored of earlier bodies, within the same limits. Raises RequestError."""
+        if self._held and self._held + len(data) > self._max_total:
+            raise RequestError(FULL)
+        body = Received(Scan(self._structure), len(data))
+        self._held += len(data)
+        try:
+            await self._take_in(body, data)
+            body.scan.end()
+            yield body
+        finally:
+            self._held -= body.held
+            body.close()
+
     async def pieces(self, request: web.Request) -> AsyncIterator[bytes]:
         """The body as it comes, of which nothing is held. Raises RequestError."""
         request[BODY_WANTED] = True

@@ -60,6 +60,11 @@ class Storage:
         """Whether anything may have been stored before."""
         return bool(self._max_bytes) and self._root.is_dir()
 
+    @property
+    def on(self) -> bool:
+        """Whether anything is stored."""
+        return self._max_bytes > 0
+
     async def run(self, work: Callable[A, R], *args: A.args, **more: A.kwargs) -> R:
         """Do what blocks. Once begun it is done to its end, though its caller leave. Raises
         RequestError."""

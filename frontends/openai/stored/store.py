@@ -267,13 +267,17 @@ class Draft:
             self._digest.update(data)
             folder.write_whole(self._file, data)
 
-    def keep(self, note: msgspec.Struct, expires: float | None = None) -> Entry:
-        """From here on it is stored, whatever happens. Raises RequestError, OSError."""
+    def keep(
+        self, note: msgspec.Struct, expires: float | None = None, id: str | None = None
+    ) -> Entry:
+        """From here on it is stored, whatever happens. `id`: one that was drawn for it before.
+        Raises RequestError, OSError."""
         raw = _raw(note)
         with self._lock:
             self._check_open()
             os.fsync(self._file)
-            id, now = self._store.draw()
+            drawn, now = self._store.draw()
+            id = id or drawn
             digest = f"{self._store.hasher}:{self._digest.hexdigest()}"
             entry = Entry(id, now, self.size, digest, raw, expires)
             folder.put_file(self._path / NOTE, msgspec.json.encode(entry))

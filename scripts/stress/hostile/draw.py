@@ -12,14 +12,15 @@ from .embeds import draw_embeds
 from .guides import draw_guides
 from .media import draw_media
 from .raw import draw_raw
+from .responses import draw_responses
 from .shot import Shot
 from .stored import draw_stored
 from .templates import draw_templates
 
 KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
-    "body": (16, draw_bodies),
+    "body": (13, draw_bodies),
     "fields": (10, draw_fields),
-    "media": (13, draw_media),
+    "media": (10, draw_media),
     "document": (6, draw_documents),
     "template": (9, draw_templates),
     "guide": (9, draw_guides),
@@ -28,6 +29,7 @@ KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
     "embeddings": (6, draw_embeds),
     "stored": (7, draw_stored),
     "other APIs": (7, draw_dialects),
+    "responses": (6, draw_responses),
 }
 """By name: its share of all cases, in percent, and what draws one with the size of the largest body
 in bytes."""

@@ -1,0 +1,66 @@
+"""/v1/responses and /v1/responses/input_tokens."""
+
+import time
+
+from aiohttp import web
+
+from ...inputs.previews import WANTED, preview_of
+from ...inputs.submission import submit
+from ..answering import answer, options_of
+from ..answers.writer import encode_json
+from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
+from ..bodies.reading import RESPONSE
+from ..requests.responses import ResponseCall, ResponseRequest
+from .history import with_stored
+from .kept import KEPT, MOST_BYTES, KeptResponse
+from .writer import Keep, ResponsesWriter
+
+
+async def create_response(request: web.Request) -> web.StreamResponse:
+    state, arrival = request.app[APP_STATE], time.monotonic()
+    with state.working():
+        body, (asked,), headers = await state.read(request, RESPONSE, generates=True)
+        asked = await with_stored(request, body, asked)
+        options = options_of(state, body, arrival, asked, reading=asked.reading)
+        id, _ = state.storage.responses.draw()
+        keep = _keeper(request, id, body, asked)
+        if body.store and keep is None:
+            headers[IGNORED_HEADER] = ", ".join(
+                filter(None, (headers.get(IGNORED_HEADER), "store"))
+            )
+        writer = ResponsesWriter(id, options, asked, bool(body.stream), keep)
+        return await answer(request, body, [asked], arrival, lambda _: writer, headers)
+
+
+async def count_input(request: web.Request) -> web.StreamResponse:
+    """The tokens of a response's input; what media cost is found out from their headers alone."""
+    state = request.app[APP_STATE]
+    with state.working():
+        body, (asked,), headers = await state.read(request, RESPONSE, generates=True)
+        asked = await with_stored(request, body, asked)
+        if asked.media:
+            stream = await submit(
+                state.client, asked, WANTED, wait=False, tenant=request[TENANT], streamed=False
+            )
+            async with stream:
+                count = (await preview_of(stream, state.client)).prompt_tokens
+        else:
+            count = len((await state.client.tokenize(asked.prompt)).token_ids)
+        told = encode_json({"object": "response.input_tokens", "input_tokens": count})
+        return web.Response(body=told, content_type="application/json", headers=headers)
+
+
+def _keeper(
+    request: web.Request, id: str, body: ResponseRequest, asked: ResponseCall
+) -> Keep | None:
+    """None: the response is not to be kept, or cannot be."""
+    responses, tenant, items = request.app[KEPT], request[TENANT], asked.items
+    if items is None or not responses.has_room:
+        return None
+
+    def keep(response: bytes) -> None:
+        kept = KeptResponse(response, items, body.previous_response_id)
+        if kept.size <= MOST_BYTES:
+            responses.keep(tenant, id, kept)
+
+    return keep
