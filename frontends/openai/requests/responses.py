@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.request import ChatMessage, ChatPrompt, Text
@@ -14,7 +15,6 @@ from ...inputs.submission import Submission
 from ...inputs.unread import Unread
 from ..news.reading import Reading
 from ..tools.definitions import ToolUse, read_tools, tool_guide
-from ..tools.parsers import Style
 from .common import Generation, sampling_of, shared_fields
 from .guides import read_guide, schema_guide
 from .response_items import REFERENCE, ItemReader, joined, placed
