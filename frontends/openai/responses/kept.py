@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-from ....protocol.errors import Failure, RequestError, invalid
+from ....protocol.errors import Failure, RequestError, invalid, refuse
 from ..app_state import APP_STATE
 from ..stored.storage import Storage
 from ..stored.store import Store
@@ -121,8 +121,10 @@ class KeptResponses:
 
 def _not_found(error: RequestError) -> RequestError:
     failure = error.failure
-    code = "previous_response_not_found" if failure.kind == "not_found" else failure.code
-    return RequestError(Failure(failure.kind, failure.text, "previous_response_id", code))
+    param = "previous_response_id"
+    if failure.kind == "not_found":
+        return refuse("not_found", failure.text, param, "previous_response_not_found")
+    return RequestError(Failure(failure.kind, failure.text, param, failure.code))
 
 
 def _read(store: Store, tenant: str, id: str) -> KeptResponse:
