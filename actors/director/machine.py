@@ -54,7 +54,7 @@ def refuse_impossible(config: EngineConfig, machine: Machine) -> None:
             f"device='cuda' is not possible here: {machine.no_cuda}; choose device='cpu', or "
             f"leave it out."
         )
-    for name in ("allowed_local_media_path", "media_cache"):
+    for name in ("allowed_local_media_path", "media_cache", "encoder_cache_dir"):
         _check_folder(name, getattr(config, name), must_exist=name == "allowed_local_media_path")
     for name in _CACHES:
         value = getattr(config, name)

@@ -6,8 +6,9 @@ does: it reads features, writes embeddings into the arena and sends the answers.
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,8 +19,8 @@ from ...gpu_runtime.models.encoder import load_encoder
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Cache, Gone, Peer
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
-from ...protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted, Recalled
+from ...protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone, Kept, Recall
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
@@ -33,9 +34,15 @@ from ..kernel.launch import Launch
 from ..kernel.tombstones import Tombstones
 from .batching import Job, RowPace, choose
 from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
-from .entries import FreeEmbedding, StoreEffect
-from .store import Store
+from .disk.fingerprint import fingerprint
+from .disk.tier import Tier
+from .entries import FreeEmbedding, ReadKept, StoreEffect
+from .kept_store import KeptStore
+from .recaller import Recaller
 
+T = TypeVar("T")
+READERS = 4
+"""Threads that wait for a disk."""
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
 COPIED_INLINE = 1 << 20
@@ -44,7 +51,7 @@ WATCH_SECONDS = 0.5
 
 
 class EncoderCache(Actor):
-    store: Store
+    store: KeptStore
     config: EncoderCacheConfig
     encoder: Encoder
 
@@ -52,11 +59,13 @@ class EncoderCache(Actor):
         super().__init__(launch)
         self.reader = BlobReader(launch.directory)
         self.arena: Arena | None = None
+        self.recaller: Recaller | None = None
+        """None: nothing is kept on disk."""
         self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1, 1))
         """Until it is known how many threads there are."""
         self._work = asyncio.Event()
         """Set when the queue may have something to encode."""
-        self._thread = anyio.CapacityLimiter(1)
+        self._thread, self._readers = anyio.CapacityLimiter(1), anyio.CapacityLimiter(READERS)
         self._watching = False
         self._over = Tombstones()
         self._encoded_items = self._encoded_batches = 0
@@ -66,8 +75,7 @@ class EncoderCache(Actor):
         with allow_kernels(config.native_kernels):
             return load_encoder(
                 config.model, config.dtype, config.device, config.threads.alone, config.modalities,
-                self._share_cores,
-                config.deterministic,
+                self._share_cores, config.deterministic, config.disk is not None,
             )  # fmt: skip
 
     def _share_cores(self) -> None:
@@ -85,15 +93,29 @@ class EncoderCache(Actor):
         # What may have killed the predecessor is encoded when it is asked for, and not beside an
         # item that is tried alone.
         ahead = self.launch.outside
-        self.store = Store(
-            self.config.store_bytes, width * self._dtype.itemsize, FEATURES_BYTES, ahead
-        )
+        tier = self._open_tier()
+        row_bytes = width * self._dtype.itemsize
+        self.store = KeptStore(self.config.store_bytes, row_bytes, FEATURES_BYTES, ahead)
+        if tier is not None:
+            self.store.kept = tier.knows
+            self.recaller = Recaller(tier, self.store, self)
         writer = f"{self.launch.role}.{self.launch.epoch}"
         self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.store_bytes))
         self.tasks.start_soon(self._encode_forever)
         return {}
 
+    def _open_tier(self) -> Tier | None:
+        """Raises EngineError where its folder cannot be used."""
+        if self.config.disk is None:
+            return None
+        mark = fingerprint(self.config, getattr(self.encoder, "weights", ""))
+        tier = Tier(self.config.disk, self.config.model, self.config.dtype, mark)
+        tier.open()
+        return tier
+
     async def on_stop(self) -> None:
+        if self.recaller is not None:
+            await anyio.to_thread.run_sync(self.recaller.tier.close)
         self.reader.close()
         self.cores.close()
         if self.arena is not None:
@@ -102,41 +124,51 @@ class EncoderCache(Actor):
     def on_message(self, sender: str, message: Any) -> None:
         match message:
             case Need():
-                self._apply(self.store.need(message, time.monotonic()))
+                self.apply(self.store.need(message, time.monotonic()))
             case Release(holder, keys):
-                self._apply(self.store.release(holder, keys))
+                self.apply(self.store.release(holder, keys))
             case FeaturesGone(keys):
-                self._apply(self.store.gone(keys))
+                self.apply(self.store.gone(keys))
             case Features(request, client) if request in self._over or self.peers.departed(client):
                 self.send(PREPROCESSOR, FeaturesRead((message.key,)))
             case Features():
-                self._apply(self.store.features(message))
+                self.apply(self.store.features(message))
+            case Recall() if self.recaller is not None:
+                self.recaller.recall(message)
+            case Recall():
+                self.answer(Recalled(message.key, None))
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         """What the scheduler asked for in their name it gives back itself."""
         self._over.add(ids)
-        self._apply(self.store.over(set(ids)))
+        self.apply(self.store.over(set(ids)))
 
     def on_reset(self, cache: Cache) -> None:
         if cache == "media":
-            self._apply(self.store.reset())
+            self.apply(self.store.reset())
+            if self.recaller is not None:
+                self.recaller.tier.empty()
 
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == PREPROCESSOR:
-            self._apply(self.store.source(True))
+            self.apply(self.store.source(True))
 
     def on_gone(self, gone: Gone) -> None:
         role, writer = gone.role, gone.incarnation
         self.reader.forget(writer)
         if role == SCHEDULER:
-            self._apply(self.store.release_all())
+            self.apply(self.store.release_all())
         elif kind_of(role) == CLIENT:
-            self._apply(self.store.unlease(lambda features: features.client == writer))
+            self.apply(self.store.unlease(lambda features: features.client == writer))
         elif role == PREPROCESSOR:
-            self._apply(self.store.source(False))
+            self.apply(self.store.source(False))
             if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death
-                self._apply(self.store.source(True))
-        self._apply(self.store.void(lambda segment: self.reader.written_by(writer, segment)))
+                self.apply(self.store.source(True))
+        self.apply(self.store.unlease(partial(self._is_by, writer)))
+
+    def _is_by(self, writer: str, features: Features) -> bool:
+        refs = features.tensors.values()
+        return any(self.reader.written_by(writer, ref.segment) for ref in refs)
 
     def counters(self) -> dict[str, float]:
         store = self.store
@@ -147,23 +179,24 @@ class EncoderCache(Actor):
             "joined": store.joined,
             "evicted": store.evicted,
             "bytes_used": store.bytes_used,
-            "entries": len(store),
             "lost": store.lost_count,
             "failed": store.failed_count,
-            "waiting_for_space": store.claims,
-            "pinned": store.pinned,
-            "features_waiting": store.features_waiting,
+            **store.gauges(),
+            **({} if self.recaller is None else self.recaller.tier.counters()),
         }
 
     def seen(self) -> Seen:
         return self.store.seen()
 
-    def _apply(self, effects: Iterable[StoreEffect]) -> None:
+    def apply(self, effects: Iterable[StoreEffect]) -> None:
         assert self.arena is not None
         for effect in effects:
             match effect:
                 case FreeEmbedding(blob):
                     self.arena.free(blob)
+                case ReadKept():
+                    assert self.recaller is not None
+                    self.recaller.read(effect)
                 case FeaturesRead() | FeaturesWanted():
                     self.send(PREPROCESSOR, effect)
                 case _:
@@ -176,7 +209,7 @@ class EncoderCache(Actor):
     def _watch(self) -> None:
         """Looks again for as long as features are waited for."""
         self._watching = False
-        self._apply(self.store.expire(time.monotonic()))
+        self.apply(self.store.expire(time.monotonic()))
 
     async def _encode_forever(self) -> None:
         while True:
@@ -232,7 +265,7 @@ class EncoderCache(Actor):
                 }
             except BlobError as error:
                 short = shortage(error)
-                self._apply(
+                self.apply(
                     self.store.lost(job.key) if short is None else self._unread(job.key, short)
                 )
                 continue
@@ -245,7 +278,7 @@ class EncoderCache(Actor):
         kept: list[tuple[Job, Tensors]] = []
         for (job, _), tensors in zip(readable, copies, strict=True):
             intact, effects = self.store.read(job.key)
-            self._apply(effects)
+            self.apply(effects)
             if intact:
                 kept.append((job, tensors))
         return kept
@@ -258,24 +291,57 @@ class EncoderCache(Actor):
     def _keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
         blob = self._write(result) if isinstance(result, torch.Tensor) else result
         if isinstance(blob, Failure):
-            self._apply(self.store.failed(job.key, blob))
+            self.apply(self.store.failed(job.key, blob))
             return
         self._encoded_items += not job.features.ready
-        self._apply(self.store.encoded(job.key, blob, timing))
+        kept = job.features.kept
+        if kept is not None and isinstance(result, torch.Tensor) and self.store.lasting(job.key):
+            self._keep_on_disk(job.key, kept, result)
+        self.apply(self.store.encoded(job.key, blob, timing))
+
+    def _keep_on_disk(self, key: str, kept: Kept, rows: torch.Tensor) -> None:
+        if self.recaller is not None:
+            shape = (rows.shape[0], rows.shape[1])
+            self.recaller.tier.keep(key, kept.name, as_bytes(rows), shape, kept.item)
 
     def _write(self, embedding: torch.Tensor) -> BlobRef | Failure:
         """Into the arena, [rows, embed_width]."""
+        place = self.allocate((embedding.shape[0], embedding.shape[1]))
+        if isinstance(place, Failure):
+            return place
+        blob, view = place
+        with view:
+            view[:] = as_bytes(embedding)
+        return blob
+
+    def allocate(self, shape: tuple[int, int]) -> tuple[BlobRef, memoryview] | Failure:
         assert self.arena is not None
         while True:
             try:
-                return self.arena.put(
-                    as_bytes(embedding), self.config.dtype, tuple(embedding.shape)
-                )
+                return self.arena.allocate(self.config.dtype, shape)
             except SpaceError as error:  # the books say it fits: the space is in fragments
                 spare = self.store.evict_one()
                 if spare is None:
                     return shortage(error) or NO_SPACE
                 self.arena.free(spare.blob)
+
+    # hands of the recaller
+
+    def free(self, blob: BlobRef) -> None:
+        assert self.arena is not None
+        self.arena.free(blob)
+
+    def answer(self, message: Recalled) -> None:
+        self.send(PREPROCESSOR, message)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            await work
+
+        self.tasks.start_soon(run)
+
+    async def wait(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self._readers)
 
 
 def _copy_all(items: list[Views]) -> list[Tensors]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from ...protocol.errors import Failure
@@ -19,7 +20,15 @@ class FreeEmbedding(NamedTuple):
     blob: BlobRef
 
 
-StoreEffect = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | FeaturesWanted | FreeEmbedding
+class ReadKept(NamedTuple):
+    """Somebody wants this embedding, which is on disk; `recalled` or `unread` is the answer."""
+
+    key: str
+    rows: int
+
+
+ToOthers = EmbeddingReady | Lost | EncodeFailed | FeaturesRead | FeaturesWanted
+StoreEffect = ToOthers | FreeEmbedding | ReadKept
 
 
 class EntryState(Enum):
@@ -27,6 +36,8 @@ class EntryState(Enum):
     """Space is reserved, the features have not come."""
     QUEUED = "queued"
     """Space and features are here."""
+    READING = "reading"
+    """From disk; features that come meanwhile are for the case that it cannot be read."""
     ENCODING = "encoding"
     HELD = "held"
 
@@ -56,6 +67,8 @@ class EmbeddingEntry:
     """Who pins it."""
     waiting: dict[str, None] = field(default_factory=dict)
     """Those of `holders` that have had no answer yet."""
+    item: Decoded | None = None
+    """Where it is kept on disk: what it is the first part of."""
     retired: bool = False
     """It was in use at a reset, and is not kept when nobody holds it any more."""
 

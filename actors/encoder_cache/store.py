@@ -9,6 +9,7 @@ what the returned effects say.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import cast
 
 from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from ...protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
@@ -16,12 +17,20 @@ from ...protocol.edges.preprocessor_to_encoder_cache import Features
 from ...protocol.edges.scheduler_to_encoder_cache import Need
 from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
-from ...protocol.memory.blobs import BlobRef, block_bytes
+from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.prepared import Timing
 from . import view
 from .batching import Job
-from .entries import Claim, EmbeddingEntry, EntryState, FreeEmbedding, StoreEffect, without
+from .entries import (
+    Claim,
+    EmbeddingEntry,
+    EntryState,
+    FreeEmbedding,
+    StoreEffect,
+    without,
+)  # fmt: skip
 from .features import FeatureBooks
+from .space import Space
 
 LOST_SECONDS = 2.0
 """That features may lag behind a `Need`: they are sent first, but over another edge."""
@@ -37,19 +46,14 @@ class Store:
         self, capacity: int, row_bytes: int, features_limit: int, ahead: bool = True
     ) -> None:
         """`ahead`: an encoder that rests begins with features before anybody has asked for them."""
-        self._capacity = capacity
+        self._space = Space(capacity, row_bytes)
         self._ahead = ahead
         self._begun: Features | None = None
         """What was begun so and not asked for yet: one item at a time."""
-        self._row_bytes = row_bytes
         self._entries: dict[str, EmbeddingEntry] = {}
         self._claims: deque[Claim] = deque()
         self._held_by: dict[str, dict[str, None]] = {}
         """Keys that each holder pins."""
-        self._unpinned: dict[str, None] = {}
-        """Held entries without holders, the longest unused first."""
-        self._spare_bytes = 0
-        """Of `_unpinned`."""
         self._open: dict[str, EmbeddingEntry] = {}
         """Wanted and queued entries, in the order of reservation."""
         self._features = FeatureBooks(features_limit)
@@ -58,43 +62,39 @@ class Store:
         self._out: list[StoreEffect] = []
         self._asked: list[str] = []
         """Keys of features that are to be made now."""
-        self.bytes_used = 0
         self.hits = self.joined = self.evicted = self.lost_count = self.failed_count = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
+    def bytes_used(self) -> int:
+        return self._space.used
+
+    @property
     def waiting_for_features(self) -> bool:
         return any(entry.overdue for entry in self._open.values())
 
-    @property
-    def claims(self) -> int:
-        return len(self._claims)
-
-    @property
-    def pinned(self) -> int:
-        """Entries that somebody holds or waits for."""
-        return len(self._entries) - len(self._unpinned)
-
-    @property
-    def features_waiting(self) -> int:
-        return len(self._features)
+    def gauges(self) -> dict[str, int]:
+        return {
+            "entries": len(self._entries), "waiting_for_space": len(self._claims),
+            "pinned": len(self._entries) - len(self._space.spare),
+            "features_waiting": len(self._features),
+        }  # fmt: skip
 
     def seen(self) -> Seen:
         """What is in use and then what was used last."""
         held = self._held_by.values()
-        return view.seen(self._entries, (self._open, *held, reversed(self._unpinned)))
+        return view.seen(self._entries, (self._open, *held, reversed(self._space.spare)))
 
     # what the scheduler says
 
     def need(self, message: Need, now: float) -> list[StoreEffect]:
         rows = dict(zip(message.keys, message.rows, strict=True))
         claim = Claim(message.holder, rows, now, frozenset(message.later))
-        if sum(map(self._nbytes, claim.rows.values())) > self._capacity:
-            failure = Failure(
-                "too_large", "The media of this request need more space than the encoder cache has."
-            )
+        if sum(map(self._space.nbytes, claim.rows.values())) > self._space.capacity:
+            text = "The media of this request need more space than the encoder cache has."
+            failure = Failure("too_large", text)
             self.failed_count += len(claim.rows)
             self._out.extend(EncodeFailed(key, (claim.holder,), failure) for key in claim.rows)
         else:
@@ -150,7 +150,7 @@ class Store:
             return
         if self._make_room({features.key: features.rows}):
             self._begun = features
-            self._enter(features.key, features.rows, 0.0).state = EntryState.QUEUED
+            self._enter(features.key, features.rows, 0.0)
 
     def over(self, requests: Collection[str]) -> list[StoreEffect]:
         """These requests have ended: what was made for them is given back unread."""
@@ -168,12 +168,6 @@ class Store:
             for entry in list(self._open.values()):
                 self._lose(entry)
         return self._effects()
-
-    def void(self, of_writer: Callable[[str], bool]) -> list[StoreEffect]:
-        """A decode worker is gone, and features in its segments with it."""
-        return self.unlease(
-            lambda features: any(of_writer(ref.segment) for ref in features.tensors.values())
-        )
 
     def unlease(self, which: Callable[[Features], bool]) -> list[StoreEffect]:
         """Give these back unread, because their request is over or their bytes are gone. Who waits
@@ -195,7 +189,7 @@ class Store:
         """Keep nothing for reuse: what nobody holds goes now, the rest with its last holder."""
         for entry in list(self._entries.values()):
             entry.retired = True
-            if entry.key in self._unpinned:
+            if entry.key in self._space.spare:
                 self._drop(entry)
         return self._effects()
 
@@ -218,7 +212,9 @@ class Store:
 
     def begin(self, key: str) -> None:
         entry = self._open.pop(key)
-        entry.state, entry.modality = EntryState.ENCODING, self._features.get(key).modality
+        features = self._features.get(key)
+        entry.state, entry.modality = EntryState.ENCODING, features.modality
+        entry.item = None if features.kept is None else features.kept.item
 
     def read(self, key: str) -> tuple[bool, list[StoreEffect]]:
         """Its features are copied. False: they were void meanwhile, the copy may be anything."""
@@ -259,17 +255,12 @@ class Store:
 
     def evict_one(self) -> FreeEmbedding | None:
         """Make room beyond the books (fragments); None where everything is pinned."""
-        for key in self._unpinned:
+        for key in self._space.spare:
             self._evict(key)
-            effect = self._out.pop()
-            assert isinstance(effect, FreeEmbedding)
-            return effect
+            return cast(FreeEmbedding, self._out.pop())
         return None
 
     # the books
-
-    def _nbytes(self, rows: int) -> int:
-        return block_bytes(rows * self._row_bytes)
 
     def _effects(self) -> list[StoreEffect]:
         """After whatever has happened: serve claims from the front while their space can be had,
@@ -280,7 +271,6 @@ class Store:
                 entry = self._entries.get(key)
                 if entry is None:
                     entry = self._enter(key, rows, claim.since)
-                    entry.state = EntryState.QUEUED if key in self._features else EntryState.WANTED
                 elif entry.failure is not None:
                     self.failed_count += 1
                     self._out.append(EncodeFailed(key, (claim.holder,), entry.failure))
@@ -306,38 +296,35 @@ class Store:
 
     def _enter(self, key: str, rows: int, since: float) -> EmbeddingEntry:
         """A new entry, for which there is room."""
-        entry = self._entries[key] = self._open[key] = EmbeddingEntry(
-            key, rows, self._nbytes(rows), since
-        )
-        self.bytes_used += entry.nbytes
+        entry = self._add(key, rows, since)
+        self._await(entry)
         return entry
+
+    def _add(self, key: str, rows: int, since: float) -> EmbeddingEntry:
+        nbytes = self._space.nbytes(rows)
+        entry = self._entries[key] = EmbeddingEntry(key, rows, nbytes, since)
+        self._space.used += nbytes
+        return entry
+
+    def _await(self, entry: EmbeddingEntry) -> None:
+        """It has to be encoded."""
+        here = entry.key in self._features
+        entry.state = EntryState.QUEUED if here else EntryState.WANTED
+        self._open[entry.key] = entry
+        self._asked += [entry.key] if entry.later and not here else []
 
     def _make_room(self, wanted: Mapping[str, int]) -> bool:
         """Evict what `wanted`, rows by key, needs; False, and nothing done: that is not enough."""
-        missing = sum(
-            self._nbytes(rows) for key, rows in wanted.items() if key not in self._entries
-        )
-        own = sum(self._entries[key].nbytes for key in wanted if key in self._unpinned)
-        if self.bytes_used + missing - (self._spare_bytes - own) > self._capacity:
-            return False
-        victims: list[EmbeddingEntry] = []
-        excess = self.bytes_used + missing - self._capacity
-        for key in self._unpinned:
-            if excess <= 0:
-                break
-            if key not in wanted:
-                victims.append(self._entries[key])
-                excess -= victims[-1].nbytes
-        self.evicted += len(victims)
-        for entry in victims:
-            self._drop(entry)
-        return True
+        victims = self._space.victims(wanted, self._entries)
+        for key in victims or ():
+            self._evict(key)
+        return victims is not None
 
     def _pin(self, entry: EmbeddingEntry, holder: str) -> None:
         entry.holders[holder] = None
         self._asked_for(entry.key)
         self._held_by.setdefault(holder, {})[entry.key] = None
-        self._forget_spare(entry)
+        self._space.drop_spare(entry.key)
         if entry.blob is not None:
             timing, entry.timing = entry.timing, None
             self._out.append(EmbeddingReady(entry.key, (holder,), entry.blob, timing))
@@ -361,11 +348,10 @@ class Store:
         if entry.holders:
             return
         if entry.state is EntryState.HELD and not entry.retired:
-            self._unpinned[entry.key] = None
-            self._spare_bytes += entry.nbytes
+            self._space.add_spare(entry.key, entry.nbytes)
             if len(self._entries) > ITEMS:
-                self._evict(next(iter(self._unpinned)))
-        elif entry.state is not EntryState.ENCODING:
+                self._evict(next(iter(self._space.spare)))
+        elif entry.state not in (EntryState.ENCODING, EntryState.READING):
             self._drop(entry)
 
     def _evict(self, key: str) -> None:
@@ -381,11 +367,11 @@ class Store:
     def _drop(self, entry: EmbeddingEntry) -> None:
         for holder in entry.holders:
             self._held_by[holder].pop(entry.key, None)
-        self._forget_spare(entry)
+        self._space.drop_spare(entry.key)
         self._asked_for(entry.key)
         self._open.pop(entry.key, None)
         del self._entries[entry.key]
-        self.bytes_used -= entry.nbytes
+        self._space.used -= entry.nbytes
         if entry.blob is not None:
             self._out.append(FreeEmbedding(entry.blob))
 
@@ -393,8 +379,3 @@ class Store:
         """Or gone: another item may be begun ahead."""
         if self._begun is not None and self._begun.key == key:
             self._begun = None
-
-    def _forget_spare(self, entry: EmbeddingEntry) -> None:
-        if entry.key in self._unpinned:
-            del self._unpinned[entry.key]
-            self._spare_bytes -= entry.nbytes

@@ -28,7 +28,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
     GuideChecked,
     TextRead,
 )
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted, Recalled
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from ...protocol.edges.preprocessor_to_scheduler import Submit
@@ -142,9 +142,9 @@ class Preprocessor(Actor):
             case FeaturesWanted(keys):
                 self._feeds.wanted(keys)
             case FeaturesRead(keys):
-                for key in keys:
-                    self._decoding.store.returned(key)
-                self._decoding.evict()
+                self._decoding.returned(keys)
+            case Recalled():
+                self._decoding.recalling.told(message)
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         self._over.add(ids)
@@ -172,8 +172,7 @@ class Preprocessor(Actor):
             case topology.DECODE_WORKER if self._epochs.get(role) == epoch:
                 self._worker_gone(role, epoch, gone.outside)
             case topology.ENCODER_CACHE:
-                self._decoding.store.reader_gone()
-                self._decoding.evict()
+                self._decoding.reader_gone()
             case topology.CLIENT:
                 self._drop_all(lambda one: one.request.client == writer)
             case topology.FETCHER:
@@ -263,8 +262,7 @@ class Preprocessor(Actor):
             self._submit(pending)
 
     def _want(self, pending: PendingRequest, index: int, again: bool = False) -> None:
-        """Pin the item's features, or wait for the task that brings them; `again`: they were there.
-        Raises RequestError."""
+        """Pin what it becomes, or wait; `again`: that was there. Raises RequestError."""
         request, item = pending.request, pending.request.media[index]
         digest = self._identities.identify(pending, index)
         processor, io, salt = self._plans.options(request, index, self._era)
@@ -274,7 +272,10 @@ class Preprocessor(Actor):
         if look:
             salt = look_salt(salt)
             key = item_key(digest, item.modality, processor, io, salt)
-        if not self._decoding.want(pending, index, key, processor, io, salt, look):
+        elif self.config.recalls:
+            lasting = self._plans.options(request, index, "")[2]  # whatever is reset
+            pending.names[index] = item_key(digest, item.modality, processor, io, lasting)
+        if not self._decoding.want(pending, index, key, processor, io, salt, look, again):
             raise cache_miss(request, index, again)
 
     def _submit(self, pending: PendingRequest) -> None:

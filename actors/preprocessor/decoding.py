@@ -8,7 +8,7 @@ becomes of a pending.
 import itertools
 import logging
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -29,8 +29,10 @@ from ..jobs.guides import KnownGuides
 from ..jobs.limits import Job, limits_of, poison
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
+from .identities import cache_miss
 from .pending_request import PendingRequest, Waiter
 from .pool import DecodeTask, Pool
+from .recalling import Recalling
 from .shell import Shell
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 
@@ -61,6 +63,7 @@ class ItemDecoding:
         self._limits = config.media
         self._shell = shell
         self._timers: dict[Task, TimerHandle] = {}
+        self.recalling = Recalling(config.recalls, shell, self.pump)
         self._began: dict[Task, Effort] = {}
         """Of those that have a timer: what its worker had done before."""
         self.jobs = itertools.count(1)
@@ -81,11 +84,13 @@ class ItemDecoding:
             "features_leased": self.store.leases,
             "decodes_waiting": self.pool.waiting,
             "decodes_running": self.pool.running,
+            **self.recalling.counters(),
         }
 
     def close(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
+        self.recalling.close()
 
     # requests
 
@@ -98,19 +103,29 @@ class ItemDecoding:
         io: dict[str, Any],
         salt: str,
         look: bool = False,
+        again: bool = False,
     ) -> bool:
-        """Pin the item's features, or wait for the task that brings them. False: not held, and
-        there are no bytes. `look`: what its headers tell is enough."""
+        """Pin the item's features, or wait for who knows them, or for the task that brings them.
+        False: not held, and there are no bytes. `look`: what its headers tell is enough; `again`:
+        they were there."""
         entry = self.store.get(key)
         if entry is not None:
             self.count["decode_hits"] += 1
             entry.hits += 1
-            entry.pins += 1
-            pending.entries[index] = entry
+            pending.take(index, entry)
             pending.kept.add(index)
             return True
         item = pending.request.media[index]
         task = self.pool.task(key)
+
+        def go_on() -> None:
+            if not self.want(pending, index, key, processor, io, salt, look, again):
+                raise cache_miss(pending.request, index, again)
+            if pending.complete:
+                self._shell.complete(pending)
+
+        if task is None and self.recalling.ask(pending, index, key, go_on):
+            return True
         if item.source is None and task is None:
             return False
         self.refuse_banned(key, item)
@@ -150,6 +165,7 @@ class ItemDecoding:
         """Take back its pins and its places in tasks. Its bytes may go at once: a worker that is
         still copying them files what it gets under the digest of what it got, and a task that
         others wait for is then run again from theirs."""
+        self.recalling.release(pending)
         for entry in pending.entries:
             if entry is not None:
                 entry.pins -= 1
@@ -191,9 +207,8 @@ class ItemDecoding:
             entry = FeatureEntry(message, worker, task.ready)
             self.store.add(entry)
             for waiter in task.waiters:
-                entry.pins += 1
                 assert waiter.index is not None
-                waiter.pending.entries[waiter.index] = entry
+                waiter.pending.take(waiter.index, entry)
                 where = waiter.pending.request.media[waiter.index].where
                 waiter.pending.timings.extend(
                     msgspec.structs.replace(timing, item=where) for timing in message.timings
@@ -233,6 +248,18 @@ class ItemDecoding:
         return lost
 
     # features
+
+    def reader_gone(self) -> None:
+        """The encoder-cache is dead."""
+        self.store.reader_gone()
+        self.evict()
+        self.recalling.gone()
+
+    def returned(self, keys: Iterable[str]) -> None:
+        """Leases on parts."""
+        for key in keys:
+            self.store.returned(key)
+        self.evict()
 
     def evict(self) -> None:
         self._free(self.store.evict())

@@ -138,10 +138,10 @@ class Feeds:
 
 def send_features(shell: Shell, request: Request, entries: Iterable[FeatureEntry]) -> None:
     """Each item once, however often the prompt has it."""
-    for entry in {entry.key: entry for entry in entries}.values():
+    for entry in {entry.key: entry for entry in entries if not entry.recalled}.values():
         leases: Counter[str] = entry.leases
-        for part in entry.decoded.parts:
+        for part, kept in zip(entry.decoded.parts, entry.kept, strict=True):
             what = part.key, part.kind, part.rows, part.tensors
-            features = Features(request.id, request.client, *what, entry.ready)
+            features = Features(request.id, request.client, *what, entry.ready, kept)
             if shell.send(topology.ENCODER_CACHE, features):
                 leases[part.key] += 1

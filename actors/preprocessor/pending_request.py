@@ -53,6 +53,10 @@ class PendingRequest:
     """The request's, with words and guide as the runner wants them."""
     digests: list[str | None] = field(default_factory=list)
     entries: list[FeatureEntry | None] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    """By index the identity of what is kept on disk: that of the item, whatever has been reset."""
+    unknown: set[int] = field(default_factory=set)
+    """Indices of items that the encoder-cache does not know."""
     kept: set[int] = field(default_factory=set)
     """Indices of items that had been decoded before."""
     bound: list[str] = field(default_factory=list)
@@ -113,6 +117,12 @@ class PendingRequest:
             )
             for index, (item, entry) in enumerate(zip(self.request.media, self.held, strict=True))
         )
+
+    def take(self, index: int, entry: FeatureEntry) -> None:
+        """Pin what item `index` became."""
+        entry.pins += 1
+        entry.name = entry.name or self.names.get(index, "")
+        self.entries[index] = entry
 
     def take_guide(self, guide: Guide) -> None:
         self.unchecked = False

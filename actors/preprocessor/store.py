@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
+from ...protocol.edges.preprocessor_to_encoder_cache import Kept
 from ...protocol.memory.shortage import NO_SPACE
+from ..jobs.identity import part_keys
 
 NO_ROOM = NO_SPACE.code
 """`Failure.code` of a worker whose shared memory is full: what is kept for reuse there makes
@@ -27,6 +29,11 @@ class FeatureEntry:
     worker: str
     ready: bool = False
     """True: they are the embedding itself."""
+    name: str = ""
+    """On disk; empty: it is not kept there."""
+    recalled: bool = False
+    """There are none: the encoder-cache has the embedding. Such an entry is of the requests that
+    asked, and in no store."""
     hits: int = 0
     """Requests that found it here."""
     pins: int = 0
@@ -37,6 +44,15 @@ class FeatureEntry:
     @property
     def key(self) -> str:
         return self.decoded.key
+
+    @property
+    def kept(self) -> list[Kept | None]:
+        """As what each part is kept on disk."""
+        parts = self.decoded.parts
+        if not self.name or self.ready:
+            return [None] * len(parts)
+        names = part_keys(self.name, len(parts))
+        return [Kept(name, None if at else self.decoded) for at, name in enumerate(names)]
 
     @property
     def idle(self) -> bool:

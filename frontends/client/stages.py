@@ -19,7 +19,7 @@ class StageSpan(NamedTuple):
     """It runs beside others, within them."""
 
 
-_BESIDE = ("encode", "encode wait", "media")
+_BESIDE = ("encode", "encode wait", "media", "recall")
 
 
 def stages_of(

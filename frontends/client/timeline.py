@@ -11,6 +11,7 @@ from ...protocol.requests.request import Modality
 
 STAGES = (
     "fetch",
+    "recall",
     "decode_media",
     "preprocess",
     "queue",
@@ -44,7 +45,7 @@ class ItemTimeline(msgspec.Struct, frozen=True):
     bytes: int
     """As it came in."""
     stages: tuple[StageTime, ...]
-    """`fetch`, `decode` and `encode`, as far as each was needed."""
+    """`fetch`, `recall`, `decode` and `encode`, as far as each was needed."""
 
 
 class Timeline(msgspec.Struct, frozen=True):

@@ -25,7 +25,8 @@ COUNTS = frozenset({
     "looked", "decode_hits", "worker_kills", "worker_deaths", "encoded_items",
     "encoded_batches", "encoder_hits", "joined", "evicted", "lost", "tokens", "sampled",
     "step_seconds", "beside_steps_cpu_seconds", "stopped", "finished", "orphans",
-    "messages_dropped",
+    "messages_dropped", "disk_hits", "disk_misses", "disk_written", "disk_dropped", "disk_damaged",
+    "recalled",
 })  # fmt: skip
 """Of what actors tell: what only grows while they live. All else is a gauge."""
 LABELS = ("model_name", "role")

@@ -11,7 +11,7 @@ from ...protocol.version import version
 
 HIDDEN = frozenset({
     "api_key", "api_key_file", "ssl_certfile", "ssl_keyfile", "trace_out", "model", "download_dir",
-    "allowed_local_media_path", "media_cache", "chat_template", "data_folder",
+    "allowed_local_media_path", "media_cache", "encoder_cache_dir", "chat_template", "data_folder",
 })  # fmt: skip
 """Keys, and what names places on this machine: of these is told whether they are set."""
 

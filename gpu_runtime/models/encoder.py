@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from blake3 import blake3
 from torch import nn
 from torch.nn import functional as F
 
@@ -38,6 +39,7 @@ class Encoder:
         dtype: torch.dtype,
         device: torch.device,
         pixels: Mapping[Modality, PixelForm] | None = None,
+        weights: str = "",
     ) -> None:
         self._towers = towers
         self._pixels = {str(kind): form for kind, form in (pixels or {}).items()}
@@ -45,6 +47,8 @@ class Encoder:
         self._device = device
         self.dtype = dtype
         """Of the embeddings."""
+        self.weights = weights
+        """A digest of the towers' own; empty: nobody asked for it."""
 
     @torch.inference_mode()
     def encode(
@@ -105,9 +109,10 @@ def load_encoder(
     modalities: Sequence[Modality] = MODALITIES,
     before_part: Callable[[], None] | None = None,
     deterministic: bool = False,
+    digested: bool = False,
 ) -> Encoder:
     """Read the towers of these modalities; on a CPU `before_part` is called before every part of
-    their work, on its thread.
+    their work, on its thread. `digested`: so that `Encoder.weights` tells them from all others.
 
     Raises EngineError where the checkpoint does not hold them.
     """
@@ -118,6 +123,7 @@ def load_encoder(
     if towers.roots:
         checkpoint = Checkpoint(model.path, whole)
         fill(whole, towers.roots, checkpoint, kind, place, without=towers.without)
+    weights = _digest(whole, towers.roots) if digested else ""  # before they are packed
     for root in towers.roots if place.type == "cpu" else ():
         tower = whole.get_submodule(root)
         replace_linears(tower)
@@ -126,7 +132,20 @@ def load_encoder(
         if before_part is not None:
             _tell_parts(tower, before_part)
         attend_in_pieces(tower, before_part or (lambda: None), usable_dense())
-    return Encoder(towers, model.embed_width, kind, place, model.pixels)
+    return Encoder(towers, model.embed_width, kind, place, model.pixels, weights)
+
+
+def _digest(whole: nn.Module, roots: Sequence[str]) -> str:
+    """Of every number: fine-tuning may change a projector alone, a hundredth of the weights."""
+    digest = blake3(max_threads=blake3.AUTO)
+    for root in roots:
+        for name, tensor in sorted(whole.get_submodule(root).state_dict().items()):
+            if tensor.device.type == "meta":  # a part that is not needed
+                continue
+            digest.update(f"{root}.{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            plain = tensor.detach().to("cpu").contiguous().reshape(-1)
+            digest.update(plain.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _tell_parts(tower: nn.Module, call: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ from .environment import NO_LIMIT, Environment, cap
 from .roles import (
     ClientConfig,
     DetokenizerConfig,
+    DiskTier,
     EncoderCacheConfig,
     FetcherConfig,
     HttpConfig,
@@ -118,6 +119,7 @@ def divide(
             modalities=_encoded(engine.limit_mm_per_prompt),
             max_batch_rows=_batch_rows(engine, sizes.device),
             deterministic=engine.deterministic,
+            disk=_disk_tier(engine),
         ),
         SCHEDULER: _scheduler(engine, model, sizes),
         GPU_RUNNER: _runner(engine, model, sizes),
@@ -147,6 +149,14 @@ def _as_told(engine: EngineConfig, model: ModelFacts) -> ModelFacts:
             "pooling, or leave it."
         )
     return msgspec.structs.replace(model, pooler=told(model.pooler, engine.pooler_config))
+
+
+def _disk_tier(engine: EngineConfig) -> DiskTier | None:
+    if not engine.encoder_cache_dir:
+        return None
+    return DiskTier(
+        folder=engine.encoder_cache_dir, max_bytes=in_bytes(engine.encoder_cache_dir_gb)
+    )
 
 
 def _batch_rows(engine: EngineConfig, device: str) -> int:
@@ -181,6 +191,7 @@ def _preprocessor(
         cache_bytes=in_bytes(engine.mm_processor_cache_gb),
         workers=workers_of(engine),
         media=_media_limits(variables),
+        recalls=_disk_tier(engine) is not None,
     )
 
 

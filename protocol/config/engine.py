@@ -126,6 +126,11 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """accept prompts as embeddings of their tokens"""
     encoder_cache_gb: float = 0.5
     """GiB of embeddings kept in memory"""
+    encoder_cache_dir: str | None = None
+    """folder that keeps embeddings of media across restarts; several engines may share it (default:
+    none, since much of a picture can be told from its embedding)"""
+    encoder_cache_dir_gb: float = 10.0
+    """GiB in that folder"""
     decode_workers: int = 0
     """processes that decode media; 0: one for every two cores, eight at most"""
     allowed_local_media_path: str | None = None

@@ -90,6 +90,8 @@ class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Features kept for reuse, over all workers."""
     workers: int
     media: MediaLimits
+    recalls: bool = False
+    """The encoder-cache keeps items on disk, and is asked for each that is not here."""
 
 
 class Threads(NamedTuple):
@@ -102,6 +104,13 @@ class Threads(NamedTuple):
     long: int
     """While nobody else does, for the attention of long chunks of prompts: it keeps more busy than
     a small model's products."""
+
+
+class DiskTier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where embeddings are kept across restarts."""
+
+    folder: str
+    max_bytes: int
 
 
 class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +127,8 @@ class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Embedding rows encoded in one batch; bounds how long a small item waits behind large ones."""
     deterministic: bool = False
     """By operations that always add up in the same order."""
+    disk: DiskTier | None = None
+    """None: embeddings are kept in memory alone."""
 
 
 class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,6 +1,7 @@
-"""encoder-cache -> preprocessor: leases on features come back, and what is held."""
+"""encoder-cache -> preprocessor: leases on features come back, and what is known of items."""
 
 from ..wire import Message
+from .decode_worker_to_preprocessor import Decoded
 
 
 class FeaturesRead(Message, frozen=True):
@@ -15,4 +16,12 @@ class FeaturesWanted(Message, frozen=True):
     keys: tuple[str, ...]
 
 
-EncoderCacheToPreprocessor = FeaturesRead | FeaturesWanted
+class Recalled(Message, frozen=True):
+    """The answer to `Recall`."""
+
+    key: str
+    item: Decoded | None
+    """Without tensors: its embeddings are here, or can be read. None: it is not known."""
+
+
+EncoderCacheToPreprocessor = FeaturesRead | FeaturesWanted | Recalled

@@ -1,8 +1,19 @@
-"""preprocessor -> encoder-cache: features to encode, or ready embeddings, one message per item."""
+"""preprocessor -> encoder-cache: features to encode, or ready embeddings, one message per item; and
+whether an item is known."""
 
 from ..memory.blobs import BlobRef
 from ..requests.request import Modality
-from ..wire import Message
+from ..wire import Message, Record
+from .decode_worker_to_preprocessor import Decoded
+
+
+class Kept(Record, frozen=True):
+    """As what an embedding is kept on disk."""
+
+    name: str
+    """Its identity there: that of the embedding, but for what a reset of the caches changes."""
+    item: Decoded | None = None
+    """With the first part of an item: all that was found of it, without tensors."""
 
 
 class Features(Message, frozen=True):
@@ -19,6 +30,15 @@ class Features(Message, frozen=True):
     """By the names that the model's encoder takes them by: `pixel_values`, `image_grid_thw` ..."""
     ready: bool = False
     """True: `tensors["embeds"]` [rows, embed_width] is the embedding itself."""
+    kept: Kept | None = None
+    """None: its embedding is not kept on disk."""
+
+
+class Recall(Message, frozen=True):
+    """Whether the item `key`, on disk `name`, is known; answered with `Recalled`."""
+
+    key: str
+    name: str
 
 
 class FeaturesGone(Message, frozen=True):
@@ -27,4 +47,4 @@ class FeaturesGone(Message, frozen=True):
     keys: tuple[str, ...]
 
 
-PreprocessorToEncoderCache = Features | FeaturesGone
+PreprocessorToEncoderCache = Features | FeaturesGone | Recall

@@ -104,6 +104,9 @@ class Picture:
         if (said := stats.get(ENCODER_CACHE)) is not None:
             of = in_bytes(engine.encoder_cache_gb)
             fills["embeddings"] = Fill(said.get("bytes_used", 0), of)
+            if engine.encoder_cache_dir:
+                of = in_bytes(engine.encoder_cache_dir_gb)
+                fills["embeddings on disk"] = Fill(said.get("disk_bytes", 0), of)
         if (said := stats.get(PREPROCESSOR)) is not None:
             of = in_bytes(engine.mm_processor_cache_gb)
             fills["features"] = Fill(said.get("cache_bytes", 0), of)

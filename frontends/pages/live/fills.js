@@ -3,7 +3,7 @@
 import { $, element, keep, shape, write } from "./dom.js";
 import { bytes, number, percent } from "./words.js";
 
-const IN_BYTES = new Set(["embeddings", "features", "media bytes"]);
+const IN_BYTES = new Set(["embeddings", "embeddings on disk", "features", "media bytes"]);
 const TITLES = {
   queue: "Waiting for a place",
   running: "In the batch",
@@ -12,6 +12,7 @@ const TITLES = {
   "KV blocks": "KV blocks",
   "state slots": "State slots",
   embeddings: "Encoder cache",
+  "embeddings on disk": "Encoder cache on disk",
   features: "Processor cache",
 };
 const KEPT = 600; // snapshots

@@ -33,7 +33,8 @@ const DOING = {
 };
 const CLASSES = new Set(LEGEND.map(([name]) => name));
 
-const classOf = (stage) => (CLASSES.has(stage) ? stage : stage.startsWith("encode") ? "encode" : "preprocess");
+const OF = { recall: "media", "encode wait": "encode" };
+const classOf = (stage) => (CLASSES.has(stage) ? stage : (OF[stage] ?? "preprocess"));
 
 export function showLegend() {
   const entry = ([name, text]) =>

@@ -2,12 +2,13 @@
 takes, asked again when they are lost, and given up when nobody could make them."""
 
 from thespis.actors.encoder_cache.entries import FreeEmbedding
-from thespis.actors.encoder_cache.store import LOST_SECONDS, Store
+from thespis.actors.encoder_cache.kept_store import KeptStore as Store
+from thespis.actors.encoder_cache.store import LOST_SECONDS
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 
-from .test_store import ROWS, encode, features, need, store
+from .test_store import ROWS, encode, features, lies_in, need, store
 
 
 def later(holder: str, *keys: str) -> Need:
@@ -50,7 +51,7 @@ def test_features_that_die_with_their_worker_are_asked_for_again() -> None:
     books = store()
     books.need(later("h", "a"), 0.0)
     books.features(features("a", "w.1-1"))
-    told = books.void(lambda segment: segment.startswith("w.1-"))
+    told = books.unlease(lambda made: lies_in(made, "w.1-"))
     assert told == [FeaturesRead(("a",)), FeaturesWanted(("a",))]
     books.features(features("a", "w.2-1"))
     assert [job.key for job in books.queue()] == ["a"]
@@ -80,20 +81,20 @@ def test_a_holder_lets_go_of_some_and_asks_for_more() -> None:
     told = books.release("h", ("c",))
     assert [one for one in told if isinstance(one, FreeEmbedding)], "c makes room"
     assert FeaturesWanted(("e",)) in told
-    assert books.pinned == 2
+    assert books.gauges()["pinned"] == 2
     books.release("h", ("e",))
-    assert books.pinned == 1
+    assert books.gauges()["pinned"] == 1
     books.release("h")
-    assert books.pinned == 0
+    assert books.gauges()["pinned"] == 0
 
 
 def test_what_is_let_go_while_it_waits_for_space_is_not_claimed() -> None:
     books: Store = store()
     books.need(later("h", "c", "d"), 0.0)
     books.need(later("other", "b", "e"), 0.0)
-    assert books.claims == 1
+    assert books.gauges()["waiting_for_space"] == 1
     books.release("other", ("e",))
-    assert books.claims == 0, "b alone has room"
+    assert books.gauges()["waiting_for_space"] == 0, "b alone has room"
     books.release("other", ("b",))
     books.release("other")
     books.release("h")

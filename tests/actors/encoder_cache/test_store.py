@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from thespis.actors.encoder_cache.entries import FreeEmbedding, StoreEffect
-from thespis.actors.encoder_cache.store import LOST_SECONDS, Store
+from thespis.actors.encoder_cache.entries import FreeEmbedding, ReadKept, StoreEffect
+from thespis.actors.encoder_cache.kept_store import KeptStore as Store
+from thespis.actors.encoder_cache.store import LOST_SECONDS
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, EncodeFailed, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
@@ -44,6 +45,10 @@ def features(key: str, segment: str = "w.0-1", request: str = "r") -> Features:
     )
 
 
+def lies_in(made: Features, writer: str) -> bool:
+    return any(ref.segment.startswith(writer) for ref in made.tensors.values())
+
+
 def encode(books: Store, key: str) -> list[StoreEffect]:
     books.begin(key)
     intact, effects = books.read(key)
@@ -69,6 +74,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.held: dict[str, BlobRef] = {}
         self.encoding: list[str] = []
         self.leases: Counter[str] = Counter()
+        self.disk: set[str] = set()
+        """Keys of what can be read."""
+        self.reading: list[str] = []
+        self.books.kept = self.disk.__contains__
 
     def take(self, effects: list[StoreEffect]) -> None:
         for effect in effects:
@@ -85,6 +94,10 @@ class StoreMachine(RuleBasedStateMachine):
                     for key in keys:
                         assert self.leases[key] > 0
                         self.leases[key] -= 1
+                case ReadKept(key, rows):
+                    assert key in self.disk
+                    assert rows == ROWS[key]
+                    self.reading.append(key)
                 case FreeEmbedding(ref):
                     [key] = [key for key, kept in self.held.items() if kept == ref]
                     assert not any(pinned == key for _, pinned in self.pinned), (
@@ -140,6 +153,28 @@ class StoreMachine(RuleBasedStateMachine):
             self.held[key] = blob(key)
             self.take(self.books.encoded(key, blob(key), None))
 
+    @rule(key=st.sampled_from("abcde"))
+    def is_written(self, key: str) -> None:
+        self.disk.add(key)
+
+    @rule(key=st.sampled_from("abcde"))
+    def is_recalled(self, key: str) -> None:
+        room, effects = self.books.reserve(key, ROWS[key])
+        self.take(effects)
+        if room:
+            self.reading.append(key)
+
+    @precondition(lambda self: self.reading)
+    @rule(intact=st.booleans())
+    def is_read(self, intact: bool) -> None:
+        key = self.reading.pop(0)
+        if intact:
+            self.held[key] = blob(key)
+            self.take(self.books.recalled(key, blob(key), None))
+        else:
+            self.disk.discard(key)
+            self.take(self.books.unread(key))
+
     @rule()
     def reset(self) -> None:
         self.take(self.books.reset())
@@ -147,7 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def worker_dies(self) -> None:
-        self.take(self.books.void(lambda segment: segment.startswith("v.")))
+        self.take(self.books.unlease(lambda made: lies_in(made, "v.")))
 
     @rule()
     def request_ends(self) -> None:
@@ -180,6 +215,8 @@ class StoreMachine(RuleBasedStateMachine):
         space comes back."""
         for _ in range(40):
             self.now += LOST_SECONDS
+            while self.reading:
+                self.is_read(False)
             while self.encoding:
                 self.end(False)
             while self.books.queue():
@@ -189,7 +226,7 @@ class StoreMachine(RuleBasedStateMachine):
             if not any(self.open.values()):
                 break
             if (
-                self.books.claims and self.pinned
+                self.books.gauges()["waiting_for_space"] and self.pinned
             ):  # else what was just admitted is due at the next round
                 self.let_go(next(holder for holder, _ in sorted(self.pinned)))
         assert not any(self.open.values())
@@ -359,7 +396,7 @@ def test_features_of_a_dead_worker_are_lost_where_no_other_has_them() -> None:
     for key, segment in (("a", "v.0-1"), ("b", "v.0-1"), ("b", "w.0-1")):
         books.features(features(key, segment))
     books.need(need("x", "a", "b"), 0.0)
-    assert books.void(lambda segment: segment.startswith("v.")) == [
+    assert books.unlease(lambda made: lies_in(made, "v.")) == [
         FeaturesRead(("a", "b")),
         Lost("a", ("x",)),
     ]
@@ -432,7 +469,7 @@ def test_so_many_small_embeddings_are_kept_and_no_more(monkeypatch: pytest.Monke
     assert len(books) == 3, "what is in use stays"
     assert books.release("h-b") == [FreeEmbedding(blob("b"))]
     assert books.release("h-a") == []
-    assert (len(books), books.evicted, books.pinned) == (2, 1, 1)
+    assert (len(books), books.evicted, books.gauges()["pinned"]) == (2, 1, 1)
     assert EmbeddingReady("a", ("again",), blob("a")) in books.need(need("again", "a"), 1.0)
     assert books.hits == 1
 
@@ -466,9 +503,10 @@ def test_B14_a_reset_makes_room_for_who_waits() -> None:
     encode(books, "c")
     books.need(need("y", "d"), 0.0)
     books.reset()
-    assert (books.claims, books.pinned) == (1, 1)  # pinned, whatever is asked
+    gauges = books.gauges()
+    assert (gauges["waiting_for_space"], gauges["pinned"]) == (1, 1)  # pinned, whatever is asked
     books.release("x")
-    assert books.claims == 0
+    assert books.gauges()["waiting_for_space"] == 0
 
 
 def test_items_are_told_with_their_hits_those_in_use_first() -> None:

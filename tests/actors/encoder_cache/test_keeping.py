@@ -1,0 +1,174 @@
+"""The shell with a folder: what one encoder-cache has made its successor reads, into the arena and
+past the encoder; what cannot be read is encoded."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+
+from thespis.protocol.config.roles import DiskTier
+from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, Recalled
+from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, Lost
+from thespis.protocol.edges.preprocessor_to_encoder_cache import Features, Kept, Recall
+from thespis.protocol.edges.scheduler_to_encoder_cache import Release
+from thespis.protocol.errors import EngineError
+
+from .disk.kept import NAME, OTHER, files, item
+from .test_actor import HIDDEN, Stage, stage
+
+
+@asynccontextmanager
+async def keeping(run_dir: Path, **changes: Any) -> AsyncIterator[Stage]:
+    disk = DiskTier(folder=str(run_dir / "folder"), max_bytes=1 << 20)
+    async with stage(run_dir, disk=disk, **changes) as here:
+        yield here
+
+
+def features(here: Stage, name: str, value: float, rows: int = 2) -> None:
+    """Of an item of one part that is to be kept."""
+    data = np.full(rows, value, "<f4").tobytes()
+    tensors = {"pixel_values": here.arena.put(data, "float32", (rows,))}
+    kept = Kept(name, item(rows, name, planes=None))
+    made = Features("r", "client-a.0", name, "image", rows, tensors, False, kept)
+    here.cache.on_message("preprocessor", made)
+
+
+async def make(here: Stage, name: str, value: float = 3.0) -> None:
+    before = len(here.sent.of(EmbeddingReady))
+    features(here, name, value)
+    here.need(f"maker of {name}", name)
+    await here.sent.until(EmbeddingReady, before + 1)
+    here.cache.on_message("scheduler", Release(f"maker of {name}"))
+
+
+async def recall(here: Stage, key: str, name: str = "") -> Recalled:
+    before = len(here.sent.of(Recalled))
+    here.cache.on_message("preprocessor", Recall(key, name or key))
+    found: Recalled = (await here.sent.until(Recalled, before + 1))[-1]
+    return found
+
+
+async def written(here: Stage, count: int) -> None:
+    with anyio.fail_after(10):
+        while here.cache.counters()["disk_written"] < count:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_successor_reads_what_was_made(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as here:
+        assert (await recall(here, NAME)).item is None
+        await make(here, NAME)
+        # known at once, written or not
+        assert (await recall(here, NAME)).item == item(key=NAME, planes=None)
+    async with keeping(tmp_path) as here:
+        found = await recall(here, "called now", NAME)
+        assert found.item is not None
+        assert [part.key for part in found.item.parts] == ["called now"]
+        here.need("x", "called now")
+        [ready] = await here.sent.until(EmbeddingReady)
+        assert here.embedding(ready.blob)[:, 0].tolist() == [3.0, 4.0]
+        assert here.cache.fake.batches == []
+        counters = here.cache.counters()
+        assert (counters["disk_hits"], counters["encoder_hits"], counters["encoded_items"]) == (
+            1, 1, 0,
+        )  # fmt: skip
+
+
+async def test_what_had_to_leave_memory_is_read_again(tmp_path: Path) -> None:
+    async with keeping(tmp_path, store_bytes=2 * HIDDEN * 4) as here:
+        await make(here, NAME, 3.0)
+        await written(here, 1)
+        await make(here, OTHER, 5.0)
+        await written(here, 2)
+        assert here.cache.counters()["evicted"] == 1
+        here.need("x", NAME)
+        ready = (await here.sent.until(EmbeddingReady, 3))[-1]
+        assert here.embedding(ready.blob)[:, 0].tolist() == [3.0, 4.0]
+        # There is no room for another: it is known, and its rows are read when there is.
+        assert (await recall(here, OTHER)).item is not None
+        here.need("y", OTHER)
+        here.cache.on_message("scheduler", Release("x"))
+        ready = (await here.sent.until(EmbeddingReady, 4))[-1]
+        assert here.embedding(ready.blob)[:, 0].tolist() == [5.0, 6.0]
+        assert len(here.cache.fake.batches) == 2
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "flipped"])
+async def test_what_cannot_be_read_is_encoded_where_there_are_features(
+    tmp_path: Path, harm: str
+) -> None:
+    async with keeping(tmp_path, store_bytes=2 * HIDDEN * 4) as here:
+        await make(here, NAME, 3.0)
+        await written(here, 1)
+        await make(here, OTHER, 5.0)
+        path = next(path for path in files(tmp_path / "folder") if path.name.endswith(NAME))
+        data = path.read_bytes()
+        if harm == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(data[:-5] if harm == "cut" else data[:-1] + b"\xff")
+        features(here, NAME, 3.0)
+        here.need("x", NAME)
+        ready = (await here.sent.until(EmbeddingReady, 3))[-1]
+        assert here.embedding(ready.blob)[:, 0].tolist() == [3.0, 4.0]
+        assert len(here.cache.fake.batches) == 3
+        assert sorted(key for read in here.sent.of(FeaturesRead) for key in read.keys) == sorted(
+            [NAME, OTHER, NAME]
+        )
+
+
+async def test_without_features_it_is_lost_and_not_known_any_more(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as here:
+        await make(here, NAME)
+    async with keeping(tmp_path, store_bytes=2 * HIDDEN * 4) as here:
+        await make(here, OTHER)
+        here.need("x", OTHER)
+        await here.sent.until(EmbeddingReady, 2)
+        assert (await recall(here, NAME)).item is not None  # there is no room for its rows
+        for path in files(tmp_path / "folder"):
+            path.write_bytes(b"damaged")
+        here.need("y", NAME)
+        here.cache.on_message("scheduler", Release("x"))
+        assert await here.sent.until(Lost) == [Lost(NAME, ("y",))]
+        assert (await recall(here, NAME)).item is None
+
+
+async def test_a_reset_forgets_the_disk_and_what_is_in_hand(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as here:
+        await make(here, NAME)
+        await written(here, 1)
+        here.cache.fake.gate.clear()
+        features(here, OTHER, 1.0)
+        here.need("x", OTHER)
+        await here.sent.until(FeaturesRead, 2)
+        here.cache.on_reset("media")
+        here.cache.fake.gate.set()
+        await here.sent.until(EmbeddingReady, 2)
+        for name in (NAME, OTHER):
+            assert (await recall(here, name)).item is None
+    assert files(tmp_path / "folder") == []
+
+
+async def test_without_a_folder_nothing_is_known(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        features(here, NAME, 1.0)
+        here.need("x", NAME)
+        await here.sent.until(EmbeddingReady)
+        assert (await recall(here, OTHER)).item is None
+        assert "disk_hits" not in here.cache.counters()
+
+
+async def test_a_folder_that_cannot_be_used_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("no folder")
+    with pytest.raises((EngineError, ExceptionGroup)) as ended:
+        async with keeping(tmp_path):
+            pass
+    error: BaseException = ended.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert "encoder_cache_dir" in str(error)
