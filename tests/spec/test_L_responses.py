@@ -183,10 +183,12 @@ async def test_S68_a_stream_that_is_left_ends_its_request(server: Server, url: s
 
 async def test_S68_langchain(server: Server, url: str) -> None:
     answer, _ = expected(server, [user(text("What?"), {"type": "image_url", "image_url": PNG})])
-    chat = ChatOpenAI(
-        model="tiny", base_url=url, api_key=pydantic.SecretStr(ALICE), temperature=0,
-        max_completion_tokens=12, use_responses_api=True, max_retries=0,
-    )  # fmt: skip
     question: Any = [user(text("What?"), {"type": "image_url", "image_url": {"url": PNG}})]
-    assert chat.invoke(question).text == answer
-    assert "".join([chunk.text async for chunk in chat.astream(question)]) == answer
+    # LangChain's own is shared by all its chats, and stays connected in the loop of another test.
+    async with openai.DefaultAsyncHttpxClient() as own:
+        chat = ChatOpenAI(
+            model="tiny", base_url=url, api_key=pydantic.SecretStr(ALICE), temperature=0,
+            max_completion_tokens=12, use_responses_api=True, max_retries=0, http_async_client=own,
+        )  # fmt: skip
+        assert chat.invoke(question).text == answer
+        assert "".join([chunk.text async for chunk in chat.astream(question)]) == answer
