@@ -119,6 +119,22 @@ class Admission:
         finally:
             self._expected -= body
 
+    @contextmanager
+    def expecting_media(self, size: int) -> Iterator[None]:
+        """Hold a place for media of a request that is being read, which its body has not announced.
+
+        Raises RequestError("overloaded"). Whatever is larger than the whole share has a place where
+        nothing else is.
+        """
+        beside = self.taken.media_bytes + self._expected.media_bytes
+        if beside and beside + size > self.share.media_bytes:
+            raise _full()
+        self._expected += (media := Cost(0, 0, size))
+        try:
+            yield
+        finally:
+            self._expected -= media
+
     def check_open(self) -> None:
         """Raises RequestError after `close`."""
         if self._closed is not None:

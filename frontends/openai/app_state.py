@@ -63,7 +63,7 @@ class AppState:
             keyed=bool(server.api_key),
             hasher=config.engine.mm_hasher_algorithm,
         )
-        self.uploads = Uploads(self.storage, client.media)
+        self.uploads = Uploads(self.storage, client.media, client.admission.expecting_media)
         self.started = int(time.time())
         self._measuring: asyncio.Task[bytes] | None = None
         """Makes the text of the metrics."""

@@ -1,6 +1,5 @@
 """/v1/files: upload, list, look at, read and delete files of one's own."""
 
-import asyncio
 import logging
 import os
 from typing import Any
@@ -79,18 +78,19 @@ async def delete_file(request: web.Request) -> web.StreamResponse:
 async def file_content(request: web.Request) -> web.StreamResponse:
     """The bytes, which no browser takes for a page of this server."""
     storage = request.app[APP_STATE].storage
-    entry, file = await storage.run(storage.files.open, request[TENANT], request.match_info["id"])
-    try:
+    async with storage.opened(storage.files, request[TENANT], request.match_info["id"]) as (
+        entry,
+        file,
+    ):
         response = web.StreamResponse(headers=_as_a_file(entry))
         response.content_length = entry.size
-        await response.prepare(request)
-        while piece := await storage.run(os.read, file, PIECE):
-            await response.write(piece)
-        await response.write_eof()
-    except ConnectionError:
-        log.info("a caller went away")
-    finally:
-        await asyncio.shield(asyncio.to_thread(os.close, file))
+        try:
+            await response.prepare(request)
+            while piece := await storage.run(os.read, file, PIECE):
+                await response.write(piece)
+            await response.write_eof()
+        except ConnectionError:
+            log.info("a caller went away")
     return response
 
 

@@ -9,9 +9,10 @@ from ..app_state import APP_STATE, TENANT
 from ..bodies.reading import STORED_ITEMS, check_size
 from ..requests.responses import ResponseCall, ResponseRequest, completed, references
 from .items import place_of
-from .kept import KEPT, SaidItems
+from .kept import KEPT, MOST_BEFORE, SaidItems
 
 MOST_REFERENCES = 1024
+"""Items that one call names. With the responses that hold them they have MOST_BEFORE bytes."""
 _Items = list[msgspec.Raw]
 
 
@@ -43,6 +44,7 @@ async def _items(request: web.Request, ids: list[str]) -> _Items:
         raise refuse("too_large", text, "input", "body_too_complex")
     lists: dict[tuple[str, str], _Items] = {}
     found: _Items = []
+    size = 0
     for id in ids:
         place = place_of(id)
         if place is None:
@@ -52,14 +54,24 @@ async def _items(request: web.Request, ids: list[str]) -> _Items:
                 kept = await request.app[KEPT].find(request[TENANT], place.response)
             except RequestError as error:
                 raise _unknown() if error.failure.kind == "not_found" else error from None
+            size = _within(size + kept.size)
             output = msgspec.json.decode(kept.response, type=SaidItems).output
             lists[place.response, "o"] = msgspec.json.decode(output, type=_Items)
             lists[place.response, "i"] = msgspec.json.decode(kept.items, type=_Items)
         items = lists[place.response, place.side]
         if place.number >= len(items):
             raise _unknown()
+        size = _within(size + len(items[place.number]))  # one may be named again and again
         found.append(items[place.number])
     return found
+
+
+def _within(size: int) -> int:
+    """Before more is held. Raises RequestError."""
+    if size > MOST_BEFORE:
+        text = f"The items that are named, with their responses, have over {MOST_BEFORE >> 20} MiB."
+        raise refuse("too_large", text, "input", "body_too_complex")
+    return size
 
 
 def _unknown() -> RequestError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from ....protocol.errors import Failure, RequestError, refuse
 from ....protocol.memory.shortage import NO_SPACE, shortage
 from .books import Bounds
 from .ids import BATCHES, FILES, RESPONSES, Family
-from .store import Draft, Store
+from .store import Draft, Entry, Store
 
 log = logging.getLogger(__name__)
 A = ParamSpec("A")
@@ -82,6 +83,21 @@ class Storage:
             raise self._failed(error) from error
 
     @asynccontextmanager
+    async def opened(self, store: Store, tenant: str, id: str) -> AsyncIterator[tuple[Entry, int]]:
+        """An entry with a descriptor of its content, which is closed whenever its caller leaves.
+        Raises RequestError."""
+        opening = asyncio.ensure_future(self.run(store.open, tenant, id))
+        try:
+            entry, file = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+        try:
+            yield entry, file
+        finally:
+            os.close(file)
+
+    @asynccontextmanager
     async def draft(self, store: Store, tenant: str) -> AsyncIterator[Draft]:
         """A new entry; unless it is kept within the block, it leaves nothing. Raises
         RequestError."""
@@ -145,6 +161,12 @@ class Storage:
                 error.strerror,
             )
         return RequestError(UNUSABLE)
+
+
+def _close(opening: "asyncio.Future[tuple[Entry, int]]") -> None:
+    """Whoever had opened it has left."""
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result()[1])
 
 
 def _root(folder: str | None) -> Path:

@@ -79,6 +79,7 @@ class Store:
         self._books = Books(self._root, family, bounds)
         self._lock = threading.Lock()
         """Of the books, and of what is being written."""
+        self._drawing = threading.Lock()
         self._replacing = threading.Lock()
         self._writing: dict[str, int] = {}
         """Bytes, by tenant's folder."""
@@ -220,7 +221,7 @@ class Store:
 
     def draw(self) -> tuple[str, float]:
         """An id, and the time that it tells."""
-        with self._lock:
+        with self._drawing:  # the loop draws, and must not wait for who counts a folder
             now = self.clock()
             self._drawn = max(self._drawn + 1, int(now * 1e6))
             return self.family.new_id(self._drawn, secrets.token_hex), now

@@ -3,6 +3,8 @@ and what their bytes are is known, so that nothing passes the loop and nothing i
 
 import asyncio
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -34,41 +36,52 @@ class FiledBytes(NamedTuple):
 
 
 class Uploads:
-    """`media`: of the client that submits the requests."""
+    """`media`: of the client that submits the requests. `expected`: holds a place for so many bytes
+    of media until the request is submitted, or raises RequestError."""
 
-    def __init__(self, storage: Storage, media: MediaStore) -> None:
-        self._storage, self._media = storage, media
+    def __init__(
+        self,
+        storage: Storage,
+        media: MediaStore,
+        expected: Callable[[int], AbstractContextManager[None]],
+    ) -> None:
+        self._storage, self._media, self._expected = storage, media, expected
 
     async def fill(self, pieces: list[P], tenant: str, drafts: list[str]) -> list[P]:
         """Everything that a call asks for, with the bytes of the files that it names. `drafts` is
         told of each draft as it is made: discard them when the call is over. Raises RequestError
         that names the part."""
-        return [
-            await self._filled(piece, tenant, drafts)
-            if isinstance(piece, Submission) and any(map(_id_of, piece.media))
-            else piece
-            for piece in pieces
-        ]
+        with ExitStack() as room:  # a small body may name large files, and one of them many times
+            return [
+                await self._filled(piece, tenant, drafts, room)
+                if isinstance(piece, Submission) and any(map(_id_of, piece.media))
+                else piece
+                for piece in pieces
+            ]
 
     async def take(self, tenant: str, id: str, where: str, drafts: list[str]) -> FiledBytes:
         """The bytes of one file. Raises RequestError that names `where`."""
+        with ExitStack() as room:
+            return await self._take(tenant, id, where, drafts, room)
+
+    async def _take(
+        self, tenant: str, id: str, where: str, drafts: list[str], room: ExitStack
+    ) -> FiledBytes:
         try:
-            entry, file = await self._storage.run(self._storage.files.open, tenant, id)
+            async with self._storage.opened(self._storage.files, tenant, id) as (entry, file):
+                room.enter_context(self._expected(entry.size))
+                return await self._copied(entry, file, drafts)
         except RequestError as error:
             failure = msgspec.structs.replace(error.failure, part=where)
             raise RequestError(failure) from None
-        try:
-            return await self._copied(entry, file, where, drafts)
-        finally:
-            os.close(file)
 
-    async def _filled(self, piece: Any, tenant: str, drafts: list[str]) -> Any:
+    async def _filled(self, piece: Any, tenant: str, drafts: list[str], room: ExitStack) -> Any:
         media: list[Pending | MediaItem] = []
         for item in piece.media:
             if (id := _id_of(item)) is None:
                 media.append(item)
                 continue
-            upload = await self.take(tenant, id, item.where, drafts)
+            upload = await self._take(tenant, id, item.where, drafts, room)
             (placed,) = place((item,), self._media)  # all that is said of it; it has no bytes yet
             source, digest = Encoded(upload.blob), upload.digest
             if placed.modality == "document" and upload.seems is not None:
@@ -77,10 +90,10 @@ class Uploads:
             media.append(msgspec.structs.replace(placed, source=source, digest=digest))
         return msgspec.structs.replace(piece, media=tuple(media))
 
-    async def _copied(self, entry: Entry, file: int, where: str, drafts: list[str]) -> FiledBytes:
+    async def _copied(self, entry: Entry, file: int, drafts: list[str]) -> FiledBytes:
         if entry.size > MAX_ITEM_BYTES:
             text = f"The media is larger than {MAX_ITEM_BYTES >> 20} MiB."
-            raise refuse("too_large", text, where, "media_too_large")
+            raise refuse("too_large", text, code="media_too_large")
         head = await self._storage.run(os.pread, file, HEAD, 0)
         for spare in (False, True):
             path, draft = self._media.draft(spare)

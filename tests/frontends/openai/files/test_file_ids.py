@@ -14,6 +14,7 @@ from blake3 import blake3
 from thespis.actors.jobs.identity import known_digest
 from thespis.frontends.inputs.conversations import read_chat
 from thespis.frontends.inputs.media import filed, filed_id, read_url
+from thespis.protocol.edges.control import Share
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.memory.blobs import BlobRef
 from thespis.protocol.requests.request import Encoded, MediaItem, Url
@@ -124,6 +125,18 @@ async def test_a_file_of_another_tenant_is_not_there(server: tuple[FakeClient, s
     status, body, _ = await post(url, CHAT, asked(part), headers=KEY)
     assert (status, body["error"]["param"]) == (404, "messages[0].content[0]")
     assert not client.submitted
+
+
+async def test_a_file_named_many_times_takes_no_more_room_than_there_is(
+    server: tuple[FakeClient, str],
+) -> None:
+    client, url = server
+    client.admission.reshare(Share(1000, 1 << 40, 3 * len(DATA)))
+    part = {"type": "image_url", "image_url": {"file_id": await uploaded(url)}}
+    status, body, _ = await post(url, CHAT, asked(*[part] * 4), headers=KEY)
+    assert (status, body["error"]["param"]) == (429, "messages[0].content[3]")
+    status, _, _ = await post(url, CHAT, asked(*[part] * 3), headers=KEY)
+    assert status == 200, "what the refused one had held is free again"
 
 
 async def test_a_refused_request_leaves_no_draft(

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from thespis.frontends.openai.responses import kept
+from thespis.frontends.openai.responses import history, kept
 from thespis.frontends.openai.responses.items import Place, listed, place_of
 from thespis.frontends.openai.responses.kept import KeptResponse, KeptResponses
 from thespis.frontends.openai.stored.storage import Storage
@@ -147,6 +147,20 @@ async def test_items_are_named_by_their_ids(config: Any) -> None:
     assert said(client) == [
         ("user", "<0>What is it?"), ("assistant", "a red circle é!"), ("user", "Sure?"),
     ]  # fmt: skip
+
+
+async def test_items_that_are_named_again_and_again_have_a_bound(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(FakeClient(), config) as url, connect(url) as api:
+        made = await api.responses.create(model="fake-model", input="a" * 5_000)
+        (given,) = (await api.responses.input_items.list(made.id)).data
+        monkeypatch.setattr(history, "MOST_BEFORE", 20_000)
+        named: Any = [{"type": "item_reference", "id": given.id}]
+        await api.responses.create(model="fake-model", input=named * 2)
+        with pytest.raises(openai.APIStatusError) as refused:
+            await api.responses.create(model="fake-model", input=named * 4)
+    assert refused.value.status_code == 413
 
 
 async def test_nothing_is_kept_unless_it_may_be(config: Any, tmp_path: Path) -> None:

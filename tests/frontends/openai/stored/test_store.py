@@ -348,6 +348,22 @@ async def test_a_writer_whose_caller_leaves_leaves_nothing(tmp_path: Path) -> No
     assert everything(tmp_path) == []
 
 
+async def test_a_reader_whose_caller_leaves_leaves_no_file_open(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "data"), 1 << 30)
+    async with storage.draft(storage.files, ANN) as draft:
+        await storage.run(draft.write, b"x")
+        entry = await storage.run(draft.keep, Note("x"))
+    before = len(os.listdir("/proc/self/fd"))
+    for turns in range(3):
+        opening = asyncio.create_task(storage.opened(storage.files, ANN, entry.id).__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+    await storage.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
 async def test_a_folder_that_cannot_be_used_is_said_without_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder, bytes, expected in (
