@@ -43,6 +43,11 @@ def everything(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
 
+def files_open() -> list[str]:
+    links = Path("/proc/self/fd").iterdir()
+    return [os.readlink(link) for link in links if link.is_symlink()]
+
+
 def code(error: pytest.ExceptionInfo[RequestError]) -> tuple[int, str | None]:
     return error.value.status, error.value.failure.code
 
@@ -303,7 +308,8 @@ def test_two_engines_on_one_folder_fill_it_to_its_bound_and_not_beyond(tmp_path:
                 try:
                     mine.append(one.add(ANN, b"x" * turn, Note("")))
                 except RequestError:
-                    one.remove(ANN, mine.pop(0).id)
+                    if mine:  # else the others have filled it before this one came
+                        one.remove(ANN, mine.pop(0).id)
                 one.sweep()
                 for entry in mine:
                     assert read(one, ANN, entry.id) == b"x" * entry.size
@@ -353,15 +359,23 @@ async def test_a_reader_whose_caller_leaves_leaves_no_file_open(tmp_path: Path) 
     async with storage.draft(storage.files, ANN) as draft:
         await storage.run(draft.write, b"x")
         entry = await storage.run(draft.keep, Note("x"))
-    before = len(os.listdir("/proc/self/fd"))
-    for turns in range(3):
-        opening = asyncio.create_task(storage.opened(storage.files, ANN, entry.id).__aenter__())
-        for _ in range(turns):
+    opened = asyncio.Event()
+
+    async def look() -> None:
+        async with storage.opened(storage.files, ANN, entry.id):
+            opened.set()
+            await asyncio.sleep(3600)
+
+    for turns in (0, 1, 2, None):
+        looking = asyncio.create_task(look())
+        if turns is None:
+            await opened.wait()
+        for _ in range(turns or 0):
             await asyncio.sleep(0)
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
     await storage.close()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert not [file for file in files_open() if file.startswith(str(tmp_path))]
 
 
 async def test_a_folder_that_cannot_be_used_is_said_without_its_name(tmp_path: Path) -> None:
