@@ -61,7 +61,8 @@ ensure_venv() {
         fi
         echo "Installing into .venv (once; some minutes on a fresh machine) ..." >&2
         "$ROOT/.venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))' || warn_of_cuda
-        (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary pypdfium2 -c constraints.txt -e ".${extra:+[$extra]}")
+        # With an extra come packages of many thousand modules of which few are ever imported: those are compiled then.
+        (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary pypdfium2 ${extra:+--no-compile} -c constraints.txt -e ".${extra:+[$extra]}")
         echo "$(venv_stamp) base $extra" >"$ROOT/.venv/thespis-stamp"
     fi
     exec 9<&-
