@@ -15,6 +15,7 @@ from thespis.frontends.hub.gguf import folder_around, gguf_of
 from thespis.frontends.hub.gguf_choice import chosen
 from thespis.frontends.hub.held import why_not
 from thespis.frontends.hub.locate import located
+from thespis.gpu_runtime.gguf.prepare import prepare
 from thespis.protocol.checkpoint.folder import inspect
 from thespis.protocol.checkpoint.gguf_file import MOST_HEADER
 from thespis.protocol.config.engine import EngineConfig
@@ -44,6 +45,16 @@ def file(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "made"))
     return tmp_path / "made" / "thespis" / "gguf"
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are made by this process, which has imported what that needs."""
+
+    def run(path: Path, folder: Path, beside: Path | None, stop: threading.Event | None) -> None:
+        prepare(path, folder, *filter(None, [beside]))
+
+    monkeypatch.setattr(gguf_module, "_run", run)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +141,9 @@ def test_a_header_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
         folder_around(path, None)
 
 
-def test_a_tokenizer_beside_it_is_what_it_is_now(file: Path, zoo: Zoo, tmp_path: Path) -> None:
+def test_a_tokenizer_beside_it_is_what_it_is_now(
+    file: Path, zoo: Zoo, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Folders whose names look like those of its files are none of them."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -143,6 +156,7 @@ def test_a_tokenizer_beside_it_is_what_it_is_now(file: Path, zoo: Zoo, tmp_path:
     first = located(EngineConfig(model=str(folder)))
     assert (Path(first.model) / template.name).read_text() == "one"
     template.write_text("two")
+    request.getfixturevalue("here")
     second = located(EngineConfig(model=str(folder)))
     assert (Path(second.model) / template.name).read_text() == "two"
 
@@ -173,6 +187,7 @@ def test_a_missing_library_is_named_with_its_extra(
         folder_around(file, None)
 
 
+@pytest.mark.usefixtures("here")
 def test_the_chosen_file_alone_is_fetched_and_found_again(
     hub: FakeHub, cache: Path, file: Path
 ) -> None:
