@@ -29,6 +29,39 @@ def event(kind: str, **fields: Any) -> bytes:
     return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
 
 
+class Block:
+    """Of an answer, while it grows."""
+
+    def __init__(self, part: Part, name: str = "") -> None:
+        """`name`: of a call's function."""
+        self.part, self.name = part, name
+        self.pieces: list[str] = []
+        """Of its text; of a call, of its arguments."""
+        self.blank = True
+        """So far they are white space."""
+
+    def add(self, piece: str) -> bool:
+        """Whether the arguments begin with it, and as an object."""
+        self.pieces.append(piece)
+        start = piece.lstrip()[:1] if self.blank else ""
+        self.blank = self.blank and not start
+        return start == "{"
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """None: they are no object, as where the answer was cut."""
+        return as_object(self.text)
+
+    @property
+    def as_text(self) -> str:
+        """A call that is none, for its caller to read."""
+        return f"{self.name}: {self.text}"
+
+
 class MessageWriter:
     def __init__(self, id: str, options: AnswerOptions, limit: int | None) -> None:
         """`limit`: tokens that the caller would have taken."""
@@ -37,10 +70,13 @@ class MessageWriter:
         self._open: Part | None = None
         self._blocks = 0
         """That have been opened."""
+        self._call: Block | None = None
+        """That is being read, in a stream."""
         self._called = False
+        """At least one call is whole."""
         self._ended: Choice | None = None
-        self._gathered: list[dict[str, Any]] = []
-        """Blocks of an answer that is not streamed; `input` is text until the end."""
+        self._gathered: list[Block] = []
+        """Of an answer that is not streamed."""
 
     def begin(self, source: int, sampling: SamplingParams) -> None:
         self._reader = AnswerReader(self._options.reading, sampling)
@@ -56,7 +92,7 @@ class MessageWriter:
                 out += self._told(found)
             if choice.finish_reason is not None:
                 self._ended = choice
-                out += self._close()
+                out += self._end_call() + self._close()
         return out
 
     def last(self, answers: Sequence[Answer]) -> bytes:
@@ -103,21 +139,49 @@ class MessageWriter:
         """The events of a piece of the answer."""
         match found:
             case Words(text):
-                before = b"" if self._open == "text" else self._begin("text", text="")
-                return before + TEXT % (self._blocks - 1) + encode_json(text) + b"}}\n\n"
+                return self._end_call() + self._say(text)
             case Thinking(text):
-                before = b""
+                before = self._end_call()
                 if self._open != "thinking":
-                    before = self._begin("thinking", thinking="", signature="")
+                    before += self._begin("thinking", thinking="", signature="")
                 delta = {"type": "thinking_delta", "thinking": text}
                 return before + event("content_block_delta", index=self._blocks - 1, delta=delta)
             case ToolCall(_, _, name):
-                self._called = True
-                call = {"id": _tool_id(), "name": name, "input": {}}
-                return self._begin("tool_use", **call)
+                before = self._end_call() + self._close()
+                self._call = Block("tool_use", name)
+                return before
             case ToolArguments(_, piece):
-                delta = {"type": "input_json_delta", "partial_json": piece}
-                return event("content_block_delta", index=self._blocks - 1, delta=delta)
+                return self._argue(piece)
+
+    def _say(self, text: str) -> bytes:
+        before = b"" if self._open == "text" else self._begin("text", text="")
+        return before + TEXT % (self._blocks - 1) + encode_json(text) + b"}}\n\n"
+
+    def _argue(self, piece: str) -> bytes:
+        """Arguments are told as they come once they begin as an object; else they wait."""
+        call, before = self._call, b""
+        assert call is not None
+        if call.add(piece):
+            before, piece = self._begin_call(call), call.text
+        elif self._open is None:
+            return b""
+        delta = {"type": "input_json_delta", "partial_json": piece}
+        return before + event("content_block_delta", index=self._blocks - 1, delta=delta)
+
+    def _begin_call(self, call: Block) -> bytes:
+        return self._begin("tool_use", id=_tool_id(), name=call.name, input={})
+
+    def _end_call(self) -> bytes:
+        """The call that is being read, if there is one, is over."""
+        call, self._call = self._call, None
+        if call is None:
+            return b""
+        whole = call.arguments is not None
+        self._called |= whole
+        before = b""
+        if self._open is None:
+            before = self._begin_call(call) if whole else self._say(call.as_text)
+        return before + self._close()
 
     def _begin(self, part: Part, **fields: Any) -> bytes:
         before = self._close()
@@ -133,30 +197,31 @@ class MessageWriter:
         return event("content_block_stop", index=self._blocks - 1)
 
     def _gather(self, found: News) -> None:
-        blocks = self._gathered
         match found:
-            case Words(text) if blocks and blocks[-1]["type"] == "text":
-                blocks[-1]["text"] += text
             case Words(text):
-                blocks.append({"type": "text", "text": text})
-            case Thinking(text) if blocks and blocks[-1]["type"] == "thinking":
-                blocks[-1]["thinking"] += text
+                self._growing("text").add(text)
             case Thinking(text):
-                blocks.append({"type": "thinking", "thinking": text, "signature": ""})
+                self._growing("thinking").add(text)
             case ToolCall(_, _, name):
-                blocks.append({"type": "tool_use", "id": _tool_id(), "name": name, "input": ""})
+                self._gathered.append(Block("tool_use", name))
             case ToolArguments(_, piece):
-                blocks[-1]["input"] += piece
+                self._gathered[-1].add(piece)
 
-    def _finished(self, block: dict[str, Any]) -> dict[str, Any]:
-        """A call whose arguments are no object, as where the answer was cut, is shown as text."""
-        if block["type"] != "tool_use":
-            return block
-        given = as_object(block["input"])
-        if given is None:
-            return {"type": "text", "text": f"{block['name']}: {block['input']}"}
+    def _growing(self, part: Part) -> Block:
+        if not self._gathered or self._gathered[-1].part != part:
+            self._gathered.append(Block(part))
+        return self._gathered[-1]
+
+    def _finished(self, block: Block) -> dict[str, Any]:
+        match block.part:
+            case "text":
+                return {"type": "text", "text": block.text}
+            case "thinking":
+                return {"type": "thinking", "thinking": block.text, "signature": ""}
+        if (given := block.arguments) is None:
+            return {"type": "text", "text": block.as_text}
         self._called = True
-        return {**block, "input": given}
+        return {"type": "tool_use", "id": _tool_id(), "name": block.name, "input": given}
 
     def _reason(self, answers: Sequence[Answer]) -> tuple[str, str | None]:
         """Why the answer ended, and at which of the caller's texts."""

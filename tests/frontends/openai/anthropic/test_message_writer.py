@@ -1,7 +1,10 @@
 """Blocks of a streamed answer are the same however its text is cut."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 from thespis.frontends.client.stream import Choice, Update
 from thespis.frontends.openai.answers.writer import AnswerOptions
@@ -18,11 +21,19 @@ SAID = (
 )
 
 
+def choices_of(texts: Sequence[str], stop: str | None) -> list[Choice]:
+    choices = [Choice(0, text) for text in texts]
+    choices[-1].finish_reason, choices[-1].stop_reason = "stop", stop
+    return choices
+
+
 def blocks_of(*texts: str) -> list[tuple[str, Any]]:
     """Each with what its deltas add up to."""
     writer = MessageWriter("r", OPTIONS, 64)
-    choices = [Choice(0, text) for text in texts]
-    choices[-1].finish_reason = "stop"
+    return streamed(writer, choices_of(texts, None))
+
+
+def streamed(writer: MessageWriter, choices: Sequence[Choice]) -> list[tuple[str, Any]]:
     raw = b"".join(writer.events(0, Update([choice])) for choice in choices).decode()
     blocks: list[tuple[str, Any]] = []
     open: int | None = None
@@ -58,3 +69,38 @@ def test_an_answer_with_calls_is_the_same_wherever_it_is_cut() -> None:
     for cut in range(1, len(SAID)):
         assert blocks_of(SAID[:cut], SAID[cut:]) == whole, cut
     assert blocks_of(*SAID) == whole
+
+
+WHOLE = '{"name": "f", "arguments": {"a": 1}}</tool_call>'
+ENDS = {
+    "whole": (WHOLE, "tool_use"),
+    "broken off": ('{"name": "f", "arguments": {"a": "x', "stop_sequence"),
+    "an array": ('{"name": "f", "arguments": [1, 2]}</tool_call>', "stop_sequence"),
+    "a string": ('{"name": "f", "arguments": "what?"}</tool_call>', "stop_sequence"),
+    "an object in a string": ('{"name": "f", "arguments": "{}"}</tool_call>', "tool_use"),
+    "nothing": ('{"name": "f"}</tool_call>', "tool_use"),
+    "one whole, one broken off": (f'{WHOLE}<tool_call>{{"name": "f", "arguments": {{', "tool_use"),
+}
+"""What follows the mark of a call, and why an answer with it ended, at a text of the caller's."""
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_why_an_answer_ended_is_the_same_streamed_and_whole(name: str) -> None:
+    text, reason = ENDS[name]
+    text = "So <tool_call>" + text
+    gathered, written = MessageWriter("r", OPTIONS, 64), MessageWriter("r", OPTIONS, 64)
+    for choice in choices_of(text, "STOP"):
+        gathered.gather(0, Update([choice]))
+    whole = json.loads(b"".join(gathered.whole([])))
+    blocks = streamed(written, choices_of(text, "STOP"))
+    raw = written.last([]).split(b"\n\n")[0]
+    ended = json.loads(raw.partition(b"data: ")[2])["delta"]
+    assert ended == {"stop_reason": reason, "stop_sequence": "STOP" if reason[0] == "s" else None}
+    assert {key: whole[key] for key in ended} == ended
+    if "broken off" in name:  # its block had begun
+        assert blocks[-1][0] == "tool_use"
+        return
+    told = [one.get("text") or one.get("input") or {} for one in whole["content"]]
+    read = [text if kind == "text" else json.loads(text or "{}") for kind, text in blocks]
+    assert read == told
+    assert [kind for kind, _ in blocks] == [one["type"] for one in whole["content"]]
