@@ -57,8 +57,8 @@ class Entry(msgspec.Struct, frozen=True):
 def unknown(family: Family, id: str) -> RequestError:
     """Who asks for what is another tenant's is told no more than of what never was."""
     what = {"file-": "file", "resp_": "response", "batch_": "batch"}[family.prefix]
-    shown = id if family.is_id(id) else "this id"
-    return refuse("not_found", f"There is no {what} {shown} of this key.", code="not_found")
+    shown = f"{what} {id}" if family.is_id(id) else f"{what} with this id"
+    return refuse("not_found", f"There is no {shown} of this key.", code="not_found")
 
 
 class Store:
