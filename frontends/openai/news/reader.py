@@ -29,7 +29,9 @@ class AnswerReader:
         thinking = None if sampling is None else sampling.thinking
         begins = "perhaps" if thinking is None else thinking.begins
         self._tells = reading.tells_thinking
-        self._thinks = None if reading.marks is None else Splitter(reading.marks, begins)
+        self._thinks = None
+        if reading.marks is not None:
+            self._thinks = Splitter(reading.marks, begins, reading.follows_words)
         self._calls = None if reading.tools is None else ToolCalls(reading.tools)
 
     def read(self, choice: Choice) -> Iterator[News]:

@@ -3,6 +3,7 @@
 import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.requests.request import ChatPrompt, Text
 from ..tools.definitions import ToolUse
 
 
@@ -15,6 +16,8 @@ class Reading(msgspec.Struct, frozen=True):
     """Of thinking; None: nobody looks for it."""
     tells_thinking: bool = True
     """Otherwise thinking is left out."""
+    follows_words: bool = False
+    """It goes on from words of its caller's, so white space at its beginning is its own."""
 
     @property
     def keeps_special(self) -> bool:
@@ -26,3 +29,19 @@ class Reading(msgspec.Struct, frozen=True):
     def plain(self) -> bool:
         """All of the text is words."""
         return self.tools is None and self.marks is None
+
+
+def reading_of(
+    prompt: ChatPrompt, tools: ToolUse | None, marks: Marks | None, tells_thinking: bool = True
+) -> Reading:
+    """Of the answer to a conversation."""
+    return Reading(tools, marks, tells_thinking, marks is not None and _in_words(prompt, marks))
+
+
+def _in_words(prompt: ChatPrompt, marks: Marks) -> bool:
+    """The caller has begun the answer, and not stopped at a mark."""
+    if not prompt.continue_final_message:
+        return False
+    said = "".join(part.text for part in prompt.messages[-1].content if isinstance(part, Text))
+    opened = (marks.open, marks.open + marks.title.rstrip())
+    return not said.rstrip().endswith((*opened, marks.close))

@@ -20,15 +20,15 @@ class Splitter:
     """Of one choice. Work is linear in the text: of what is held back no more than a mark is
     looked at again."""
 
-    def __init__(self, marks: Marks, begins: Begins) -> None:
+    def __init__(self, marks: Marks, begins: Begins, follows_words: bool = False) -> None:
         self._marks = marks
         self._state = begins
         self._held = ""
         """Undecided: white space, and what may be the beginning of a mark."""
         self._blank: list[str] = []
         """White space that nothing has followed yet."""
-        self._untitled = bool(marks.title)
-        self._leading = True
+        self._untitled = bool(marks.title) and not follows_words
+        self._leading = not follows_words
         """White space that comes now belongs to the mark before it."""
 
     @property

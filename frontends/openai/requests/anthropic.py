@@ -10,10 +10,10 @@ from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
-from ....protocol.requests.request import ChatPrompt
+from ....protocol.requests.request import ChatPrompt, Text
 from ....protocol.requests.sampling import SamplingParams
 from ...inputs.unread import Unread
-from ..news.reading import Reading
+from ..news.reading import Reading, reading_of
 from ..tools.definitions import ToolUse, read_tools, tool_guide
 from .anthropic_messages import read_turns
 from .anthropic_thinking import AskedThinking, read_thinking
@@ -71,7 +71,7 @@ def parse_messages(
     """`style`: how the model writes tool calls; `marks`: of its thinking."""
     thought = _thinking(request, marks, unread)
     prompt, media, tools = _conversation(request, unread, embeds, style, thought)
-    reading = Reading(tools, marks, thought.shown)
+    reading = reading_of(prompt, tools, marks, thought.shown)
     if request.metadata is not None:
         unread.check(request.metadata, ("user_id",), "metadata")
     return Generation(
@@ -132,10 +132,13 @@ def _conversation(
 ) -> tuple[ChatPrompt, tuple[Any, ...], ToolUse | None]:
     messages, media = read_turns(request.messages, request.system, embeds, unread)
     tools = _tools(request, style, unread)
-    goes_on = messages[-1].role == "assistant"
+    goes_on, last = messages[-1].role == "assistant", f"messages[{len(request.messages) - 1}]"
     if goes_on and "tool_calls" in messages[-1].extra:
         text = "A tool_use is answered by a tool_result in the user's next message."
-        raise invalid(text, f"messages[{len(request.messages) - 1}]", "invalid_tool_call")
+        raise invalid(text, last, "invalid_tool_call")
+    if goes_on and not any(isinstance(part, Text) for part in messages[-1].content):
+        text = "The answer goes on from the last message, if it is the assistant's: give its text."
+        raise invalid(text, f"{last}.content", "missing_field")
     prompt = ChatPrompt(
         messages=messages,
         add_generation_prompt=not goes_on,

@@ -9,7 +9,7 @@ from ....protocol.requests.request import Prompt, TextPrompt
 from ...inputs.messages import read_messages
 from ...inputs.parts import Rules
 from ...inputs.unread import Unread
-from ..news.reading import Reading
+from ..news.reading import reading_of
 from ..tools.definitions import read_tools, tool_guide
 from .common import Generation, chat_prompt, sampling_of, shared_fields, thinking_budget
 from .guides import read_guide
@@ -50,11 +50,12 @@ def parse_chat(
     guide = read_guide(request, unread)
     if tools is not None:
         guide = tool_guide(tools, guide)
-    reading = Reading(tools, marks, request.include_reasoning is not False)
+    prompt = chat_prompt(request, messages, tools)
+    reading = reading_of(prompt, tools, marks, request.include_reasoning is not False)
     if reading.keeps_special and request.skip_special_tokens is None:
         extra["skip_special_tokens"] = False
     return Generation(
-        prompt=chat_prompt(request, messages, tools),
+        prompt=prompt,
         media=tuple(media),
         sampling=sampling_of(request, structured_outputs=guide, **extra),
         reading=reading,

@@ -15,7 +15,7 @@ from ....protocol.requests.request import ChatMessage, ChatPrompt, Slot, Text, T
 from ...inputs.media import Pending, read_base64
 from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
-from ..news.reading import Reading
+from ..news.reading import Reading, reading_of
 from ..tools.definitions import read_tools, tool_guide
 from .common import Embedding, Generation, read_prompts
 from .guides import schema_guide
@@ -117,7 +117,7 @@ def parse_ollama_chat(
         tools=() if tools is None else tools.definitions,
         template_kwargs=_switches(request.think, marks, unread),
     )
-    reading = Reading(tools, marks, request.think is not False)
+    reading = reading_of(prompt, tools, marks, request.think is not False)
     return [_generation(request, prompt, media, reading, unread)]
 
 

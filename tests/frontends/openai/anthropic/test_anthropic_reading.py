@@ -21,6 +21,7 @@ def document(**fields: Any) -> dict[str, Any]:
 
 AT = "messages[1].content[0]"
 USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+THOUGHT = {"type": "thinking", "thinking": "Hm", "signature": ""}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": None}, "max_tokens: "),
     ({"max_tokens": 0}, "max_tokens must be"),
@@ -57,6 +58,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         f"{AT}.content[0].type: Unknown",
     ),
     (with_blocks(USE, role="assistant"), "messages[1]: A tool_use is answered"),
+    (with_blocks(role="assistant"), "messages[1].content: The answer goes on from"),
+    (with_blocks(THOUGHT, role="assistant"), "messages[1].content: The answer goes on from"),
     (with_blocks({**USE, "input": "x"}, role="assistant"), f"{AT}.input: Expected an object"),
     (with_blocks({**USE, "input": {"a": 1 << 70}}, role="assistant"), f"{AT}.input: It holds"),
     ({"tools": [{"name": "f"}]}, "tools[0].input_schema: This field"),

@@ -121,3 +121,20 @@ def test_S73_a_budget_by_any_name(name: str) -> None:
 def test_S73_budgets_that_differ_are_refused() -> None:
     with pytest.raises(RequestError, match="It differs from `thinking_token_budget`"):
         parsed(thinking_token_budget=1, thinking_budget=2)
+
+
+@pytest.mark.parametrize(
+    ("begun", "follows"),
+    [
+        ("I am", True),
+        ("<think>I", True),
+        ("<think>so</think>\n", False),
+        ("<think>\n", False),
+        ("", True),
+    ],
+)
+def test_an_answer_that_its_caller_began_keeps_its_white_space(begun: str, follows: bool) -> None:
+    said = [*HI, {"role": "assistant", "content": begun}]
+    asked = parsed(messages=said, continue_final_message=True, add_generation_prompt=False)
+    assert asked.reading.follows_words == follows
+    assert not parsed(messages=said).reading.follows_words

@@ -75,6 +75,19 @@ TEXTS: list[tuple[str, Begins, str, tuple[str, str]]] = [
 ]  # fmt: skip
 
 
+def test_white_space_behind_words_of_the_caller_is_the_answers() -> None:
+    begun: list[tuple[Begins, str, tuple[str, str]]] = [
+        ("answer", " the end", ("", " the end")),
+        ("thinking", " am\n</think>\n\nyes", (" am", "yes")),
+    ]
+    for begins, text, expected in begun:
+        for pieces in ([text], list(text)):
+            splitter = Splitter(MARKS["qwen3"], begins, follows_words=True)
+            told = [*map(splitter.feed, pieces), splitter.finish()]
+            assert "".join(one.thought for one in told) == expected[0]
+            assert "".join(one.words for one in told) == expected[1]
+
+
 @pytest.mark.parametrize(("name", "begins", "text", "expected"), TEXTS)
 def test_S73_thinking_is_the_same_however_the_text_is_cut(
     name: str, begins: Begins, text: str, expected: tuple[str, str]
