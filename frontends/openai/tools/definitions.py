@@ -20,7 +20,8 @@ _DESCRIBE = frozenset({"properties", "additionalProperties", "patternProperties"
 """Keywords that say which arguments a function takes."""
 FUNCTION_KEYS = ("name", "description", "parameters", "strict", "return")
 """`return` is for the chat template, as transformers writes it."""
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+"""As long as at Anthropic; at OpenAI half of it."""
 
 
 class ToolUse(msgspec.Struct, frozen=True):
@@ -113,7 +114,7 @@ def _read_tool(tool: dict[str, Any], where: str, unread: Unread) -> tuple[str, A
     unread.check(function, FUNCTION_KEYS, f"{where}.function")
     name, schema = function.get("name"), function.get("parameters")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        text = "A name has 1 to 64 letters, digits, underscores, dots and dashes."
+        text = "A name has 1 to 128 letters, digits, underscores, dots and dashes."
         raise invalid(text, f"{where}.function.name", "invalid_tool")
     if schema is not None and not isinstance(schema, dict):
         raise invalid("Expected a JSON schema.", f"{where}.function.parameters", "invalid_tool")

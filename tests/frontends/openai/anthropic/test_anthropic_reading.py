@@ -65,6 +65,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"name": "f"}]}, "tools[0].input_schema: This field"),
     ({"tools": [{"name": "f", "input_schema": 3}]}, "tools[0].input_schema: Expected a JSON"),
     ({"tools": [{"name": "a b", "input_schema": {}}]}, "tools[0].name: A name has"),
+    ({"tools": [{"name": "a" * 129, "input_schema": {}}]}, "tools[0].name: A name has"),
     ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "tools[0].type: Tools that a"),
     ({"tool_choice": {"type": "any"}}, "tool_choice: It needs `tools`"),
     ({"tool_choice": {"type": "maybe"}}, "tool_choice.type: The types"),
