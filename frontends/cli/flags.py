@@ -92,7 +92,7 @@ def _reading(kind: Any, name: str) -> dict[str, Any]:
     if get_origin(kind) is dict:
         return {"type": _json_object_like(EXAMPLES.get(name, '{"key": 1}')), "metavar": "JSON"}
     names = {int: "N", float: "X", str: "TEXT"}
-    return {"type": kind, "metavar": names[kind]}
+    return {"type": kind if kind is str else _number(kind), "metavar": names[kind]}
 
 
 def _is_checkpoint(path: str) -> bool:
@@ -128,6 +128,17 @@ def _one_of(words: Sequence[str], hint: str) -> Callable[[str], str]:
                 f"invalid choice: {text!r} (choose from {known}). {hint}"
             )
         return text
+
+    return read
+
+
+def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from None
 
     return read
 

@@ -29,7 +29,10 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "serve": Command("serve", "start an engine and its OpenAI-compatible HTTP server"),
+    "serve": Command(
+        "serve",
+        "start an engine and its HTTP server, with the APIs of OpenAI, Anthropic and Ollama",
+    ),
     "demo": Command("demo", "ask the bundled model about bundled media and check its answers"),
     "chat": Command("chat", "chat in the terminal, with images, video and audio"),
     "pull": Command("pull", "fetch a model of the hub into the cache, and start nothing"),
@@ -46,8 +49,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The parser; only the flags of `command` are in it, as reading all would import everything."""
     parser = argparse.ArgumentParser(
         prog="thespis",
-        description="Thespis serves multimodal language models: text, images, video and audio in, "
-        "streamed text out.",
+        description="Thespis serves multimodal language models: text, images, video, audio and "
+        "documents in, streamed text or vectors out.",
         epilog=EXAMPLES,
         formatter_class=_Commands,
     )

@@ -81,9 +81,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     429"""
     data_folder: str | None = None
     """folder of what is stored for callers: uploaded files, answers, batches (default:
-    XDG_DATA_HOME/thespis); several servers may have one"""
+    XDG_DATA_HOME/thespis, else ~/.local/share/thespis); several servers may have one"""
     max_stored_gb: float = 10.0
-    """GiB of each of these that are stored, half of it for one key; 0: nothing is stored"""
+    """GiB of files, of answers and of batches each, with keys half of it for one key; 0: nothing is
+    stored"""
     playground: bool = True
     """the page at / to try the model in a browser"""
     live_view: bool = True
