@@ -307,6 +307,7 @@ class Director:
         if isinstance(one, Member):
             one.state = "ready"
             self.supervisor.note(ready.role, ready.epoch, "ready")
+            self._resets.ready(one)
         self.tell_all(self.roster.table())
         if self.roster.ready and not self._opened:
             self._opened = True

@@ -80,14 +80,24 @@ class Resets(Rounds):
     ) -> None:
         super().__init__()
         self._roster, self._send, self._answer = roster, send, answer
+        self._of_media = 0
+        """The number of the last one of media."""
 
     def ask(self, identity: bytes, message: AskReset) -> None:
         """`identity`: of the asker's link. Who is not ready has nothing yet."""
         ready = self._roster.ready_ones(HELD_BY[message.cache])
         asker = identity, message.number
         number = self.begin(asker, [member.role for member in ready], RESET_SECONDS)
+        if message.cache == "media":
+            self._of_media = number
         for member in ready:
             self._send(member, Reset(number, message.cache))
+
+    def ready(self, member: Member) -> None:
+        """Before anybody can write to it. A preprocessor names media otherwise after a reset; its
+        successor must not find what requests from before still hold."""
+        if member.role == PREPROCESSOR and self._of_media:
+            self._send(member, Reset(self._of_media, "media"))
 
     def over(self, asker: tuple[bytes, int], whole: bool) -> None:
         self._answer(asker[0], ResetOver(asker[1], whole))

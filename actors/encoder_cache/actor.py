@@ -143,7 +143,7 @@ class EncoderCache(Actor):
         self._over.add(ids)
         self.apply(self.store.over(set(ids)))
 
-    def on_reset(self, cache: Cache) -> None:
+    def on_reset(self, cache: Cache, number: int) -> None:
         if cache == "media":
             self.apply(self.store.reset())
             if self.recaller is not None:

@@ -88,8 +88,9 @@ def page_digest(hasher: str, page: Page, document: str) -> str:
 
 @lru_cache(maxsize=1024)
 def key_salt(tenant: str, fingerprint: str, era: str = "") -> str:
-    """What, beside content and options, an embedding belongs to. `era`: drawn anew when the caches
-    of media are emptied, so that what requests in progress still hold is found by no later one."""
+    """What, beside content and options, an embedding belongs to. `era`: another one when the caches
+    of media have been emptied, so that what requests in progress still hold is found by no later
+    one."""
     return json.dumps([tenant, fingerprint, KEY_VERSION + era])
 
 

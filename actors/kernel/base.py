@@ -76,9 +76,9 @@ class BaseActor(Participant):
     def on_peer(self, role: str, peer: Peer) -> None:
         """A new incarnation can be written to: send it again what it must know."""
 
-    def on_reset(self, cache: Cache) -> None:
+    def on_reset(self, cache: Cache, number: int) -> None:
         """Nothing that is kept now is found by requests that come from now on; what requests in
-        progress hold stays theirs."""
+        progress hold stays theirs. `number`: of the reset, higher than of any before."""
 
     def counters(self) -> dict[str, float]:
         """Counted since the start; names in snake_case, units in the name."""
@@ -165,7 +165,7 @@ class BaseActor(Participant):
                 seen = self.seen() if wanted else None
                 self.link.send(Stats(self.role, self.epoch, dropped | self.counters(), seen))
             case Reset(number, cache):
-                self.on_reset(cache)
+                self.on_reset(cache, number)
                 self.link.send(ResetDone(self.role, self.epoch, number))
         self.hear_of_others(message)
         return not isinstance(message, Stop)

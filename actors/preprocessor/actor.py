@@ -7,7 +7,6 @@ leaves.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from functools import partial
@@ -54,7 +53,7 @@ from .effort import effort_of
 from .feeding import Feed, Feeds, send_features
 from .hashing import Hashing
 from .identities import Identities, cache_miss
-from .page_plans import PagePlans
+from .page_plans import PagePlans, in_era
 from .pending_request import UNRENDERED, PendingRequest, brings_template
 from .questions import Questions
 from .shell import Shell, failure_of
@@ -72,7 +71,7 @@ class Preprocessor(Actor):
         self._pending: dict[str, PendingRequest] = {}
         self._over = Tombstones()
         self._era = ""
-        """Of the keys of items: see `key_salt`."""
+        """Of the keys of requests that come now: see `key_salt`."""
         self._epochs: dict[str, int] = {}
         self._pids: dict[str, int] = {}
         """Of the decode workers, like their epochs."""
@@ -153,9 +152,9 @@ class Preprocessor(Actor):
                 self._drop(pending)
             self._feeds.end(id)
 
-    def on_reset(self, cache: Cache) -> None:
+    def on_reset(self, cache: Cache, number: int) -> None:
         if cache == "media":
-            self._era = secrets.token_hex(8)
+            self._era = str(number)
             self._identities.clear()
             self._decoding.reset()
 
@@ -195,6 +194,7 @@ class Preprocessor(Actor):
         try:
             if self.config.ignore_ids:
                 request = without_ids(request)
+            request = in_era(request, self._era)
             request = worded(request, self.config.model.pooler, self._validator.most_text)
             self._validator.check(request)
             later = brings_template(request) or has_documents(request)
@@ -211,7 +211,7 @@ class Preprocessor(Actor):
     def _begin(self, pending: PendingRequest) -> None:
         request = pending.request
         if has_documents(request):
-            how = partial(self._plans.options, request, era=self._era)
+            how = partial(self._plans.options, request)
             self._hashing.do(pending, partial(self._questions.want_documents, how=how))
         elif brings_template(request):
             self._questions.want_rendering(pending)
@@ -254,7 +254,7 @@ class Preprocessor(Actor):
         pending.entries = [None] * len(digests)
         for index in range(len(digests)):
             if index in pending.pages:
-                self._plans.lay(pending, index, self._era)
+                self._plans.lay(pending, index)
             else:
                 self._want(pending, index)
         self._decoding.pump()
@@ -265,7 +265,7 @@ class Preprocessor(Actor):
         """Pin what it becomes, or wait; `again`: that was there. Raises RequestError."""
         request, item = pending.request, pending.request.media[index]
         digest = self._identities.identify(pending, index)
-        processor, io, salt = self._plans.options(request, index, self._era)
+        processor, io, salt = self._plans.options(request, index)
         key = item_key(digest, item.modality, processor, io, salt)
         # What has been decoded is known better than by its headers.
         look = request.preview and self._decoding.store.get(key) is None
@@ -273,7 +273,7 @@ class Preprocessor(Actor):
             salt = look_salt(salt)
             key = item_key(digest, item.modality, processor, io, salt)
         elif self.config.recalls:
-            lasting = self._plans.options(request, index, "")[2]  # whatever is reset
+            lasting = self._plans.salt(request, "")  # whatever is reset
             pending.names[index] = item_key(digest, item.modality, processor, io, lasting)
         if not self._decoding.want(pending, index, key, processor, io, salt, look, again):
             raise cache_miss(request, index, again)

@@ -49,6 +49,7 @@ class Assembler:
             arrival=request.arrival,
             priority=request.priority,
             streamed=request.streamed,
+            era=request.era or "",
             token_ids=tuple(layout.token_ids),
             items=tuple(layout.items),
             positions=layout.positions,

@@ -19,8 +19,8 @@ class Identities:
 
     def __init__(self, hasher: str, reader: BlobReader) -> None:
         self._hasher, self._reader = hasher, reader
-        self._bindings: Bounded[tuple[str, str], str] = Bounded(BINDINGS)
-        """By (tenant, id): the digest of the first content seen under it."""
+        self._bindings: Bounded[tuple[str, str | None, str], str] = Bounded(BINDINGS)
+        """By (tenant, era, id): the digest of the first content seen under it."""
 
     def digests(self, media: tuple[MediaItem, ...]) -> list[str | None]:
         """Of each item's bytes; None where there are none, or they are a page's, which has its
@@ -49,7 +49,7 @@ class Identities:
         if item.uuid is None:
             assert digest is not None
             return digest
-        known = self._bindings.use(name := (request.tenant, item.uuid))
+        known = self._bindings.use(name := (request.tenant, request.era, item.uuid))
         if known is None:
             if digest is None:
                 raise cache_miss(request, index)
@@ -62,8 +62,9 @@ class Identities:
 
     def free(self, pending: PendingRequest) -> None:
         """It has failed: what was bound for it has turned out to be no medium."""
+        request = pending.request
         for uuid in pending.bound:
-            self._bindings.pop((pending.request.tenant, uuid), None)
+            self._bindings.pop((request.tenant, request.era, uuid), None)
 
     def clear(self) -> None:
         """Every id may name other content."""

@@ -24,13 +24,14 @@ class PagePlans:
     def __init__(self, config: PreprocessorConfig, validator: RequestValidator) -> None:
         self._config, self._validator = config, validator
 
-    def options(
-        self, request: Request, index: int, era: str
-    ) -> tuple[dict[str, Any], dict[str, Any], str]:
+    def options(self, request: Request, index: int) -> tuple[dict[str, Any], dict[str, Any], str]:
         """(processor, io, salt) of an item's key; of a document those of its pages."""
         processor, io = self._validator.options.of(request, index)
         io |= self._validator.options.beside(request, index)
-        return processor, io, key_salt(request.tenant, self._config.model.fingerprint, era)
+        return processor, io, self.salt(request, request.era or "")
+
+    def salt(self, request: Request, era: str) -> str:
+        return key_salt(request.tenant, self._config.model.fingerprint, era)
 
     def expand(self, pending: PendingRequest) -> None:
         """Pages take the places of documents. Raises RequestError."""
@@ -43,13 +44,19 @@ class PagePlans:
             if isinstance(source := expanded.request.media[index].source, Page)
         }
 
-    def lay(self, pending: PendingRequest, index: int, era: str) -> None:
+    def lay(self, pending: PendingRequest, index: int) -> None:
         """Note what is known of a page, and how it is made."""
         digest = pending.page_digests[index]
-        processor, io, salt = self.options(pending.request, index, era)
+        processor, io, salt = self.options(pending.request, index)
         key = item_key(digest, "image", processor, io, salt)
         pending.plans.append(PagePlan(index, digest, key, processor, io, salt))
         pending.entries[index] = FeatureEntry(_named(pending.pages[index], key), NOWHERE)
+
+
+def in_era(request: Request, era: str) -> Request:
+    """Its own, where it had one in an earlier attempt: its media keep their keys, whatever has been
+    reset since."""
+    return request if request.era is not None else msgspec.structs.replace(request, era=era)
 
 
 def _named(layout: Decoded, key: str) -> Decoded:

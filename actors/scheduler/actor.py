@@ -65,7 +65,7 @@ class SchedulerActor(Actor):
         self.policy.end(ids)
         self._go_on()
 
-    def on_reset(self, cache: Cache) -> None:
+    def on_reset(self, cache: Cache, number: int) -> None:
         if cache == "prefix":
             self.policy.batch.forget_prefixes()
 

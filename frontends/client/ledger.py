@@ -65,7 +65,9 @@ class LedgerEntry(msgspec.Struct):
 
     def again(self, due: Literal["send", "resume"]) -> None:
         """Begin a new attempt: every message of the old one is void."""
-        self.request = msgspec.structs.replace(self.request, attempt=self.request.attempt + 1)
+        request, prepared = self.request, self.stream.prepared
+        era = request.era if prepared is None else prepared.era  # its media keep their keys
+        self.request = msgspec.structs.replace(request, attempt=request.attempt + 1, era=era)
         self.due, self.awaited, self.heard, self.early = due, due == "send", False, []
 
     def take_early(self) -> list[Early]:

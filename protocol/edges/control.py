@@ -195,9 +195,11 @@ class AskStats(Message, frozen=True):
 
 
 class Reset(Message, frozen=True):
-    """Empty this cache, as far as it lies here. Answered with `ResetDone`."""
+    """Empty this cache, as far as it lies here. Answered with `ResetDone`. Who comes later, and
+    names what is kept, is told of the last one."""
 
     number: int
+    """Higher than of any before."""
     cache: Cache
 
 

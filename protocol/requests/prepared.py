@@ -90,6 +90,9 @@ class Prepared(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pooling: PoolingParams | None = None
     """What is wanted where it is vectors: the prompt is computed, and nothing sampled."""
     eos_token_ids: tuple[int, ...]
+    era: str = ""
+    """Between which resets of the media's caches it was accepted: part of its items' keys, which a
+    later attempt has again."""
     media_tokens: dict[str, int] = {}
     """Placeholder tokens per modality of media, for usage."""
     media_options: EffectiveOptions = {}

@@ -208,6 +208,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What is wanted where it is vectors; nothing is sampled then."""
     preview: bool = False
     """Only what its prompt would cost is wanted, from the headers of its media alone."""
+    era: str | None = None
+    """Of the keys of its media, once it has been prepared: `Prepared.era`. None: the present."""
     mm_processor_kwargs: dict[str, Any] = {}
     media_io_kwargs: dict[str, dict[str, Any]] = {}
     priority: int = 0

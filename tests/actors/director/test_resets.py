@@ -69,6 +69,23 @@ async def test_B14_who_is_not_there_has_nothing() -> None:
     assert text_only.told == [("preprocessor", 1)]
 
 
+async def test_a_preprocessor_that_comes_after_a_reset_is_told_of_the_last_one() -> None:
+    bench = Bench()
+    for role in ROLES:
+        bench.resets.ready(bench.members[role])
+    bench.ask("prefix")
+    bench.resets.ready(bench.members["preprocessor"])
+    assert [role for role, _ in bench.told] == ["scheduler"]
+    bench.ask("media")
+    bench.ask("media")
+    bench.ask("prefix")
+    bench.told.clear()
+    for role in ROLES:
+        bench.resets.ready(bench.members[role])
+    assert bench.told == [("preprocessor", 3)]
+    bench.resets.answered("preprocessor", 3)
+
+
 async def test_B14_two_askers_hear_of_their_own_question() -> None:
     bench = Bench()
     bench.ask("prefix", 1)

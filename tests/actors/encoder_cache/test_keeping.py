@@ -146,7 +146,7 @@ async def test_a_reset_forgets_the_disk_and_what_is_in_hand(tmp_path: Path) -> N
         features(here, OTHER, 1.0)
         here.need("x", OTHER)
         await here.sent.until(FeaturesRead, 2)
-        here.cache.on_reset("media")
+        here.cache.on_reset("media", 1)
         here.cache.fake.gate.set()
         await here.sent.until(EmbeddingReady, 2)
         for name in (NAME, OTHER):

@@ -119,6 +119,22 @@ async def test_a_document_is_submitted_before_a_page_is_drawn(desk: Desk) -> Non
     assert len({item.key for item in submit.prepared.items}) == 3
 
 
+async def test_a_later_attempt_has_the_keys_of_the_first_whatever_was_reset(desk: Desk) -> None:
+    desk.actor.on_reset("media", 1)
+    desk.prepare("r", desk.document())
+    desk.read(3)
+    (copy,) = desk.sent.of(PreparedCopy)
+    desk.actor.on_reset("media", 2)
+    again = {"attempt": 1, "era": copy.prepared.era}
+    for id, fields in (("r", again), ("s", {})):
+        desk.prepare(id, desk.document(), **fields)
+        if desk.sent.of(ReadDocument)[1:]:
+            desk.read(3)
+    first, second, other = (one.prepared.items for one in desk.sent.of(PreparedCopy))
+    assert first == second
+    assert not {item.key for item in first} & {item.key for item in other}
+
+
 async def test_pages_are_drawn_as_they_are_asked_for_and_not_kept(desk: Desk) -> None:
     desk.prepare("r", desk.document())
     desk.read(3)

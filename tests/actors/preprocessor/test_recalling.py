@@ -147,11 +147,21 @@ async def test_after_a_reset_the_name_is_the_same_and_the_key_another(
 ) -> None:
     async with asking(checkpoints, tmp_path) as stage:
         stage.prepare("r", stage.picture(1))
-        stage.actor.on_reset("media")
+        stage.actor.on_reset("media", 1)
         stage.prepare("s", stage.picture(1))
         before, after = stage.sent.of(Recall)
         assert before.name == after.name
         assert before.key != after.key
+
+
+async def test_a_later_attempt_asks_for_the_same(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """Also of a successor that has heard of a reset since."""
+    async with asking(checkpoints, tmp_path) as stage:
+        stage.prepare("r", stage.picture(1))
+        stage.actor.on_reset("media", 1)
+        stage.prepare("r", stage.picture(1), attempt=1, era="")
+        before, after = stage.sent.of(Recall)
+        assert before == after
 
 
 async def test_tenants_have_names_of_their_own(checkpoints: Checkpoints, tmp_path: Path) -> None:
