@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ....protocol.errors import invalid
+from ....protocol.errors import RequestError, invalid
 from ..answers.generate import send_whole
 from ..answers.writer import encode_json
 from ..app_state import APP_STATE, TENANT, AppState
@@ -34,7 +34,12 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
         text = f"Batches are for these paths: {', '.join(batches.handlers)}."
         raise invalid(text, "endpoint", "invalid_endpoint")
     storage = state.storage
-    await storage.run(storage.files.find, tenant, asked.input_file_id)
+    try:
+        await storage.run(storage.files.find, tenant, asked.input_file_id)
+    except RequestError as error:
+        if error.failure.kind != "not_found":
+            raise
+        raise RequestError(msgspec.structs.replace(error.failure, param="input_file_id")) from None
     note = _note(asked, state.terms.model)
     entry = await storage.run(storage.batches.add, tenant, b"", note)
     batches.wake()

@@ -241,6 +241,9 @@ async def test_a_wrong_batch_is_refused(url: str, change: dict[str, Any]) -> Non
         with pytest.raises(openai.APIStatusError) as error:
             await api.batches.create(**asked)
         assert error.value.status_code in (400, 404)
+        if "input_file_id" in change:
+            assert error.value.param == "input_file_id"
+            assert "input_file_id: There is no file with this id of this key." in str(error.value)
         assert [one.id async for one in api.batches.list()] == []
 
 
