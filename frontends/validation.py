@@ -40,6 +40,20 @@ def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
     return invalid(words, path or None, "wrong_type")
 
 
+def text_field(given: Mapping[str, Any], name: str, where: str) -> str:
+    """A field of the object at `where`. Raises RequestError where it is missing, or no text."""
+    return expect_text(given.get(name), f"{where}.{name}")
+
+
+def expect_text(value: Any, where: str) -> str:
+    """Raises RequestError where it is missing, or no text."""
+    if value is None:
+        raise invalid("This field is required.", where, "missing_field")
+    if not isinstance(value, str):
+        raise invalid("Expected str.", where, "wrong_type")
+    return value
+
+
 def check_depth(value: Any, where: str) -> None:
     """However deep its caller's own stack is. Raises RequestError."""
     level: Iterable[Any] = (value,)

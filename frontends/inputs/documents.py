@@ -7,6 +7,7 @@ from typing import Any, get_args
 from ...protocol.errors import invalid
 from ...protocol.requests.document import DocumentOptions, PageRange, TextLayer, read_ranges
 from ...protocol.requests.request import Modality, Url
+from ..validation import expect_text
 from .media import LONGEST_HEADER, Pending, Raw, filed, read_encoded, read_url
 from .unread import Unread
 
@@ -131,7 +132,7 @@ def _url(part: Mapping[str, Any], where: str) -> bytes | Url:
     at = f"{where}.document_url"
     if isinstance(value, Mapping):
         value, at = value.get("url"), f"{at}.url"
-    return read_document_url(_string(value, at), where)
+    return read_document_url(expect_text(value, at), where)
 
 
 def read_document_url(url: str, where: str) -> bytes | Url:
@@ -156,9 +157,9 @@ def _given(
     if id is not None:
         return document_of(_uploaded(id, f"{at}.file_id", from_python), where, options)
     if url is not None:
-        found = read_document_url(_string(url, f"{at}.file_url"), where)
+        found = read_document_url(expect_text(url, f"{at}.file_url"), where)
         return document_of(found, where, options)
-    text = _string(data, f"{at}.file_data")
+    text = expect_text(data, f"{at}.file_data")
     head = text[:LONGEST_HEADER].lstrip().lower()
     if head.startswith(("http://", "https://", "file:")):
         return document_of(Url(text.strip()), where, options)
@@ -172,14 +173,6 @@ def _uploaded(id: Any, where: str, from_python: bool) -> Url:
     if from_python:
         text = "Files are uploaded to a server; here the data itself is given."
         raise invalid(text, where, "unknown_part")
-    if len(_string(id, where)) > MOST_ID:
+    if len(expect_text(id, where)) > MOST_ID:
         raise invalid("This is no id of a file.", where, "invalid_file_id")
     return filed(id)
-
-
-def _string(value: Any, where: str) -> str:
-    if value is None:
-        raise invalid("This field is required.", where, "missing_field")
-    if not isinstance(value, str):
-        raise invalid("Expected str.", where, "wrong_type")
-    return value

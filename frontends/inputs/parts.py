@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ...protocol.errors import invalid
 from ...protocol.refusals import embeds_disabled
 from ...protocol.requests.request import CLIP_FACTS, MODALITIES, Modality, Slot, Text, Url
+from ..validation import expect_text
 from .documents import FILE_TYPES, read_file
 from .embeds import embeds_keys, read_embeds
 from .media import Pending, Raw, filed, read_encoded, read_url
@@ -79,7 +80,7 @@ def read_part(
     if kind in TEXT_TYPES:
         field = TEXT_TYPES[kind]
         unread.check(part, ("type", field), where)
-        return Text(_string(part.get(field), f"{where}.{field}"))
+        return Text(expect_text(part.get(field), f"{where}.{field}"))
     media.append(_read_medium(kind, part, where, rules, unread))
     return Slot(len(media) - 1)
 
@@ -215,7 +216,7 @@ def _read_file_id(kind: str, part: Mapping[str, Any], where: str, rules: Rules) 
     if rules.raw is not None:
         text = "Files are uploaded to a server; here the data itself is given."
         raise invalid(text, f"{at}.file_id", "unknown_part")
-    if len(_string(id, f"{at}.file_id")) > MAX_UUID:
+    if len(expect_text(id, f"{at}.file_id")) > MAX_UUID:
         raise invalid("This is no id of a file.", f"{at}.file_id", "invalid_file_id")
     return filed(id)
 
@@ -230,7 +231,7 @@ def _read_embeds(
         return None
     entry = value if isinstance(value, Mapping) else {kind: value}
     if rules.raw is None:
-        _string(entry.get(kind), f"{where}.{kind}")
+        expect_text(entry.get(kind), f"{where}.{kind}")
     return read_embeds(EMBED_TYPES[kind], {**part, **entry}, where)
 
 
@@ -238,7 +239,7 @@ def _read_uuid(part: Mapping[str, Any], where: str) -> str | None:
     uuid = part.get("uuid")
     if uuid is None:
         return None
-    if not 1 <= len(_string(uuid, f"{where}.uuid")) <= MAX_UUID:
+    if not 1 <= len(expect_text(uuid, f"{where}.uuid")) <= MAX_UUID:
         raise invalid(f"A uuid has 1 to {MAX_UUID} characters.", f"{where}.uuid", "invalid_uuid")
     return str(uuid)
 
@@ -254,7 +255,7 @@ def _read_url_field(
             raise invalid("This field is required.", f"{where}.{name}", "missing_field")
     if value is None:
         return None
-    return read_url(_string(value, f"{where}.{name}"), modality, where, about)
+    return read_url(expect_text(value, f"{where}.{name}"), modality, where, about)
 
 
 def _read_data(kind: str, part: Mapping[str, Any], where: str, uuid: str | None) -> bytes | None:
@@ -268,12 +269,4 @@ def _read_data(kind: str, part: Mapping[str, Any], where: str, uuid: str | None)
     data = value.get("data")
     if data is None and uuid is not None:
         return None
-    return read_encoded(_string(data, f"{where}.{kind}.data"), DATA_TYPES[kind], where)
-
-
-def _string(value: Any, where: str) -> str:
-    if value is None:
-        raise invalid("This field is required.", where, "missing_field")
-    if not isinstance(value, str):
-        raise invalid("Expected str.", where, "wrong_type")
-    return value
+    return read_encoded(expect_text(data, f"{where}.{kind}.data"), DATA_TYPES[kind], where)

@@ -13,7 +13,7 @@ from ...inputs.documents import OPTIONS, document_of, read_document_url
 from ...inputs.media import Pending, filed, read_base64, read_url
 from ...inputs.parts import Rules, read_part
 from ...inputs.unread import Unread
-from ...validation import check_sendable, wrong_field
+from ...validation import check_sendable, text_field, wrong_field
 
 Content = Text | Slot
 FAILED = "Error: "
@@ -104,7 +104,7 @@ class TurnReader:
 
     def _text(self, block: Mapping[str, Any], where: str) -> Text:
         self._unread.check(block, (*PLAIN, "text"), where)
-        return Text(_string(block, "text", where))
+        return Text(text_field(block, "text", where))
 
     def _read_user(self, given: Any, where: str) -> None:
         content: list[Content] = []
@@ -121,7 +121,7 @@ class TurnReader:
 
     def _read_result(self, block: Mapping[str, Any], where: str) -> None:
         self._unread.check(block, (*PLAIN, "tool_use_id", "content", "is_error"), where)
-        id, failed = _string(block, "tool_use_id", where), block.get("is_error")
+        id, failed = text_field(block, "tool_use_id", where), block.get("is_error")
         if not isinstance(failed, bool | None):
             raise invalid("Expected bool.", f"{where}.is_error", "wrong_type")
         content: list[Content] = [Text(FAILED)] if failed else []
@@ -142,7 +142,7 @@ class TurnReader:
                     calls.append(self._call(block, at))
                 case "thinking":
                     self._unread.check(block, (*PLAIN, "thinking", "signature"), at)
-                    thoughts.append(_string(block, "thinking", at))
+                    thoughts.append(text_field(block, "thinking", at))
                 case "redacted_thinking":
                     self._unread.tell(at)
                 case _:
@@ -154,7 +154,7 @@ class TurnReader:
 
     def _call(self, block: Mapping[str, Any], where: str) -> dict[str, Any]:
         self._unread.check(block, (*PLAIN, "id", "name", "input", "caller"), where)
-        id, name = _string(block, "id", where), _string(block, "name", where)
+        id, name = text_field(block, "id", where), text_field(block, "name", where)
         given = block.get("input")
         if not isinstance(given, dict):
             raise invalid("Expected an object.", f"{where}.input", "invalid_tool_call")
@@ -174,7 +174,7 @@ class TurnReader:
             case "search_result":
                 known = (*PLAIN, "title", "source", "content", "citations")
                 self._unread.check(block, known, where)
-                head = "\n".join(_string(block, name, where) for name in ("title", "source"))
+                head = "\n".join(text_field(block, name, where) for name in ("title", "source"))
                 return [Text(head), *self.texts(block.get("content"), f"{where}.content")]
             case kind if kind in OTHER_PARTS:
                 part = {name: value for name, value in block.items() if name != "cache_control"}
@@ -188,13 +188,13 @@ class TurnReader:
         match source.get("type"):
             case "base64":
                 self._unread.check(source, ("type", "media_type", "data"), place)
-                content: Any = read_base64(_string(source, "data", place), where)
+                content: Any = read_base64(text_field(source, "data", place), where)
             case "url":
                 self._unread.check(source, ("type", "url"), place)
-                content = read_url(_string(source, "url", place), "image", where)
+                content = read_url(text_field(source, "url", place), "image", where)
             case "file":
                 self._unread.check(source, ("type", "file_id"), place)
-                content = filed(_string(source, "file_id", place))
+                content = filed(text_field(source, "file_id", place))
             case _:
                 text = "The types of a picture's source are base64, url and file."
                 raise invalid(text, f"{place}.type", "unsupported")
@@ -208,25 +208,25 @@ class TurnReader:
         if block.get("citations"):
             self._unread.tell(f"{where}.citations")
         source, place = _source(block, where), f"{where}.source"
-        heads = [_string(block, name, where) for name in ("title", "context") if block.get(name)]
+        heads = [text_field(block, name, where) for name in ("title", "context") if block.get(name)]
         before: list[Content] = [Text(head) for head in heads]
         match source.get("type"):
             case "text":
                 self._unread.check(source, ("type", "media_type", "data"), place)
-                return [*before, Text(_string(source, "data", place))]
+                return [*before, Text(text_field(source, "data", place))]
             case "content":
                 self._unread.check(source, ("type", "content"), place)
                 inner = _blocks(source.get("content"), f"{place}.content", ("text", "image"))
                 return [*before, *(one for each, at in inner for one in self._content(each, at))]
             case "base64":
                 self._unread.check(source, ("type", "media_type", "data"), place)
-                content: bytes | Url = read_base64(_string(source, "data", place), where)
+                content: bytes | Url = read_base64(text_field(source, "data", place), where)
             case "url":
                 self._unread.check(source, ("type", "url"), place)
-                content = read_document_url(_string(source, "url", place), where)
+                content = read_document_url(text_field(source, "url", place), where)
             case "file":
                 self._unread.check(source, ("type", "file_id"), place)
-                content = filed(_string(source, "file_id", place))
+                content = filed(text_field(source, "file_id", place))
             case _:
                 text = "The types of a document's source are base64, url, file, text and content."
                 raise invalid(text, f"{place}.type", "unsupported")
@@ -247,7 +247,7 @@ def _blocks(
         place = f"{where}[{at}]"
         if not isinstance(block, Mapping):
             raise invalid("A block must be an object with a `type`.", place, "wrong_type")
-        kind = _string(block, "type", place)
+        kind = text_field(block, "type", place)
         if kinds and kind not in kinds:
             text = f"Here blocks may be of type {' and '.join(kinds)}."
             raise invalid(text, f"{place}.type", "unknown_part")
@@ -259,12 +259,3 @@ def _source(block: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if not isinstance(source, Mapping):
         raise invalid("Expected an object.", f"{where}.source", "wrong_type")
     return source
-
-
-def _string(given: Mapping[str, Any], name: str, where: str) -> str:
-    value = given.get(name)
-    if value is None:
-        raise invalid("This field is required.", f"{where}.{name}", "missing_field")
-    if not isinstance(value, str):
-        raise invalid("Expected str.", f"{where}.{name}", "wrong_type")
-    return value

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ....protocol.errors import invalid
 from ...inputs.unread import Unread
+from ...validation import expect_text
 
 KINDS = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
 """Whether the model is to think; how often it does so is its own affair."""
@@ -24,10 +25,9 @@ def read_thinking(
     """`thinks`: the model does; of another one what is asked of it has no effect, and is told."""
     switches: dict[str, Any] = {}
     if effort is not None:
-        if not isinstance(effort, str):
-            raise invalid("Expected str.", "output_config.effort", "wrong_type")
+        word = expect_text(effort, "output_config.effort")
         if thinks:
-            switches["reasoning_effort"] = effort
+            switches["reasoning_effort"] = word
         else:
             unread.tell("output_config.effort")
     if given is None:

@@ -12,7 +12,7 @@ from ...inputs.media import Pending
 from ...inputs.parts import Rules, read_part
 from ...inputs.submission import Submission
 from ...inputs.unread import Unread
-from ...validation import check_sendable
+from ...validation import check_sendable, text_field
 
 REFERENCE = "item_reference"
 """The role of a message that stands for an item which is stored, until it is looked up."""
@@ -62,14 +62,14 @@ class ItemReader:
                 self._read_reasoning(item, where)
             case "item_reference":
                 self._unread.check(item, OWN, where)
-                self.say(REFERENCE, (), id=_string(item, "id", where))
+                self.say(REFERENCE, (), id=text_field(item, "id", where))
             case _:
                 text = f"Items of this type are not taken here; known: {', '.join(KNOWN)}."
                 raise refuse("unsupported", text, f"{where}.type", "unsupported")
 
     def _read_message(self, item: Mapping[str, Any], where: str) -> None:
         self._unread.check(item, (*OWN, "role", "content", "phase"), where)
-        role = _string(item, "role", where)
+        role = text_field(item, "role", where)
         if role not in ROLES:
             raise invalid(f"The roles are {', '.join(ROLES)}.", f"{where}.role", "invalid_role")
         self.say(ROLES[role], self._content(item.get("content"), f"{where}.content"))
@@ -91,8 +91,8 @@ class ItemReader:
 
     def _read_call(self, item: Mapping[str, Any], where: str) -> None:
         self._unread.check(item, (*OWN, "call_id", "name", "arguments"), where)
-        id, name = _string(item, "call_id", where), _string(item, "name", where)
-        text = _string(item, "arguments", where)
+        id, name = text_field(item, "call_id", where), text_field(item, "name", where)
+        text = text_field(item, "arguments", where)
         try:
             arguments = msgspec.json.decode(text) if text.strip() else {}
         except (ValueError, RecursionError):  # also of what is not Unicode
@@ -104,7 +104,7 @@ class ItemReader:
 
     def _read_output(self, item: Mapping[str, Any], where: str) -> None:
         self._unread.check(item, (*OWN, "call_id", "output", "name"), where)
-        id = _string(item, "call_id", where)
+        id = text_field(item, "call_id", where)
         content = self._content(item.get("output"), f"{where}.output")
         self.say("tool", content, tool_call_id=id)
 
@@ -183,13 +183,4 @@ def _only_thinks(message: ChatMessage) -> bool:
 def _thought(part: Any, where: str) -> str:
     if not isinstance(part, Mapping):
         raise invalid("Expected an object.", where, "wrong_type")
-    return _string(part, "text", where)
-
-
-def _string(given: Mapping[str, Any], name: str, where: str) -> str:
-    value = given.get(name)
-    if value is None:
-        raise invalid("This field is required.", f"{where}.{name}", "missing_field")
-    if not isinstance(value, str):
-        raise invalid("Expected str.", f"{where}.{name}", "wrong_type")
-    return value
+    return text_field(part, "text", where)
