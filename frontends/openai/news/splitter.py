@@ -31,10 +31,6 @@ class Splitter:
         self._leading = not follows_words
         """White space that comes now belongs to the mark before it."""
 
-    @property
-    def thinking(self) -> bool:
-        return self._state == "thinking"
-
     def feed(self, text: str) -> Piece:
         """What is certain once this text has come."""
         if self._state == "perhaps":

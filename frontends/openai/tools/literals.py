@@ -70,15 +70,11 @@ def json_object(tell: Tell, char: str) -> Machine:
 
 def tagged_object(tell: Tell, depth: int) -> Steps:
     """Behind its opening bracket, to the closing one."""
-    tell("{")
-    char, first = (yield from spaces()), True
-    while char != "}":
-        if not first:
-            tell(", ")
-        first = False
+
+    def member(char: str) -> Steps:
         if char == MARK[0]:
             yield from _marked_text(tell, char)
-            char = yield from spaces()
+            yield from literal(":", (yield from spaces()))
         else:
             key = ""
             while char != ":":
@@ -87,13 +83,10 @@ def tagged_object(tell: Tell, depth: int) -> Steps:
                     raise Malformed
                 char = yield
             tell(quoted(key.strip(SPACES)).decode())
-        if char != ":":
-            raise Malformed
         tell(": ")
-        char = yield from _tagged(tell, (yield from spaces()), depth)
-        char = yield from _next(char, "}")
-    tell("}")
-    return char
+        return (yield from _tagged(tell, (yield from spaces()), depth))
+
+    return (yield from _members(tell, "{}", "}", member))
 
 
 def _tagged(tell: Tell, char: str, depth: int) -> Steps:
@@ -105,7 +98,7 @@ def _tagged(tell: Tell, char: str, depth: int) -> Steps:
     elif char == "{":
         yield from tagged_object(tell, depth + 1)
     elif char == "[":
-        yield from _items(tell, "]", lambda first: _tagged(tell, first, depth + 1))
+        yield from _members(tell, "[]", "]", lambda first: _tagged(tell, first, depth + 1))
     else:
         return (yield from _word(tell, char, ",}]"))
     return (yield)
@@ -119,16 +112,17 @@ def _marked_text(tell: Tell, char: str) -> Steps:
     return ""
 
 
-def _items(tell: Tell, close: str, value: Callable[[str], Steps]) -> Steps:
-    """Behind the opening bracket of a list, to the closing one."""
-    tell("[")
+def _members(tell: Tell, told: str, close: str, member: Callable[[str], Steps]) -> Steps:
+    """Behind the opening bracket of a list or an object, to `close`. `told`: the brackets that JSON
+    has for them; `member` reads one from its first character and returns the one behind it."""
+    tell(told[0])
     char, first = (yield from spaces()), True
     while char != close:
         if not first:
             tell(", ")
         first = False
-        char = yield from _next((yield from value(char)), close)
-    tell("]")
+        char = yield from _next((yield from member(char)), close)
+    tell(told[1])
     return char
 
 
@@ -153,30 +147,22 @@ def python_value(tell: Tell, char: str, depth: int) -> Steps:
         yield from _python_text(tell, char)
     elif char in "[(":
         close = "]" if char == "[" else ")"
-        yield from _items(tell, close, lambda first: python_value(tell, first, depth + 1))
+        yield from _members(tell, "[]", close, lambda one: python_value(tell, one, depth + 1))
     elif char == "{":
-        yield from _python_dict(tell, depth)
+        yield from _members(tell, "{}", "}", lambda key: _python_pair(tell, key, depth + 1))
     else:
         return (yield from _word(tell, char, ",)]}" + SPACES))
     return (yield)
 
 
-def _python_dict(tell: Tell, depth: int) -> Steps:
-    tell("{")
-    char, first = (yield from spaces()), True
-    while char != "}":
-        if not first:
-            tell(", ")
-        first = False
-        if char not in "'\"":
-            raise Malformed
-        yield from _python_text(tell, char)
-        yield from literal(":", (yield from spaces()))
-        tell(": ")
-        char = yield from python_value(tell, (yield from spaces()), depth + 1)
-        char = yield from _next(char, "}")
-    tell("}")
-    return char
+def _python_pair(tell: Tell, char: str, depth: int) -> Steps:
+    """A key and its value; returns the character behind it."""
+    if char not in "'\"":
+        raise Malformed
+    yield from _python_text(tell, char)
+    yield from literal(":", (yield from spaces()))
+    tell(": ")
+    return (yield from python_value(tell, (yield from spaces()), depth))
 
 
 def _python_text(tell: Tell, quote: str) -> Steps:

@@ -11,7 +11,6 @@ from .grammars import MARKED
 from .json_reader import CallReader, Event, Words
 from .marked import MarkedParser
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
 PYTHON_TAG = "<|python_tag|>"
 
 
