@@ -1,4 +1,5 @@
-"""What the APIs that generate text share: options of an answer, and how it is made."""
+"""What the APIs that generate text share: options of an answer, how it is made, and what its prompt
+would cost."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,6 +8,8 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from ..inputs.previews import WANTED, MediaPreview, preview_of
+from ..inputs.submission import submit
 from .access import TOLD
 from .answers.generate import CallMeter, answer_stream, answer_whole, send_whole, submit_all
 from .answers.writer import AnswerOptions, ResponseWriter
@@ -73,6 +76,24 @@ async def answer(
         if body.stream:
             return await answer_stream(request, streams, writer, sizes, meter, headers)
         return await send_whole(request, await answer_whole(streams, writer, sizes, meter), headers)
+
+
+async def preview(request: web.Request, asked: Generation) -> MediaPreview:
+    """What it would cost, from the headers of its media alone. Raises RequestError."""
+    client = request.app[APP_STATE].client
+    tenant, turn = request[TENANT], asked.priority
+    stream = await submit(
+        client, asked, WANTED, wait=False, tenant=tenant, priority=turn, streamed=False
+    )
+    async with stream:
+        return await preview_of(stream, client)
+
+
+async def prompt_tokens(request: web.Request, asked: Generation) -> int:
+    """Of text and media together. Raises RequestError."""
+    if asked.media:
+        return (await preview(request, asked)).prompt_tokens
+    return len((await request.app[APP_STATE].client.tokenize(asked.prompt)).token_ids)
 
 
 def own_id_of(request: web.Request, told: str | None) -> str | None:

@@ -7,21 +7,14 @@ from aiohttp import web
 
 from ...protocol.errors import refuse
 from ...protocol.version import version as own_version
-from ..inputs.previews import WANTED, preview_of
-from ..inputs.submission import submit
-from .answers.writer import encode_json
+from .answering import preview
+from .answers.generate import json_response
 from .anthropic.models import anthropic_card, anthropic_list
 from .app_state import APP_STATE, TENANT, AppState
 from .bodies.reading import CHAT, DETOKENIZE, TOKENIZE, check_model
 from .dialects import ANTHROPIC_VERSION
 from .metrics import CONTENT_TYPE
 from .server_info import info_of
-
-
-def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=encode_json(body), status=status, content_type="application/json", headers=headers
-    )
 
 
 def _card(state: AppState) -> dict[str, Any]:
@@ -42,41 +35,41 @@ def _anthropic_card(state: AppState) -> dict[str, Any]:
 async def models(request: web.Request) -> web.Response:
     state = request.app[APP_STATE]
     if ANTHROPIC_VERSION in request.headers:
-        return _json(anthropic_list(_anthropic_card(state)))
-    return _json({"object": "list", "data": [_card(state)]})
+        return json_response(anthropic_list(_anthropic_card(state)))
+    return json_response({"object": "list", "data": [_card(state)]})
 
 
 async def one_model(request: web.Request) -> web.Response:
     state = request.app[APP_STATE]
     check_model(request.match_info["name"], state.terms)
     anthropic = ANTHROPIC_VERSION in request.headers
-    return _json(_anthropic_card(state) if anthropic else _card(state))
+    return json_response(_anthropic_card(state) if anthropic else _card(state))
 
 
 async def health(request: web.Request) -> web.Response:
     """200 only while every actor is there and the server takes requests."""
     state = request.app[APP_STATE]
     if state.client.ready and not state.draining:
-        return _json({"status": "ready"})
-    return _json({"status": "not ready"}, 503, {"Retry-After": "1"})
+        return json_response({"status": "ready"})
+    return json_response({"status": "not ready"}, {"Retry-After": "1"}, 503)
 
 
 async def live(request: web.Request) -> web.Response:
     """200 as long as this process answers, whatever the engine does."""
-    return _json({"status": "alive"})
+    return json_response({"status": "alive"})
 
 
 async def load(request: web.Request) -> web.Response:
     """What balancers ask for, in the form that they know."""
-    return _json({"server_load": request.app[APP_STATE].busy})
+    return json_response({"server_load": request.app[APP_STATE].busy})
 
 
 async def server_info(request: web.Request) -> web.Response:
-    return _json(info_of(request.app[APP_STATE].config))
+    return json_response(info_of(request.app[APP_STATE].config))
 
 
 async def version(request: web.Request) -> web.Response:
-    return _json({"version": own_version()})
+    return json_response({"version": own_version()})
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -91,7 +84,7 @@ async def timeline(request: web.Request) -> web.Response:
     if call is None:
         text = "There is no such request of this key among the last ones."
         raise refuse("not_found", text, code="unknown_request")
-    return _json(call.told())
+    return json_response(call.told())
 
 
 async def tokenize(request: web.Request) -> web.Response:
@@ -105,7 +98,7 @@ async def tokenize(request: web.Request) -> web.Response:
         "tokens": tokens,
         "prompt": found.text,
     }
-    return _json(answer, headers=headers)
+    return json_response(answer, headers)
 
 
 async def media_preview(request: web.Request) -> web.Response:
@@ -113,15 +106,10 @@ async def media_preview(request: web.Request) -> web.Response:
     state = request.app[APP_STATE]
     with state.working():
         _, (asked,), headers = await state.read(request, CHAT, generates=True)
-        turn, tenant = asked.priority, request[TENANT]
-        stream = await submit(
-            state.client, asked, WANTED, wait=False, tenant=tenant, priority=turn, streamed=False
-        )
-        async with stream:
-            return _json(await preview_of(stream, state.client), headers=headers)
+        return json_response(await preview(request, asked), headers)
 
 
 async def detokenize(request: web.Request) -> web.Response:
     state = request.app[APP_STATE]
     _, (text,), headers = await state.read(request, DETOKENIZE)
-    return _json({"prompt": text}, headers=headers)
+    return json_response({"prompt": text}, headers)

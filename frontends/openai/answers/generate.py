@@ -19,7 +19,7 @@ from ..errors import failure_of
 from ..metrics import Metrics
 from ..requests.common import Generation
 from .sse import EventStream
-from .writer import ResponseWriter
+from .writer import ResponseWriter, encode_json
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +164,14 @@ async def answer_whole(
 def _begin(writer: ResponseWriter, source: int, stream: Stream) -> None:
     if stream.prepared is not None:
         writer.begin(source, stream.prepared.sampling)
+
+
+def json_response(
+    body: object, headers: dict[str, str] | None = None, status: int = 200
+) -> web.Response:
+    return web.Response(
+        body=encode_json(body), status=status, content_type="application/json", headers=headers
+    )
 
 
 async def send_whole(

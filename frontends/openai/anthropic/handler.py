@@ -4,11 +4,10 @@ import time
 
 from aiohttp import web
 
-from ...inputs.previews import WANTED, preview_of
-from ...inputs.submission import submit
-from ..answering import answer
-from ..answers.writer import AnswerOptions, encode_json
-from ..app_state import APP_STATE, TENANT
+from ..answering import answer, prompt_tokens
+from ..answers.generate import json_response
+from ..answers.writer import AnswerOptions
+from ..app_state import APP_STATE
 from ..bodies.reading import COUNT, MESSAGES
 from .writer import MessageWriter
 
@@ -34,13 +33,4 @@ async def count_tokens(request: web.Request) -> web.StreamResponse:
     state = request.app[APP_STATE]
     with state.working():
         _, (asked,), headers = await state.read(request, COUNT, generates=True)
-        if not asked.media:
-            count = len((await state.client.tokenize(asked.prompt)).token_ids)
-        else:
-            stream = await submit(
-                state.client, asked, WANTED, wait=False, tenant=request[TENANT], streamed=False
-            )
-            async with stream:
-                count = (await preview_of(stream, state.client)).prompt_tokens
-        body = encode_json({"input_tokens": count})
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        return json_response({"input_tokens": await prompt_tokens(request, asked)}, headers)

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ....protocol.errors import RequestError, invalid
-from ..answers.generate import send_whole
+from ..answers.generate import json_response, send_whole
 from ..answers.writer import encode_json
 from ..app_state import APP_STATE, TENANT, AppState
 from ..bodies.reading import BATCH
@@ -43,11 +43,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     note = _note(asked, state.terms.model)
     entry = await storage.run(storage.batches.add, tenant, b"", note)
     batches.wake()
-    return web.Response(
-        body=encode_json(batch_object(entry, note)),
-        content_type="application/json",
-        headers=headers,
-    )
+    return json_response(batch_object(entry, note), headers)
 
 
 async def list_batches(request: web.Request) -> web.StreamResponse:
@@ -62,7 +58,7 @@ async def one_batch(request: web.Request) -> web.StreamResponse:
     told = await state.storage.run(_told, state, request[TENANT], id)
     if (live := request.app[BATCHES].live(id)) is not None and not live.ended:
         told["request_counts"] = msgspec.to_builtins(live.counts)
-    return web.Response(body=encode_json(told), content_type="application/json")
+    return json_response(told)
 
 
 async def cancel_batch(request: web.Request) -> web.StreamResponse:
@@ -70,7 +66,7 @@ async def cancel_batch(request: web.Request) -> web.StreamResponse:
     id = request.match_info["id"]
     told = await state.storage.run(_cancel, state, tenant, id)
     request.app[BATCHES].wake()
-    return web.Response(body=encode_json(told), content_type="application/json")
+    return json_response(told)
 
 
 def _note(asked: BatchRequest, model: str) -> BatchNote:

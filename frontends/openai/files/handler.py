@@ -8,7 +8,7 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from ....protocol.errors import RequestError
-from ..answers.generate import send_whole
+from ..answers.generate import json_response, send_whole
 from ..answers.writer import encode_json
 from ..app_state import APP_STATE, IGNORED_HEADER, TENANT, AppState
 from ..bodies.multipart import Form, boundary_of
@@ -42,7 +42,7 @@ async def upload_file(request: web.Request) -> web.StreamResponse:
     if wanted:
         told["warm"] = await _warmed(state, tenant, entry)
     headers = {IGNORED_HEADER: ", ".join(upload.ignored)} if upload.ignored else {}
-    return _json(told, headers)
+    return json_response(told, headers)
 
 
 async def _warmed(state: AppState, tenant: str, entry: Entry) -> dict[str, Any]:
@@ -66,13 +66,13 @@ async def list_files(request: web.Request) -> web.StreamResponse:
 async def one_file(request: web.Request) -> web.StreamResponse:
     storage = request.app[APP_STATE].storage
     entry = await storage.run(storage.files.find, request[TENANT], request.match_info["id"])
-    return _json(file_object(entry))
+    return json_response(file_object(entry))
 
 
 async def delete_file(request: web.Request) -> web.StreamResponse:
     storage, id = request.app[APP_STATE].storage, request.match_info["id"]
     await storage.run(storage.files.remove, request[TENANT], id)
-    return _json({"id": id, "object": "file", "deleted": True})
+    return json_response({"id": id, "object": "file", "deleted": True})
 
 
 async def file_content(request: web.Request) -> web.StreamResponse:
@@ -111,9 +111,3 @@ def _listed(store: Store, tenant: str, page: ListPage, purpose: str | None) -> l
 
     entries = store.entries(tenant, page.descending, page.after)
     return [encode_json(page_of(entries, page.limit, told))]
-
-
-def _json(body: object, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=encode_json(body), content_type="application/json", headers=headers or {}
-    )

@@ -9,8 +9,8 @@ from aiohttp import hdrs, web
 
 from ..access import TOLD
 from ..answering import answer
-from ..answers.generate import CallMeter
-from ..answers.writer import AnswerOptions, encode_json
+from ..answers.generate import CallMeter, json_response
+from ..answers.writer import AnswerOptions
 from ..app_state import APP_STATE, AppState
 from ..bodies.reading import (
     OLLAMA_CHAT,
@@ -24,10 +24,6 @@ from ..requests.common import Embedding, Generation
 from ..requests.ollama import OllamaAnswered, refuse_change
 from .facts import SPOKEN, card, running, shown, tagged
 from .writer import LINES, Grown, OllamaWriter, Said, as_message, as_response, head_of, nanoseconds
-
-
-def _json(body: object, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=encode_json(body), content_type="application/json", headers=headers)
 
 
 async def ollama_chat(request: web.Request) -> web.StreamResponse:
@@ -57,7 +53,7 @@ async def _answer(
     if not asked:
         reason = "unload" if body.keep_alive in (0, "0") else "load"
         told = {**head_of(model, created), **said(Grown()), "done": True, "done_reason": reason}
-        return _json(told, headers)
+        return json_response(told, headers)
     body.stream = body.stream is not False
     if body.stream:
         headers = {"Content-Type": LINES, **headers}
@@ -86,7 +82,7 @@ async def ollama_embed(request: web.Request) -> web.StreamResponse:
             "load_duration": 0,
             "prompt_eval_count": tokens,
         }
-        return _json(told, headers)
+        return json_response(told, headers)
 
 
 async def ollama_embeddings(request: web.Request) -> web.StreamResponse:
@@ -94,7 +90,7 @@ async def ollama_embeddings(request: web.Request) -> web.StreamResponse:
     with state.working():
         _, inputs, headers = await state.read(request, OLLAMA_EMBEDDINGS, generates=True)
         vectors, _ = await _vectors(request, state, inputs, arrival)
-        return _json({"embedding": vectors[0]}, headers)
+        return json_response({"embedding": vectors[0]}, headers)
 
 
 async def _vectors(
@@ -115,20 +111,20 @@ async def ollama_show(request: web.Request) -> web.StreamResponse:
     state = request.app[APP_STATE]
     _, _, headers = await state.read(request, OLLAMA_SHOW)
     thinks = state.terms.marks is not None
-    return _json(shown(state.config, state.started, thinks), headers)
+    return json_response(shown(state.config, state.started, thinks), headers)
 
 
 async def ollama_tags(request: web.Request) -> web.StreamResponse:
     state = request.app[APP_STATE]
-    return _json({"models": [card(state.config, state.started)]})
+    return json_response({"models": [card(state.config, state.started)]})
 
 
 async def ollama_ps(request: web.Request) -> web.StreamResponse:
-    return _json({"models": [running(request.app[APP_STATE].config)]})
+    return json_response({"models": [running(request.app[APP_STATE].config)]})
 
 
 async def ollama_version(request: web.Request) -> web.StreamResponse:
-    return _json({"version": SPOKEN})
+    return json_response({"version": SPOKEN})
 
 
 async def ollama_heartbeat(request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ....protocol.errors import Failure
@@ -16,6 +15,7 @@ from ..news.reader import AnswerReader, Thinking
 from ..tools.json_reader import Words
 from ..tools.tool_calls import ToolArguments, ToolCall
 from .errors import ollama_line
+from .facts import moment
 
 LINES = "application/x-ndjson"
 
@@ -49,8 +49,7 @@ def as_response(grown: Grown) -> dict[str, Any]:
 
 def head_of(model: str, created: int) -> dict[str, Any]:
     """`created`: Unix seconds."""
-    moment = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"model": model, "created_at": moment}
+    return {"model": model, "created_at": moment(created)}
 
 
 class OllamaWriter:

@@ -4,10 +4,8 @@ import time
 
 from aiohttp import web
 
-from ...inputs.previews import WANTED, preview_of
-from ...inputs.submission import submit
-from ..answering import answer, options_of
-from ..answers.writer import encode_json
+from ..answering import answer, options_of, prompt_tokens
+from ..answers.generate import json_response
 from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
 from ..bodies.reading import RESPONSE
 from ..requests.responses import ResponseCall, ResponseRequest
@@ -38,16 +36,9 @@ async def count_input(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, (asked,), headers = await state.read(request, RESPONSE, generates=True)
         asked = await with_stored(request, body, asked)
-        if asked.media:
-            stream = await submit(
-                state.client, asked, WANTED, wait=False, tenant=request[TENANT], streamed=False
-            )
-            async with stream:
-                count = (await preview_of(stream, state.client)).prompt_tokens
-        else:
-            count = len((await state.client.tokenize(asked.prompt)).token_ids)
-        told = encode_json({"object": "response.input_tokens", "input_tokens": count})
-        return web.Response(body=told, content_type="application/json", headers=headers)
+        count = await prompt_tokens(request, asked)
+        told = {"object": "response.input_tokens", "input_tokens": count}
+        return json_response(told, headers)
 
 
 def _keeper(

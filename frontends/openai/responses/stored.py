@@ -6,10 +6,10 @@ import msgspec
 from aiohttp import web
 
 from ....protocol.errors import invalid, refuse
-from ..answers.generate import send_whole
+from ..answers.generate import json_response, send_whole
 from ..answers.writer import encode_json
 from ..app_state import TENANT
-from ..stored.paging import ListPage, read_page
+from ..stored.paging import ListPage, page_of, read_page
 from .items import listed
 from .kept import KEPT, KeptResponse
 
@@ -26,9 +26,7 @@ async def one_response(request: web.Request) -> web.StreamResponse:
 async def delete_response(request: web.Request) -> web.StreamResponse:
     id = request.match_info["id"]
     await request.app[KEPT].remove(request[TENANT], id)
-    return await send_whole(
-        request, [encode_json({"id": id, "object": "response", "deleted": True})], {}
-    )
+    return json_response({"id": id, "object": "response", "deleted": True})
 
 
 async def input_items(request: web.Request) -> web.StreamResponse:
@@ -55,11 +53,4 @@ def _page(items: list[dict[str, Any]], page: ListPage) -> dict[str, Any]:
     if page.after and page.after not in ids:
         raise invalid("There is no such item.", "after", "not_found")
     start = ids.index(page.after) + 1 if page.after else 0
-    data = items[start : start + page.limit]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": start + page.limit < len(items),
-    }
+    return page_of(items[start:], page.limit, lambda item: item)

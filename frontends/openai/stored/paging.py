@@ -1,12 +1,13 @@
 """Lists of stored things, a page at a time, as OpenAI's clients turn them. Pure but for what
-`entries` reads."""
+`things` reads."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ....protocol.errors import invalid
-from .store import Entry
+
+T = TypeVar("T")
 
 
 class ListPage(NamedTuple):
@@ -28,10 +29,10 @@ def read_page(query: Mapping[str, str], usual: int, most: int) -> ListPage:
 
 
 def page_of(
-    entries: Iterable[Entry], limit: int, told: Callable[[Entry], dict[str, Any] | None]
+    things: Iterable[T], limit: int, told: Callable[[T], dict[str, Any] | None]
 ) -> dict[str, Any]:
-    """`told`: an entry as its caller sees it; None: it does not belong to the list."""
-    shown = filter(None, map(told, entries))
+    """`told`: a thing as its caller sees it; None: it does not belong to the list."""
+    shown = filter(None, map(told, things))
     found = list(islice(shown, limit + 1))
     data = found[:limit]
     return {
