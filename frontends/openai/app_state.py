@@ -26,6 +26,7 @@ from .gate.origins import Hosts, Origins
 from .metrics import Metrics
 from .metrics_aliases import VllmAliases
 from .pages import Playground
+from .requests.common import ChatTerms
 from .stored.storage import Storage
 from .stored.uploads import Uploads
 from .traces.traces import Traces
@@ -202,11 +203,13 @@ def terms_of(config: HttpConfig) -> Terms:
         vocabulary=client.model.vocab,
         folder=client.model.path,
         tokenizer_parts=client.model.tokenizer_parts,
-        style=style_of(config.server.tool_call_parser, config.engine.chat_template),
-        marks=marks_of(
-            config.engine.reasoning_parser, config.engine.chat_template, client.model.model_type
+        chat=ChatTerms(
+            embeds=config.engine.enable_mm_embeds,
+            style=style_of(config.server.tool_call_parser, config.engine.chat_template),
+            marks=marks_of(
+                config.engine.reasoning_parser, config.engine.chat_template, client.model.model_type
+            ),
         ),
-        embeds=config.engine.enable_mm_embeds,
         prompt_embeds=config.engine.enable_prompt_embeds,
         templates=config.engine.trust_request_chat_template,
     )

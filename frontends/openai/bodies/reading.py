@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from ....protocol.chat_templates.reasoning import Marks
-from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.checkpoint.tokenizer_file import tokenizer_text
 from ....protocol.errors import invalid, refuse
 from ....protocol.refusals import beyond_context, check_token_ids
@@ -27,7 +25,7 @@ from ...inputs.unread import Unread
 from ..requests.anthropic import CountRequest, MessagesRequest, parse_count, parse_messages
 from ..requests.batches import BatchRequest, parse_batch
 from ..requests.chat import parse_chat, parse_tokenize
-from ..requests.common import Embedding, Generation
+from ..requests.common import ChatTerms, Embedding, Generation
 from ..requests.completions import parse_completion
 from ..requests.embeddings import parse_embedding
 from ..requests.ollama import (
@@ -98,11 +96,7 @@ class Terms(msgspec.Struct, frozen=True):
     """Of the model."""
     tokenizer_parts: str
     """As `ModelFacts` has them."""
-    style: Style
-    """How the model writes tool calls."""
-    marks: Marks | None = None
-    """Of its thinking."""
-    embeds: bool = False
+    chat: ChatTerms = ChatTerms()
     prompt_embeds: bool = False
     templates: bool = False
     """Whether a request may bring a chat template: it is a program."""
@@ -279,9 +273,7 @@ def _weight(text: str) -> int:
 CHAT: Kind[ChatRequest, Generation] = Kind(
     "chat",
     ChatRequest,
-    lambda body, terms, unread: [
-        parse_chat(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
-    ],
+    lambda body, terms, unread: [parse_chat(body, unread, terms.chat)],
     Generation,
 )
 COMPLETION: Kind[CompletionRequest, Generation] = Kind(
@@ -293,7 +285,7 @@ COMPLETION: Kind[CompletionRequest, Generation] = Kind(
 EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind(
     "embedding",
     EmbeddingRequest,
-    lambda body, terms, unread: parse_embedding(body, unread, embeds=terms.embeds),
+    lambda body, terms, unread: parse_embedding(body, unread, terms.chat),
     Embedding,
 )
 TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind(
@@ -305,31 +297,25 @@ DETOKENIZE: Kind[DetokenizeRequest, str] = Kind(
 MESSAGES: Kind[MessagesRequest, Generation] = Kind(
     "messages",
     MessagesRequest,
-    lambda body, terms, unread: [
-        parse_messages(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
-    ],
+    lambda body, terms, unread: [parse_messages(body, unread, terms.chat)],
     Generation,
 )
 COUNT: Kind[CountRequest, Generation] = Kind(
     "count",
     CountRequest,
-    lambda body, terms, unread: [
-        parse_count(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
-    ],
+    lambda body, terms, unread: [parse_count(body, unread, terms.chat)],
     Generation,
 )
 OLLAMA_CHAT: Kind[OllamaChat, Generation] = Kind(
     "ollama_chat",
     OllamaChat,
-    lambda body, terms, unread: parse_ollama_chat(
-        body, unread, style=terms.style, marks=terms.marks
-    ),
+    lambda body, terms, unread: parse_ollama_chat(body, unread, terms.chat),
     Generation,
 )
 OLLAMA_GENERATE: Kind[OllamaGenerate, Generation] = Kind(
     "ollama_generate",
     OllamaGenerate,
-    lambda body, terms, unread: parse_ollama_generate(body, unread, marks=terms.marks),
+    lambda body, terms, unread: parse_ollama_generate(body, unread, terms.chat),
     Generation,
 )
 OLLAMA_EMBED: Kind[OllamaEmbed, Embedding] = Kind(
@@ -348,15 +334,13 @@ BATCH: Kind[BatchRequest, BatchRequest] = Kind(
 RESPONSE: Kind[ResponseRequest, ResponseCall] = Kind(
     "response",
     ResponseRequest,
-    lambda body, terms, unread: [
-        parse_response(body, unread, embeds=terms.embeds, style=terms.style, marks=terms.marks)
-    ],
+    lambda body, terms, unread: [parse_response(body, unread, terms.chat)],
     ResponseCall,
 )
 STORED_ITEMS: Kind[StoredItems, Submission] = Kind(
     "stored_items",
     StoredItems,
-    lambda body, terms, _: parse_stored(body, embeds=terms.embeds),
+    lambda body, terms, _: parse_stored(body, terms.chat),
     Submission,
 )
 KINDS: dict[str, Kind[Any, Any]] = {

@@ -110,7 +110,7 @@ async def _vectors(
 async def ollama_show(request: web.Request) -> web.StreamResponse:
     state = request.app[APP_STATE]
     _, _, headers = await state.read(request, OLLAMA_SHOW)
-    thinks = state.terms.marks is not None
+    thinks = state.terms.chat.marks is not None
     return json_response(shown(state.config, state.started, thinks), headers)
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 
-from ....protocol.chat_templates.reasoning import Marks
-from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.request import ChatPrompt, Text
@@ -17,7 +15,7 @@ from ..news.reading import Reading, reading_of
 from ..tools.definitions import ToolUse, read_tools, tool_guide
 from .anthropic_messages import read_turns
 from .anthropic_thinking import AskedThinking, read_thinking
-from .common import Generation, made_sampling
+from .common import ChatTerms, Generation, made_sampling
 from .guides import schema_guide
 from .schema import Body, Priority
 
@@ -60,18 +58,10 @@ class MessagesRequest(CountRequest, kw_only=True):
     priority: Priority | None = None
 
 
-def parse_messages(
-    request: MessagesRequest,
-    unread: Unread,
-    *,
-    embeds: bool = False,
-    style: Style = "hermes",
-    marks: Marks | None = None,
-) -> Generation:
-    """`style`: how the model writes tool calls; `marks`: of its thinking."""
-    thought = _thinking(request, marks, unread)
-    prompt, media, tools = _conversation(request, unread, embeds, style, thought)
-    reading = reading_of(prompt, tools, marks, thought.shown)
+def parse_messages(request: MessagesRequest, unread: Unread, terms: ChatTerms) -> Generation:
+    thought = _thinking(request, terms, unread)
+    prompt, media, tools = _conversation(request, unread, terms, thought)
+    reading = reading_of(prompt, tools, terms.marks, thought.shown)
     if request.metadata is not None:
         unread.check(request.metadata, ("user_id",), "metadata")
     return Generation(
@@ -84,17 +74,10 @@ def parse_messages(
     )
 
 
-def parse_count(
-    request: CountRequest,
-    unread: Unread,
-    *,
-    embeds: bool = False,
-    style: Style = "hermes",
-    marks: Marks | None = None,
-) -> Generation:
+def parse_count(request: CountRequest, unread: Unread, terms: ChatTerms) -> Generation:
     """Nothing is sampled of it."""
-    thought = _thinking(request, marks, unread)
-    prompt, media, _ = _conversation(request, unread, embeds, style, thought)
+    thought = _thinking(request, terms, unread)
+    prompt, media, _ = _conversation(request, unread, terms, thought)
     _format(request, unread)
     return Generation(prompt=prompt, media=media, sampling=SamplingParams(), **_options(request))
 
@@ -106,9 +89,9 @@ def _options(request: CountRequest) -> dict[str, Any]:
     }
 
 
-def _thinking(request: CountRequest, marks: Marks | None, unread: Unread) -> AskedThinking:
+def _thinking(request: CountRequest, terms: ChatTerms, unread: Unread) -> AskedThinking:
     effort = (request.output_config or {}).get("effort")
-    return read_thinking(request.thinking, effort, marks is not None, unread)
+    return read_thinking(request.thinking, effort, terms.marks is not None, unread)
 
 
 def _sampling(
@@ -128,10 +111,10 @@ def _sampling(
 
 
 def _conversation(
-    request: CountRequest, unread: Unread, embeds: bool, style: Style, thought: AskedThinking
+    request: CountRequest, unread: Unread, terms: ChatTerms, thought: AskedThinking
 ) -> tuple[ChatPrompt, tuple[Any, ...], ToolUse | None]:
-    messages, media = read_turns(request.messages, request.system, embeds, unread)
-    tools = _tools(request, style, unread)
+    messages, media = read_turns(request.messages, request.system, terms.embeds, unread)
+    tools = _tools(request, terms, unread)
     goes_on, last = messages[-1].role == "assistant", f"messages[{len(request.messages) - 1}]"
     if goes_on and "tool_calls" in messages[-1].extra:
         text = "A tool_use is answered by a tool_result in the user's next message."
@@ -149,11 +132,11 @@ def _conversation(
     return prompt, tuple(media), tools
 
 
-def _tools(request: CountRequest, style: Style, unread: Unread) -> ToolUse | None:
+def _tools(request: CountRequest, terms: ChatTerms, unread: Unread) -> ToolUse | None:
     given = [_function(tool, f"tools[{at}]", unread) for at, tool in enumerate(request.tools or ())]
     choice, parallel = _choice(request.tool_choice, unread)
     try:
-        return read_tools(given, choice, parallel, style, unread)
+        return read_tools(given, choice, parallel, terms.style, unread)
     except RequestError as error:
         raise RequestError(
             msgspec.structs.replace(error.failure, part=_own_name(error.failure.part))

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from ....protocol.chat_templates.reasoning import Marks
-from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import invalid, refuse
 from ....protocol.requests.request import Prompt, TextPrompt
 from ...inputs.messages import read_messages
@@ -11,7 +9,15 @@ from ...inputs.parts import Rules
 from ...inputs.unread import Unread
 from ..news.reading import reading_of
 from ..tools.definitions import read_tools, tool_guide
-from .common import Generation, chat_prompt, sampling_of, shared_fields, thinking_budget
+from .common import (
+    USUAL,
+    ChatTerms,
+    Generation,
+    chat_prompt,
+    sampling_of,
+    shared_fields,
+    thinking_budget,
+)
 from .guides import read_guide
 from .schema import ChatRequest, TokenizeRequest
 
@@ -19,15 +25,11 @@ from .schema import ChatRequest, TokenizeRequest
 def parse_chat(
     request: ChatRequest,
     unread: Unread | None = None,
-    *,
-    embeds: bool = False,
-    style: Style = "hermes",
-    marks: Marks | None = None,
+    terms: ChatTerms = USUAL,
 ) -> Generation:
-    """`unread` gathers what is ignored; `style`: how the model writes tool calls; `marks`: of its
-    thinking."""
+    """`unread` gathers what is ignored."""
     unread = unread or Unread()
-    messages, media = read_messages(request.messages, Rules(embeds), unread)
+    messages, media = read_messages(request.messages, Rules(terms.embeds), unread)
     if request.echo:
         raise refuse("unsupported", "`echo` is not supported in chat yet.", "echo", "unsupported")
     if request.prompt_embeds not in (None, []):
@@ -41,7 +43,7 @@ def parse_chat(
     if limit is None:
         limit = request.max_tokens
     choice, parallel = request.tool_choice, request.parallel_tool_calls
-    tools = read_tools(request.tools, choice, parallel, style, unread)
+    tools = read_tools(request.tools, choice, parallel, terms.style, unread)
     extra: dict[str, Any] = {
         "max_tokens": limit,
         "thinking_token_budget": thinking_budget(request),
@@ -51,7 +53,7 @@ def parse_chat(
     if tools is not None:
         guide = tool_guide(tools, guide)
     prompt = chat_prompt(request, messages, tools)
-    reading = reading_of(prompt, tools, marks, request.include_reasoning is not False)
+    reading = reading_of(prompt, tools, terms.marks, request.include_reasoning is not False)
     if reading.keeps_special and request.skip_special_tokens is None:
         extra["skip_special_tokens"] = False
     return Generation(

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from ....protocol.chat_templates.reasoning import Marks
+from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import invalid
 from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, TextPrompt, TokenPrompt
@@ -19,6 +23,20 @@ COPIED = (
     "skip_special_tokens", "stop", "bad_words", "stop_token_ids", "allowed_token_ids", "logit_bias",
 )  # fmt: skip
 """Fields with the same meaning here and in SamplingParams."""
+
+
+class ChatTerms(msgspec.Struct, frozen=True):
+    """What is to be known of a server and its model to read a conversation."""
+
+    embeds: bool = False
+    """Whether ready-made embeddings of media are taken."""
+    style: Style = "hermes"
+    """How the model writes tool calls."""
+    marks: Marks | None = None
+    """Of its thinking."""
+
+
+USUAL = ChatTerms()
 
 
 class Generation(Submission, frozen=True, kw_only=True):

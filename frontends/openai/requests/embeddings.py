@@ -6,7 +6,7 @@ from ....protocol.requests.request import TextPrompt
 from ...inputs.messages import read_messages
 from ...inputs.parts import Rules
 from ...inputs.unread import Unread
-from .common import Embedding, chat_prompt, read_prompts, shared_fields
+from .common import USUAL, ChatTerms, Embedding, chat_prompt, read_prompts, shared_fields
 from .schema import EmbeddingRequest, Templated
 
 MAX_INPUTS = 2048
@@ -16,7 +16,7 @@ OF_MESSAGES = Templated.__struct_fields__[1:]
 
 
 def parse_embedding(
-    request: EmbeddingRequest, unread: Unread | None = None, *, embeds: bool = False
+    request: EmbeddingRequest, unread: Unread | None = None, terms: ChatTerms = USUAL
 ) -> list[Embedding]:
     """One for each input, or the one of the conversation."""
     if (request.input is None) == (request.messages is None):
@@ -27,7 +27,7 @@ def parse_embedding(
         raise invalid(str(error), str(error).partition(" ")[0], "out_of_range") from None
     common = {"pooling": pooling, **shared_fields(request)}
     if request.messages is not None:
-        messages, media = read_messages(request.messages, Rules(embeds), unread or Unread())
+        messages, media = read_messages(request.messages, Rules(terms.embeds), unread or Unread())
         prompt = chat_prompt(request, messages, answered=False, framed=request.add_special_tokens)
         return [Embedding(prompt=prompt, media=tuple(media), **common)]
     for name in OF_MESSAGES:

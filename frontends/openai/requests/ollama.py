@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
-from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.pooling import PoolingParams
@@ -17,7 +16,7 @@ from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
 from ..news.reading import Reading, reading_of
 from ..tools.definitions import read_tools, tool_guide
-from .common import Embedding, Generation, read_prompts
+from .common import ChatTerms, Embedding, Generation, read_prompts
 from .guides import schema_guide
 from .ollama_options import read_sampling
 from .schema import Body
@@ -97,11 +96,9 @@ class GivenLine(msgspec.Struct, kw_only=True):
     thinking: str | None = None
 
 
-def parse_ollama_chat(
-    request: OllamaChat, unread: Unread, *, style: Style = "hermes", marks: Marks | None = None
-) -> list[Generation]:
+def parse_ollama_chat(request: OllamaChat, unread: Unread, terms: ChatTerms) -> list[Generation]:
     """Without messages nothing is asked: the caller wants the model loaded, and it is."""
-    tools = read_tools(request.tools, None, None, style, unread)
+    tools = read_tools(request.tools, None, None, terms.style, unread)
     if not request.messages:
         return []
     media: list[Pending] = []
@@ -115,14 +112,14 @@ def parse_ollama_chat(
         add_generation_prompt=not goes_on,
         continue_final_message=goes_on,
         tools=() if tools is None else tools.definitions,
-        template_kwargs=_switches(request.think, marks, unread),
+        template_kwargs=_switches(request.think, terms.marks, unread),
     )
-    reading = reading_of(prompt, tools, marks, request.think is not False)
+    reading = reading_of(prompt, tools, terms.marks, request.think is not False)
     return [_generation(request, prompt, media, reading, unread)]
 
 
 def parse_ollama_generate(
-    request: OllamaGenerate, unread: Unread, *, marks: Marks | None = None
+    request: OllamaGenerate, unread: Unread, terms: ChatTerms
 ) -> list[Generation]:
     if not request.prompt and not request.images:
         return []
@@ -136,9 +133,9 @@ def parse_ollama_generate(
         return [_generation(request, TextPrompt(text), media, Reading(), unread)]
     asked = ChatMessage("user", (*slots, *([Text(text)] if text else ())))
     system = [ChatMessage("system", (Text(request.system),))] if request.system else []
-    switches = _switches(request.think, marks, unread)
+    switches = _switches(request.think, terms.marks, unread)
     chat = ChatPrompt((*system, asked), template_kwargs=switches)
-    reading = Reading(None, marks, request.think is not False)
+    reading = Reading(None, terms.marks, request.think is not False)
     return [_generation(request, chat, media, reading, unread)]
 
 

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import RequestError, invalid, refuse
 from ....protocol.requests.guide import Guide
@@ -15,7 +14,7 @@ from ...inputs.submission import Submission
 from ...inputs.unread import Unread
 from ..news.reading import Reading
 from ..tools.definitions import ToolUse, read_tools, tool_guide
-from .common import Generation, sampling_of, shared_fields
+from .common import USUAL, ChatTerms, Generation, sampling_of, shared_fields
 from .guides import read_guide, schema_guide
 from .response_items import REFERENCE, ItemReader, joined, placed
 from .schema import Body, Common
@@ -88,20 +87,14 @@ class StoredItems(Body, kw_only=True):
 
 
 def parse_response(
-    request: ResponseRequest,
-    unread: Unread,
-    *,
-    embeds: bool = False,
-    style: Style = "hermes",
-    marks: Marks | None = None,
+    request: ResponseRequest, unread: Unread, terms: ChatTerms = USUAL
 ) -> ResponseCall:
-    """`style`: how the model writes tool calls; `marks`: of its thinking."""
     _check(request, unread)
-    reader = ItemReader(Rules(embeds), unread)
+    reader = ItemReader(Rules(terms.embeds), unread)
     if request.instructions is not None:
         reader.say("system", (Text(request.instructions),))
     reader.read(request.input, "input")
-    tools = _tools(request, style, unread)
+    tools = _tools(request, terms.style, unread)
     guide = _guide(request, unread)
     scored = LOGPROBS in (request.include or ()) or bool(request.top_logprobs)
     extra: dict[str, Any] = {
@@ -111,7 +104,7 @@ def parse_response(
     }
     if tools is not None:
         guide = tool_guide(tools, guide)
-    reading = Reading(tools, marks)
+    reading = Reading(tools, terms.marks)
     if reading.keeps_special and request.skip_special_tokens is None:
         extra["skip_special_tokens"] = False
     try:
@@ -137,11 +130,11 @@ def parse_response(
     )
 
 
-def parse_stored(request: StoredItems, *, embeds: bool = False) -> list[Submission]:
+def parse_stored(request: StoredItems, terms: ChatTerms = USUAL) -> list[Submission]:
     """One for each item. They were taken once, so what is not read of them was told then."""
     found = []
     for item in request.items:
-        reader = ItemReader(Rules(embeds), Unread())
+        reader = ItemReader(Rules(terms.embeds), Unread())
         reader.read([item], "previous_response_id")
         found.append(Submission(ChatPrompt(tuple(reader.messages)), tuple(reader.media)))
     return found

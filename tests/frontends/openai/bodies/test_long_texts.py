@@ -14,7 +14,6 @@ TERMS = msgspec.convert(
         "vocabulary": 100,
         "folder": "",
         "tokenizer_parts": "",
-        "style": "hermes",
     },
     Terms,
 )

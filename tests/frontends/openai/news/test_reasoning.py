@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from thespis.frontends.openai.requests.chat import parse_chat
+from thespis.frontends.openai.requests.common import ChatTerms
 from thespis.frontends.openai.requests.schema import ChatRequest, decode
 from thespis.protocol.chat_templates.reasoning import MARKS
 from thespis.protocol.errors import RequestError
@@ -82,7 +83,8 @@ async def test_S73_each_token_is_told_of_once_with_its_scores() -> None:
 
 def parsed(**body: Any) -> Any:
     given = {"messages": HI, **body}
-    return parse_chat(decode(ChatRequest, json.dumps(given).encode()), marks=MARKS["qwen3"])
+    terms = ChatTerms(marks=MARKS["qwen3"])
+    return parse_chat(decode(ChatRequest, json.dumps(given).encode()), terms=terms)
 
 
 def test_S73_the_switches_of_thinking_reach_the_template() -> None:

@@ -14,6 +14,7 @@ from thespis.frontends.inputs.conversations import read_chat
 from thespis.frontends.inputs.media import Pending
 from thespis.frontends.inputs.unread import Unread
 from thespis.frontends.openai.requests.chat import parse_chat
+from thespis.frontends.openai.requests.common import ChatTerms
 from thespis.frontends.openai.requests.schema import ChatRequest, decode, note_unknown
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.request import Url
@@ -72,7 +73,7 @@ def read(body: dict[str, Any]) -> tuple[Any, list[str]]:
     """As the server reads it, and what it says is ignored."""
     unread, raw = Unread(), json.dumps(body).encode()
     note_unknown(ChatRequest, raw, unread)
-    return parse_chat(decode(ChatRequest, raw), unread, embeds=True), unread.told
+    return parse_chat(decode(ChatRequest, raw), unread, ChatTerms(embeds=True)), unread.told
 
 
 def test_the_body_itself_is_read_wholly() -> None:
