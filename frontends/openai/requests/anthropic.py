@@ -12,10 +12,10 @@ from ....protocol.requests.request import ChatPrompt, Text
 from ....protocol.requests.sampling import SamplingParams
 from ...inputs.unread import Unread
 from ..news.reading import Reading, reading_of
-from ..tools.definitions import ToolUse, read_tools, tool_guide
+from ..tools.definitions import ToolUse, read_tools
 from .anthropic_messages import read_turns
 from .anthropic_thinking import AskedThinking, read_thinking
-from .common import ChatTerms, Generation, made_sampling
+from .common import ChatTerms, Generation, guided, made_sampling
 from .guides import schema_guide
 from .schema import Body, Priority
 
@@ -103,11 +103,7 @@ def _sampling(
         given["thinking_token_budget"] = thought.budget
     if request.stop_sequences:
         given["stop"] = request.stop_sequences
-    if reading.tools is not None:
-        guide = tool_guide(reading.tools, guide)
-    if reading.keeps_special:
-        given["skip_special_tokens"] = False
-    return made_sampling({**given, "structured_outputs": guide}, NAMES)
+    return made_sampling({**given, **guided(reading, guide)}, NAMES)
 
 
 def _conversation(

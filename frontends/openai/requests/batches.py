@@ -3,9 +3,9 @@
 import msgspec
 
 from ....protocol.errors import invalid
+from .common import check_metadata
 from .schema import Body
 
-MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
 LAST = (1 << 31) - 1
 """The priority of what nobody waits for."""
 LONGEST = 128
@@ -30,12 +30,5 @@ def parse_batch(request: BatchRequest) -> BatchRequest:
     for name in ("input_file_id", "endpoint", "completion_window"):
         if len(getattr(request, name)) > LONGEST:
             raise invalid(f"It has at most {LONGEST} characters.", name, "out_of_range")
-    pairs = request.metadata or {}
-    if len(pairs) > MOST_PAIRS or any(
-        len(key) > LONGEST_KEY or len(value) > LONGEST_VALUE for key, value in pairs.items()
-    ):
-        text = (
-            f"At most {MOST_PAIRS} pairs, of {LONGEST_KEY} and {LONGEST_VALUE} characters at most."
-        )
-        raise invalid(text, "metadata", "out_of_range")
+    check_metadata(request.metadata)
     return request

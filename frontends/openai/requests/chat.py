@@ -8,12 +8,13 @@ from ...inputs.messages import read_messages
 from ...inputs.parts import Rules
 from ...inputs.unread import Unread
 from ..news.reading import reading_of
-from ..tools.definitions import read_tools, tool_guide
+from ..tools.definitions import read_tools
 from .common import (
     USUAL,
     ChatTerms,
     Generation,
     chat_prompt,
+    guided,
     sampling_of,
     shared_fields,
     thinking_budget,
@@ -50,16 +51,13 @@ def parse_chat(
         "logprobs": (request.top_logprobs or 0) if request.logprobs else None,
     }
     guide = read_guide(request, unread)
-    if tools is not None:
-        guide = tool_guide(tools, guide)
     prompt = chat_prompt(request, messages, tools)
     reading = reading_of(prompt, tools, terms.marks, request.include_reasoning is not False)
-    if reading.keeps_special and request.skip_special_tokens is None:
-        extra["skip_special_tokens"] = False
+    extra |= guided(reading, guide)
     return Generation(
         prompt=prompt,
         media=tuple(media),
-        sampling=sampling_of(request, structured_outputs=guide, **extra),
+        sampling=sampling_of(request, **extra),
         reading=reading,
         **shared_fields(request),
     )

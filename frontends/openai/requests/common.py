@@ -8,12 +8,13 @@ import msgspec
 from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.chat_templates.tool_styles import Style
 from ....protocol.errors import invalid
+from ....protocol.requests.guide import Guide
 from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, TextPrompt, TokenPrompt
 from ....protocol.requests.sampling import SamplingParams
 from ...inputs.submission import Submission
 from ..news.reading import Reading
-from ..tools.definitions import ToolUse
+from ..tools.definitions import ToolUse, tool_guide
 from .schema import ChatRequest, Common, EmbeddingRequest, TokenizeRequest
 
 COPIED = (
@@ -23,6 +24,8 @@ COPIED = (
     "skip_special_tokens", "stop", "bad_words", "stop_token_ids", "allowed_token_ids", "logit_bias",
 )  # fmt: skip
 """Fields with the same meaning here and in SamplingParams."""
+MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
+"""Of `metadata`, as at OpenAI."""
 
 
 class ChatTerms(msgspec.Struct, frozen=True):
@@ -115,6 +118,19 @@ def _template_kwargs(request: ChatRequest | TokenizeRequest | EmbeddingRequest) 
     return {**own, **(request.chat_template_kwargs or {})}
 
 
+def check_metadata(pairs: Mapping[str, str] | None) -> None:
+    """What a caller notes of a call for itself. Raises RequestError 400."""
+    given = pairs or {}
+    if len(given) > MOST_PAIRS or any(
+        len(key) > LONGEST_KEY or len(value) > LONGEST_VALUE for key, value in given.items()
+    ):
+        text = (
+            f"At most {MOST_PAIRS} pairs, keys of {LONGEST_KEY} characters and values of "
+            f"{LONGEST_VALUE}."
+        )
+        raise invalid(text, "metadata", "out_of_range")
+
+
 def thinking_budget(request: ChatRequest) -> int | None:
     """By any of its names. Raises RequestError 400 where they contradict each other."""
     names = ("thinking_token_budget", "thinking_budget", "max_thinking_tokens")
@@ -134,11 +150,19 @@ def shared_fields(request: Common | EmbeddingRequest) -> dict[str, Any]:
     }
 
 
+def guided(reading: Reading, wanted: Guide | None) -> dict[str, Any]:
+    """Fields of SamplingParams with which an answer has the form that it is read in, and that is
+    `wanted`. Raises RequestError 400."""
+    guide = wanted if reading.tools is None else tool_guide(reading.tools, wanted)
+    kept = {"skip_special_tokens": False} if reading.keeps_special else {}
+    return {"structured_outputs": guide, **kept}
+
+
 def sampling_of(request: Common, **extra: Any) -> SamplingParams:
-    """Raises RequestError 400 with the field that is out of range."""
-    given = {
-        name: value for name in COPIED if (value := getattr(request, name)) is not None
-    } | extra
+    """`extra`: what holds unless the request says otherwise. Raises RequestError 400 with the field
+    that is out of range."""
+    told = {name: value for name in COPIED if (value := getattr(request, name)) is not None}
+    given = extra | told
     if request.stream and request.prompt_logprobs is not None:
         raise invalid(
             "It is not available when `stream` is true.", "prompt_logprobs", "contradicting_fields"

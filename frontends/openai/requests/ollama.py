@@ -15,8 +15,8 @@ from ...inputs.media import Pending, read_base64
 from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
 from ..news.reading import Reading, reading_of
-from ..tools.definitions import read_tools, tool_guide
-from .common import ChatTerms, Embedding, Generation, read_prompts
+from ..tools.definitions import read_tools
+from .common import ChatTerms, Embedding, Generation, guided, read_prompts
 from .guides import schema_guide
 from .ollama_options import read_sampling
 from .schema import Body
@@ -169,15 +169,10 @@ def _generation(
     reading: Reading,
     unread: Unread,
 ) -> Generation:
-    extra: dict[str, Any] = {}
-    guide = _guide(request.format)
-    if reading.tools is not None:
-        guide = tool_guide(reading.tools, guide)
-    if reading.keeps_special:
-        extra["skip_special_tokens"] = False
+    extra = guided(reading, _guide(request.format))
     if request.logprobs or request.top_logprobs:
         extra["logprobs"] = request.top_logprobs or 0
-    sampling = read_sampling(request.options or {}, unread, structured_outputs=guide, **extra)
+    sampling = read_sampling(request.options or {}, unread, **extra)
     return Generation(prompt=prompt, media=tuple(media), sampling=sampling, reading=reading)
 
 

@@ -13,16 +13,13 @@ from ...inputs.parts import Rules
 from ...inputs.submission import Submission
 from ...inputs.unread import Unread
 from ..news.reading import Reading
-from ..tools.definitions import ToolUse, read_tools, tool_guide
-from .common import USUAL, ChatTerms, Generation, sampling_of, shared_fields
+from ..tools.definitions import ToolUse, read_tools
+from .common import USUAL, ChatTerms, Generation, check_metadata, guided, sampling_of, shared_fields
 from .guides import read_guide, schema_guide
 from .response_items import REFERENCE, ItemReader, joined, placed
 from .schema import Body, Common
 
 LOGPROBS = "message.output_text.logprobs"
-ENCRYPTED = "reasoning.encrypted_content"
-MOST_PAIRS, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
-"""Of `metadata`, as at OpenAI."""
 LONGEST_ID = 128
 MOST_KEPT = 16 << 20
 """Bytes of the JSON of an input that is stored."""
@@ -102,13 +99,10 @@ def parse_response(
         "logprobs": (request.top_logprobs or 0) if scored else None,
         "thinking_token_budget": request.thinking_token_budget,
     }
-    if tools is not None:
-        guide = tool_guide(tools, guide)
     reading = Reading(tools, terms.marks)
-    if reading.keeps_special and request.skip_special_tokens is None:
-        extra["skip_special_tokens"] = False
+    extra |= guided(reading, guide)
     try:
-        sampling = sampling_of(request, structured_outputs=guide, **extra)
+        sampling = sampling_of(request, **extra)
     except RequestError as error:
         raise _named(
             error, {"max_tokens": "max_output_tokens", "logprobs": "top_logprobs"}
@@ -189,15 +183,7 @@ def _check(request: ResponseRequest, unread: Unread) -> None:
     for name in ("previous_response_id", "safety_identifier", "prompt_cache_key", "service_tier"):
         if len(getattr(request, name) or "") > LONGEST_ID:
             raise invalid(f"It has more than {LONGEST_ID} characters.", name, "out_of_range")
-    pairs = request.metadata or {}
-    if len(pairs) > MOST_PAIRS or any(
-        len(key) > LONGEST_KEY or len(value) > LONGEST_VALUE for key, value in pairs.items()
-    ):
-        text = (
-            f"At most {MOST_PAIRS} pairs, keys of {LONGEST_KEY} characters and values of "
-            f"{LONGEST_VALUE}."
-        )
-        raise invalid(text, "metadata", "out_of_range")
+    check_metadata(request.metadata)
     for name in request.include or ():
         if name != LOGPROBS:
             unread.tell("include")
