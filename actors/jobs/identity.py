@@ -10,10 +10,12 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256, sha512
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from blake3 import blake3
 
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.errors import Failure, refuse
 from ...protocol.memory.blobs import BlobRef, Bytes
 from ...protocol.requests.request import (
@@ -32,7 +34,7 @@ from ...protocol.requests.request import (
     Url,
 )
 
-_HASHERS: dict[str, Callable[..., Any]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
+HASHERS: dict[str, Callable[..., Any]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
 KEY_VERSION = "2"
 """Changes when this package computes other features from the same bytes and options."""
 BYTES_LOST = Failure(
@@ -49,7 +51,7 @@ def blob_of(source: Source) -> BlobRef:
 def content_digest(hasher: str, source: Source, data: Bytes) -> str:
     """Of encoded media the digest of the bytes alone; of decoded ones also of shape, type, mode and
     rate."""
-    digest = _HASHERS[hasher]()
+    digest = HASHERS[hasher]()
     if isinstance(source, Page):
         digest.update(data)
         return page_digest(hasher, source, str(digest.hexdigest()))
@@ -83,7 +85,7 @@ def known_digest(hasher: str, item: MediaItem) -> str | None:
 def page_digest(hasher: str, page: Page, document: str) -> str:
     """`document`: the digest of the whole."""
     about = json.dumps(["Page", document, page.number, page.width, page.height])
-    return str(_HASHERS[hasher](about.encode()).hexdigest())
+    return str(HASHERS[hasher](about.encode()).hexdigest())
 
 
 @lru_cache(maxsize=1024)
@@ -99,12 +101,30 @@ def look_salt(salt: str) -> str:
     return f"look {salt}"
 
 
+class ItemOptions(NamedTuple):
+    """What an item's features depend on beside its content: options of the processor, options of
+    reading, and whose they are."""
+
+    processor: dict[str, Any]
+    io: dict[str, Any]
+    salt: str
+
+
 def item_key(
     digest: str, modality: Modality, processor: dict[str, Any], io: dict[str, Any], salt: str
 ) -> str:
     """Identity of the embedding, hex."""
     about = json.dumps([digest, modality, processor, io, salt], sort_keys=True)
     return blake3(about.encode()).hexdigest()
+
+
+def named(item: Decoded, key: str) -> Decoded:
+    """The same item under another key."""
+    keys = part_keys(key, len(item.parts))
+    parts = tuple(
+        msgspec.structs.replace(part, key=own) for part, own in zip(item.parts, keys, strict=True)
+    )
+    return msgspec.structs.replace(item, key=key, parts=parts)
 
 
 def part_keys(key: str, parts: int) -> tuple[str, ...]:

@@ -265,17 +265,17 @@ class Preprocessor(Actor):
         """Pin what it becomes, or wait; `again`: that was there. Raises RequestError."""
         request, item = pending.request, pending.request.media[index]
         digest = self._identities.identify(pending, index)
-        processor, io, salt = self._plans.options(request, index)
-        key = item_key(digest, item.modality, processor, io, salt)
+        options = self._plans.options(request, index)
+        key = item_key(digest, item.modality, *options)
         # What has been decoded is known better than by its headers.
         look = request.preview and self._decoding.store.get(key) is None
         if look:
-            salt = look_salt(salt)
-            key = item_key(digest, item.modality, processor, io, salt)
+            options = options._replace(salt=look_salt(options.salt))
+            key = item_key(digest, item.modality, *options)
         elif self.config.recalls:
-            lasting = self._plans.salt(request, "")  # whatever is reset
-            pending.names[index] = item_key(digest, item.modality, processor, io, lasting)
-        if not self._decoding.want(pending, index, key, processor, io, salt, look, again):
+            lasting = self._plans.options(request, index, lasting=True)  # whatever is reset
+            pending.names[index] = item_key(digest, item.modality, *lasting)
+        if not self._decoding.want(pending, index, key, options, look, again):
             raise cache_miss(request, index, again)
 
     def _submit(self, pending: PendingRequest) -> None:

@@ -10,7 +10,7 @@ import logging
 from asyncio import TimerHandle
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -26,6 +26,7 @@ from ...protocol.edges.preprocessor_to_decode_worker import (
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.request import Embeds, MediaItem, PackedEmbeds
 from ..jobs.guides import KnownGuides
+from ..jobs.identity import ItemOptions
 from ..jobs.limits import Job, limits_of, poison
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
@@ -99,9 +100,7 @@ class ItemDecoding:
         pending: PendingRequest,
         index: int,
         key: str,
-        processor: dict[str, Any],
-        io: dict[str, Any],
-        salt: str,
+        options: ItemOptions,
         look: bool = False,
         again: bool = False,
     ) -> bool:
@@ -119,7 +118,7 @@ class ItemDecoding:
         task = self.pool.task(key)
 
         def go_on() -> None:
-            if not self.want(pending, index, key, processor, io, salt, look, again):
+            if not self.want(pending, index, key, options, look, again):
                 raise cache_miss(pending.request, index, again)
             if pending.complete:
                 self._shell.complete(pending)
@@ -132,7 +131,7 @@ class ItemDecoding:
         if task is not None:
             self.count["decode_hits"] += 1
         else:
-            job = Decode(next(self.jobs), item, processor, io, salt, look)
+            job = Decode(next(self.jobs), item, *options, look)
             ready = isinstance(item.source, Embeds | PackedEmbeds)
             task = self.enqueue(pending, key, job, ready)
         task.waiters.append(Waiter(pending, index))

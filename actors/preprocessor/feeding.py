@@ -90,7 +90,7 @@ class Feeds:
         return True
 
     def _want(self, page: PendingRequest, plan: PagePlan) -> None:
-        if not self._decoding.want(page, 0, plan.key, plan.processor, plan.io, plan.salt):
+        if not self._decoding.want(page, 0, plan.key, plan.options):
             raise cache_miss(page.request, 0)
         if page.complete:
             self.made(page)

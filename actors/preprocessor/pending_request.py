@@ -9,7 +9,7 @@ from ...protocol.requests.guide import Guide
 from ...protocol.requests.prepared import ItemSource, Timing
 from ...protocol.requests.request import ChatPrompt, MediaItem, Request
 from ...protocol.requests.sampling import SamplingParams
-from ..jobs.identity import blob_of
+from ..jobs.identity import ItemOptions, blob_of
 from ..prompting.prompt import Rendered
 from .store import FeatureEntry
 
@@ -35,9 +35,7 @@ class PagePlan:
     """Of its picture among the request's media."""
     digest: str
     key: str
-    processor: dict[str, Any]
-    io: dict[str, Any]
-    salt: str
+    options: ItemOptions
 
 
 @dataclass(eq=False)

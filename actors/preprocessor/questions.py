@@ -3,7 +3,6 @@ their callers' templates, what is in a document."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -23,7 +22,7 @@ from ...protocol.edges.preprocessor_to_decode_worker import (
 from ...protocol.errors import Failure, RequestError
 from ...protocol.requests.guide import Guide
 from ...protocol.requests.request import ChatPrompt
-from ..jobs.identity import item_key
+from ..jobs.identity import ItemOptions, item_key
 from ..prompting.prompt import Rendered
 from .decoding import ItemDecoding, Task
 from .pending_request import Document, PendingRequest, Waiter
@@ -79,28 +78,23 @@ class Questions:
         self,
         pending: PendingRequest,
         digests: list[str | None],
-        how: Callable[[int], tuple[dict[str, Any], dict[str, Any], str]],
+        how: Callable[[int], ItemOptions],
     ) -> None:
-        """Wait until it is known what its documents hold. `how`: processor and io options and salt
-        of their pages, by index. Raises RequestError."""
+        """Wait until it is known what its documents hold. `how`: their pages become features, by
+        index. Raises RequestError."""
         items = enumerate(pending.request.media)
         pending.documents = {at: Document() for at, one in items if one.modality == "document"}
         for index in list(pending.documents):
             digest = digests[index]
             assert digest is not None
-            self._want_document(pending, index, digest, *how(index))
+            self._want_document(pending, index, digest, how(index))
         self._decoding.pump()
 
     def _want_document(
-        self,
-        pending: PendingRequest,
-        index: int,
-        digest: str,
-        processor: dict[str, Any],
-        io: dict[str, Any],
-        salt: str,
+        self, pending: PendingRequest, index: int, digest: str, options: ItemOptions
     ) -> None:
         item, preview = pending.request.media[index], pending.request.preview
+        processor, io, salt = options
         about = {**io, "document": msgspec.to_builtins(item.document), "preview": preview}
         key = item_key(digest, "document", processor, about, salt)
         known = self._documents.use(key)

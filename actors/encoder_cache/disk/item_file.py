@@ -13,7 +13,6 @@ model's facts do not allow, and nothing in it is ever run.
 
 import os
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -126,14 +125,6 @@ def bare(item: Decoded) -> Decoded:
     """What is kept of it: all but whose work it was, and where its tensors lie."""
     parts = tuple(msgspec.structs.replace(part, tensors={}) for part in item.parts)
     return msgspec.structs.replace(item, job=0, parts=parts, timings=())
-
-
-def renamed(item: Decoded, key: str, keys: Sequence[str]) -> Decoded:
-    """As it is called now; `keys`: of its parts."""
-    parts = tuple(
-        msgspec.structs.replace(part, key=own) for part, own in zip(item.parts, keys, strict=True)
-    )
-    return msgspec.structs.replace(item, key=key, parts=parts)
 
 
 def _read(descriptor: int, begin: int, length: int) -> bytes:

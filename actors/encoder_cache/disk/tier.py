@@ -19,7 +19,7 @@ from ....protocol.edges.decode_worker_to_preprocessor import Decoded
 from ....protocol.errors import EngineError
 from ....protocol.facts import ModelFacts
 from ....protocol.memory.blobs import Bytes
-from ...jobs.identity import part_keys
+from ...jobs.identity import named, part_keys
 from .folder import Folder
 from .item_file import (
     Damaged,
@@ -31,7 +31,6 @@ from .item_file import (
     fits,
     read_head,
     read_rows,
-    renamed,
 )
 
 log = logging.getLogger(__name__)
@@ -166,8 +165,8 @@ class Tier:
             first.close()
             self._throw_away(name)
             return None
-        found, count = [first], len(item.parts)
-        for part, other in zip(item.parts[1:], part_keys(name, count)[1:], strict=True):
+        found, names = [first], part_keys(name, len(item.parts))
+        for part, other in zip(item.parts[1:], names[1:], strict=True):
             stored = self.find(other)
             if stored is not None and stored.rows != part.rows:
                 stored.close()
@@ -177,7 +176,7 @@ class Tier:
                 close_all(found)
                 return None
             found.append(stored)
-        return renamed(item, key, part_keys(key, count)), found
+        return named(item, key), found
 
     def find(self, name: str) -> Stored | None:
         """None: it is not there, or not right."""

@@ -14,13 +14,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from hashlib import sha256, sha512
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from blake3 import blake3
 
+from ....actors.jobs.identity import HASHERS
 from ....protocol.errors import RequestError, refuse
 from . import folder
 from .books import CONTENT, Books, Bounds
@@ -33,7 +31,6 @@ STEP = 1 << 20
 NOTE, NOTE_DRAFT = "note", "note.draft"
 MAX_NOTE = 1 << 18
 """Bytes."""
-HASHERS: dict[str, Callable[[], Any]] = {"blake3": blake3, "sha256": sha256, "sha512": sha512}
 
 
 class Entry(msgspec.Struct, frozen=True):
