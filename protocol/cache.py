@@ -2,6 +2,7 @@
 Specification."""
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -14,6 +15,16 @@ def cache_home() -> Path:
 def data_home() -> Path:
     """`$XDG_DATA_HOME/thespis`, by default in `~/.local/share`. Raises RuntimeError, too."""
     return _home("XDG_DATA_HOME", ".local/share")
+
+
+def make_private(folder: Path) -> None:
+    """The folder is there, and this user's alone. Raises OSError where it is somebody else's, or
+    others may write to it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if not own or status.st_mode & 0o022:
+        raise PermissionError(1, "it belongs to others, or others may write to it")
 
 
 def _home(variable: str, usual: str) -> Path:

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ...protocol.cache import make_private
 from ...protocol.errors import EngineError
 from ...protocol.memory.blobs import Bytes
 from .local import read_whole
@@ -137,11 +138,7 @@ class DiskCache:
 
     def _open(self) -> None:
         for folder in (self._root, self._notes, self._contents):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = folder.lstat()
-            own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-            if not own or status.st_mode & 0o022:
-                raise PermissionError(1, "it belongs to others, or others may write to it")
+            make_private(folder)
         self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._take_stock()

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ....protocol.cache import make_private
 from ....protocol.memory.blobs import Bytes
 
 ROOM = "thespis-encoder-cache"
@@ -62,11 +63,7 @@ class Folder:
 
     def open(self) -> None:
         """Raises OSError where it cannot be used."""
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = self._root.lstat()
-        own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-        if not own or status.st_mode & 0o022:
-            raise PermissionError(1, "it belongs to others, or others may write to it")
+        make_private(self._root)
         self._lock = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | _SAFE, 0o600)
         with contextlib.suppress(BusyError), self._locked(0.5):
             self._make_room(0)

@@ -5,9 +5,10 @@ import contextlib
 import fcntl
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from ....protocol.cache import make_private
 
 SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 PART, GONE = ".part-", ".gone-"
@@ -15,18 +16,12 @@ PART, GONE = ".part-", ".gone-"
 them, and what a dead process has left of them is swept."""
 
 
-def make_private(base: Path, *within: str) -> Path:
-    """A folder within `base`, each on the way made if need be, for this user alone. Raises OSError
-    where one is somebody else's, or others may write to it."""
-    base.parent.mkdir(parents=True, exist_ok=True)
+def make_within(base: Path, *within: str) -> Path:
+    """A folder within `base`, each on the way this user's alone. Raises OSError, too."""
     folder = base
     for name in ("", *within):
         folder = folder / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-        if not own or status.st_mode & 0o022:
-            raise PermissionError(1, "it belongs to others, or others may write to it")
+        make_private(folder)
     return folder
 
 

@@ -86,9 +86,7 @@ class Store:
     def begin(self, tenant: str) -> "Draft":
         """A new entry, for `write` and `keep`; `drop` it in any case. Raises RequestError,
         OSError."""
-        place = folder.make_private(
-            self._base, LAYOUT, self.family.folder, self._place(tenant).name
-        )
+        place = folder.make_within(self._base, LAYOUT, self.family.folder, self._place(tenant).name)
         with self._lock:
             self._books.check(place.name, 0, self._writing.get(place.name, 0))
         while True:
