@@ -68,8 +68,8 @@ def _read_message(
     names = {"name": message.name, "tool_call_id": message.tool_call_id}
     extra: dict[str, Any] = {key: name for key, name in names.items() if name is not None}
     thought = message.reasoning_content or message.reasoning
-    if thought and message.role == "assistant":  # by both names: templates ask for one of them
-        extra |= {"reasoning_content": thought, "reasoning": thought}
+    if thought and message.role == "assistant":
+        extra |= thinking_fields(thought)
     if message.tool_calls:
         calls = enumerate(message.tool_calls)
         extra["tool_calls"] = [
@@ -81,6 +81,19 @@ def _read_message(
     )
 
 
+def thinking_fields(thought: str) -> dict[str, Any]:
+    """Of a turn of the assistant, by both names: templates ask for one of them."""
+    return {"reasoning_content": thought, "reasoning": thought}
+
+
+def read_arguments(text: str, where: str) -> Any:
+    """Of a call, which may have none. Raises RequestError."""
+    try:
+        return msgspec.json.decode(text) if text.strip() else {}
+    except (ValueError, RecursionError):  # also of what is not Unicode
+        raise invalid("They are not valid JSON.", where, "invalid_tool_call") from None
+
+
 def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, Any]:
     """Callers send a call's arguments as JSON text; templates want the object."""
     function = call.get("function")
@@ -90,11 +103,7 @@ def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, An
     unread.check(function, ("name", "arguments"), f"{where}.function")
     arguments = function.get("arguments")
     if isinstance(arguments, str):
-        try:
-            arguments = msgspec.json.decode(arguments) if arguments.strip() else {}
-        except (ValueError, RecursionError):  # also of what is not Unicode
-            place = f"{where}.function.arguments"
-            raise invalid("They are not valid JSON.", place, "invalid_tool_call") from None
+        arguments = read_arguments(arguments, f"{where}.function.arguments")
     known = {**call, "function": {**function, "arguments": arguments}}
     check_sendable(known, where)
     return known

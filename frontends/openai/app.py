@@ -104,7 +104,7 @@ CHANGES = (
 """Of Ollama's models: they are known here, and refused."""
 DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", Dialect)
 _MANY = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-BATCHED: dict[str, Handler] = {path: BODIES[path] for path in _MANY if path in BODIES}
+BATCHED: dict[str, Handler] = {path: BODIES[path] for path in _MANY}
 """Of which requests may come in batches."""
 FORMS: dict[str, Handler] = {"/v1/files": upload_file}
 """Paths that take a form with a file."""

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from ....protocol.errors import invalid
-from ....protocol.requests.request import ChatMessage, Slot, Text, Url
-from ...inputs.documents import OPTIONS, document_of, read_document_url
-from ...inputs.media import Pending, filed, read_base64, read_url
+from ....protocol.requests.request import ChatMessage, Modality, Slot, Text, Url
+from ...inputs.documents import OPTIONS, document_of
+from ...inputs.media import Pending, Raw, filed, read_base64, read_url
+from ...inputs.messages import thinking_fields
 from ...inputs.parts import Rules, read_part
 from ...inputs.unread import Unread
 from ...validation import check_sendable, text_field, wrong_field
@@ -148,8 +149,8 @@ class TurnReader:
                 case _:
                     content += self._content(block, at)
         extra: dict[str, Any] = {"tool_calls": calls} if calls else {}
-        if thought := "\n".join(filter(None, thoughts)):  # templates ask for one of the two
-            extra |= {"reasoning_content": thought, "reasoning": thought}
+        if thought := "\n".join(filter(None, thoughts)):
+            extra |= thinking_fields(thought)
         self.add("assistant", content, **extra)
 
     def _call(self, block: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -183,21 +184,10 @@ class TurnReader:
 
     def _image(self, block: Mapping[str, Any], where: str) -> Slot:
         self._unread.check(block, (*PLAIN, "source"), where)
-        source = _source(block, where)
-        place = f"{where}.source"
-        match source.get("type"):
-            case "base64":
-                self._unread.check(source, ("type", "media_type", "data"), place)
-                content: Any = read_base64(text_field(source, "data", place), where)
-            case "url":
-                self._unread.check(source, ("type", "url"), place)
-                content = read_url(text_field(source, "url", place), "image", where)
-            case "file":
-                self._unread.check(source, ("type", "file_id"), place)
-                content = filed(text_field(source, "file_id", place))
-            case _:
-                text = "The types of a picture's source are base64, url and file."
-                raise invalid(text, f"{place}.type", "unsupported")
+        content = self._content_of(_source(block, where), where, "image")
+        if content is None:
+            text = "The types of a picture's source are base64, url and file."
+            raise invalid(text, f"{where}.source.type", "unsupported")
         self.media.append(Pending("image", content, where))
         return Slot(len(self.media) - 1)
 
@@ -218,20 +208,32 @@ class TurnReader:
                 self._unread.check(source, ("type", "content"), place)
                 inner = _blocks(source.get("content"), f"{place}.content", ("text", "image"))
                 return [*before, *(one for each, at in inner for one in self._content(each, at))]
-            case "base64":
-                self._unread.check(source, ("type", "media_type", "data"), place)
-                content: bytes | Url = read_base64(text_field(source, "data", place), where)
-            case "url":
-                self._unread.check(source, ("type", "url"), place)
-                content = read_document_url(text_field(source, "url", place), where)
-            case "file":
-                self._unread.check(source, ("type", "file_id"), place)
-                content = filed(text_field(source, "file_id", place))
-            case _:
-                text = "The types of a document's source are base64, url, file, text and content."
-                raise invalid(text, f"{place}.type", "unsupported")
+        content = self._content_of(source, where, "document")
+        if content is None:
+            text = "The types of a document's source are base64, url, file, text and content."
+            raise invalid(text, f"{place}.type", "unsupported")
         self.media.append(document_of(content, where, block))
         return [*before, Slot(len(self.media) - 1)]
+
+    def _content_of(
+        self, source: Mapping[str, Any], where: str, modality: Modality
+    ) -> bytes | Url | None:
+        """The bytes of the block at `where`, or where they are. None: its source is of a type that
+        has none."""
+        place = f"{where}.source"
+        match source.get("type"):
+            case "base64":
+                self._unread.check(source, ("type", "media_type", "data"), place)
+                return read_base64(text_field(source, "data", place), where)
+            case "url":
+                self._unread.check(source, ("type", "url"), place)
+                content = read_url(text_field(source, "url", place), modality, where)
+                assert not isinstance(content, Raw), "only clips come as lists of frames"
+                return content
+            case "file":
+                self._unread.check(source, ("type", "file_id"), place)
+                return filed(text_field(source, "file_id", place))
+        return None
 
 
 def _blocks(

@@ -12,6 +12,7 @@ from ....protocol.requests.guide import Guide
 from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, Slot, Text, TextPrompt
 from ...inputs.media import Pending, read_base64
+from ...inputs.messages import thinking_fields
 from ...inputs.unread import Unread
 from ...validation import check_sendable, wrong_field
 from ..news.reading import Reading, reading_of
@@ -218,8 +219,8 @@ def _message(
         content.append(Text(line.content or ""))
     names = {"name": line.tool_name, "tool_call_id": line.tool_call_id}
     extra: dict[str, Any] = {name: value for name, value in names.items() if value is not None}
-    if line.thinking and line.role == "assistant":  # templates ask for one of the two
-        extra |= {"reasoning_content": line.thinking, "reasoning": line.thinking}
+    if line.thinking and line.role == "assistant":
+        extra |= thinking_fields(line.thinking)
     if line.tool_calls:
         extra["tool_calls"] = [
             _call(call, f"{where}.tool_calls[{at}]", unread)

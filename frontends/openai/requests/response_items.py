@@ -4,11 +4,10 @@ the item."""
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from ....protocol.errors import invalid, refuse
 from ....protocol.requests.request import ChatMessage, ChatPrompt, Slot, Text
 from ...inputs.media import Pending
+from ...inputs.messages import read_arguments, thinking_fields
 from ...inputs.parts import Rules, read_part
 from ...inputs.submission import Submission
 from ...inputs.unread import Unread
@@ -92,12 +91,7 @@ class ItemReader:
     def _read_call(self, item: Mapping[str, Any], where: str) -> None:
         self._unread.check(item, (*OWN, "call_id", "name", "arguments"), where)
         id, name = text_field(item, "call_id", where), text_field(item, "name", where)
-        text = text_field(item, "arguments", where)
-        try:
-            arguments = msgspec.json.decode(text) if text.strip() else {}
-        except (ValueError, RecursionError):  # also of what is not Unicode
-            place = f"{where}.arguments"
-            raise invalid("They are not valid JSON.", place, "invalid_tool_call") from None
+        arguments = read_arguments(text_field(item, "arguments", where), f"{where}.arguments")
         check_sendable(arguments, f"{where}.arguments")
         call = {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
         self.say("assistant", (), tool_calls=[call])
@@ -119,7 +113,7 @@ class ItemReader:
             texts = (_thought(part, f"{where}.{field}[{n}]") for n, part in enumerate(parts))
             thought = thought or "\n\n".join(texts)
         if thought:
-            self.say("assistant", (), reasoning_content=thought, reasoning=thought)
+            self.say("assistant", (), **thinking_fields(thought))
 
 
 def joined(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
