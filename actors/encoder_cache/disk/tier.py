@@ -78,7 +78,7 @@ class Tier:
         """None: everything of this model goes."""
         self._backlog = 0
         self._news = threading.Condition()
-        """Guards the three above this line, and counters that threads raise."""
+        """Guards the two above this line, and counters that several threads raise."""
         self._closed = self._emptied = False
         self._warned = False
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
@@ -254,7 +254,8 @@ class Tier:
         try:
             new = self._folder.write(self._file(write.name), pieces)
         except OSError as error:
-            self.dropped += 1
+            with self._news:
+                self.dropped += 1
             self._warn("write", error)
         else:
             self.written += new
