@@ -2,6 +2,7 @@
 the item."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from ....protocol.errors import invalid, refuse
@@ -120,7 +121,9 @@ def joined(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
     """Items of one turn of the assistant are one message: its thinking, its words and its calls.
     System messages at the beginning are one as well, since templates have one place for them. What
     a function has returned is told with its name."""
-    out: list[ChatMessage] = []
+    turns: list[list[ChatMessage]] = []
+    said = False
+    """Whether the last turn has more than thoughts."""
     functions: dict[str, str] = {}
     """Names by the ids of their calls."""
     for message in messages:
@@ -128,21 +131,43 @@ def joined(messages: Iterable[ChatMessage]) -> tuple[ChatMessage, ...]:
             functions[call["id"]] = call["function"]["name"]
         if (name := functions.get(message.extra.get("tool_call_id", ""))) is not None:
             message = ChatMessage(message.role, message.content, {**message.extra, "name": name})
-        last = out[-1] if out else None
-        if (
-            last is not None
-            and last.role == message.role == "assistant"
-            and _goes_on(last, message)
-        ):
-            calls = [*last.extra.get("tool_calls", ()), *message.extra.get("tool_calls", ())]
-            extra = {**last.extra, **message.extra, **({"tool_calls": calls} if calls else {})}
-            out[-1] = ChatMessage("assistant", last.content + message.content, extra)
-        elif last is not None and len(out) == 1 and last.role == message.role == "system":
-            between = (Text("\n\n"),) if last.content and message.content else ()
-            out[-1] = ChatMessage("system", last.content + between + message.content, last.extra)
+        if turns and _goes_on(turns, said, message):
+            turns[-1].append(message)
         else:
-            out.append(message)
-    return tuple(message for message in out if not _only_thinks(message))
+            turns.append([message])
+            said = False
+        said = said or bool(message.content) or "tool_calls" in message.extra
+    return tuple(message for message in map(_one, turns) if not _only_thinks(message))
+
+
+def _goes_on(turns: list[list[ChatMessage]], said: bool, message: ChatMessage) -> bool:
+    """Whether it belongs to the last of the turns."""
+    if message.role != turns[-1][0].role:
+        return False
+    if message.role == "assistant":
+        return "reasoning" not in message.extra and not (message.content and said)
+    return message.role == "system" and len(turns) == 1
+
+
+def _one(turn: list[ChatMessage]) -> ChatMessage:
+    """A caller may send thousands of items in one turn: each is looked at once."""
+    first = turn[0]
+    if len(turn) == 1:
+        return first
+    content: list[Text | Slot] = []
+    if first.role == "system":
+        for message in turn:
+            content += (Text("\n\n"),) if content and message.content else ()
+            content += message.content
+        return ChatMessage("system", tuple(content), first.extra)
+    extra: dict[str, Any] = {}
+    for message in turn:
+        content += message.content
+        extra.update(message.extra)
+    if "tool_calls" in extra:
+        lists = (message.extra.get("tool_calls", ()) for message in turn)
+        extra["tool_calls"] = list(chain.from_iterable(lists))
+    return ChatMessage("assistant", tuple(content), extra)
 
 
 def placed(given: Submission, at: int) -> tuple[ChatMessage, ...]:
@@ -158,14 +183,6 @@ def placed(given: Submission, at: int) -> tuple[ChatMessage, ...]:
         )
         for message in given.prompt.messages
     )
-
-
-def _goes_on(last: ChatMessage, message: ChatMessage) -> bool:
-    if "reasoning" in message.extra:
-        return False
-    if message.content:
-        return not last.content and "tool_calls" not in last.extra
-    return True
 
 
 def _only_thinks(message: ChatMessage) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from openai.types.responses import Response
 
 from thespis.frontends.inputs.unread import Unread
+from thespis.frontends.openai.requests.response_items import joined
 from thespis.frontends.openai.requests.responses import (
     ResponseCall,
     ResponseRequest,
@@ -296,3 +297,18 @@ def test_items_of_earlier_responses_stand_behind_the_instructions() -> None:
         "input[2].content[0]",
         "previous_response_id[0].content[0]",
     ]
+
+
+def test_a_turn_of_many_items_is_read_once() -> None:
+    """Of 100,000 each would take minutes if it were copied for every item."""
+    count = 100_000
+    calls = [
+        ChatMessage(
+            "assistant", (), {"tool_calls": [{"id": str(n), "function": {"name": "f", "n": n}}]}
+        )
+        for n in range(count)
+    ]
+    (turn,) = joined(calls)
+    assert [call["function"]["n"] for call in turn.extra["tool_calls"]] == list(range(count))
+    (told,) = joined(ChatMessage("system", (Text("a"),), {}) for _ in range(count))
+    assert told.content == (Text("a"), Text("\n\n")) * (count - 1) + (Text("a"),)
