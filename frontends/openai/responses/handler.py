@@ -10,7 +10,7 @@ from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
 from ..bodies.reading import RESPONSE
 from ..requests.responses import ResponseCall, ResponseRequest
 from .history import with_stored
-from .kept import KEPT, MOST_BYTES, KeptResponse
+from .kept import KEPT, KeptResponse
 from .writer import Keep, ResponsesWriter
 
 
@@ -49,9 +49,7 @@ def _keeper(
     if items is None or not responses.has_room:
         return None
 
-    def keep(response: bytes) -> None:
-        kept = KeptResponse(response, items, body.previous_response_id)
-        if kept.size <= MOST_BYTES:
-            responses.keep(tenant, id, kept)
+    def keep(response: bytes) -> bool:
+        return responses.keep(tenant, id, KeptResponse(response, items, body.previous_response_id))
 
     return keep

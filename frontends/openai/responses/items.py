@@ -4,6 +4,8 @@ Pure."""
 import re
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 TEXT_OF = {"assistant": "output_text"}
 """What a text is that stands for content, by role; else it is `input_text`."""
 PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco",
@@ -33,21 +35,47 @@ def id_of(kind: str, response: str, side: Literal["i", "o"], number: int) -> str
     return f"{PREFIXES.get(kind, 'item')}_{token}{side}{number}"
 
 
-def listed(items: list[Any], response: str) -> list[dict[str, Any]]:
-    """With what callers may leave out."""
-    told = []
-    for number, item in enumerate(items):
-        kind = item.get("type") or ("message" if "role" in item else "item_reference")
-        own = {"type": kind, "id": id_of(kind, response, "i", number), "status": "completed"}
-        told.append({**own, **{k: v for k, v in item.items() if v is not None}, **_content(item)})
-    return told
+class ListedItem(msgspec.Struct):
+    """As much of an item as its place in a list takes."""
+
+    type: str | None = None
+    role: str | None = None
+    id: msgspec.Raw = msgspec.Raw(b"null")
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def kind(self) -> str:
+        return self.type or ("item_reference" if self.role is None else "message")
 
 
-def _content(item: dict[str, Any]) -> dict[str, Any]:
-    text = item.get("content")
-    if not isinstance(text, str):
+def ids_of(items: list[ListedItem], response: str) -> list[str]:
+    """Their own, where they have one."""
+    return [
+        msgspec.json.decode(one.id, type=str)
+        if _is_text(one.id)
+        else id_of(one.kind, response, "i", number)
+        for number, one in enumerate(items)
+    ]
+
+
+def listed(item: msgspec.Raw, id: str) -> dict[str, Any]:
+    """With what callers may leave out. What is in it is not read: it may be much."""
+    known = msgspec.json.decode(item, type=ListedItem)
+    given = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+    own = {"type": known.kind, "status": "completed"}
+    said = {name: value for name, value in given.items() if memoryview(value) != b"null"}
+    return {**own, **said, "id": id, **_content(known)}
+
+
+def _content(item: ListedItem) -> dict[str, Any]:
+    if not _is_text(item.content):
         return {}
-    part: dict[str, Any] = {"type": TEXT_OF.get(item.get("role", ""), "input_text"), "text": text}
-    if part["type"] == "output_text":
+    kind = TEXT_OF.get(item.role or "", "input_text")
+    part: dict[str, Any] = {"type": kind, "text": item.content}
+    if kind == "output_text":
         part["annotations"] = []
     return {"content": [part]}
+
+
+def _is_text(value: msgspec.Raw) -> bool:
+    return memoryview(value)[:1] == b'"'

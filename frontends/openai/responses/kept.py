@@ -3,6 +3,7 @@ them. They are written beside the answer, which waits for no disk, and are found
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -23,9 +24,9 @@ MOST_WAITING = 64 << 20
 """Bytes of responses that wait for the disk; more are not kept."""
 MOST_TURNS = 512
 MOST_BEFORE = 32 << 20
-"""Bytes of a conversation that is looked up."""
-GIVES_WAY = 10
-"""One in so many of a key's responses makes room, the oldest first."""
+"""Bytes of the responses of a conversation that is looked up."""
+TRIES = 4
+"""Others may take the room that was made."""
 
 
 class Note(msgspec.Struct):
@@ -58,18 +59,24 @@ class KeptResponses:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._waiting: dict[tuple[str, str], KeptResponse] = {}
+        self._held = 0
+        """Bytes of those that wait."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._told: set[str] = set()
 
     @property
     def has_room(self) -> bool:
-        """Whether one more would be kept."""
-        return self._storage.on and sum(one.size for one in self._waiting.values()) <= MOST_WAITING
+        """Whether one more may be kept."""
+        return self._storage.on and self._held < MOST_WAITING
 
-    def keep(self, tenant: str, id: str, kept: KeptResponse) -> None:
-        """From here on it is found."""
+    def keep(self, tenant: str, id: str, kept: KeptResponse) -> bool:
+        """From here on it is found. False: it is too large, or too many wait for the disk."""
+        if kept.size > MOST_BYTES or self._held + kept.size > MOST_WAITING:
+            return False
         self._waiting[tenant, id] = kept
+        self._held += kept.size
         self._tasks[tenant, id] = asyncio.create_task(self._write(tenant, id, kept))
+        return True
 
     async def find(self, tenant: str, id: str) -> KeptResponse:
         """Raises RequestError 404."""
@@ -87,18 +94,20 @@ class KeptResponses:
         """The items of a conversation up to and with this response, as JSON arrays. Raises
         RequestError, also where one of its turns is gone."""
         arrays: list[bytes] = []
+        size = 0
         turn: str | None = id
         while turn is not None:
             try:
                 kept = await self.find(tenant, turn)
             except RequestError as error:
                 raise _not_found(error) from None
-            arrays += [msgspec.json.decode(kept.response, type=SaidItems).output, kept.items]
-            if len(arrays) > 2 * MOST_TURNS or sum(map(len, arrays)) > MOST_BEFORE:
+            size += kept.size  # what is read, be it of use or not
+            if len(arrays) >= 2 * MOST_TURNS or size > MOST_BEFORE:
                 text = (
                     f"The conversation has more than {MOST_TURNS} turns or {MOST_BEFORE >> 20} MiB."
                 )
                 raise invalid(text, "previous_response_id", "context_length_exceeded")
+            arrays += [msgspec.json.decode(kept.response, type=SaidItems).output, kept.items]
             turn = kept.previous
         return [bytes(array) for array in reversed(arrays)]
 
@@ -117,6 +126,7 @@ class KeptResponses:
             log.exception("a response could not be stored")
         finally:
             del self._waiting[tenant, id], self._tasks[tenant, id]
+            self._held -= kept.size
 
 
 def _not_found(error: RequestError) -> RequestError:
@@ -136,15 +146,24 @@ def _read(store: Store, tenant: str, id: str) -> KeptResponse:
 
 
 def _write(store: Store, tenant: str, id: str, kept: KeptResponse) -> None:
-    try:
-        _add(store, tenant, id, kept)
-    except RequestError as error:
-        if error.failure.code != "storage_full":
-            raise
-        ids = [entry.id for entry in store.entries(tenant, descending=False)]
-        for oldest in ids[: 1 + len(ids) // GIVES_WAY]:
-            store.remove(tenant, oldest)
-        _add(store, tenant, id, kept)
+    for left in reversed(range(TRIES)):
+        try:
+            _add(store, tenant, id, kept)
+            return
+        except RequestError as error:
+            if error.failure.code != "storage_full" or not left:
+                raise
+        _make_room(store, tenant, kept.size)
+
+
+def _make_room(store: Store, tenant: str, nbytes: int) -> None:
+    """As many of the key's oldest go as the new one has bytes."""
+    for oldest in store.entries(tenant, descending=False):
+        with suppress(RequestError):  # another writer has removed it
+            store.remove(tenant, oldest.id)
+            nbytes -= oldest.size
+            if nbytes <= 0:
+                return
 
 
 def _add(store: Store, tenant: str, id: str, kept: KeptResponse) -> None:

@@ -88,7 +88,7 @@ class Output:
 
     def score(self, scores: Sequence[msgspec.Raw]) -> None:
         """Log-probabilities of the tokens of what comes next."""
-        self._unplaced = [*self._unplaced, *scores]
+        self._unplaced += scores
 
     def add(self, news: News) -> bytes:
         match news:

@@ -10,7 +10,7 @@ from ..answers.generate import json_response, send_whole
 from ..answers.writer import encode_json
 from ..app_state import TENANT
 from ..stored.paging import ListPage, page_of, read_page
-from .items import listed
+from .items import ListedItem, ids_of, listed
 from .kept import KEPT, KeptResponse
 
 MOST_LISTED = 100
@@ -32,8 +32,8 @@ async def delete_response(request: web.Request) -> web.StreamResponse:
 async def input_items(request: web.Request) -> web.StreamResponse:
     page = read_page(request.query, 20, MOST_LISTED)
     kept = await _found(request)
-    items = listed(msgspec.json.decode(kept.items), request.match_info["id"])
-    return await send_whole(request, [encode_json(_page(items, page))], {})
+    told = encode_json(_page(kept.items, request.match_info["id"], page))
+    return await send_whole(request, [told], {})
 
 
 async def cancel_response(request: web.Request) -> web.StreamResponse:
@@ -46,11 +46,13 @@ async def _found(request: web.Request) -> KeptResponse:
     return await request.app[KEPT].find(request[TENANT], request.match_info["id"])
 
 
-def _page(items: list[dict[str, Any]], page: ListPage) -> dict[str, Any]:
+def _page(array: bytes, response: str, page: ListPage) -> dict[str, Any]:
+    items = msgspec.json.decode(array, type=list[msgspec.Raw])
+    ids = ids_of(msgspec.json.decode(array, type=list[ListedItem]), response)
     if page.descending:
-        items = items[::-1]
-    ids = [item["id"] for item in items]
+        items, ids = items[::-1], ids[::-1]
     if page.after and page.after not in ids:
         raise invalid("There is no such item.", "after", "not_found")
     start = ids.index(page.after) + 1 if page.after else 0
-    return page_of(items[start:], page.limit, lambda item: item)
+    left = zip(items[start:], ids[start:], strict=True)
+    return page_of(left, page.limit, lambda one: listed(*one))

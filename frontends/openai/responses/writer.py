@@ -21,8 +21,8 @@ CUT = {"reason": "max_output_tokens"}
 CODES = {"overloaded": "rate_limit_exceeded", "invalid_request": "invalid_prompt"}
 """OpenAI's words for why a response failed, by kind of failure; the rest are `server_error`."""
 
-Keep = Callable[[bytes], None]
-"""Stores a response that is complete; returns at once."""
+Keep = Callable[[bytes], bool]
+"""Stores a response that is complete; returns at once. False: it is not stored."""
 
 
 class ResponsesWriter:
@@ -99,17 +99,17 @@ class ResponsesWriter:
     def _ended(self, answers: Sequence[Answer]) -> bytes:
         status = "incomplete" if self._cut else "completed"
         details = CUT if self._cut else None
-        more = trailer(answers, self._options, False)
-        shown = self._response(
-            status,
-            incomplete_details=details,
-            completed_at=None if self._cut else int(time.time()),
-            usage=usage_of(answers),
-            **more,
-        )
-        if self._keep is not None:
-            self._keep(shown)
-        return shown
+        more = {
+            "incomplete_details": details,
+            "completed_at": None if self._cut else int(time.time()),
+            "usage": usage_of(answers),
+            **trailer(answers, self._options, False),
+        }
+        shown = self._response(status, **more)
+        if self._keep is None or self._keep(shown):
+            return shown
+        self._keep = None
+        return self._response(status, **more)
 
     def _response(self, status: str, **more: Any) -> bytes:
         fields: dict[str, Any] = {

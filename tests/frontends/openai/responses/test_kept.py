@@ -5,11 +5,18 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 
 from thespis.frontends.openai.responses import history, kept
-from thespis.frontends.openai.responses.items import Place, listed, place_of
+from thespis.frontends.openai.responses.items import (
+    ListedItem,
+    Place,
+    ids_of,
+    listed,
+    place_of,
+)
 from thespis.frontends.openai.responses.kept import KeptResponse, KeptResponses
 from thespis.frontends.openai.stored.storage import Storage
 from thespis.protocol.errors import RequestError
@@ -201,8 +208,7 @@ async def test_input_is_counted(config: Any) -> None:
     assert (counted.input_tokens, counted.object) == (3, "response.input_tokens")
 
 
-async def test_the_oldest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "GIVES_WAY", 2)
+async def test_the_oldest_give_way(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "data"), 1 << 20)
     responses = KeptResponses(storage)
     ids = []
@@ -220,7 +226,7 @@ async def test_the_oldest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         except RequestError:
             pass
     assert found == ids[-len(found) :]
-    assert 1 <= len(found) < 8
+    assert len(found) == 7, "as many went as the new ones have bytes"
     await storage.close()
 
 
@@ -275,10 +281,85 @@ def test_ids_tell_where_an_item_is() -> None:
 
 def test_a_listed_item_has_what_its_caller_left_out() -> None:
     token = "0" * 38
-    (item,) = listed([{"role": "user", "content": "hi", "name": None}], f"resp_{token}")
+    first: Any = {"role": "user", "content": "hi", "name": None}
+    second = {"type": "function_call", "id": "fc_7", "status": None}
+    array = msgspec.json.encode([first, second, {**first, "id": 7}])
+    ids = ids_of(msgspec.json.decode(array, type=list[ListedItem]), f"resp_{token}")
+    assert ids == [f"msg_{token}i0", "fc_7", f"msg_{token}i2"]
+    items = msgspec.json.decode(array, type=list[msgspec.Raw])
+    item, own, _ = msgspec.json.decode(msgspec.json.encode(list(map(listed, items, ids))))
     assert item == {
         "id": f"msg_{token}i0", "type": "message", "role": "user", "status": "completed",
         "content": [{"type": "input_text", "text": "hi"}],
     }  # fmt: skip
-    (own,) = listed([{"type": "function_call", "id": "fc_7", "status": None}], f"resp_{token}")
     assert (own["id"], own["status"]) == ("fc_7", "completed")
+
+
+async def test_two_writers_make_room_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loser of a race for the oldest goes on with the next."""
+    storage = Storage(str(tmp_path / "data"), 1 << 20)
+    responses, store = KeptResponses(storage), storage.responses
+    one = KeptResponse(b'{"output":[]}', b"[" + b" " * (1 << 18) + b"]", None)
+    for _ in range(3):
+        responses.keep("", store.draw()[0], one)
+        await responses.close()
+    remove = store.remove
+
+    def late(tenant: str, id: str) -> None:
+        monkeypatch.setattr(store, "remove", remove)
+        remove(tenant, id)
+        remove(tenant, id)
+
+    monkeypatch.setattr(store, "remove", late)
+    id = store.draw()[0]
+    responses.keep("", id, one)
+    await responses.close()
+    assert (await responses.find("", id)).items == one.items
+    await storage.close()
+
+
+async def test_what_is_not_kept_is_not_said_to_be(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(FakeClient(), config) as url, connect(url) as api:
+        for most, stored in ((500, False), (5_000, True)):
+            monkeypatch.setattr(kept, "MOST_BYTES", most)
+            made = await api.responses.create(model="fake-model", input="hi")
+            assert made.model_dump()["store"] is stored
+
+
+async def test_what_waits_has_a_bound_however_many_are_kept_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MOST_WAITING", 2_500)
+    storage = Storage(str(tmp_path / "data"), 1 << 30)
+    responses = KeptResponses(storage)
+    one = KeptResponse(b'{"output":[]}', bytes(1_000), None)
+    assert [responses.keep("", storage.responses.draw()[0], one) for _ in range(4)] == [
+        True, True, False, False
+    ]  # fmt: skip
+    await responses.close()
+    assert responses.keep("", storage.responses.draw()[0], one)
+    await responses.close()
+    await storage.close()
+
+
+async def test_what_is_read_for_a_conversation_has_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MOST_BEFORE", 2_500)
+    storage = Storage(str(tmp_path / "data"), 1 << 30)
+    responses, previous = KeptResponses(storage), None
+    long = b'{"instructions":"%b","output":[]}' % (b"x" * 1_000)
+    ids = []
+    for _ in range(3):
+        ids.append(storage.responses.draw()[0])
+        responses.keep("", ids[-1], KeptResponse(long, b"[]", previous))
+        previous = ids[-1]
+    assert len(await responses.before("", ids[1])) == 4
+    with pytest.raises(RequestError) as raised:
+        await responses.before("", ids[2])
+    assert raised.value.failure.code == "context_length_exceeded"
+    await asyncio.gather(responses.close(), storage.close())
