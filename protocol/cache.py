@@ -21,6 +21,11 @@ def make_private(folder: Path) -> None:
     """The folder is there, and this user's alone. Raises OSError where it is somebody else's, or
     others may write to it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_private(folder)
+
+
+def check_private(folder: Path) -> None:
+    """Raises OSError as `make_private` does, and where it is not there."""
     status = folder.lstat()
     own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
     if not own or status.st_mode & 0o022:

@@ -23,7 +23,16 @@ from ..openai.app import BATCHED, make_app
 from ..openai.app_state import APP_STATE
 from ..openai.batches.inner import ask
 from ..openai.batches.journal import PIECE, Journal, lines_of
-from ..openai.batches.lines import MAX_LINE, NO_STREAM, Line, is_streamed, read_line, row, undone
+from ..openai.batches.lines import (
+    MAX_LINE,
+    NO_STREAM,
+    ROW_START,
+    Line,
+    is_streamed,
+    read_line,
+    row,
+    undone,
+)
 from ..openai.batches.places import Places
 from ..python.progress import ProgressBar
 from .flags import add_flags, build
@@ -60,6 +69,7 @@ def run(given: argparse.Namespace) -> int:
         raise EngineError("Name one file of requests: thespis run-batch FILE")
     target = Path(given.output_file or f"{source}.answers.jsonl")
     total = _check(source)
+    _check_target(target)
     engine = located(build(EngineConfig, given))
     try:
         journal = Journal(target)
@@ -91,6 +101,8 @@ def _read(source: str) -> Iterator[tuple[int, Line]]:
                     yield number, read_line(data, None)
                 except RequestError as error:
                     raise EngineError(f"{source!r}, line {number}: {error}") from None
+    except RequestError as error:
+        raise EngineError(f"{source!r}: {error}") from None
     except OSError as error:
         raise EngineError(f"{source!r} cannot be read: {error.strerror}.") from None
 
@@ -108,6 +120,20 @@ def _check(source: str) -> int:
     if not known:
         raise EngineError(f"{source!r} has no requests.")
     return len(known)
+
+
+def _check_target(target: Path) -> None:
+    """What is no file of answers is somebody's: nothing is written into it."""
+    try:
+        with open(target, "rb") as file:
+            head = file.read(len(ROW_START))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EngineError(f"{str(target)!r} cannot be read: {error.strerror}.") from None
+    if not ROW_START.startswith(head):
+        text = "has no answers of a run before: name another file by -o, or remove it"
+        raise EngineError(f"{str(target)!r} {text}.")
 
 
 async def _answer(

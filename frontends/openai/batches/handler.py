@@ -1,8 +1,8 @@
 """/v1/batches: create, list, look at, cancel batches of one's own."""
 
 import re
+import secrets
 import time
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from ..app_state import APP_STATE, TENANT, AppState
 from ..bodies.reading import BATCH
 from ..requests.batches import BatchRequest
 from ..stored.files import BATCH_OUTPUT, seconds_until_over
-from ..stored.folder import put_file
-from ..stored.paging import ListPage, page_of, read_page
+from ..stored.folder import replace_file
+from ..stored.paging import page_of, read_page
 from ..stored.store import Entry
 from .job import CANCEL, cancelled_at
 from .note import BatchNote, batch_object, note_of
@@ -47,10 +47,13 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
 
 
 async def list_batches(request: web.Request) -> web.StreamResponse:
-    state = request.app[APP_STATE]
+    state, tenant = request.app[APP_STATE], request[TENANT]
     page = read_page(request.query, USUAL, MOST)
-    data = await state.storage.run(_listed, state, request[TENANT], page)
-    return await send_whole(request, [data], {})
+    entries = state.storage.batches.entries(tenant, page.descending, page.after)
+    listed = await page_of(
+        state.storage, entries, page.limit, lambda entry: _shown(state, tenant, entry)
+    )
+    return await send_whole(request, [encode_json(listed)], {})
 
 
 async def one_batch(request: web.Request) -> web.StreamResponse:
@@ -97,16 +100,12 @@ def _told(state: AppState, tenant: str, id: str) -> dict[str, Any]:
     return _shown(state, tenant, state.storage.batches.find(tenant, id))
 
 
-def _listed(state: AppState, tenant: str, page: ListPage) -> bytes:
-    entries = state.storage.batches.entries(tenant, page.descending, page.after)
-    return encode_json(page_of(entries, page.limit, lambda entry: _shown(state, tenant, entry)))
-
-
 def _cancel(state: AppState, tenant: str, id: str) -> dict[str, Any]:
     """Whoever runs it sees the mark, in whichever process that is."""
     entry = state.storage.batches.find(tenant, id)
     if not note_of(entry).ended:
-        path = state.storage.batches.place(tenant, id) / CANCEL
-        with suppress(FileExistsError):
-            put_file(path, f"{time.time():.3f}".encode())
+        place = state.storage.batches.place(tenant, id)
+        if cancelled_at(place) is None:
+            draft = place / f"{CANCEL}.{secrets.token_hex(12)}"  # others may be at it, too
+            replace_file(place / CANCEL, draft, f"{time.time():.3f}".encode())
     return _told(state, tenant, id)

@@ -5,7 +5,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -18,7 +18,7 @@ from ..app_state import APP_STATE
 from ..stored.files import BATCH_OUTPUT, BATCH_SECONDS, FileNote
 from ..stored.files import note_of as file_note_of
 from ..stored.folder import read_small
-from ..stored.store import Entry, Store
+from ..stored.store import Entry
 from .inner import Handler, Inner, ask
 from .journal import PIECE, Journal, lines_of
 from .lines import (
@@ -57,6 +57,14 @@ def cancelled_at(place: Path) -> float | None:
     return float(data) if data else None
 
 
+def _something(path: Path) -> BinaryIO | None:
+    """A file, if there is anything in it."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size:
+            return open(path, "rb")
+    return None
+
+
 class BatchStopped(Exception):
     """It is to end; its argument is the status that it ends in, None: another process goes on."""
 
@@ -77,6 +85,8 @@ class BatchJob:
         self._output: Journal | None = None
         self._errors: Journal | None = None
         self._writing = asyncio.Lock()
+        self._room = self._storage.files.room(tenant)
+        """Of the journals, which become files."""
         self._saved = 0.0
 
     async def run(self) -> None:
@@ -98,7 +108,7 @@ class BatchJob:
             self.note.errors.append(BatchError(str(error.failure.code), error.failure.text))
             ending = "failed"
         finally:
-            self._close()
+            await self._run(self._close)
         await self._end(ending)
 
     # validating
@@ -109,15 +119,16 @@ class BatchJob:
             if file_note_of(entry).purpose != "batch":
                 self._wrong("invalid_purpose", "The file's purpose is not `batch`.")
             else:
-                await self._run(self._look_through, file)
+                await self._storage.run_through(self._look_through(file))
         if self.note.errors:
             raise BatchStopped("failed")
         await self._to("in_progress")
 
-    def _look_through(self, file: BinaryIO) -> None:
-        """In a thread."""
+    def _look_through(self, file: BinaryIO) -> Iterator[None]:
+        """In a thread, like the other iterators here."""
         known: set[str] = set()
         for number, data in lines_of(file):
+            yield
             if len(self.note.errors) >= MOST_ERRORS:
                 return
             try:
@@ -160,6 +171,7 @@ class BatchJob:
 
     async def _answer(self) -> None:
         self._output, self._errors = await self._run(self._journals)
+        await self._run(self._room.grow, self._out.size + self._err.size)
         self._count()
         _, file = await self._open_input()
         stopper: asyncio.Task[None] | None = None
@@ -218,10 +230,13 @@ class BatchJob:
 
     async def _add(self, journal: Journal, line: Line, written: bytes) -> None:
         async with self._writing:
-            size = self._out.size + self._err.size + len(written)
-            await self._run(self._storage.files.check_room, self._tenant, size)
-            await self._run(journal.add, written, line.custom_id)
+            await self._run(self._add_within, journal, line, written)
         self._count()
+
+    def _add_within(self, journal: Journal, line: Line, written: bytes) -> None:
+        """In a thread."""
+        self._room.grow(len(written))
+        journal.add(written, line.custom_id)
 
     async def _look_for_an_end(self) -> None:
         """Raises BatchStopped when its owner, its window or this process ends it."""
@@ -249,10 +264,10 @@ class BatchJob:
         """Store what there is, and say so."""
         if status == "expired":
             with suppress(RequestError):  # the input is over, too
-                await self._run(self._give_up_the_rest)
+                await self._storage.run_through(self._give_up_the_rest())
         for name in (OUTPUT, ERRORS):
             try:
-                id = await self._run(self._stored, name)
+                id = await self._stored(name)
             except RequestError as error:
                 self._wrong(str(error.failure.code), error.failure.text)
                 status = "failed"
@@ -267,31 +282,30 @@ class BatchJob:
         await self._to(status)
         await self._run(self._remove_journals)
 
-    def _give_up_the_rest(self) -> None:
-        """In a thread."""
+    def _give_up_the_rest(self) -> Iterator[None]:
         _, fd = self._storage.files.open(self._tenant, self.note.input_file_id)
         out, err = self._journals()
-        with os.fdopen(fd, "rb", PIECE) as file:
+        with os.fdopen(fd, "rb", PIECE) as file, closing(out), closing(err):
             for _, data in lines_of(file):
+                yield
                 id = read_line(data or b"", self.note.endpoint).custom_id
                 if id not in out.ids and id not in err.ids:
                     err.add(undone(id, EXPIRED), id)
         self.note.counts.completed, self.note.counts.failed = len(out.ids), len(err.ids)
-        out.close()
-        err.close()
 
-    def _stored(self, name: str) -> str | None:
-        """The id of a file with what a journal has. In a thread."""
-        store: Store = self._storage.files
-        path = self._place / name
-        if not path.exists() or not path.stat().st_size:
+    async def _stored(self, name: str) -> str | None:
+        """The id of a file with what a journal has."""
+        storage = self._storage
+        file = await self._run(_something, self._place / name)
+        if file is None:
             return None
-        with open(path, "rb") as file, store.begin(self._tenant) as draft:
-            while piece := file.read(PIECE):
-                draft.write(piece)
-            note = FileNote(f"{self._entry.id}_{name}", BATCH_OUTPUT)
-            kept = self.note.output_seconds or BATCH_SECONDS
-            return draft.keep(note, time.time() + kept).id
+        with file:
+            async with storage.draft(storage.files, self._tenant) as draft:
+                pieces = iter(partial(file.read, PIECE), b"")
+                await storage.run_through(map(draft.write, pieces))
+                note = FileNote(f"{self._entry.id}_{name}", BATCH_OUTPUT)
+                kept = self.note.output_seconds or BATCH_SECONDS
+                return (await self._run(draft.keep, note, time.time() + kept)).id
 
     def _remove_journals(self) -> None:
         for name in (OUTPUT, ERRORS):
@@ -311,9 +325,11 @@ class BatchJob:
         return self._errors
 
     def _close(self) -> None:
+        """In a thread: others may still write there."""
         for journal in (self._output, self._errors):
             if journal is not None:
                 journal.close()
+        self._room.release()  # what is there becomes files, or another process counts it
 
     async def _to(self, status: Status) -> None:
         self.note.status = status

@@ -9,8 +9,9 @@ from typing import BinaryIO
 
 import msgspec
 
+from ....protocol.errors import invalid
 from ..stored.folder import SAFE, write_whole
-from .lines import MAX_LINE
+from .lines import MAX_LINE, MAX_LINES
 
 PIECE = 1 << 20
 
@@ -67,8 +68,8 @@ class Journal:
 
 def lines_of(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """The lines that have something in them, with their numbers from 1 on; None for one that is too
-    long."""
-    number = 0
+    long. Raises RequestError where most lines are empty."""
+    number = empty = 0
     while line := file.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
@@ -77,3 +78,7 @@ def lines_of(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
                 line = file.readline(PIECE)
         elif line.strip():
             yield number, line
+        else:
+            empty += 1
+            if empty > MAX_LINES:
+                raise invalid(f"More than {MAX_LINES} lines are empty.", code="too_many_lines")

@@ -22,6 +22,10 @@ EXPIRED = {
 }
 
 
+class _Stream(msgspec.Struct):
+    stream: Any = None
+
+
 class Line(msgspec.Struct):
     custom_id: str
     body: msgspec.Raw
@@ -63,15 +67,9 @@ def body_of(line: Line) -> bytes:
 
 
 def is_streamed(body: bytes) -> bool:
-    """Whether it asks for a stream, which no file can be."""
-    if b'"stream"' not in body:
-        return False
-
-    class Stream(msgspec.Struct):
-        stream: Any = None
-
+    """Whether it asks for a stream, which no file can be. Names may be written with escapes."""
     try:
-        return msgspec.json.decode(body, type=Stream).stream is True
+        return msgspec.json.decode(body, type=_Stream).stream is True
     except (msgspec.DecodeError, ValueError, RecursionError):
         return False  # whoever reads it will say so
 
@@ -87,6 +85,9 @@ def row(custom_id: str, status: int, body: bytes, request_id: str) -> bytes:
 
 def undone(custom_id: str, error: dict[str, str]) -> bytes:
     return _written(custom_id, None, error)
+
+
+ROW_START = b'{"id":"batch_req_'
 
 
 def _written(custom_id: str, response: Any, error: Any) -> bytes:

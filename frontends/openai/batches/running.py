@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -29,6 +30,13 @@ LOOK_SECONDS = 30.0
 """Between two looks for batches that another server has left."""
 
 
+class _Taken(NamedTuple):
+    tenant: str
+    entry: Entry
+    held: int
+    """A descriptor that holds its folder."""
+
+
 class Batches:
     """`handlers`: of the paths whose requests may come in batches."""
 
@@ -40,7 +48,7 @@ class Batches:
         self._places = Places(max(1, lines), MOST_BYTES)
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._jobs: dict[str, BatchJob] = {}
 
     def live(self, id: str) -> BatchNote | None:
@@ -68,19 +76,34 @@ class Batches:
     async def _watch(self) -> None:
         while not self._state.draining:
             self._wake.clear()
-            with suppress(RequestError):  # it is logged, and may pass
-                for tenant, entry in await self._state.storage.run(self._waiting):
-                    if len(self._tasks) < AT_ONCE:
-                        task = asyncio.create_task(self._run(tenant, entry))
-                        self._tasks[entry.id] = task
-                        task.add_done_callback(partial(self._over, entry.id))
+            try:
+                for tenant, entry, held in await self._taken():
+                    task = asyncio.create_task(self._run(tenant, entry))
+                    self._tasks[entry.id] = task
+                    task.add_done_callback(partial(self._over, entry.id, held))
+            except RequestError:
+                pass  # it is logged, and may pass
+            except Exception:
+                log.exception("batches could not be looked for")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
 
-    def _over(self, id: str, task: "asyncio.Task[None]") -> None:
+    async def _taken(self) -> list[_Taken]:
+        taking = asyncio.ensure_future(
+            self._state.storage.run(self._take, AT_ONCE - len(self._tasks))
+        )
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(_let_go)
+            raise
+
+    def _over(self, id: str, held: int, task: "asyncio.Task[bool]") -> None:
+        os.close(held)
         del self._tasks[id]
         self._jobs.pop(id, None)
-        self._wake.set()
+        if not task.cancelled() and task.result():  # else it is tried again at the next look
+            self._wake.set()
 
     def _waiting(self) -> list[tuple[str, Entry]]:
         """The oldest first. In a thread."""
@@ -93,12 +116,20 @@ class Batches:
                     found.append((tenant, entry))
         return sorted(found, key=lambda one: one[1].id)
 
-    async def _run(self, tenant: str, entry: Entry) -> None:
+    def _take(self, most: int) -> list[_Taken]:
+        """Those that no other server has in hand. In a thread."""
+        store, taken = self._state.storage.batches, list[_Taken]()
+        for tenant, entry in self._waiting() if most > 0 else ():
+            held = folder.lock(store.place(tenant, entry.id), wait=False)
+            if held is not None:
+                taken.append(_Taken(tenant, entry, held))
+            if len(taken) == most:
+                break
+        return taken
+
+    async def _run(self, tenant: str, entry: Entry) -> bool:
+        """Whether it has come to its end."""
         storage = self._state.storage
-        place = storage.batches.place(tenant, entry.id)
-        held = await storage.run(folder.lock, place, wait=False)
-        if held is None:
-            return
         try:
             # as it is now that nobody else has it in hand
             entry = await storage.run(storage.batches.find, tenant, entry.id)
@@ -107,12 +138,19 @@ class Batches:
                 self._jobs[entry.id] = job
                 await job.run()
                 log.info("batch %s: %s", entry.id, job.note.status)
+                return job.note.ended
         except RequestError as error:
             log.warning("batch %s: %s", entry.id, error)
         except Exception:
             log.exception("batch %s", entry.id)
-        finally:
-            os.close(held)
+        return False
+
+
+def _let_go(taking: "asyncio.Future[list[_Taken]]") -> None:
+    """The server ends."""
+    if not taking.cancelled() and taking.exception() is None:
+        for one in taking.result():
+            os.close(one.held)
 
 
 BATCHES: web.AppKey[Batches] = web.AppKey("batches", Batches)

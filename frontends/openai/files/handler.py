@@ -14,8 +14,8 @@ from ..app_state import APP_STATE, IGNORED_HEADER, TENANT, AppState
 from ..bodies.multipart import Form, boundary_of
 from ..errors import error_body
 from ..stored.files import file_object, note_of
-from ..stored.paging import ListPage, page_of, read_page
-from ..stored.store import Entry, Store
+from ..stored.paging import page_of, read_page
+from ..stored.store import Entry
 from .form import MAX_FILE, Upload, too_large
 from .warming import warm
 
@@ -55,12 +55,16 @@ async def _warmed(state: AppState, tenant: str, entry: Entry) -> dict[str, Any]:
 
 
 async def list_files(request: web.Request) -> web.StreamResponse:
-    store = request.app[APP_STATE].storage.files
+    storage, purpose = request.app[APP_STATE].storage, request.query.get("purpose")
     page = read_page(request.query, MOST_LISTED, MOST_LISTED)
-    data = await request.app[APP_STATE].storage.run(
-        _listed, store, request[TENANT], page, request.query.get("purpose")
-    )
-    return await send_whole(request, data, {})
+
+    def told(entry: Entry) -> dict[str, Any] | None:
+        shown = file_object(entry)
+        return shown if purpose in (None, shown["purpose"]) else None
+
+    entries = storage.files.entries(request[TENANT], page.descending, page.after)
+    listed = await page_of(storage, entries, page.limit, told)
+    return await send_whole(request, [await storage.run(encode_json, listed)], {})
 
 
 async def one_file(request: web.Request) -> web.StreamResponse:
@@ -102,12 +106,3 @@ def _as_a_file(entry: Entry) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox",
     }
-
-
-def _listed(store: Store, tenant: str, page: ListPage, purpose: str | None) -> list[bytes]:
-    def told(entry: Entry) -> dict[str, Any] | None:
-        shown = file_object(entry)
-        return shown if purpose in (None, shown["purpose"]) else None
-
-    entries = store.entries(tenant, page.descending, page.after)
-    return [encode_json(page_of(entries, page.limit, told))]

@@ -9,7 +9,7 @@ from ....protocol.errors import invalid, refuse
 from ..answers.generate import json_response, send_whole
 from ..answers.writer import encode_json
 from ..app_state import TENANT
-from ..stored.paging import ListPage, page_of, read_page
+from ..stored.paging import ListPage, list_object, read_page
 from .items import ListedItem, ids_of, listed
 from .kept import KEPT, KeptResponse
 
@@ -54,5 +54,5 @@ def _page(array: bytes, response: str, page: ListPage) -> dict[str, Any]:
     if page.after and page.after not in ids:
         raise invalid("There is no such item.", "after", "not_found")
     start = ids.index(page.after) + 1 if page.after else 0
-    left = zip(items[start:], ids[start:], strict=True)
-    return page_of(left, page.limit, lambda one: listed(*one))
+    shown = slice(start, start + page.limit + 1)
+    return list_object(list(map(listed, items[shown], ids[shown])), page.limit)

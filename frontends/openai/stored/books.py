@@ -46,9 +46,9 @@ class Books:
         self._known: dict[str, tuple[int, Sum]] = {}
         """By tenant's folder: when it was changed, and what was in it."""
 
-    def check(self, tenant: str, nbytes: int, beside: int = 0) -> None:
-        """Whether one entry more has room, `beside` bytes that others are writing. Raises
-        RequestError."""
+    def check(self, tenant: str, nbytes: int, beside: int = 0, beside_all: int = 0) -> None:
+        """Whether one entry more has room, `beside` bytes that the tenant, and that all tenants are
+        writing. Raises RequestError."""
         bounds, own, total = self.bounds, self.of(tenant), self.total()
         if nbytes + AROUND > bounds.tenant_bytes:
             text = f"It is larger than what one key may store, {_size(bounds.tenant_bytes)}."
@@ -59,7 +59,7 @@ class Books:
             raise _full(f"With it you would store more than {_size(bounds.tenant_bytes)}")
         if (
             total.entries >= bounds.total_entries
-            or total.nbytes + beside + nbytes + AROUND > bounds.total_bytes
+            or total.nbytes + beside_all + nbytes + AROUND > bounds.total_bytes
         ):
             text = "The server stores as much as it may; try again later."
             raise refuse("unavailable", text, code="storage_full")

@@ -1,5 +1,6 @@
 """An uploaded file, as its owner and OpenAI's clients know it. Pure."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ MIN_SECONDS, MAX_SECONDS = 60, 30 * 86_400
 MAX_NAME = 255
 """Characters."""
 NAMELESS = "file"
+_DIGITS = re.compile(r"[0-9]{1,9}")
 
 
 class FileNote(msgspec.Struct, frozen=True):
@@ -70,7 +72,7 @@ def seconds_until_over(
         text = "The only anchor is `created_at`."
         raise invalid(text, f"{name}[anchor]", "invalid_anchor")
     told = str(seconds)
-    if not (told.isascii() and told.isdigit() and MIN_SECONDS <= int(told[:9]) <= MAX_SECONDS):
+    if not (_DIGITS.fullmatch(told) and MIN_SECONDS <= int(told) <= MAX_SECONDS):
         text = f"Expected whole seconds from {MIN_SECONDS} to {MAX_SECONDS}."
         raise invalid(text, f"{name}[seconds]", "out_of_range")
-    return float(told[:9])
+    return float(told)

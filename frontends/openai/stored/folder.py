@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ....protocol.cache import make_private
+from ....protocol.cache import check_private, make_private
 
 SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 PART, GONE = ".part-", ".gone-"
@@ -25,32 +25,49 @@ def make_within(base: Path, *within: str) -> Path:
     return folder
 
 
+def find_private(base: Path, *within: str) -> Path:
+    """The folder that `make_within` makes, which need not be there. Raises OSError as that
+    does."""
+    folder = base
+    for name in ("", *within):
+        folder = folder / name
+        with contextlib.suppress(FileNotFoundError):
+            check_private(folder)
+    return folder
+
+
 def lock(folder: Path, wait: bool) -> int | None:
     """Hold the folder as long as the returned descriptor is open, against other processes and other
-    descriptors of this one. None: it is held, or it is not there any more."""
+    descriptors of this one. None: it is held, or it is not there any more. Raises OSError where
+    nobody could hold it."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | SAFE)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         if os.path.samestat(os.fstat(fd), os.lstat(folder)):
             return fd
-    except OSError:
+    except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError:
+        os.close(fd)
+        raise
     os.close(fd)
     return None
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Between all processes one at a time. For moments: nothing is waited for inside."""
+    """Between all processes one at a time. For moments: nothing is waited for inside. Raises
+    OSError."""
     fd = lock(folder, wait=True)
+    if fd is None:
+        raise FileNotFoundError(2, "it is not there any more")
     try:
         yield
     finally:
-        if fd is not None:
-            os.close(fd)
+        os.close(fd)
 
 
 def write_whole(fd: int, data: bytes | memoryview) -> None:
@@ -60,11 +77,14 @@ def write_whole(fd: int, data: bytes | memoryview) -> None:
 
 
 def put_file(path: Path, data: bytes) -> None:
-    """A new file that survives a power cut. Raises OSError."""
+    """A new file that survives a power cut. Raises OSError, after which there is none."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, 0o600)
     try:
         write_whole(fd, data)
         os.fsync(fd)
+    except OSError:
+        os.unlink(path)
+        raise
     finally:
         os.close(fd)
 

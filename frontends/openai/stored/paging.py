@@ -1,13 +1,14 @@
-"""Lists of stored things, a page at a time, as OpenAI's clients turn them. Pure but for what
-`things` reads."""
+"""Lists of stored things, a page at a time, as OpenAI's clients turn them."""
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from ....protocol.errors import invalid
+from .storage import Storage
+from .store import Entry
 
-T = TypeVar("T")
+_DIGITS = re.compile(r"[0-9]{1,9}")
 
 
 class ListPage(NamedTuple):
@@ -21,19 +22,37 @@ class ListPage(NamedTuple):
 def read_page(query: Mapping[str, str], usual: int, most: int) -> ListPage:
     """Raises RequestError 400."""
     limit, order = query.get("limit", str(usual)), query.get("order", "desc")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= most):
+    if not (_DIGITS.fullmatch(limit) and 1 <= int(limit) <= most):
         raise invalid(f"Expected a whole number from 1 to {most}.", "limit", "out_of_range")
     if order not in ("asc", "desc"):
         raise invalid("Expected asc or desc.", "order", "invalid_order")
-    return ListPage(query.get("after", ""), int(limit[:9]), order == "desc")
+    return ListPage(query.get("after", ""), int(limit), order == "desc")
 
 
-def page_of(
-    things: Iterable[T], limit: int, told: Callable[[T], dict[str, Any] | None]
+async def page_of(
+    storage: Storage,
+    entries: Iterable[Entry],
+    limit: int,
+    told: Callable[[Entry], dict[str, Any] | None],
 ) -> dict[str, Any]:
-    """`told`: a thing as its caller sees it; None: it does not belong to the list."""
-    shown = filter(None, map(told, things))
-    found = list(islice(shown, limit + 1))
+    """`told`: an entry as its caller sees it; None: it does not belong to the list. It is called in
+    a thread. Raises RequestError."""
+    found: list[dict[str, Any]] = []
+
+    def look() -> Iterator[None]:
+        for entry in entries:
+            if (shown := told(entry)) is not None:
+                found.append(shown)
+            if len(found) > limit:
+                return
+            yield
+
+    await storage.run_through(look())
+    return list_object(found, limit)
+
+
+def list_object(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """`found`: one more than `limit`, where there are more."""
     data = found[:limit]
     return {
         "object": "list",

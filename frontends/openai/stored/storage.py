@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ A = ParamSpec("A")
 R = TypeVar("R")
 
 THREADS = 4
+SOME_SECONDS = 0.02
+"""That one of them is held at once by what takes long."""
 SWEEP_SECONDS = 600.0
 """Between two sweeps of what is over."""
 NO_DISK = Failure(
@@ -81,6 +84,12 @@ class Storage:
             )
         except OSError as error:
             raise self._failed(error) from error
+
+    async def run_through(self, steps: Iterator[object]) -> None:
+        """Do what takes long, some of it at a time: what others want done comes in between. Raises
+        RequestError."""
+        while await self.run(_some, steps):
+            pass
 
     @asynccontextmanager
     async def opened(self, store: Store, tenant: str, id: str) -> AsyncIterator[tuple[Entry, int]]:
@@ -144,6 +153,8 @@ class Storage:
                     swept = await loop.run_in_executor(self._threads, store.sweep)
                 except OSError as error:
                     self._failed(error)
+                except Exception:
+                    log.exception("stored %s could not be swept", store.family.folder)
                 else:
                     if swept:
                         log.info("%d stored %s were over", swept, store.family.folder)
@@ -161,6 +172,12 @@ class Storage:
                 error.strerror,
             )
         return RequestError(UNUSABLE)
+
+
+def _some(steps: Iterator[object]) -> bool:
+    """Whether there is more."""
+    until = time.monotonic() + SOME_SECONDS
+    return any(time.monotonic() > until for _ in steps)
 
 
 def _close(opening: "asyncio.Future[tuple[Entry, int]]") -> None:

@@ -88,7 +88,9 @@ class Store:
         OSError."""
         place = folder.make_within(self._base, LAYOUT, self.family.folder, self._place(tenant).name)
         with self._lock:
-            self._books.check(place.name, 0, self._writing.get(place.name, 0))
+            self._books.check(
+                place.name, 0, self._writing.get(place.name, 0), sum(self._writing.values())
+            )
         while True:
             path = place / f"{PART}{secrets.token_hex(12)}"
             path.mkdir(mode=0o700)
@@ -152,7 +154,6 @@ class Store:
 
     def remove(self, tenant: str, id: str) -> None:
         """Raises RequestError 404."""
-        self.find(tenant, id)
         if not folder.remove(self.place(tenant, id), secrets.token_hex(12)):
             raise unknown(self.family, id)
 
@@ -162,22 +163,21 @@ class Store:
         return ["" if tenant_folder("") == name else name for name in found]
 
     def sweep(self) -> int:
-        """Remove what is over, and what dead processes have left half-written; how many."""
+        """Remove what is over, and what dead processes have left half-written; how many. A note
+        that is damaged, or of another version, is left alone with its content."""
         swept, now = 0, self.clock()
         for tenant in self.tenants():
             place = self._place(tenant)
             swept += folder.sweep_halves(place)
             for id in filter(self.family.is_id, folder.names(place)):
                 entry = self._read(place / id)
-                if entry is None or entry.over(now):
+                if entry is not None and entry.over(now):
                     swept += folder.remove(place / id, secrets.token_hex(12))
         return swept
 
-    def check_room(self, tenant: str, nbytes: int) -> None:
-        """Whether one entry more of so many bytes could be stored. Raises RequestError."""
-        name = tenant_folder(tenant)
-        with self._lock:
-            self._books.check(name, nbytes, self._writing.get(name, 0))
+    def room(self, tenant: str) -> "Room":
+        """For one entry that is to be: `release` it in any case."""
+        return Room(self, tenant_folder(tenant))
 
     def stored(self, tenant: str | None = None) -> tuple[int, int]:
         """Number and bytes; None: of all tenants."""
@@ -186,7 +186,8 @@ class Store:
             return found.entries, found.nbytes
 
     def _place(self, tenant: str) -> Path:
-        return self._root / tenant_folder(tenant)
+        """Raises OSError where others may have written to it."""
+        return folder.find_private(self._base, LAYOUT, self.family.folder, tenant_folder(tenant))
 
     def _read(self, path: Path) -> Entry | None:
         """None: there is none, or it is damaged."""
@@ -199,13 +200,13 @@ class Store:
             return None
         return entry if entry.id == path.name else None
 
-    # for drafts
+    # for drafts and rooms
 
     def reserve(self, tenant: str, size: int, more: int) -> None:
-        """A draft of `size` bytes is about to have `more`. Raises RequestError."""
+        """What has `size` bytes is about to have `more`. Raises RequestError."""
         with self._lock:
-            writing = self._writing.get(tenant, 0)
-            self._books.check(tenant, size + more, writing - size)
+            writing, of_all = self._writing.get(tenant, 0), sum(self._writing.values())
+            self._books.check(tenant, size + more, writing - size, of_all - size)
             self._writing[tenant] = writing + more
 
     def release(self, tenant: str, size: int) -> None:
@@ -229,7 +230,35 @@ class Store:
             with self._lock:
                 self._books.check(tenant, entry.size)
             os.rename(path, path.with_name(entry.id))
-        folder.sync_folder(path.parent)
+        try:
+            folder.sync_folder(path.parent)
+        except OSError:  # its caller is told that it is not stored
+            os.rename(path.with_name(entry.id), path)
+            raise
+
+
+class Room:
+    """Bytes that are not stored yet, and count as if they were."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store, self._tenant = store, tenant
+        self._lock = threading.Lock()
+        self._open = True
+        self.size = 0
+
+    def grow(self, more: int) -> None:
+        """Raises RequestError where there is no room."""
+        with self._lock:
+            if self._open:  # else whoever wanted it has left
+                self._store.reserve(self._tenant, self.size, more)
+                self.size += more
+
+    def release(self) -> None:
+        """For good. Idempotent."""
+        with self._lock:
+            if self._open:
+                self._store.release(self._tenant, self.size)
+            self._open = False
 
 
 class Draft:
@@ -243,8 +272,7 @@ class Draft:
         self._digest = HASHERS[store.hasher]()
         self.size = 0
         """Bytes."""
-        self._booked = 0
-        """Bytes of them that were asked for."""
+        self._room = Room(store, tenant)
         self._kept = False
         try:
             self._file = os.open(path / CONTENT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, 0o600)
@@ -257,9 +285,8 @@ class Draft:
         with self._lock:
             self._check_open()
             self.size += len(data)
-            if (more := self.size - self._booked) >= STEP:
-                self._store.reserve(self._tenant, self._booked, more)
-                self._booked = self.size
+            if (more := self.size - self._room.size) >= STEP:
+                self._room.grow(more)
             self._digest.update(data)
             folder.write_whole(self._file, data)
 
@@ -288,7 +315,7 @@ class Draft:
                 return
             os.close(self._file)
             self._file = -1
-            self._store.release(self._tenant, self._booked)
+            self._room.release()
             if not self._kept:
                 folder.remove(self._path, secrets.token_hex(12))
             os.close(self._held)

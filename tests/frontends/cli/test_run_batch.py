@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from thespis.frontends.cli.run_batch import _check
+from thespis.frontends.cli.run_batch import _check, _check_target
 from thespis.protocol.errors import EngineError
 
 from ...helpers.commands import command
@@ -29,13 +29,14 @@ def test_a_file_of_requests_becomes_one_of_answers_and_none_is_asked_twice(tmp_p
     wrong = line("wrong", body={"messages": []})
     source = written(tmp_path / "in.jsonl", line("one"), line("two"), wrong)
     target = tmp_path / "out.jsonl"
-    target.write_bytes(b'{"custom_id":"one"}\n{"custom_id":"tw')  # of a run that was killed
+    first = b'{"id":"batch_req_1","custom_id":"one"}\n'
+    target.write_bytes(first + b'{"id":"batch_req_2","custom_id":"tw')  # of a run that was killed
     run = command("run-batch", "-i", source, "-o", str(target), torchless=True)
     ended = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     assert "3 requests, 1 of them not answered" in ended.stdout
     rows = {row["custom_id"]: row for row in map(json.loads, target.read_text().splitlines())}
-    assert rows["one"] == {"custom_id": "one"}
+    assert rows["one"] == json.loads(first)
     assert rows["two"]["response"]["status_code"] == 200
     assert rows["two"]["response"]["body"]["usage"]["completion_tokens"] == 4
     assert rows["wrong"]["response"]["body"]["error"]["code"] == "empty_messages"
@@ -61,3 +62,15 @@ def test_what_is_wrong_with_a_file_is_said_before_an_engine_starts(
     assert words in str(error.value)
     with pytest.raises(EngineError, match="cannot be read"):
         _check(str(tmp_path / "nothing"))
+
+
+def test_nothing_is_written_into_what_is_no_file_of_answers(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    _check_target(target)
+    for fine in (b"", b'{"id":', b'{"id":"batch_req_1","custom_id":"one"}\n'):
+        target.write_bytes(fine)
+        _check_target(target)
+    for other in (b"a letter", b'{"custom_id":"one","url":"/v1/completions"}\n'):
+        target.write_bytes(other)
+        with pytest.raises(EngineError, match="has no answers of a run before"):
+            _check_target(target)
