@@ -29,7 +29,7 @@ def event(kind: str, **fields: Any) -> bytes:
     return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
 
 
-class Block:
+class ContentBlock:
     """Of an answer, while it grows."""
 
     def __init__(self, part: Part, name: str = "") -> None:
@@ -70,12 +70,12 @@ class MessageWriter:
         self._open: Part | None = None
         self._blocks = 0
         """That have been opened."""
-        self._call: Block | None = None
+        self._call: ContentBlock | None = None
         """That is being read, in a stream."""
         self._called = False
         """At least one call is whole."""
         self._ended: Choice | None = None
-        self._gathered: list[Block] = []
+        self._gathered: list[ContentBlock] = []
         """Of an answer that is not streamed."""
 
     def begin(self, source: int, sampling: SamplingParams) -> None:
@@ -148,7 +148,7 @@ class MessageWriter:
                 return before + event("content_block_delta", index=self._blocks - 1, delta=delta)
             case ToolCall(_, _, name):
                 before = self._end_call() + self._close()
-                self._call = Block("tool_use", name)
+                self._call = ContentBlock("tool_use", name)
                 return before
             case ToolArguments(_, piece):
                 return self._argue(piece)
@@ -168,7 +168,7 @@ class MessageWriter:
         delta = {"type": "input_json_delta", "partial_json": piece}
         return before + event("content_block_delta", index=self._blocks - 1, delta=delta)
 
-    def _begin_call(self, call: Block) -> bytes:
+    def _begin_call(self, call: ContentBlock) -> bytes:
         return self._begin("tool_use", id=_tool_id(), name=call.name, input={})
 
     def _end_call(self) -> bytes:
@@ -203,16 +203,16 @@ class MessageWriter:
             case Thinking(text):
                 self._growing("thinking").add(text)
             case ToolCall(_, _, name):
-                self._gathered.append(Block("tool_use", name))
+                self._gathered.append(ContentBlock("tool_use", name))
             case ToolArguments(_, piece):
                 self._gathered[-1].add(piece)
 
-    def _growing(self, part: Part) -> Block:
+    def _growing(self, part: Part) -> ContentBlock:
         if not self._gathered or self._gathered[-1].part != part:
-            self._gathered.append(Block(part))
+            self._gathered.append(ContentBlock(part))
         return self._gathered[-1]
 
-    def _finished(self, block: Block) -> dict[str, Any]:
+    def _finished(self, block: ContentBlock) -> dict[str, Any]:
         match block.part:
             case "text":
                 return {"type": "text", "text": block.text}

@@ -84,7 +84,7 @@ def _note(asked: BatchRequest, model: str) -> BatchNote:
         endpoint=asked.endpoint,
         input_file_id=asked.input_file_id,
         window=asked.completion_window,
-        until=time.time() + 3600 * int(hours[1]),
+        window_seconds=3600 * int(hours[1]),
         model=model,
         metadata=asked.metadata,
         output_seconds=kept,

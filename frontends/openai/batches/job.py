@@ -251,7 +251,7 @@ class BatchJob:
             raise BatchStopped(None)
         if await self._run(cancelled_at, self._place) is not None:
             raise BatchStopped("cancelled")
-        if time.time() > self.note.until:
+        if time.time() > self._entry.created + self.note.window_seconds:
             raise BatchStopped("expired")
 
     def _count(self) -> None:
@@ -305,7 +305,7 @@ class BatchJob:
                 await storage.run_through(map(draft.write, pieces))
                 note = FileNote(f"{self._entry.id}_{name}", BATCH_OUTPUT)
                 kept = self.note.output_seconds or BATCH_SECONDS
-                return (await self._run(draft.keep, note, time.time() + kept)).id
+                return (await self._run(draft.keep, note, kept)).id
 
     def _remove_journals(self) -> None:
         for name in (OUTPUT, ERRORS):

@@ -31,8 +31,7 @@ class BatchNote(msgspec.Struct, kw_only=True):
     endpoint: str
     input_file_id: str
     window: str
-    until: float
-    """Seconds by time.time: the end of its window."""
+    window_seconds: int
     model: str
     """The served name of the engine that it was given to: others leave it alone."""
     metadata: dict[str, str] | None = None
@@ -77,7 +76,7 @@ def batch_object(entry: Entry, note: BatchNote, cancelled: float | None = None) 
         "error_file_id": note.error_file_id,
         "created_at": int(entry.created),
         "in_progress_at": at("in_progress"),
-        "expires_at": int(note.until),
+        "expires_at": int(entry.created + note.window_seconds),
         "finalizing_at": at("finalizing"),
         "completed_at": at("completed"),
         "failed_at": at("failed"),

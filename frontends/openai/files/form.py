@@ -1,6 +1,6 @@
 """The form of an upload, written to disk while it comes."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from ....protocol.errors import RequestError, invalid, refuse
 from ..bodies.multipart import Form, FormPart
@@ -21,8 +21,8 @@ SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 class Upload:
     """One form, whose file goes into `draft`. Fields may come in any order."""
 
-    def __init__(self, storage: Storage, draft: Draft, clock: Callable[[], float]) -> None:
-        self._storage, self._draft, self._clock = storage, draft, clock
+    def __init__(self, storage: Storage, draft: Draft) -> None:
+        self._storage, self._draft = storage, draft
         self._filename: str | None = None
         self._fields: dict[str, bytearray] = {}
         self._open: bytearray | None = None
@@ -60,8 +60,7 @@ class Upload:
         )
         assert self._filename is not None
         note = FileNote(plain_name(self._filename), purpose)
-        expires = None if seconds is None else self._clock() + seconds
-        return await self._storage.run(self._draft.keep, note, expires)
+        return await self._storage.run(self._draft.keep, note, seconds)
 
     @property
     def warm(self) -> bool:

@@ -34,7 +34,7 @@ async def upload_file(request: web.Request) -> web.StreamResponse:
     if (request.content_length or 0) > MAX_FILE + AROUND:
         raise too_large()
     async with storage.draft(storage.files, tenant) as draft:
-        upload = Upload(storage, draft, storage.files.clock)
+        upload = Upload(storage, draft)
         await upload.read(form, state.bodies.pieces(request))
         wanted = upload.warm
         entry = await upload.keep()

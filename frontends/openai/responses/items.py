@@ -63,7 +63,7 @@ def listed(item: msgspec.Raw, id: str) -> dict[str, Any]:
     known = msgspec.json.decode(item, type=ListedItem)
     given = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
     own = {"type": known.kind, "status": "completed"}
-    said = {name: value for name, value in given.items() if memoryview(value) != b"null"}
+    said = {name: value for name, value in given.items() if bytes(memoryview(value)[:5]) != b"null"}
     return {**own, **said, "id": id, **_content(known)}
 
 
@@ -78,4 +78,4 @@ def _content(item: ListedItem) -> dict[str, Any]:
 
 
 def _is_text(value: msgspec.Raw) -> bool:
-    return memoryview(value)[:1] == b'"'
+    return bytes(memoryview(value)[:1]) == b'"'

@@ -171,7 +171,7 @@ def _add(store: Store, tenant: str, id: str, kept: KeptResponse) -> None:
     with store.begin(tenant) as draft:
         draft.write(kept.response)
         draft.write(kept.items)
-        draft.keep(note, store.clock() + KEPT_SECONDS, id)
+        draft.keep(note, KEPT_SECONDS, id)
 
 
 def keep_responses(app: web.Application) -> None:

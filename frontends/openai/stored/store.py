@@ -98,12 +98,12 @@ class Store:
                 return Draft(self, place.name, path, fd)
 
     def add(
-        self, tenant: str, content: bytes, note: msgspec.Struct, expires: float | None = None
+        self, tenant: str, content: bytes, note: msgspec.Struct, lasts: float | None = None
     ) -> Entry:
         """A whole entry at once. Raises RequestError, OSError."""
         with self.begin(tenant) as draft:
             draft.write(content)
-            return draft.keep(note, expires)
+            return draft.keep(note, lasts)
 
     def find(self, tenant: str, id: str) -> Entry:
         """Raises RequestError 404: also for another tenant's, for what is over, and for no id."""
@@ -291,10 +291,11 @@ class Draft:
             folder.write_whole(self._file, data)
 
     def keep(
-        self, note: msgspec.Struct, expires: float | None = None, id: str | None = None
+        self, note: msgspec.Struct, lasts: float | None = None, id: str | None = None
     ) -> Entry:
-        """From here on it is stored, whatever happens. `id`: one that was drawn for it before.
-        Raises RequestError, OSError."""
+        """From here on it is stored, whatever happens. `lasts`: seconds from then; None: until
+        somebody removes it. `id`: one that was drawn for it before. Raises RequestError,
+        OSError."""
         raw = _raw(note)
         with self._lock:
             self._check_open()
@@ -302,6 +303,7 @@ class Draft:
             drawn, now = self._store.draw()
             id = id or drawn
             digest = f"{self._store.hasher}:{self._digest.hexdigest()}"
+            expires = None if lasts is None else now + lasts
             entry = Entry(id, now, self.size, digest, raw, expires)
             folder.put_file(self._path / NOTE, msgspec.json.encode(entry))
             self._store.commit(self._tenant, self._path, entry)
