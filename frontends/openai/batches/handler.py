@@ -39,7 +39,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     except RequestError as error:
         if error.failure.kind != "not_found":
             raise
-        raise RequestError(msgspec.structs.replace(error.failure, param="input_file_id")) from None
+        raise RequestError(msgspec.structs.replace(error.failure, part="input_file_id")) from None
     note = _note(asked, state.terms.model)
     entry = await storage.run(storage.batches.add, tenant, b"", note)
     batches.wake()

@@ -243,7 +243,7 @@ async def test_a_wrong_batch_is_refused(url: str, change: dict[str, Any]) -> Non
         assert error.value.status_code in (400, 404)
         if "input_file_id" in change:
             assert error.value.param == "input_file_id"
-            assert "input_file_id: There is no file with this id of this key." in str(error.value)
+            assert "input_file_id: " in str(error.value)
         assert [one.id async for one in api.batches.list()] == []
 
 
