@@ -45,6 +45,7 @@ ORDER = {
         "client engine",
         "inputs",
         "openai python",
+        "ray",
         "cli",
     ),
 }
