@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
 from ...protocol.edges.preprocessor_to_decode_worker import (
     CheckGuide,
     Decode,
+    ForgetDocument,
     FreeFeatures,
     ReadDocument,
     ReadText,
@@ -39,9 +40,9 @@ from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef
 from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
 from ...protocol.requests.document import DocumentOptions
 from ...protocol.requests.prepared import Timing
-from ...protocol.requests.request import MediaItem
+from ...protocol.requests.request import Encoded, MediaItem, Page
 from ..jobs.guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
-from ..jobs.identity import BYTES_LOST, blob_of, content_digest, item_key, part_keys
+from ..jobs.identity import BYTES_LOST, blob_of, content_digest, item_key, page_digest, part_keys
 from ..jobs.limits import too_slow
 from ..kernel.blocking import BlockingActor
 from ..kernel.budget import BudgetError, CpuSpent, memory_budget, within_cpu
@@ -61,6 +62,18 @@ TEMPLATE_MEMORY = 512 << 20
 log = logging.getLogger(__name__)
 
 
+class _Document(NamedTuple):
+    """The one that a page was drawn of last: another page of it is neither copied nor hashed."""
+
+    salt: str
+    """Whose it is: nobody shares what another has sent."""
+    digest: str
+    data: bytes
+
+    def is_of(self, job: Decode, hasher: str) -> bool:
+        return (self.salt, f"{hasher}:{self.digest}") == (job.key_salt, job.item.digest)
+
+
 class DecodeWorker(BlockingActor):
     """Copies the bytes, decodes, makes features, keeps them in its arena until it is told that
     nobody reads them."""
@@ -72,6 +85,7 @@ class DecodeWorker(BlockingActor):
         self._reader = BlobReader(launch.directory)
         self._arena: Arena | None = None
         self._held: dict[int, list[BlobRef]] = {}
+        self._document: _Document | None = None
         self._count = {"decoded": 0, "looked": 0, "failed": 0}
 
     def on_start(self, config: bytes) -> dict[str, int]:
@@ -115,6 +129,8 @@ class DecodeWorker(BlockingActor):
             case FreeFeatures(jobs):
                 for job in jobs:
                     self._free(job)
+            case ForgetDocument():
+                self._document = None
 
     def counters(self) -> dict[str, float]:
         assert self._arena is not None
@@ -143,6 +159,9 @@ class DecodeWorker(BlockingActor):
         )
 
     def _decode(self, job: Decode) -> Decoded | DecodeFailed:
+        held = self._document
+        if held and isinstance(job.item.source, Page) and not held.is_of(job, self.config.hasher):
+            self._document = None  # before the budget is reckoned, not in the middle of the work
         return self._guarded(job, lambda: self._features(job))
 
     def _guarded(self, job: MediaJob, work: Callable[[], T]) -> T | DecodeFailed:
@@ -180,11 +199,22 @@ class DecodeWorker(BlockingActor):
             data = bytes(view)
         return data, content_digest(self.config.hasher, item.source, data)
 
+    def _page_bytes(self, job: Decode, page: Page) -> tuple[bytes, str]:
+        """A copy of its document's bytes, and its own digest."""
+        if self._document is None:
+            whole = msgspec.structs.replace(job.item, source=Encoded(page.blob))
+            data, digest = self._bytes(whole)
+            self._document = _Document(job.key_salt, digest, data)
+        return self._document.data, page_digest(self.config.hasher, page, self._document.digest)
+
     def _features(self, job: Decode) -> Decoded:
         start = time.monotonic()
         item = job.item
-        data, digest = self._bytes(item)
         assert item.source is not None
+        if isinstance(item.source, Page):
+            data, digest = self._page_bytes(job, item.source)
+        else:
+            data, digest = self._bytes(item)
         options, io = job.processor_kwargs, job.io_kwargs
         by = LOOKED_AT if job.look else DECODED
         work = partial(self._decoder.features, item.modality, item.source, data, options, io, by)

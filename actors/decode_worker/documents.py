@@ -27,8 +27,6 @@ MOST_SIDE = 1 << 15
 """Pixels of a side."""
 MOST_TEXT = 1 << 18
 """Characters of one page."""
-HEAD = 1024
-"""Bytes in which a PDF's name may be found."""
 DAMAGED = (
     "The document is damaged or cut off: open it in a viewer and save it as PDF anew, or send "
     "its pages as pictures."
@@ -46,10 +44,6 @@ class Size(NamedTuple):
     width: int
     height: int
     """Pixels."""
-
-
-def is_pdf(data: bytes) -> bool:
-    return b"%PDF-" in data[:HEAD]
 
 
 def plain_text(data: bytes) -> str:

@@ -7,9 +7,9 @@ from PIL import Image
 
 from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import RequestError, invalid, refuse
-from ...protocol.requests.document import DocumentOptions, chosen
+from ...protocol.requests.document import DocumentOptions, chosen, is_pdf
 from ..jobs.options import SIBLINGS
-from .documents import Size, count_pages, is_pdf, opened, page_size, picture_size, plain_text
+from .documents import Size, count_pages, opened, page_size, picture_size, plain_text
 from .item import LOOKED_AT, ItemDecoder, Made, Options
 
 

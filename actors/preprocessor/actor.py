@@ -106,7 +106,7 @@ class Preprocessor(Actor):
         self._questions = Questions(self._decoding, shell)
         self._hashing = Hashing(self._identities, shell, self.tasks.start_soon)
         self._feeds = Feeds(self._decoding, shell)
-        self._plans = PagePlans(self.config, self._validator)
+        self._plans = PagePlans(self.config, self._validator, self._identities)
         return {}
 
     async def on_stop(self) -> None:
@@ -211,7 +211,7 @@ class Preprocessor(Actor):
     def _begin(self, pending: PendingRequest) -> None:
         request = pending.request
         if has_documents(request):
-            how = partial(self._plans.options, request)
+            how = self._plans.of_documents(request)
             self._hashing.do(pending, partial(self._questions.want_documents, how=how))
         elif brings_template(request):
             self._questions.want_rendering(pending)

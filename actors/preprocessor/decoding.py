@@ -19,6 +19,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.preprocessor_to_decode_worker import (
     CheckGuide,
     Decode,
+    ForgetDocument,
     FreeFeatures,
     ReadDocument,
     ReadText,
@@ -274,6 +275,11 @@ class ItemDecoding:
         for worker, jobs in by_worker.items():
             self._shell.send(worker, FreeFeatures(tuple(jobs)))
         return bool(entries)
+
+    def forget_documents(self) -> None:
+        """No request that has one is left: workers need not keep the bytes."""
+        for worker in self.pool.workers:
+            self._shell.send(worker, ForgetDocument())
 
     # tasks
 

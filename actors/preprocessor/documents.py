@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DocumentRead
+from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DocumentRead, PageFound
 from ...protocol.errors import RequestError, invalid, refuse
 from ...protocol.requests.document import DocumentOptions
 from ...protocol.requests.request import ChatPrompt, Encoded, MediaItem, Page, Request, Slot, Text
@@ -25,8 +25,8 @@ def has_documents(request: Request) -> bool:
     return any(item.modality == "document" for item in request.media)
 
 
-def expand(request: Request, documents: dict[int, Document]) -> Expanded:
-    """Raises RequestError for a document of which nothing is left."""
+def expand(request: Request, documents: dict[int, Document], hasher: str) -> Expanded:
+    """`hasher`: of the documents' digests. Raises RequestError for one of which nothing is left."""
     prompt = request.prompt
     if not isinstance(prompt, ChatPrompt):
         raise _in_chats_only(request)
@@ -50,7 +50,7 @@ def expand(request: Request, documents: dict[int, Document]) -> Expanded:
             pages[len(media)] = found.layouts[page.layout]
             digests[len(media)] = found.digest
             shown.append(Slot(len(media)))
-            media.append(_picture(item, page.number, page.width, page.height))
+            media.append(_picture(item, page, f"{hasher}:{found.digest}"))
             if text := document.texts.get(page.number):
                 shown.append(Text(f"\n{text}\n"))
         parts.append(shown)
@@ -69,13 +69,15 @@ def place_of(document: str, number: int) -> str:
     return f"{document}, page {number}"
 
 
-def _picture(item: MediaItem, number: int, width: int, height: int) -> MediaItem:
+def _picture(item: MediaItem, page: PageFound, digest: str) -> MediaItem:
+    """`digest`: of the document."""
     assert isinstance(item.source, Encoded)
     return MediaItem(
         modality="image",
-        source=Page(item.source.blob, number, width, height),
-        where=place_of(item.where, number),
+        source=Page(item.source.blob, page.number, page.width, page.height),
+        where=place_of(item.where, page.number),
         options=item.options,
+        digest=digest,
     )
 
 

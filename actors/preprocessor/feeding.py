@@ -126,6 +126,8 @@ class Feeds:
             self._shell.give_back(feed.request)
         self._tell_gone([key for key in open_keys if not self._make(key)])
         self._decoding.pump()
+        if not self._feeds:
+            self._decoding.forget_documents()
 
     def end_all(self, concerned: Callable[[Feed], bool]) -> None:
         for id in [id for id, feed in self._feeds.items() if concerned(feed)]:

@@ -1,11 +1,15 @@
 """What content each item of a request is: that of its bytes, or that which its id is bound to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 
 from ...protocol.bounded import Bounded
 from ...protocol.errors import RequestError, invalid, refuse
 from ...protocol.memory.blobs import BlobError, BlobReader
 from ...protocol.memory.shortage import shortage
+from ...protocol.requests.document import HEAD, is_pdf
 from ...protocol.requests.request import MediaItem, Page, Request
 from ..jobs.identity import BYTES_LOST, blob_of, content_digest, known_digest
 from .pending_request import PendingRequest
@@ -33,13 +37,33 @@ class Identities:
             if (known := known_digest(self._hasher, item)) is not None:
                 digests.append(known)
                 continue
-            try:
-                with self._reader.view(blob_of(item.source)) as view:
-                    digests.append(content_digest(self._hasher, item.source, view))
-            except BlobError as error:
-                failure = shortage(error) or BYTES_LOST
-                raise RequestError(msgspec.structs.replace(failure, part=item.where)) from error
+            with self._bytes(item) as view:
+                digests.append(content_digest(self._hasher, item.source, view))
         return digests
+
+    def texts(self, media: tuple[MediaItem, ...]) -> frozenset[int]:
+        """Indices of documents that become text, and no picture. Raises RequestError."""
+        return frozenset(
+            index
+            for index, item in enumerate(media)
+            if item.modality == "document" and self._is_text(item)
+        )
+
+    def _is_text(self, item: MediaItem) -> bool:
+        if item.document is not None and item.document.text == "only":
+            return True
+        with self._bytes(item) as view:
+            return not is_pdf(bytes(view[:HEAD]))
+
+    @contextmanager
+    def _bytes(self, item: MediaItem) -> Iterator[memoryview]:
+        assert item.source is not None
+        try:
+            with self._reader.view(blob_of(item.source)) as view:
+                yield view
+        except BlobError as error:
+            failure = shortage(error) or BYTES_LOST
+            raise RequestError(msgspec.structs.replace(failure, part=item.where)) from error
 
     def identify(self, pending: PendingRequest, index: int) -> str:
         """The item's digest: of its bytes, or the one that its id is bound to. Raises

@@ -5,7 +5,7 @@ A request's own go before the operator's, never beyond the operator's ceilings: 
 clamped, not refused. Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from ...protocol.config.roles import PreprocessorConfig
@@ -100,15 +100,18 @@ class MediaOptions:
         own, its = self._config.io_kwargs.get(modality), request.media_io_kwargs.get(modality)
         return self._below_ceilings(modality, processor, {**(own or {}), **(its or {})})
 
-    def beside(self, request: Request, index: int) -> dict[str, bool]:
+    def beside(self, request: Request, index: int, unseen: Container[int] = ()) -> dict[str, bool]:
         """What an item's embedding depends on beside its content and the options that its caller
-        gave."""
+        gave. `unseen`: indices of documents that are text alone."""
         item = request.media[index]
         encoded = isinstance(item.source, Encoded | None)  # frames alone have no sound
         sounds = item.modality == "video" and encoded and self.hears_clips(request)
         changed_by = self._model.siblings.get(seen_as(item))
-        others = [*request.media[:index], *request.media[index + 1 :]]
-        changed = any(seen_as(other) == changed_by for other in others)
+        changed = any(
+            seen_as(other) == changed_by
+            for at, other in enumerate(request.media)
+            if at != index and at not in unseen
+        )
         return {name: True for name, on in ((SOUND_TRACK, sounds), (SIBLINGS, changed)) if on}
 
     def in_effect(self, request: Request) -> dict[str, dict[str, OptionValues]]:

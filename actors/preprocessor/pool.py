@@ -74,6 +74,11 @@ class Pool(Generic[W]):
     def running(self) -> int:
         return sum(1 for task in self._workers.values() if task is not None)
 
+    @property
+    def workers(self) -> list[str]:
+        """Roles."""
+        return list(self._workers)
+
     def task(self, key: str) -> DecodeTask[W] | None:
         return self._tasks.get(key)
 

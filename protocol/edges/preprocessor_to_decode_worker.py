@@ -62,6 +62,10 @@ class FreeFeatures(Message, frozen=True):
     jobs: tuple[int, ...]
 
 
+class ForgetDocument(Message, frozen=True):
+    """No page of the document that was drawn last will be asked for soon."""
+
+
 PreprocessorToDecodeWorker = (
-    Decode | FreeFeatures | CheckGuide | RenderChat | ReadDocument | ReadText
+    Decode | FreeFeatures | ForgetDocument | CheckGuide | RenderChat | ReadDocument | ReadText
 )

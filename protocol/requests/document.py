@@ -12,12 +12,19 @@ MOST_RANGES = 256
 """In one list of pages."""
 LAST = 10**6
 """No page has a higher number."""
+HEAD = 1024
+"""Bytes in which a PDF's name may be found."""
 _RANGE = re.compile(r"\s*(\d{1,7})\s*(-\s*(\d{1,7})?\s*)?")
 
 TextLayer = Literal["none", "beside", "only"]
 """Of the text that a page holds as text: left out, behind the page's picture, or in its place."""
 PageRange = tuple[int, int | None]
 """(first, last), counted from 1; last None: to the end."""
+
+
+def is_pdf(data: bytes) -> bool:
+    """By its first `HEAD` bytes; what is none is text."""
+    return b"%PDF-" in data[:HEAD]
 
 
 class DocumentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

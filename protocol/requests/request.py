@@ -125,7 +125,8 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
     """Its own, of the model's processor; they go before the request's."""
     digest: str | None = None
-    """Of its bytes, behind the hasher's name, where that is known: `blake3:...`."""
+    """Of its bytes, behind the hasher's name, where that is known: `blake3:...`; of a page, the
+    document's."""
     document: DocumentOptions | None = None
     """What is wanted of it, where it is one."""
 

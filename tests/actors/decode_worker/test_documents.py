@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image, ImageChops, ImageDraw
 from thespis.actors.decode_worker import documents
 from thespis.actors.decode_worker.documents import Size, draw, opened, page_size, picture_size
 from thespis.actors.decode_worker.page_layouts import find_pages
+from thespis.actors.jobs.identity import content_digest
 from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.edges.decode_worker_to_preprocessor import (
     Decoded,
@@ -21,9 +23,14 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import (
     DocumentRead,
     TextRead,
 )
-from thespis.protocol.edges.preprocessor_to_decode_worker import ReadDocument, ReadText
+from thespis.protocol.edges.preprocessor_to_decode_worker import (
+    Decode,
+    ForgetDocument,
+    ReadDocument,
+    ReadText,
+)
 from thespis.protocol.errors import RequestError
-from thespis.protocol.requests.document import DocumentOptions, TextLayer
+from thespis.protocol.requests.document import DocumentOptions, TextLayer, is_pdf
 from thespis.protocol.requests.request import Encoded, MediaItem, Page
 
 from ...helpers import hostile_pdfs, pdfs
@@ -127,7 +134,7 @@ def test_text_has_no_control_characters_and_one_kind_of_line_end() -> None:
 )  # fmt: skip
 def test_documents_that_cannot_be_read(data: bytes, code: str) -> None:
     def read() -> None:
-        if not documents.is_pdf(data):
+        if not is_pdf(data):
             documents.plain_text(data)
         with opened(data) as document:
             documents.count_pages(document)
@@ -264,6 +271,37 @@ def test_pages_that_cannot_fit_are_refused_before_one_is_drawn(bench: Bench) -> 
     assert isinstance(read(bench, data, preview=True), DocumentRead), (
         "a preview tells what it costs"
     )
+
+
+def test_the_bytes_of_a_document_are_read_once_for_all_its_pages(bench: Bench) -> None:
+    """They have gone when the second is drawn: what was copied and hashed for the first is its
+    own, of the same content for the same caller, until nobody has the document any more."""
+    data = pdfs.of_texts(["one", "two"])
+    blob = bench.blob(data)
+    digest = content_digest("blake3", Encoded(blob), data)
+
+    def page(number: int, salt: str = "salt", digest: str | None = f"blake3:{digest}") -> Any:
+        item = MediaItem("image", Page(blob, number, 84, 112), "there", digest=digest)
+        bench.worker.on_message("preprocessor", Decode(50 + number, item, {}, {}, salt))
+        return bench.answers[-1]
+
+    wanted = page(2)
+    assert isinstance(wanted, Decoded)
+    assert isinstance(page(1), Decoded)
+    bench.arena.free(blob)
+    assert bench.blob(bytes(len(data))) == blob
+    again = page(2)
+    assert (again.key, again.digest) == (wanted.key, wanted.digest)
+    assert np.array_equal(bench.tensor(again, "pixel_values"), bench.tensor(wanted, "pixel_values"))
+    assert isinstance(page(1, salt="another's"), DecodeFailed)
+    assert isinstance(page(1), DecodeFailed), "one at a time is kept"
+    bench.arena.free(blob)
+    assert bench.blob(data) == blob
+    assert isinstance(page(1), Decoded)
+    bench.worker.on_message("preprocessor", ForgetDocument())
+    bench.arena.free(blob)
+    assert bench.blob(bytes(len(data))) == blob
+    assert isinstance(page(2), DecodeFailed)
 
 
 @pytest.mark.parametrize("layer", ["none", "only"])
