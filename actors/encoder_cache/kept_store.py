@@ -32,10 +32,19 @@ class KeptStore(Store):
 
     def reserve(self, key: str, rows: int) -> tuple[bool, list[StoreEffect]]:
         """Room for an embedding that is about to be read. False: it is here, or there is none."""
-        free = key not in self._entries and self._make_room({key: rows})
-        if free:
-            self._add(key, rows, 0.0).state = EntryState.READING
-        return free, self._effects()
+        entry = self._entries.get(key)
+        if entry is None and self._make_room({key: rows}):
+            entry = self._add(key, rows, 0.0)
+        elif entry is None or entry.state is not EntryState.WANTED or entry.rows != rows:
+            return False, self._effects()
+        self._open.pop(key, None)  # who asked for a page has found out what it is called on disk
+        entry.state = EntryState.READING
+        return True, self._effects()
+
+    def waits(self, key: str) -> bool:
+        """Somebody does, for features."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.state is EntryState.WANTED
 
     def recalled(self, key: str, blob: BlobRef, item: Decoded | None) -> list[StoreEffect]:
         entry = self._entries[key]

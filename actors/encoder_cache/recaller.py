@@ -74,6 +74,7 @@ class Recaller:
                 whole &= await self._fill(part.key, one, None if place else item)
             else:  # it is here, or is read when its room is
                 one.close()
+                whole &= not self._store.waits(part.key)
         self.tier.hits += whole
         self.tier.misses += not whole
         self._hands.answer(Recalled(message.key, item if whole else None))

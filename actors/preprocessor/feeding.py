@@ -85,6 +85,7 @@ class Feeds:
             msgspec.structs.replace(request, media=(item,)), False, UNRENDERED, [], request.sampling
         )
         page.feed, page.digests, page.entries = feed, [plan.digest], [None]
+        page.names = {0: plan.name} if plan.name else {}
         feed.making[plan.key] = page
         self._shell.guarded(page, lambda: self._want(page, plan))
         return True

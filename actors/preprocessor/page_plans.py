@@ -66,7 +66,11 @@ class PagePlans:
         digest = pending.page_digests[index]
         options = self.options(pending.request, index)
         key = item_key(digest, "image", *options)
-        pending.plans.append(PagePlan(index, digest, key, options))
+        name = ""
+        if self._config.recalls:
+            lasting = self.options(pending.request, index, lasting=True)
+            name = item_key(digest, "image", *lasting)
+        pending.plans.append(PagePlan(index, digest, key, options, name))
         pending.entries[index] = FeatureEntry(named(pending.pages[index], key), NOWHERE)
 
 

@@ -36,6 +36,8 @@ class PagePlan:
     digest: str
     key: str
     options: ItemOptions
+    name: str = ""
+    """On disk; empty: it is not kept there."""
 
 
 @dataclass(eq=False)

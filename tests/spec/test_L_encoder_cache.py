@@ -13,6 +13,7 @@ import pytest
 from thespis import LLM, SamplingParams
 from thespis.protocol.topology import ENCODER_CACHE
 
+from ..helpers import pdfs
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import RATE, clip, clip_frames, picture, png, sound
 from .counting import Watch, Work
@@ -75,21 +76,26 @@ def test_S65_two_engines_on_one_folder_and_what_happens_to_it(
         {"type": "text", "text": "What?"},
     ]
 
-    def look(llm: LLM) -> list[int]:
-        (output,) = llm.chat([{"role": "user", "content": url}], GREEDY, use_tqdm=False)
+    sheets = pdfs.of_pictures([picture(seed) for seed in (11, 12, 13)])
+    paper = [{"type": "document", "document": sheets, "dpi": 72}, {"type": "text", "text": "And?"}]
+
+    def look(llm: LLM, content: Any = url) -> list[int]:
+        (output,) = llm.chat([{"role": "user", "content": content}], GREEDY, use_tqdm=False)
         return list(output.outputs[0].token_ids)
 
     with LLM(**options) as first:
         alone = [ask(first, "What is it?", one) for one in KNOWN]
         together = ask(first, "And these?", *KNOWN)
-        seen = look(first)
-        wait_for(first, 4)
+        seen, read = look(first), look(first, paper)
+        wait_for(first, 7)
 
         with LLM(**options) as second:  # it has never seen anything
             watch = Watch(second)
             assert [ask(second, "What is it?", one) for one in KNOWN] == alone
             assert ask(second, "And these?", *KNOWN) == together
             assert look(second) == seen
+            assert look(second, paper) == read
+            assert look(second, [paper[0] | {"pages": "3,1"}, paper[1]]) != read
             assert watch.done() == Work(0, 0, 0)
 
             # Both under load, one loses its encoder-cache while that writes.

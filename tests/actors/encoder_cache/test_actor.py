@@ -81,8 +81,9 @@ class Stage:
         )
         self.cache.on_message("preprocessor", message)
 
-    def need(self, holder: str, *keys: str, rows: int = 2) -> None:
-        self.cache.on_message("scheduler", Need(holder, keys, (rows,) * len(keys)))
+    def need(self, holder: str, *keys: str, rows: int = 2, later: bool = False) -> None:
+        made_later = keys if later else ()
+        self.cache.on_message("scheduler", Need(holder, keys, (rows,) * len(keys), made_later))
 
     def embedding(self, ref: BlobRef) -> torch.Tensor:
         return torch.frombuffer(

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 from thespis.protocol.config.roles import DiskTier
-from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, Recalled
+from thespis.protocol.edges.encoder_cache_to_preprocessor import (
+    FeaturesRead,
+    FeaturesWanted,
+    Recalled,
+)
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, Lost
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features, Kept, Recall
 from thespis.protocol.edges.scheduler_to_encoder_cache import Release
@@ -77,6 +81,45 @@ async def test_a_successor_reads_what_was_made(tmp_path: Path) -> None:
         assert (counters["disk_hits"], counters["encoder_hits"], counters["encoded_items"]) == (
             1, 1, 0,
         )  # fmt: skip
+
+
+async def test_a_page_that_is_asked_for_is_found_by_its_name_on_disk(tmp_path: Path) -> None:
+    """It is asked for before anybody knows what it is called there: who would draw it says so."""
+    async with keeping(tmp_path) as here:
+        await make(here, NAME)
+    async with keeping(tmp_path) as here:
+        here.need("x", "page", rows=2, later=True)
+        [wanted] = await here.sent.until(FeaturesWanted)
+        assert wanted.keys == ("page",)
+        assert (await recall(here, "page", OTHER)).item is None, "so it is drawn"
+        assert here.sent.of(EmbeddingReady) == []
+        assert (await recall(here, "page", NAME)).item is not None
+        [ready] = await here.sent.until(EmbeddingReady)
+        assert here.embedding(ready.blob)[:, 0].tolist() == [3.0, 4.0]
+        assert here.cache.fake.batches == []
+        here.cache.on_message("scheduler", Release("x"))
+        assert here.cache.counters()["pinned"] == 0
+
+
+@pytest.mark.parametrize("harm", ["rows", "flipped"])
+async def test_a_page_whose_file_is_not_right_is_drawn(tmp_path: Path, harm: str) -> None:
+    async with keeping(tmp_path) as here:
+        await make(here, NAME)
+    if harm == "flipped":
+        (path,) = files(tmp_path / "folder")
+        path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    async with keeping(tmp_path) as here:
+        here.need("x", "page", rows=2 if harm == "flipped" else 3, later=True)
+        await here.sent.until(FeaturesWanted)
+        assert (await recall(here, "page", NAME)).item is None
+        data = np.full(3, 7.0, "<f4").tobytes()
+        rows = 2 if harm == "flipped" else 3
+        tensors = {"pixel_values": here.arena.put(data[: 4 * rows], "float32", (rows,))}
+        here.cache.on_message(
+            "preprocessor", Features("r", "client-a.0", "page", "image", rows, tensors)
+        )
+        [ready] = await here.sent.until(EmbeddingReady)
+        assert here.embedding(ready.blob)[0, 0] == 7.0
 
 
 async def test_what_had_to_leave_memory_is_read_again(tmp_path: Path) -> None:

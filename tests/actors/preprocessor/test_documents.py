@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from thespis.actors.jobs.identity import content_digest, item_key, page_digest
+from thespis.actors.jobs.options import SIBLINGS
 from thespis.actors.preprocessor.documents import place_of
 from thespis.gpu_runtime import processing
 from thespis.protocol.edges.client_to_preprocessor import Prepare
@@ -21,16 +22,21 @@ from thespis.protocol.edges.decode_worker_to_preprocessor import (
     Part,
     TextRead,
 )
-from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
+from thespis.protocol.edges.encoder_cache_to_preprocessor import (
+    FeaturesRead,
+    FeaturesWanted,
+    Recalled,
+)
 from thespis.protocol.edges.fetcher_to_preprocessor import Fetched
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy, Previewed
 from thespis.protocol.edges.preprocessor_to_decode_worker import (
     Decode,
+    ForgetDocument,
     FreeFeatures,
     ReadDocument,
     ReadText,
 )
-from thespis.protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone
+from thespis.protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone, Recall
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.shared import MediaRead, RequestFailed
 from thespis.protocol.errors import Failure
@@ -39,7 +45,7 @@ from thespis.protocol.requests.document import DocumentOptions
 from thespis.protocol.requests.request import Encoded, MediaItem, Page, Request, TextPrompt
 
 from ...helpers.checkpoints import Checkpoints
-from .parts import chat, decoded, request
+from .parts import chat, config_of, decoded, request
 from .test_shell import Stage, W, stage, stage_of  # noqa: F401
 
 PDF = b"%PDF-1.7 as far as the shell knows"
@@ -70,7 +76,9 @@ class Desk:
 
     def read(self, pages: int = 3, text: str | None = None, data: bytes = PDF) -> None:
         """The worker's answer to the last question about a document."""
-        job = self.sent.of(ReadDocument)[-1]
+        self.answer(self.sent.of(ReadDocument)[-1], data, pages, text)
+
+    def answer(self, job: ReadDocument, data: bytes, pages: int, text: str | None) -> None:
         found = tuple(PageFound(n, 56, 56, 0) for n in range(1, pages + 1))
         layouts = () if text is not None else (self.layout(),)
         digest = content_digest("blake3", job.item.source, data)
@@ -208,6 +216,67 @@ async def test_a_page_that_fails_ends_everybody_who_has_it(desk: Desk) -> None:
     assert desk.idle
 
 
+async def test_workers_keep_no_document_that_no_request_has(desk: Desk) -> None:
+    for id in ("one", "two"):
+        desk.prepare(id, desk.document())
+        if id == "one":
+            desk.read(2)
+    desk.want(desk.keys[0])
+    (job,) = desk.sent.of(Decode)
+    assert job.item.digest == "blake3:" + content_digest(
+        "blake3", Encoded(job.item.source.blob), PDF
+    )
+    desk.draw(job)
+    desk.actor.on_end(("one",))
+    assert not desk.sent.of(ForgetDocument)
+    desk.actor.on_end(("two",))
+    assert [role for role, sent in desk.sent if isinstance(sent, ForgetDocument)] == [W]
+
+
+async def test_a_page_that_is_known_from_before_is_not_drawn(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    async with stage_of(checkpoints("qwen_omni"), tmp_path, recalls=True) as shell:
+        desk = Desk(shell)
+        desk.prepare("r", desk.document())
+        desk.read(3)
+        first, second, _ = desk.keys
+        assert not desk.sent.of(Recall), "nobody reads a whole document ahead"
+        desk.want(first)
+        (asked,) = desk.sent.of(Recall)
+        assert (asked.key, desk.sent.of(Decode)) == (first, [])
+        desk.actor.on_message("encoder-cache", Recalled(first, None))
+        desk.draw(desk.sent.of(Decode)[0])
+        (features,) = desk.sent.of(Features)
+        assert features.kept is not None
+        assert features.kept.name == asked.name
+        assert features.kept.item is not None
+        known = msgspec.structs.replace(features.kept.item, key=second)
+        desk.want(second)
+        desk.want(second)
+        other = desk.sent.of(Recall)[-1]
+        assert len(desk.sent.of(Recall)) == 2
+        assert other.name != asked.name
+        desk.actor.on_message("encoder-cache", Recalled(second, known))
+        assert (len(desk.sent.of(Decode)), len(desk.sent.of(Features))) == (1, 1)
+        desk.actor.on_message("encoder-cache", FeaturesRead((first,)))
+        # It was lost after all: it is asked for again.
+        desk.want(second)
+        assert len(desk.sent.of(Recall)) == 3
+        desk.actor.on_end(("r",))
+        assert desk.idle
+        assert len(desk.actor._decoding.recalling) == 0
+        # After a reset the name is the same, and another tenant's is its own.
+        desk.actor.on_reset("media", 1)
+        for id, whose in (("s", {}), ("t", {"tenant": "bob"})):
+            desk.prepare(id, desk.document(), **whose)
+            desk.read(3)
+            desk.want(desk.keys[0])
+        again, bobs = desk.sent.of(Recall)[-2:]
+        assert (again.name == asked.name, again.key == asked.key) == (True, False)
+        assert bobs.name not in {one.name for one in desk.sent.of(Recall)[:-1]}
+
+
 async def test_nobody_left_is_told(desk: Desk) -> None:
     desk.prepare("r", desk.document())
     desk.read(2)
@@ -252,6 +321,39 @@ async def test_a_preview_tells_each_page_and_ends_here(desk: Desk) -> None:
     assert [item.tokens for item in told.items] == [4, 4, 4]
     assert not desk.sent.of(Submit)
     assert desk.idle
+
+
+@pytest.mark.parametrize(
+    ("others", "company"),
+    [
+        ([], False),
+        ([(b"plain words", {})], False),
+        ([(b"%PDF-1.4 another", {"text": "only"})], False),
+        ([(b"%PDF-1.4 another", {})], True),
+        ([(b"\n \n%PDF-1.4 another", {}), (b"plain words", {})], True),
+    ],
+)
+async def test_a_page_is_laid_out_in_the_company_that_it_will_have(
+    others: list[tuple[bytes, Any]], company: bool, checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    """Where pictures beside others come out otherwise, a text or a text layer is no company: else
+    the prompt has other rows than the page is drawn with."""
+    model = config_of(checkpoints("qwen_omni")).model
+    model = msgspec.structs.replace(model, siblings={"image": "image"})
+    async with stage_of(checkpoints("qwen_omni"), tmp_path, model=model) as shell:
+        desk = Desk(shell)
+        desk.prepare("r", desk.document(), *(desk.document(data, **o) for data, o in others))
+        jobs = desk.sent.of(ReadDocument)
+        for at, (data, options) in enumerate([(PDF, {}), *others]):
+            job = desk.sent.of(ReadDocument)[at]
+            kind = "pdf" if b"%PDF" in data else "text"
+            desk.answer(job, data, pages=1, text=None if kind == "pdf" else "plain words")
+            if options.get("text") == "only":
+                text = desk.sent.of(ReadText)[-1]
+                desk.actor.on_message(W, TextRead(text.job, ("words",)))
+        desk.want(desk.keys[0])
+        drawn = desk.sent.of(Decode)[0]
+        assert (SIBLINGS in jobs[0].io_kwargs, SIBLINGS in drawn.io_kwargs) == (company, company)
 
 
 async def test_pages_count_as_pictures(checkpoints: Checkpoints, tmp_path: Path) -> None:
