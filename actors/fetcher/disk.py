@@ -27,6 +27,7 @@ import msgspec
 from ...protocol.cache import make_private
 from ...protocol.errors import EngineError
 from ...protocol.memory.blobs import Bytes
+from .freshness import NONE, Validators
 from .local import read_whole
 from .shelf import Evicted, Note, Shelf
 
@@ -89,10 +90,25 @@ class DiskCache:
     async def find(self, url: str, admit: Callable[[int], None]) -> bytes | None:
         """What `url` gave, if it is there and whole. `admit` is told of the bytes before they are
         read; it may raise."""
+        note = self._shelf.find(self._key(url), self._clock())
+        return None if note is None else await self._take(url, note, admit)
+
+    def stale(self, url: str) -> Note | None:
+        """What it gave once, where its server may be asked whether it still does."""
+        return self._shelf.stale(self._key(url), self._clock())
+
+    async def confirmed(
+        self, url: str, note: Note, seconds: float | None, admit: Callable[[int], None]
+    ) -> bytes | None:
+        """Its server says that it still gives this; None: it is not there or not whole. `seconds`,
+        `admit`: as in `keep` and `find`; seconds None: it is not to be kept anew."""
+        data = await self._take(url, note, admit)
+        if data is not None and seconds is not None:
+            self.keep(url, data, seconds, note.validators)
+        return data
+
+    async def _take(self, url: str, note: Note, admit: Callable[[int], None]) -> bytes | None:
         key = self._key(url)
-        note = self._shelf.find(key, self._clock())
-        if note is None:
-            return None
         admit(note.size)
         data = None
         try:
@@ -102,26 +118,29 @@ class DiskCache:
                 admit(-note.size)
         if data is not None:
             self.hits += 1
-        elif self._shelf.find(key, self._clock()) == note:
+        elif self._shelf.names(key) == note:
             await asyncio.to_thread(self._remove, self._shelf.drop(key))
         return data
 
-    def keep(self, url: str, data: Bytes, seconds: float) -> None:
-        """Keep it for at most this long; returns at once. A full disk is only logged."""
-        seconds = min(seconds, self._max_seconds)
+    def keep(self, url: str, data: Bytes, seconds: float, validators: Validators = NONE) -> None:
+        """Use it for at most this long without asking, and with `validators` ask about it later;
+        returns at once. A full disk is only logged."""
+        seconds = max(0.0, min(seconds, self._max_seconds))
         waiting = self._backlog and self._backlog + len(data) > BACKLOG_BYTES
-        if seconds <= 0 or waiting or not self._shelf.fits(len(data)):
+        if not (seconds or validators) or waiting or not self._shelf.fits(len(data)):
             return
         self._backlog += len(data)
-        task = asyncio.create_task(self._keep(self._key(url), data, seconds))
+        task = asyncio.create_task(self._keep(self._key(url), data, seconds, validators))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _keep(self, key: str, data: Bytes, seconds: float) -> None:
+    async def _keep(self, key: str, data: Bytes, seconds: float, validators: Validators) -> None:
         try:
             async with self._writing:
                 now = self._clock()
-                note = Note(await asyncio.to_thread(_digest, data), len(data), now + seconds)
+                digest = await asyncio.to_thread(_digest, data)
+                until = now + self._max_seconds if validators else 0.0
+                note = Note(digest, len(data), now + seconds, until, validators, seconds)
                 await _to_the_end(self._write, key, note, data)
                 gone = self._shelf.add(key, note, now)
                 await _to_the_end(self._remove, gone)

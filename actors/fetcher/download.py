@@ -15,9 +15,10 @@ from ...protocol.config.roles import FetcherConfig
 from ...protocol.requests.request import Modality
 from .connection import CheckedConnector, CheckedResolver
 from .disk import DiskCache
-from .freshness import fresh_seconds
+from .freshness import NONE, fresh_seconds, may_be_kept, validators_of
 from .local import read_local
 from .policy import FetchError, Policy, unavailable
+from .shelf import Note
 
 CONNECT_SHARE = 3
 """A connection attempt may take this part of the time limit, so that a lost packet leaves time for
@@ -45,7 +46,11 @@ class Progress:
         """How long this attempt waits for a server that sends nothing."""
         self.stage = "connecting"
         self.fresh = math.inf
-        """Seconds for which this attempt's answers, redirects included, may be kept."""
+        """Seconds for which this attempt's answers, redirects included, may be used again."""
+        self.kept = True
+        """They may be kept."""
+        self.validators = NONE
+        """Of an answer to the URL itself: what redirects lead to may be another thing next time."""
 
     @property
     def left(self) -> float:
@@ -109,29 +114,50 @@ class Downloader:
         kept = None if self.cache is None else await self.cache.find(str(checked), account)
         if kept is not None:
             return kept
+        note = None if self.cache is None else self.cache.stale(str(checked))
+        data = await self._fetch(checked, modality, account, note)
+        if data is None:  # it has not changed, and cannot be read any more
+            data = await self._fetch(checked, modality, account, None)
+            assert data is not None
+        return data
+
+    async def _fetch(
+        self, checked: URL, modality: Modality, account: Account, note: Note | None
+    ) -> bytes | bytearray | None:
+        """From its server, who is asked whether `note` still holds, where there is one. None: it
+        does, and its bytes are not there."""
         self.downloads += 1
         progress = Progress(self._config.timeouts[modality])
         try:
             async with asyncio.timeout_at(progress.deadline):
-                data = await self._attempts(checked, progress, account)
+                data = await self._attempts(checked, progress, account, note)
         except TimeoutError:
             raise unavailable(
                 f"Fetching the {modality} took longer than {progress.seconds:g} s "
                 f"({progress.stage})."
             ) from None
-        if self.cache is not None:
-            self.cache.keep(str(checked), data, progress.fresh)
+        if self.cache is None:
+            return data
+        if data is None:
+            assert note is not None
+            fresh = note.seconds if math.isinf(progress.fresh) else progress.fresh
+            seconds = fresh if progress.kept else None
+            return await self.cache.confirmed(str(checked), note, seconds, account)
+        if progress.kept:
+            self.cache.keep(str(checked), data, progress.fresh, progress.validators)
         return data
 
-    async def _attempts(self, url: URL, progress: Progress, account: Account) -> bytearray:
+    async def _attempts(
+        self, url: URL, progress: Progress, account: Account, note: Note | None
+    ) -> bytearray | None:
         retries = 0
         while True:
             # Half of what is left, while there are attempts left: a server that hangs leaves time
             # to ask again.
             progress.patience = progress.left / (2 if retries < self._config.retries else 1)
-            progress.fresh = math.inf
+            progress.fresh, progress.kept, progress.validators = math.inf, True, NONE
             try:
-                return await self._follow(url, progress, account)
+                return await self._follow(url, progress, account, note)
             except FetchError as error:
                 pause = max(BACKOFF * 2**retries * random.uniform(0.8, 1.2), error.retry_after)
                 if not error.retry or retries >= self._config.retries or pause >= progress.left:
@@ -139,29 +165,44 @@ class Downloader:
             retries += 1
             await asyncio.sleep(pause)
 
-    async def _follow(self, url: URL, progress: Progress, account: Account) -> bytearray:
-        """One attempt, over all its hops; each is checked like the first and carries nothing
-        over."""
-        for _ in range(self._config.redirects + 1):
-            answer = await self._hop(url, progress, account)
-            if isinstance(answer, bytearray):
+    async def _follow(
+        self, url: URL, progress: Progress, account: Account, note: Note | None
+    ) -> bytearray | None:
+        """One attempt, over all its hops; each is checked like the first and carries nothing over.
+        None: `note` still holds."""
+        question = {} if note is None else note.validators.question
+        for hop in range(self._config.redirects + 1):
+            answer = await self._hop(url, progress, account, question)
+            if not isinstance(answer, str):
+                progress.validators = NONE if hop else progress.validators
                 return answer
+            question = {}
             url = self._policy.check(answer, hop=True)
         most = self._config.redirects
         text = f"more than {most} redirects" if most else "redirects are switched off"
         raise unavailable(f"The server redirects: {text}.")
 
-    async def _hop(self, url: URL, progress: Progress, account: Account) -> bytearray | str:
-        """The body, or where a redirect leads."""
+    async def _hop(
+        self, url: URL, progress: Progress, account: Account, question: dict[str, str]
+    ) -> bytearray | str | None:
+        """The body, or where a redirect leads; None: what `question` is about has not changed."""
         connect = min(progress.patience, progress.seconds / CONNECT_SHARE)
         limit = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=progress.patience)
         progress.stage = "connecting"
         try:
             async with self._session.get(
-                url, allow_redirects=False, timeout=limit, trace_request_ctx=progress
+                url,
+                allow_redirects=False,
+                timeout=limit,
+                trace_request_ctx=progress,
+                headers=question,
             ) as response:
                 progress.stage = "reading the answer"
                 progress.fresh = min(progress.fresh, fresh_seconds(response.headers))
+                progress.kept &= may_be_kept(response.headers)
+                progress.validators = validators_of(response.headers)
+                if response.status == 304 and question:
+                    return None
                 location = response.headers.get(hdrs.LOCATION)
                 if response.status in _REDIRECTS and location:
                     return _join(url, location)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from .freshness import Validators
+
 NOTE_BYTES = 4096
 """What one URL's note counts for: a block of a file system."""
 
@@ -18,7 +20,12 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     """Bytes."""
     expires: float
-    """Unix seconds."""
+    """Unix seconds: until then it is what the URL gives."""
+    until: float = 0.0
+    """Unix seconds: until then its server may be asked whether it still is."""
+    validators: Validators = Validators()
+    seconds: float = 0.0
+    """For which it was fresh, as its server said."""
 
 
 class Evicted(NamedTuple):
@@ -57,11 +64,20 @@ class Shelf:
         self._contents.move_to_end(note.digest)
         return note
 
+    def names(self, key: str) -> Note | None:
+        """Whatever its time is."""
+        return self._notes.get(key)
+
+    def stale(self, key: str, now: float) -> Note | None:
+        """What its server may be asked about."""
+        note = self._notes.get(key)
+        return note if note is not None and note.validators and self._is_kept(note, now) else None
+
     def add(self, key: str, note: Note, now: float) -> Evicted:
         """As the last used; what no longer fits is evicted, the note itself where it cannot be
         kept."""
         gone = Evicted([], []) if self._notes.get(key) == note else self.drop(key)
-        if not self.fits(note.size) or not self._is_fresh(note, now):
+        if not self.fits(note.size) or not self._is_kept(note, now):
             gone.keys.append(key)
             gone.digests.append(note.digest)
         else:
@@ -100,10 +116,14 @@ class Shelf:
     def expired(self, now: float) -> Evicted:
         """Forget what has expired."""
         return self.drop(
-            *[key for key, note in self._notes.items() if not self._is_fresh(note, now)]
+            *[key for key, note in self._notes.items() if not self._is_kept(note, now)]
         )
 
     def _is_fresh(self, note: Note, now: float) -> bool:
         """A note from further ahead than notes are made was made under another clock or another
         bound."""
         return now < note.expires <= now + self._max_seconds
+
+    def _is_kept(self, note: Note, now: float) -> bool:
+        known = now < note.until <= now + self._max_seconds
+        return (known and bool(note.validators)) or self._is_fresh(note, now)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from thespis.actors.fetcher.disk import DiskCache
+from thespis.actors.fetcher.freshness import Validators
 from thespis.protocol.errors import EngineError
 
 URL = "https://pictures.example/a.png?token=secret"
@@ -87,6 +88,29 @@ async def test_S9_it_ends_with_its_time(tmp_path: Path) -> None:
         assert await here.find(URL, free) is None, "the operator's bound, whatever the server said"
         await kept(here, "w", b"w")
     assert len(files(tmp_path)) == 2, "what is past its time goes with the next that is kept"
+
+
+async def test_S9_what_its_server_can_be_asked_about_stays_for_the_operators_time(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    async with cache(tmp_path, clock=clock) as here:
+        here.keep(URL, b"picture", 10.0, Validators(tag='"v1"'))
+        await asyncio.gather(*here._tasks)
+        clock.now += 30
+        assert await here.find(URL, free) is None
+        note = here.stale(URL)
+        assert note is not None
+    async with cache(tmp_path, clock=clock) as here:
+        assert here.stale(URL) == note
+        assert await here.confirmed(URL, note, 10.0, free) == b"picture"
+        await asyncio.gather(*here._tasks)
+        clock.now += 5
+        assert await here.find(URL, free) == b"picture"
+        clock.now += 56
+        assert here.stale(URL) is None
+        await kept(here, "w", b"w")
+    assert len(files(tmp_path)) == 2, "it has gone"
 
 
 async def test_S9_it_stays_within_its_size(tmp_path: Path) -> None:

@@ -467,6 +467,109 @@ async def test_S9_what_a_server_forbids_to_keep_is_not_kept(tmp_path: Path, hop:
         assert here.downloader.downloads == 2
 
 
+TAG = '"v1"'
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": TAG, "Cache-Control": "max-age=0"},
+        {"ETag": TAG, "Cache-Control": "no-cache"},
+        {
+            "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Cache-Control": "max-age=60",
+            "Age": "70",
+        },
+    ],
+)
+async def test_S9_what_is_over_is_asked_about_and_not_fetched_again(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """What the server says then is its lifetime, and otherwise what it said first."""
+    answers: list[tuple[int, bytes]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked = request.headers.get("If-None-Match"), request.headers.get("If-Modified-Since")
+        if asked == (headers.get("ETag"), headers.get("Last-Modified")):
+            answers.append((304, b""))
+            fresh = {} if len(answers) < 3 else {"Cache-Control": "max-age=60"}
+            return web.Response(status=304, headers=fresh)
+        answers.append((200, b"picture"))
+        return web.Response(body=b"picture", headers=headers)
+
+    async with caching(handler, tmp_path) as here:
+        for turn in range(4):
+            assert await here.get("/a") == b"picture"
+            assert here.bytes == (turn + 1) * len(b"picture")
+            await settled(here)
+    assert [status for status, _ in answers] == [200, 304, 304]
+
+
+async def test_S9_what_has_changed_takes_its_place(tmp_path: Path) -> None:
+    tags = iter(('"v1"', 'W/"v2"', '"v3"'))
+    asked: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.headers.get("If-None-Match"))
+        tag = next(tags)
+        return web.Response(body=tag.encode(), headers={"ETag": tag, "Cache-Control": "max-age=0"})
+
+    async with caching(handler, tmp_path) as here:
+        for wanted in (b'"v1"', b'W/"v2"', b'"v3"'):
+            assert await here.get("/a") == wanted
+            await settled(here)
+    assert asked == [None, '"v1"', 'W/"v2"']
+
+
+async def test_S9_what_cannot_be_read_any_more_is_fetched(tmp_path: Path) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "If-None-Match" in request.headers:
+            return web.Response(status=304)
+        return web.Response(body=b"picture", headers={"ETag": TAG, "Cache-Control": "no-cache"})
+
+    async with caching(handler, tmp_path) as here:
+        await here.get("/a")
+        await settled(here)
+        (content,) = (tmp_path / "thespis-media/contents").iterdir()
+        content.write_bytes(b"pictura")
+        here.bytes = 0
+        assert await here.get("/a") == b"picture"
+        assert here.bytes == len(b"picture")
+        assert len(here.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": TAG, "Cache-Control": "no-store"},
+        {"ETag": TAG, "Cache-Control": "private, max-age=0"},
+        {"ETag": TAG, "Cache-Control": "max-age=0", "Vary": "Accept, *"},
+        {"ETag": '"' + 300 * "x" + '"', "Cache-Control": "max-age=0"},
+        {"ETag": "no quotes", "Cache-Control": "max-age=0"},
+        {"Last-Modified": "(x) <y>", "Cache-Control": "max-age=0"},
+        {"ETag": TAG, "Cache-Control": "max-age=0", "Location": "/b"},
+    ],
+)
+async def test_S9_what_may_not_be_kept_or_is_no_validator_asks_nothing(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        status = 302 if "Location" in headers and request.path == "/a" else 200
+        return web.Response(status=status, body=b"x", headers=headers)
+
+    async with caching(handler, tmp_path) as here:
+        for _ in range(2):
+            assert await here.get("/a") == b"x"
+            await settled(here)
+        assert not any("If-None-Match" in request.headers for request in here.requests)
+        assert not any("If-Modified-Since" in request.headers for request in here.requests)
+
+
+async def test_S9_not_modified_is_no_answer_to_who_has_nothing(tmp_path: Path) -> None:
+    async with caching(fixed((304, {"ETag": TAG}, b"")), tmp_path) as here:
+        assert "status 304" in (await here.fails("/a")).text
+
+
 async def test_S9_a_url_is_checked_before_the_cache_is_asked(tmp_path: Path) -> None:
     """What was fetched while private addresses were open is closed when they are, and so is a
     domain that was allowed."""
