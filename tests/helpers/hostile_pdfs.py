@@ -11,7 +11,7 @@ from thespis.actors.decode_worker import documents
 from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.document import DocumentOptions
-from thespis.tests.helpers import pdfs
+from thespis.tests.helpers import pdf_attacks, pdfs
 
 CASES: dict[str, Callable[[], bytes]] = {
     "64 MiB of content in 70 KB": lambda: pdfs.flate_bomb(1, size=1 << 26),
@@ -26,12 +26,14 @@ CASES: dict[str, Callable[[], bytes]] = {
     "a thousand million pages": lambda: pdfs.counted(10**9),
     "a page as large as a country": lambda: pdfs.of_texts(["x"], (1e9, 1e9)),
     "a page of no size": lambda: pdfs.one_page(pdfs.stream(b""), box=b"0 0 nan inf"),
+    **pdf_attacks.ATTACKS,
 }
 HARMLESS = {
     "arrays within arrays",
     "a thousand million pages",
     "a page as large as a country",
     "a page of no size",
+    *pdf_attacks.DRAWN,
 }
 """Which a page can be drawn of: PDFium takes what says too much for what is usual."""
 
