@@ -164,12 +164,13 @@ async def beside(llm: AsyncLLM, streams: int) -> AsyncIterator[Callable[[float],
 
     def longest(since: float) -> float:
         now = time.monotonic()
-        return max(
+        found = (
             later - earlier
             for own in times
             for earlier, later in zip(own, [*own[1:], now], strict=True)
             if later > since
         )
+        return max(found, default=0.0)
 
     try:
         yield longest

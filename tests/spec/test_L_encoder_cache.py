@@ -71,13 +71,15 @@ def test_S65_two_engines_on_one_folder_and_what_happens_to_it(
     }  # fmt: skip
     file = tmp_path / "picture.png"
     file.write_bytes(png(picture(9)))
-    url = [
+    url: list[dict[str, Any]] = [
         {"type": "image_url", "image_url": {"url": file.as_uri()}},
         {"type": "text", "text": "What?"},
     ]
 
     sheets = pdfs.of_pictures([picture(seed) for seed in (11, 12, 13)])
-    paper = [{"type": "document", "document": sheets, "dpi": 72}, {"type": "text", "text": "And?"}]
+    paper: list[dict[str, Any]] = [
+        {"type": "document", "document": sheets, "dpi": 72}, {"type": "text", "text": "And?"},
+    ]  # fmt: skip
 
     def look(llm: LLM, content: Any = url) -> list[int]:
         (output,) = llm.chat([{"role": "user", "content": content}], GREEDY, use_tqdm=False)

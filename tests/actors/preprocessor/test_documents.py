@@ -79,6 +79,7 @@ class Desk:
         self.answer(self.sent.of(ReadDocument)[-1], data, pages, text)
 
     def answer(self, job: ReadDocument, data: bytes, pages: int, text: str | None) -> None:
+        assert job.item.source is not None
         found = tuple(PageFound(n, 56, 56, 0) for n in range(1, pages + 1))
         layouts = () if text is not None else (self.layout(),)
         digest = content_digest("blake3", job.item.source, data)
