@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .frontends.python.async_llm import AsyncLLM
     from .frontends.python.llm import LLM
     from .frontends.python.outputs import RequestOutput
+    from .frontends.python.scores import RankedDocument, ScoringRequestOutput
     from .frontends.python.vectors import EmbeddingRequestOutput, PoolingRequestOutput
     from .protocol.errors import EngineError, RequestError
     from .protocol.requests.guide import StructuredOutputsParams
@@ -25,9 +26,11 @@ __all__ = [
     "EngineError",
     "PoolingParams",
     "PoolingRequestOutput",
+    "RankedDocument",
     "RequestError",
     "RequestOutput",
     "SamplingParams",
+    "ScoringRequestOutput",
     "StructuredOutputsParams",
     "TextPrompt",
     "TokensPrompt",
@@ -43,9 +46,11 @@ _HOMES = {
     "EngineError": ".protocol.errors",
     "PoolingParams": ".protocol.requests.pooling",
     "PoolingRequestOutput": ".frontends.python.vectors",
+    "RankedDocument": ".frontends.python.scores",
     "RequestError": ".protocol.errors",
     "RequestOutput": ".frontends.python.outputs",
     "SamplingParams": ".protocol.requests.sampling",
+    "ScoringRequestOutput": ".frontends.python.scores",
     "StructuredOutputsParams": ".protocol.requests.guide",
     "TextPrompt": ".frontends.inputs.prompt_types",
     "TokensPrompt": ".frontends.inputs.prompt_types",

@@ -55,8 +55,8 @@ class MediaStore:
     def adopt(self, blobs: Sequence[BlobRef]) -> None:
         """What another process has written into a draft is put, without a copy. Raises as
         `put_bytes`."""
-        self._refuse_beyond(sum(blob.nbytes for blob in blobs))
         try:
+            self._refuse_beyond(self._arena.adopts(blobs))
             self._arena.adopt(blobs)
         except (SpaceError, OSError) as error:
             raise RequestError(shortage(error) or NO_SPACE) from None
@@ -64,6 +64,7 @@ class MediaStore:
     def discard(self, path: str) -> None:
         """See `Arena.discard`."""
         self._arena.discard(path)
+        self.wake()
 
     def drop_bytes(self, *blobs: BlobRef) -> None:
         """Free blobs that nothing reads any more."""

@@ -10,11 +10,14 @@ import msgspec
 
 from ...protocol.chat_templates.source import operator_template
 from ...protocol.errors import EngineError, invalid
-from ...protocol.requests.request import ChatPrompt, TextPrompt
+from ...protocol.requests.request import ChatMessage, ChatPrompt, TextPrompt
+from .media import Pending
 from .messages import read_messages
 from .parts import Rules
+from .prompt_types import PROMPT_KEYS
 from .prompts import PromptInput, read_options, read_prompt
 from .python_media import read_raw
+from .scoring import read_document
 from .submission import Submission
 from .unread import Unread
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 Conversation = Sequence[Mapping[str, Any]]
 """Messages."""
 VectorInput = PromptInput | Conversation
+ScoreInput = str | Mapping[str, Any]
+"""What may be compared: a text, a dict of `generate`, or an object with a text or media."""
 OPTIONS = (
     "chat_template", "add_generation_prompt", "continue_final_message", "chat_template_kwargs",
     "mm_processor_kwargs",
@@ -62,10 +67,7 @@ def read_any(prompt: VectorInput, options: dict[str, Any]) -> Submission:
 def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submission:
     """One prompt or conversation of which vectors are wanted. `options` of conversations say
     nothing of other prompts. Raises RequestError; TypeError for an unknown option."""
-    if unknown := [name for name in options if name not in OPTIONS]:
-        raise TypeError(
-            f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}."
-        )
+    check_options(options)
     if is_messages(given):
         generation = (
             {"add_generation_prompt": False} if options.get("add_generation_prompt") is None else {}
@@ -76,6 +78,14 @@ def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submissi
     if framed is None or not isinstance(read.prompt, TextPrompt):
         return read
     return msgspec.structs.replace(read, prompt=TextPrompt(read.prompt.text, bool(framed)))
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises TypeError for an unknown one."""
+    if unknown := [name for name in options if name not in OPTIONS]:
+        raise TypeError(
+            f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}."
+        )
 
 
 def read_chat(
@@ -98,6 +108,49 @@ def read_chat(
             "A conversation is a list of dicts with 'role' and 'content'.", "messages"
         ) from None
     chat, media = read_messages(messages, _RULES, Unread(strict=True))
+    return _submission(
+        chat,
+        media,
+        chat_template=chat_template,
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=continue_final_message,
+        tools=tools,
+        chat_template_kwargs=chat_template_kwargs,
+        mm_processor_kwargs=mm_processor_kwargs,
+        media_io_kwargs=media_io_kwargs,
+        add_special_tokens=add_special_tokens,
+    )
+
+
+def read_for_score(given: ScoreInput, where: str, options: Mapping[str, Any]) -> Submission:
+    """One input that is compared with others: a prompt of `generate`, or an object as
+    `read_document` takes it, of which a conversation is made. Options and errors are those of
+    `read_for_vectors`."""
+    if not isinstance(given, Mapping) or not PROMPT_KEYS.isdisjoint(given):
+        return read_for_vectors(given, options)
+    media: list[Pending] = []
+    read = read_document(given, where, media, _RULES, Unread(strict=True))
+    if isinstance(read, str):
+        return read_for_vectors(read, options)
+    check_options(options)
+    generation = bool(options.get("add_generation_prompt"))
+    return _submission((read,), media, **{**options, "add_generation_prompt": generation})
+
+
+def _submission(
+    chat: tuple[ChatMessage, ...],
+    media: Sequence[Pending],
+    *,
+    chat_template: str | Path | None = None,
+    add_generation_prompt: bool | None = None,
+    continue_final_message: bool = False,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    mm_processor_kwargs: Mapping[str, Any] | None = None,
+    media_io_kwargs: Mapping[str, Any] | None = None,
+    add_special_tokens: bool | None = None,
+) -> Submission:
+    """Messages that have been read. Raises RequestError for an option that is wrong."""
     try:
         template = None if chat_template is None else operator_template(str(chat_template))
     except EngineError as error:

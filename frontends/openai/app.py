@@ -44,6 +44,7 @@ from .ollama.handler import (
 from .responses.handler import count_input, create_response
 from .responses.kept import keep_responses
 from .responses.stored import cancel_response, delete_response, input_items, one_response
+from .scoring.handler import rerank, score
 from .small_endpoints import (
     detokenize,
     health,
@@ -63,6 +64,11 @@ BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
     "/v1/completions": completions,
     "/v1/embeddings": embeddings,
+    "/v1/rerank": rerank,
+    "/v2/rerank": rerank,
+    "/rerank": rerank,
+    "/v1/score": score,
+    "/score": score,
     "/v1/messages": messages,
     "/v1/messages/count_tokens": count_tokens,
     "/v1/batches": create_batch,
@@ -103,7 +109,10 @@ CHANGES = (
 )
 """Of Ollama's models: they are known here, and refused."""
 DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", Dialect)
-_MANY = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+_MANY = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"),
+    *("/v1/rerank", "/v1/score"),
+)
 BATCHED: dict[str, Handler] = {path: BODIES[path] for path in _MANY}
 """Of which requests may come in batches."""
 FORMS: dict[str, Handler] = {"/v1/files": upload_file}

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,15 +21,26 @@ from ..engine import EngineHandle, find_engine, start_engine
 from ..hub.locate import located
 from ..inputs.conversations import (
     Conversation,
+    ScoreInput,
     VectorInput,
     read_any,
     read_for_vectors,
 )
 from ..inputs.previews import WANTED, MediaPreview, preview_of
-from ..inputs.submission import Submission, submit
+from ..inputs.submission import RequestGroup, Submission, submit
 from .moment import Moment
 from .options import engine_config
 from .outputs import CompletionOutput, RequestOutput, collect, output_of
+from .scores import (
+    Compared,
+    RankedDocument,
+    ScoreInputs,
+    ScoringRequestOutput,
+    best_of,
+    check_top,
+    compared,
+    for_score,
+)
 from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
 NOT_STARTED = (
@@ -142,6 +154,49 @@ class AsyncLLM:
         stream, text = await self._submit(read_for_vectors, prompt, wanted, options)
         async with stream:
             return await collect_vectors(stream, text, wanted, arrival)
+
+    async def score(
+        self,
+        data_1: ScoreInputs,
+        data_2: ScoreInputs,
+        pooling_params: PoolingParams | None = None,
+        **options: Any,
+    ) -> list[ScoringRequestOutput]:
+        """As `LLM.score`; `options` as for `embed`."""
+        inputs = compared(data_1, data_2, ("data_1", "data_2"))
+        return await self._score(inputs, pooling_params, options)
+
+    async def rerank(
+        self,
+        query: ScoreInput,
+        documents: Sequence[ScoreInput],
+        *,
+        top_n: int | None = None,
+        pooling_params: PoolingParams | None = None,
+        **options: Any,
+    ) -> list[RankedDocument]:
+        """As `LLM.rerank`; `options` as for `embed`."""
+        check_top(top_n)
+        inputs = compared([query], list(documents), ("query", "documents"))
+        return best_of(await self._score(inputs, pooling_params, options), documents, top_n)
+
+    async def _score(
+        self, inputs: Compared, params: PoolingParams | None, options: dict[str, Any]
+    ) -> list[ScoringRequestOutput]:
+        client, turn = self._running(), options.pop("priority", 0)
+        wanted, arrival = for_score(params), Moment.now()
+        deadline = steady(options.pop("deadline", None))
+        async with RequestGroup() as group:
+            made = []
+            for read in inputs.readers(options):
+                given = read()
+                stream = await submit(
+                    client, given, wanted, wait=True, priority=turn, deadline=deadline,
+                    streamed=False,
+                )  # fmt: skip
+                collecting = partial(collect_vectors, stream, given.text, wanted, arrival)
+                made.append(group.read(stream, collecting))
+        return inputs.scored([task.result() for task in made])
 
     async def preview(self, prompt: VectorInput, **options: Any) -> MediaPreview:
         """What a prompt or conversation would cost: tokens of each item and of the whole. Only

@@ -21,6 +21,7 @@ from ..client.tokenizing import tokenizer_of
 from ..engine import EngineHandle, find_engine, start_engine
 from ..inputs.conversations import (
     Conversation,
+    ScoreInput,
     VectorInput,
     is_conversation,
     is_messages,
@@ -36,6 +37,16 @@ from .moment import Moment
 from .options import engine_config
 from .outputs import RequestOutput, collect
 from .progress import ProgressBar
+from .scores import (
+    Compared,
+    RankedDocument,
+    ScoreInputs,
+    ScoringRequestOutput,
+    best_of,
+    check_top,
+    compared,
+    for_score,
+)
 from .vectors import EmbeddingRequestOutput, PoolingRequestOutput, collect_vectors, with_task
 
 K = TypeVar("K")
@@ -206,6 +217,52 @@ class LLM:
         wanted = _one_each("pooling_params", each, len(given), PoolingParams)
         readers = [partial(read_for_vectors, prompt, options) for prompt in given]
         return self._run(readers, wanted, use_tqdm, priority, collect_vectors)
+
+    def score(
+        self,
+        data_1: ScoreInputs,
+        data_2: ScoreInputs,
+        *,
+        use_tqdm: bool = True,
+        pooling_params: PoolingParams | None = None,
+        priority: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[ScoringRequestOutput]:
+        """How near each two are, as `outputs.score`: one beside each of several, or each beside its
+        own. An input is a text, a dict of `generate`, or `{"text": ..., "image": ...}`. Options
+        and errors are those of `embed`."""
+        inputs = compared(data_1, data_2, ("data_1", "data_2"))
+        return self._score(inputs, use_tqdm, pooling_params, priority, options)
+
+    def rerank(
+        self,
+        query: ScoreInput,
+        documents: Sequence[ScoreInput],
+        *,
+        top_n: int | None = None,
+        use_tqdm: bool = True,
+        pooling_params: PoolingParams | None = None,
+        priority: int | Sequence[int] | None = None,
+        **options: Any,
+    ) -> list[RankedDocument]:
+        """The documents by their nearness to the query, the nearest first, or the `top_n` nearest.
+        Inputs, options and errors are those of `score`."""
+        check_top(top_n)
+        inputs = compared([query], list(documents), ("query", "documents"))
+        scored = self._score(inputs, use_tqdm, pooling_params, priority, options)
+        return best_of(scored, documents, top_n)
+
+    def _score(
+        self,
+        inputs: Compared,
+        use_tqdm: bool,
+        params: PoolingParams | None,
+        priority: int | Sequence[int] | None,
+        options: Mapping[str, Any],
+    ) -> list[ScoringRequestOutput]:
+        wanted = [for_score(params)] * len(inputs.inputs)
+        readers = inputs.readers(options)
+        return inputs.scored(self._run(readers, wanted, use_tqdm, priority, collect_vectors))
 
     def _run(
         self,

@@ -69,6 +69,8 @@ class _Segment:
     """None where somebody else has filled it: nothing is put between its blocks."""
     free: list[tuple[int, int]]
     """(offset, length) of its free blocks, in this order."""
+    adopted: int = 0
+    """Bytes up to which blocks of a draft have an owner, where others come later."""
 
     @classmethod
     def reserve(cls, path: str, size: int) -> "_Segment":
@@ -167,9 +169,7 @@ class Arena:
     def free(self, ref: BlobRef) -> None:
         segment = self._segments[ref.segment]
         segment.give(ref.offset, block_bytes(ref.nbytes))
-        if segment.over:
-            del self._segments[ref.segment]
-            segment.close()
+        self._close_if_over(segment)
 
     def draft(self, spare: bool = False) -> tuple[str, int]:
         """A new, empty file and its descriptor, for another process to fill (`Draft`); then `adopt`
@@ -180,30 +180,50 @@ class Arena:
         path = str(self._folders[spare] / self._next_name())
         return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
+    def adopts(self, refs: Sequence[BlobRef]) -> int:
+        """Bytes that will be used when these are adopted and are not yet. Raises OSError."""
+        path = refs[0].segment
+        return 0 if path in self._segments else os.stat(path).st_size
+
     def adopt(self, refs: Sequence[BlobRef]) -> None:
-        """A draft becomes a segment. Raises ValueError unless `refs` are its blocks in a row."""
-        path, size = refs[0].segment, 0
+        """A draft becomes a segment, all of which is used from then on. Several may have its blocks
+        one after the other. Raises ValueError unless `refs` are the next ones in a row."""
+        path = refs[0].segment
+        known = self._segments.get(path)
+        size, end = (os.stat(path).st_size, 0) if known is None else (known.size, known.adopted)
         for ref in refs:
-            if ref.segment != path or ref.offset != size:
+            if ref.segment != path or ref.offset != end:
                 raise ValueError("the blocks of a draft lie one behind the other")
-            size += block_bytes(ref.nbytes)
-        self._check_limit(size)
-        if size > os.stat(path).st_size:
+            end += block_bytes(ref.nbytes)
+        if end > size:
             raise ValueError("the draft is shorter than its blocks")
-        # a hole: readers keep no map of what is not of the regular size
-        os.truncate(path, max(size, ARENA_BYTES + 1))
-        self._segments[path] = _Segment(path, size, None, [])
+        if known is None:
+            self._check_limit(size)
+            # a hole: readers keep no map of what is not of the regular size
+            os.truncate(path, max(size, ARENA_BYTES + 1))
+            known = self._segments[path] = _Segment(path, size, None, [])
+        known.adopted = end
 
     def discard(self, path: str) -> None:
-        """Remove a draft, unless it has been adopted. Idempotent."""
-        if path not in self._segments:
+        """Remove a draft, or what nobody has adopted of it. Idempotent."""
+        segment = self._segments.get(path)
+        if segment is None:
             Path(path).unlink(missing_ok=True)
+        elif segment.map is None and segment.adopted < segment.size:
+            rest, segment.adopted = segment.adopted, segment.size
+            segment.give(rest, segment.size - rest)
+            self._close_if_over(segment)
 
     def close(self) -> None:
         """Unlink every segment; readers that have it mapped keep their view."""
         for segment in self._segments.values():
             segment.close()
         self._segments.clear()
+
+    def _close_if_over(self, segment: _Segment) -> None:
+        if segment.over:
+            del self._segments[segment.path]
+            segment.close()
 
     def _grow(self, room: int) -> _Segment:
         size = max(ARENA_BYTES, room)

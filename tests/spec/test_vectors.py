@@ -100,7 +100,7 @@ def rendered(body: str) -> str:
     return f"<|im_start|>system\n{INSTRUCTION}<|im_end|>\n<|im_start|>user\n{body}<|im_end|>\n"
 
 
-def test_texts_token_ids_and_media_in_one_list(llm: LLM, reference: Reference) -> None:
+def test_S60_texts_token_ids_and_media_in_one_list(llm: LLM, reference: Reference) -> None:
     shown, film = picture(1, 84, 56), clip(2)
     ids = reference.tokenizer(TEXTS[1])["input_ids"]
     prompts = [
@@ -170,7 +170,9 @@ def test_the_asyncio_face(server: Server, reference: Reference) -> None:
     )
 
 
-def test_openais_client_reads_base64_and_floats_alike(openai: OpenAI, reference: Reference) -> None:
+def test_S60_openais_client_reads_base64_and_floats_alike(
+    openai: OpenAI, reference: Reference
+) -> None:
     ids = [reference.tokenizer(text)["input_ids"] for text in TEXTS]
     right = [wanted(reference, text) for text in TEXTS]
     for given, vectors in (
@@ -213,7 +215,7 @@ def test_openais_client_reads_base64_and_floats_alike(openai: OpenAI, reference:
 FORMS: list[Any] = ["float", "base64"]
 
 
-def test_a_conversation_with_a_picture_over_http(
+def test_S60_a_conversation_with_a_picture_over_http(
     server: Server, openai: OpenAI, reference: Reference
 ) -> None:
     shown = picture(3, 56, 84)
@@ -407,3 +409,136 @@ def test_a_call_for_vectors_tells_where_its_time_went(server: Server) -> None:
     refused = server.ask("/v1/embeddings", {"input": "x " * 9000, "request_id": "of-none"})
     assert refused.status == 400
     assert "timeline" not in server.ask("/v1/embeddings", {"input": "x"}).body
+
+
+def near(one: torch.Tensor, others: list[torch.Tensor]) -> list[float]:
+    """The oracle: cosines by torch of transformers' own states."""
+    cosine = torch.nn.functional.cosine_similarity
+    return [float(cosine(one, other, dim=0)) for other in others]
+
+
+SHOWN = picture(5, 56, 84)
+DOCUMENTS: list[Any] = [
+    TEXTS[0],
+    {"text": TEXTS[1]},
+    {"image": data_url("image/png", png(SHOWN)), "text": "Look."},
+    {"content": [{"type": "image_url", "image_url": {"url": data_url("image/png", png(SHOWN))}}]},
+    TEXTS[2],
+]
+"""In the words of Cohere, Jina and vLLM."""
+
+
+@pytest.fixture(scope="module")
+def known(reference: Reference) -> list[torch.Tensor]:
+    """Of DOCUMENTS."""
+    seen = Media(images=(SHOWN,))
+    return [
+        wanted(reference, TEXTS[0]),
+        wanted(reference, TEXTS[1]),
+        wanted(reference, rendered(f"{PICTURE}Look."), seen),
+        wanted(reference, rendered(PICTURE), seen),
+        wanted(reference, TEXTS[2]),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_S60_documents_are_ranked_by_their_nearness(
+    server: Server, reference: Reference, known: list[torch.Tensor], path: str
+) -> None:
+    right = near(wanted(reference, "A dog."), known)
+    asked = {"model": "vl-embedding", "query": "A dog.", "documents": DOCUMENTS}
+    reply = server.ask(path, {**asked, "request_id": "mine"})
+    assert reply.status == 200
+    rows = reply.body["results"]
+    found = {row["index"]: row["relevance_score"] for row in rows}
+    assert [found[at] for at in range(5)] == pytest.approx(right, abs=1e-4)
+    assert [row["relevance_score"] for row in rows] == sorted(found.values(), reverse=True)
+    texts = {row["index"]: row["document"]["text"] for row in rows}
+    assert texts == {0: TEXTS[0], 1: TEXTS[1], 2: "Look.", 3: None, 4: TEXTS[2]}
+    told = reply.body["usage"]
+    assert (
+        told["prompt_tokens"]
+        == told["total_tokens"]
+        == reply.body["meta"]["tokens"]["input_tokens"]
+    )
+    assert told["prompt_tokens_details"]["image_tokens"] > 0
+    assert (reply.body["id"], reply.body["model"]) == ("rerank-mine", "vl-embedding")
+    large = {**asked, "user": "x" * (1 << 20)}  # which a reader has
+    reply = server.ask(path, {**large, "top_n": 2, "return_documents": False})
+    assert reply.status == 200, reply.body
+    best = reply.body["results"]
+    assert [row["index"] for row in best] == [row["index"] for row in rows[:2]]
+    assert not any("document" in row for row in best)
+
+
+@pytest.mark.parametrize("path", ["/score", "/v1/score"])
+def test_S60_one_and_many_are_compared(
+    server: Server, reference: Reference, known: list[torch.Tensor], path: str
+) -> None:
+    one = wanted(reference, "A dog.")
+    for body, right in (
+        ({"text_1": "A dog.", "text_2": TEXTS[0]}, near(one, known[:1])),
+        ({"queries": "A dog.", "documents": DOCUMENTS}, near(one, known)),
+        ({"data_1": [{"text": "A dog."}], "data_2": DOCUMENTS}, near(one, known)),
+        (
+            {"queries": DOCUMENTS[:2], "items": DOCUMENTS[2:4]},
+            [near(known[0], [known[2]])[0], near(known[1], [known[3]])[0]],
+        ),
+    ):
+        reply = server.ask(path, body)
+        assert reply.status == 200
+        assert reply.body["object"] == "list"
+        assert [row["index"] for row in reply.body["data"]] == list(range(len(right)))
+        assert {row["object"] for row in reply.body["data"]} == {"score"}
+        scores = [row["score"] for row in reply.body["data"]]
+        assert scores == pytest.approx(right, abs=1e-4)
+        assert reply.body["usage"]["total_tokens"] > 0
+
+
+def test_S60_python_ranks_and_scores_alike(
+    server: Server, llm: LLM, reference: Reference, known: list[torch.Tensor]
+) -> None:
+    right = near(wanted(reference, "A dog."), known)
+    given = [*DOCUMENTS[:2], {"image": SHOWN, "text": "Look."}, *DOCUMENTS[3:]]
+    scored = llm.score("A dog.", given, use_tqdm=False)
+    assert [one.outputs.score for one in scored] == pytest.approx(right, abs=1e-4)
+    ranking = llm.rerank("A dog.", given, top_n=3, use_tqdm=False)
+    order = sorted(range(5), key=lambda at: -scored[at].outputs.score)[:3]
+    assert [one.index for one in ranking] == order
+    assert all(one.document is given[one.index] for one in ranking)
+    prompt = {"prompt": f"{PICTURE}What?", "multi_modal_data": {"image": SHOWN}}
+    (pair,) = llm.score(prompt, {"prompt_token_ids": [5, 6]}, use_tqdm=False)
+    assert pair.prompt_token_ids[-2:] == [5, 6]
+
+    async def ask() -> tuple[Any, Any]:
+        async with AsyncLLM(run_dir=server.run_dir) as face:
+            both = face.score("A dog.", given), face.rerank("A dog.", given, top_n=3)
+            one, other = await asyncio.gather(*both)
+            return one, other
+
+    same, ranked = asyncio.run(ask())
+    assert [one.outputs.score for one in same] == pytest.approx(right, abs=1e-4)
+    assert [one.index for one in ranked] == order
+    with pytest.raises(RequestError, match="as many with as many"):
+        llm.score(["a", "b"], ["c"], use_tqdm=False)
+    with pytest.raises(RequestError, match=r"documents\[1\]"):
+        llm.rerank("a", ["b", {"txt": "c"}], use_tqdm=False)
+    with pytest.raises(TypeError, match="There is no option"):
+        llm.score("a", {"image": SHOWN}, use_tqdm=False, dimension=8)
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ("x " * 9000, "context is 2048"),
+        ({"text": "a", "image": "data:image/png;base64,cGl4ZWxz"}, ""),
+        ("", "empty"),
+    ],
+)
+def test_the_document_that_is_wrong_is_named(server: Server, document: Any, words: str) -> None:
+    reply = server.ask("/v1/rerank", {"query": "a", "documents": ["b", document, "c"]})
+    assert reply.status in (400, 422)
+    assert reply.body["error"]["param"].startswith("documents[1]")
+    assert words in reply.body["error"]["message"]
+    again = server.ask("/v1/rerank", {"query": "a", "documents": ["b"], "max_tokens_per_doc": 30})
+    assert again.status == 200

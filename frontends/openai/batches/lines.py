@@ -14,7 +14,10 @@ MAX_LINE = 16 << 20
 uploaded as a file and referred to."""
 MAX_ID = 512
 PRIORITY = b',"priority":%d}' % LAST
-RANKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+RANKED = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
+    *("/v1/rerank", "/v1/score"),
+)
 """Paths whose bodies have a priority."""
 EXPIRED = {
     "code": "batch_expired",

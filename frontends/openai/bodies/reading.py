@@ -20,6 +20,7 @@ from ....protocol.requests.request import (
     Url,
 )
 from ...inputs.media import Pending
+from ...inputs.scoring import naming
 from ...inputs.submission import Submission
 from ...inputs.unread import Unread
 from ..requests.anthropic import CountRequest, MessagesRequest, parse_count, parse_messages
@@ -55,6 +56,7 @@ from ..requests.schema import (
     decode,
     note_unknown,
 )
+from ..requests.scoring import ComparedInput, RerankRequest, ScoreRequest, parse_rerank, parse_score
 from .scan import Scan, Structure
 
 if TYPE_CHECKING:
@@ -206,7 +208,8 @@ def _read_detokenize(body: DetokenizeRequest, terms: Terms, _: Unread) -> list[s
 
 
 def _check(asked: Generation | Embedding, terms: Terms) -> None:
-    _check_prompt(asked.prompt, terms)
+    with naming(asked.where if isinstance(asked, Embedding) else ""):
+        _check_prompt(asked.prompt, terms)
     for item in asked.media:
         if (
             isinstance(item, Pending)
@@ -288,6 +291,18 @@ EMBEDDING: Kind[EmbeddingRequest, Embedding] = Kind(
     lambda body, terms, unread: parse_embedding(body, unread, terms.chat),
     Embedding,
 )
+RERANK: Kind[RerankRequest, ComparedInput] = Kind(
+    "rerank",
+    RerankRequest,
+    lambda body, terms, unread: parse_rerank(body, unread, terms.chat, terms.context),
+    ComparedInput,
+)
+SCORE: Kind[ScoreRequest, ComparedInput] = Kind(
+    "score",
+    ScoreRequest,
+    lambda body, terms, unread: parse_score(body, unread, terms.chat),
+    ComparedInput,
+)
 TOKENIZE: Kind[TokenizeRequest, Prompt] = Kind(
     "tokenize", TokenizeRequest, lambda body, _, unread: [parse_tokenize(body, unread)], Prompt
 )
@@ -346,7 +361,7 @@ STORED_ITEMS: Kind[StoredItems, Submission] = Kind(
 KINDS: dict[str, Kind[Any, Any]] = {
     kind.name: kind
     for kind in (
-        *(RESPONSE, STORED_ITEMS),
+        *(RESPONSE, STORED_ITEMS, RERANK, SCORE),
         *(CHAT, COMPLETION, EMBEDDING, TOKENIZE, DETOKENIZE, MESSAGES, COUNT, BATCH),
         *(OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, OLLAMA_SHOW),
     )

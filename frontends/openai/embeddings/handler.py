@@ -18,6 +18,7 @@ from ...client.answer import Answer
 from ...client.client import Client
 from ...client.stream import Stream
 from ...client.timeline import timeline_of
+from ...inputs.scoring import naming
 from ...inputs.submission import RequestGroup, submit
 from ..access import TOLD
 from ..answering import own_id_of
@@ -123,17 +124,25 @@ class Vectorizing:
             for index, given in enumerate(inputs):
                 await self._places.acquire()
                 wait, priority, tenant = index > 0, given.priority, self._tenant
-                stream = await submit(
-                    self._client, given, given.pooling, wait=wait, tenant=tenant, priority=priority
-                )
+                with naming(given.where):
+                    stream = await submit(
+                        self._client,
+                        given,
+                        given.pooling,
+                        wait=wait,
+                        tenant=tenant,
+                        priority=priority,
+                    )
                 self.id = self.id or stream.id
                 self.asked.append(stream)
-                group.read(stream, partial(self._read, index, stream, answers[index]))
+                read = partial(self._read, index, stream, answers[index], given.where)
+                group.read(stream, read)
         return answers
 
-    async def _read(self, index: int, stream: Stream, answer: Answer) -> None:
-        async for update in stream:
-            answer.note(update)
+    async def _read(self, index: int, stream: Stream, answer: Answer, where: str) -> None:
+        with naming(where):
+            async for update in stream:
+                answer.note(update)
         answer.sources = stream.sources
         self.asked[index] = Remains(stream.finished, stream.failure, stream.sources)
         self._places.release()

@@ -15,7 +15,7 @@ from ....protocol.requests.sampling import SamplingParams
 from ...inputs.submission import Submission
 from ..news.reading import Reading
 from ..tools.definitions import ToolUse, tool_guide
-from .schema import ChatRequest, Common, EmbeddingRequest, TokenizeRequest
+from .schema import ChatRequest, Common, Templated, Vectorized
 
 COPIED = (
     "n", "temperature", "top_p", "top_k", "min_p", "seed", "min_tokens",
@@ -56,6 +56,8 @@ class Embedding(Submission, frozen=True, kw_only=True):
 
     pooling: PoolingParams
     priority: int = 0
+    where: str = ""
+    """What its caller calls it, where one of several is refused: `documents[3]`."""
 
 
 def read_prompts(
@@ -84,7 +86,7 @@ def read_prompts(
 
 
 def chat_prompt(
-    request: ChatRequest | TokenizeRequest | EmbeddingRequest,
+    request: ChatRequest | Templated,
     messages: tuple[ChatMessage, ...],
     tools: ToolUse | None = None,
     *,
@@ -107,7 +109,7 @@ def chat_prompt(
     )
 
 
-def _template_kwargs(request: ChatRequest | TokenizeRequest | EmbeddingRequest) -> dict[str, Any]:
+def _template_kwargs(request: ChatRequest | Templated) -> dict[str, Any]:
     """With the switches of thinking that have a field of their own, which templates know by the
     same names. What stands in `chat_template_kwargs` goes before them."""
     own = {
@@ -141,7 +143,7 @@ def thinking_budget(request: ChatRequest) -> int | None:
     return next(iter(given.values()), None)
 
 
-def shared_fields(request: Common | EmbeddingRequest) -> dict[str, Any]:
+def shared_fields(request: Common | Vectorized) -> dict[str, Any]:
     """Of a submission, with the priority."""
     return {
         "mm_processor_kwargs": request.mm_processor_kwargs or {},

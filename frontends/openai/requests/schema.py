@@ -127,24 +127,29 @@ class CompletionRequest(Common, kw_only=True):
     suffix: str | None = None
 
 
-class EmbeddingRequest(Templated, kw_only=True):
-    """With `input`, or with `messages`, of which one vector is made."""
+class Vectorized(Templated, kw_only=True):
+    """What all bodies contain of which vectors are made."""
 
     built: ClassVar[frozenset[str]] = frozenset({"truncate_prompt_tokens"})
+    user: str | None = None
+    priority: Priority | None = None
+    request_id: str | None = None
+    truncate_prompt_tokens: int | None = None
+    timeline: bool | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+
+
+class EmbeddingRequest(Vectorized, kw_only=True):
+    """With `input`, or with `messages`, of which one vector is made."""
+
     input: str | list[str | int | Ids] | None = None
     messages: list[dict[str, Any]] | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
-    user: str | None = None
-    priority: Priority | None = None
-    request_id: str | None = None
     use_activation: bool | None = None
     prompt_name: str | None = None
-    truncate_prompt_tokens: int | None = None
     add_special_tokens: bool | None = None
-    timeline: bool | None = None
-    mm_processor_kwargs: dict[str, Any] | None = None
-    media_io_kwargs: dict[str, dict[str, Any]] | None = None
     # Not supported yet, see NOT_YET.
     embed_dtype: str | None = None
     endianness: str | None = None
@@ -179,6 +184,9 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "embed_dtype": ("float32",),
     "endianness": ("little", "native"),
     "normalize": (),
+    "rank_fields": (["text"],),
+    "max_chunks_per_doc": (1,),
+    "relevant_spans": (),
 }
 """Fields that are refused, each with the values that change nothing and are accepted."""
 

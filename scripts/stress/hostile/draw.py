@@ -13,23 +13,25 @@ from .guides import draw_guides
 from .media import draw_media
 from .raw import draw_raw
 from .responses import draw_responses
+from .scores import draw_scores
 from .shot import Shot
 from .stored import draw_stored
 from .templates import draw_templates
 
 KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
-    "body": (13, draw_bodies),
-    "fields": (10, draw_fields),
+    "body": (11, draw_bodies),
+    "fields": (8, draw_fields),
     "media": (10, draw_media),
     "document": (6, draw_documents),
-    "template": (9, draw_templates),
-    "guide": (9, draw_guides),
+    "template": (8, draw_templates),
+    "guide": (8, draw_guides),
     "answer": (7, draw_answers),
     "raw HTTP": (10, draw_raw),
     "embeddings": (6, draw_embeds),
     "stored": (7, draw_stored),
     "other APIs": (7, draw_dialects),
     "responses": (6, draw_responses),
+    "scores": (6, draw_scores),
 }
 """By name: its share of all cases, in percent, and what draws one with the size of the largest body
 in bytes."""

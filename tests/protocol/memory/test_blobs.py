@@ -308,6 +308,36 @@ def test_discarding_leaves_what_was_adopted(arena: Arena, reader: BlobReader) ->
     assert bytes(reader.view(refs[0])) == b"one"
 
 
+def test_several_may_have_the_blocks_of_one_draft(arena: Arena, reader: BlobReader) -> None:
+    """A call of many inputs is read in one go, and each becomes a request of its own."""
+    one, two, three = refs = drafted(arena, b"one", b"two" * 100, b"three")
+    arena.adopt([one])
+    whole = arena.used
+    arena.free(one)  # it has been read before the next comes
+    assert arena.adopts([two]) == 0
+    arena.adopt([two, three])
+    assert bytes(reader.view(three)) == b"three"
+    assert 0 < arena.used < whole
+    arena.free(three)
+    arena.free(two)
+    assert (arena.used, arena.held) == (0, 0)
+    assert not Path(refs[0].segment).exists()
+
+
+def test_what_nobody_came_for_goes_when_the_draft_is_discarded(arena: Arena) -> None:
+    one, two, three = drafted(arena, b"one", b"two", b"three")
+    arena.adopt([one])
+    with pytest.raises(ValueError, match="draft"):
+        arena.adopt([three])  # not its turn
+    arena.discard(one.segment)
+    arena.discard(one.segment)
+    with pytest.raises(ValueError, match="draft"):
+        arena.adopt([two])
+    assert arena.used < arena.held
+    arena.free(one)
+    assert (arena.used, arena.held) == (0, 0)
+
+
 def test_a_draft_beyond_the_limit_is_refused(run_dir: Path) -> None:
     arena = Arena(run_dir, "fetcher.9", 1 << 20)
     refs = drafted(arena, bytes(1 << 21))

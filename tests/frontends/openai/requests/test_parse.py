@@ -22,6 +22,7 @@ from thespis.frontends.openai.requests.schema import (
     decode,
     note_unknown,
 )
+from thespis.frontends.openai.requests.scoring import RerankRequest
 from thespis.protocol.errors import Failure, RequestError
 from thespis.protocol.requests.request import ChatPrompt, Slot, Text, TextPrompt, TokenPrompt, Url
 
@@ -200,7 +201,10 @@ def test_a_wrong_field_is_named(body: bytes, part: str | None, code: str) -> Non
     assert (failure.part, failure.code or failure.kind) == (part, code)
 
 
-SCHEMAS = (ChatRequest, CompletionRequest, EmbeddingRequest, MessagesRequest, OllamaGenerate)
+SCHEMAS = (
+    *(ChatRequest, CompletionRequest, EmbeddingRequest, MessagesRequest, OllamaGenerate),
+    RerankRequest,
+)
 
 
 @pytest.mark.parametrize("field", sorted(NOT_YET))
@@ -211,6 +215,7 @@ def test_what_would_change_the_answer_is_refused_and_never_ignored(field: str) -
         "truncate_prompt_tokens": 4,
         "use_beam_search": True,
         "normalize": False,
+        "max_chunks_per_doc": 2,
     }
     values |= dict.fromkeys(("suffix", "embed_dtype", "endianness", "template"), "s")
     values["context"] = [1]
