@@ -174,6 +174,8 @@ class AppState:
         except EngineError:
             log.warning("no counters from the engine")
             status = None
+        try:
+            self.metrics.stored(await self.storage.sums())
         finally:
             self._measuring = None  # who comes from here on asks anew
         wanted = self.config.server.metrics_aliases == "vllm"

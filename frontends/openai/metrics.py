@@ -3,7 +3,7 @@ the names that dashboards for vLLM ask for in metrics_aliases.py."""
 
 from bisect import bisect_left
 from collections import Counter as Counted
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 
@@ -120,6 +120,13 @@ class Metrics:
             "Choices by their end: stop, length, or abort and error of a whole call.",
             (LABEL, "finished_reason"),
         )
+        gauge, of_kind = partial(Gauge, registry=on), (LABEL, "kind")
+        self._entries = gauge("thespis_stored_entries", "What is stored, of each kind.", of_kind)
+        self._bytes = gauge("thespis_stored_bytes", "What it takes, of each kind.", of_kind)
+        self._batches = gauge("thespis_batches", "Batches under way here.", (LABEL, "status"))
+        self._batches_ended = counter(
+            "thespis_batches_ended", "Batches that ended here.", (LABEL, "status")
+        )
         made = partial(Histogram, registry=on, model=model)
         text = "From arrival to the first update."
         self.first_token = made("thespis_time_to_first_token_seconds", text, SECONDS)
@@ -143,6 +150,19 @@ class Metrics:
 
     def answered(self, path: str, status: int) -> None:
         self._requests.labels(self.model, path, str(status)).inc()
+
+    def stored(self, sums: Mapping[str, tuple[int, int]]) -> None:
+        """Entries and bytes by kind, as they are now."""
+        for kind, (entries, nbytes) in sums.items():
+            self._entries.labels(self.model, kind).set(entries)
+            self._bytes.labels(self.model, kind).set(nbytes)
+
+    def count_batches(self, status: str, count: Callable[[], int]) -> None:
+        """Have `count` asked for those in a status, whenever somebody wants to know."""
+        self._batches.labels(self.model, status).set_function(count)
+
+    def batch_ended(self, status: str) -> None:
+        self._batches_ended.labels(self.model, status).inc()
 
     def wanted(self, choices: int, tokens: int | None) -> None:
         """By one prompt of a call; `tokens` None: as many as there is room for."""

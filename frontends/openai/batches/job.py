@@ -2,6 +2,7 @@
 its answers stored as files. Another process goes on where it stopped, and does no line again."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from .lines import (
 from .note import BatchError, Counts, Status, note_of
 from .places import Places
 
+log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 OUTPUT, ERRORS, CANCEL = "output.jsonl", "errors.jsonl", "cancel"
@@ -110,6 +112,17 @@ class BatchJob:
         finally:
             await self._run(self._close)
         await self._end(ending)
+
+    async def give_up(self) -> None:
+        """After `run` has raised what was not foreseen: it ends as failed, with what there is.
+        Raises RequestError where that cannot be stored."""
+        text = "The server could not go on with this batch: its log says why. Send it again."
+        self._wrong("internal_error", text)
+        try:
+            await self._end("failed")
+        except Exception:  # the same again, perhaps
+            log.exception("what batch %s has answered could not be stored", self._entry.id)
+            await self._to("failed")
 
     # validating
 

@@ -9,6 +9,7 @@ from ..stored.store import Entry
 Status = Literal[
     "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelled"
 ]
+UNDER_WAY: tuple[Status, ...] = ("validating", "in_progress", "finalizing")
 ENDED = ("failed", "completed", "expired", "cancelled")
 
 

@@ -16,7 +16,7 @@ from ..stored import folder
 from ..stored.store import Entry
 from .inner import Handler
 from .job import BatchJob
-from .note import BatchNote, note_of
+from .note import UNDER_WAY, BatchNote, Status, note_of
 from .places import Places
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,12 @@ class Batches:
         self._watcher: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._jobs: dict[str, BatchJob] = {}
+        for status in UNDER_WAY:
+            state.metrics.count_batches(status, partial(self._count, status))
+
+    def _count(self, status: Status) -> int:
+        """Of those that run here."""
+        return sum(job.note.status == status for job in self._jobs.values())
 
     def live(self, id: str) -> BatchNote | None:
         """Of a batch that runs here: how far it is now."""
@@ -101,7 +107,9 @@ class Batches:
     def _over(self, id: str, held: int, task: "asyncio.Task[bool]") -> None:
         os.close(held)
         del self._tasks[id]
-        self._jobs.pop(id, None)
+        over = self._jobs.pop(id, None)
+        if over is not None and over.note.ended:
+            self._state.metrics.batch_ended(over.note.status)
         if not task.cancelled() and task.result():  # else it is tried again at the next look
             self._wake.set()
 
@@ -143,7 +151,18 @@ class Batches:
             log.warning("batch %s: %s", entry.id, error)
         except Exception:
             log.exception("batch %s", entry.id)
+            if (broken := self._jobs.get(entry.id)) is not None:
+                return await self._given_up(broken, entry.id)
         return False
+
+    async def _given_up(self, job: BatchJob, id: str) -> bool:
+        """Whether its owner can be told. What was not foreseen would come again at every look."""
+        try:
+            await job.give_up()
+        except Exception:
+            log.exception("batch %s: it cannot be stored that it failed", id)
+            return False
+        return True
 
 
 def _let_go(taking: "asyncio.Future[list[_Taken]]") -> None:

@@ -69,6 +69,19 @@ class Storage:
         """Whether anything is stored."""
         return self._max_bytes > 0
 
+    async def sums(self) -> dict[str, tuple[int, int]]:
+        """Entries and bytes by kind, of all tenants; none where they cannot be looked at."""
+        if not self.used:
+            return {}
+        try:
+            return await self.run(self._sums)
+        except RequestError:
+            return {}
+
+    def _sums(self) -> dict[str, tuple[int, int]]:
+        stores = (self.files, self.responses, self.batches)
+        return {store.family.folder: store.stored() for store in stores}
+
     async def run(self, work: Callable[A, R], *args: A.args, **more: A.kwargs) -> R:
         """Do what blocks. Once begun it is done to its end, though its caller leave. Raises
         RequestError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 from openai.types import Batch
@@ -294,3 +295,29 @@ async def test_answers_longer_than_one_piece_come_whole(config: Any) -> None:
         (found,) = await rows(api, batch.output_file_id)
         content = found["response"]["body"]["choices"][0]["message"]["content"]
         assert content == "x" * (2 << 20)
+
+
+async def test_metrics_tell_what_is_stored_and_how_batches_fare(url: str) -> None:
+    async with connect(url) as api, aiohttp.ClientSession() as session:
+
+        async def told() -> dict[str, float]:
+            async with session.get(f"{url}/metrics") as response:
+                found = re.findall(
+                    r'^(thespis_(?:stored|batches)\w*)\{.*(?:kind|status)="(\w+)".*\} (\S+)$',
+                    await response.text(),
+                    re.MULTILINE,
+                )
+            return {f"{name} {kind}": float(value) for name, kind, value in found}
+
+        assert not any(name.startswith("thespis_stored") for name in await told())
+        data = jsonl(line("one"))
+        await ended(api, await created(api, data))
+        known = await told()
+        assert known["thespis_stored_entries files"] == 2  # what it was given, and what came out
+        assert known["thespis_stored_bytes files"] > len(data)
+        assert known["thespis_stored_entries batches"] == 1
+        assert known["thespis_stored_entries responses"] == 0
+        assert known["thespis_batches_ended_total completed"] == 1
+        assert known["thespis_batches in_progress"] == 0
+        await ended(api, await created(api, b"nonsense"))
+        assert (await told())["thespis_batches_ended_total failed"] == 1

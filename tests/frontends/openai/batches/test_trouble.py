@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from thespis.frontends.openai.batches import running
+from thespis.frontends.openai.batches.job import BatchJob
 from thespis.frontends.openai.batches.journal import lines_of
 from thespis.frontends.openai.batches.lines import MAX_LINES, is_streamed
 from thespis.frontends.openai.batches.running import Batches
@@ -19,7 +20,7 @@ from thespis.frontends.openai.stored.store import Store
 from thespis.protocol.errors import RequestError
 
 from ..fake import FakeClient, http_config, served
-from .test_batches import connect, created, ended, jsonl, line
+from .test_batches import connect, created, ended, jsonl, line, rows
 
 ANN, BEN = "a" * 32, "b" * 32
 
@@ -119,3 +120,43 @@ async def test_batches_go_on_after_what_went_wrong(
             while not wrong:
                 await asyncio.sleep(0.01)
         assert (await ended(api, batch)).status == "completed"
+
+
+@pytest.mark.parametrize("also", ["nothing", "what it has answered"])
+async def test_a_batch_that_a_bug_ends_has_failed_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also: str
+) -> None:
+    """Its owner would wait for a day, and every look would try it again."""
+    answered = BatchJob._one
+
+    async def failing(job: BatchJob, line: Any) -> None:
+        if line.custom_id == "b":
+            raise TypeError("a bug")
+        await answered(job, line)
+
+    async def unstored(job: BatchJob, name: str) -> None:
+        raise TypeError("the next bug")
+
+    monkeypatch.setattr(BatchJob, "_one", failing)
+    if also != "nothing":
+        monkeypatch.setattr(BatchJob, "_stored", unstored)
+    config = http_config(data_folder=str(tmp_path / "data"), api_key=("sesame",))
+    async with served(FakeClient(), config) as url, connect(url) as api:
+        batch = await ended(api, await created(api, jsonl(line("a"), line("b"))))
+        assert batch.status == "failed"
+        assert batch.failed_at is not None
+        assert batch.errors is not None
+        assert batch.errors.data is not None
+        (error,) = batch.errors.data
+        assert (error.code, error.line) == ("internal_error", None)
+        assert "bug" not in str(error.message)
+        if also == "nothing":
+            assert [one["custom_id"] for one in await rows(api, batch.output_file_id)] in (
+                [],
+                ["a"],
+            )
+        monkeypatch.setattr(BatchJob, "_one", answered)
+        again = (
+            await ended(api, await created(api, jsonl(line("b")))) if also == "nothing" else None
+        )
+        assert again is None or again.status == "completed"
