@@ -86,12 +86,15 @@ def thinking_fields(thought: str) -> dict[str, Any]:
     return {"reasoning_content": thought, "reasoning": thought}
 
 
-def read_arguments(text: str, where: str) -> Any:
+def read_arguments(text: str, where: str) -> dict[str, Any]:
     """Of a call, which may have none. Raises RequestError."""
     try:
-        return msgspec.json.decode(text) if text.strip() else {}
+        given = msgspec.json.decode(text) if text.strip() else None
     except (ValueError, RecursionError):  # also of what is not Unicode
         raise invalid("They are not valid JSON.", where, "invalid_tool_call") from None
+    if not isinstance(given, dict | None):
+        raise invalid("They are no JSON object.", where, "invalid_tool_call")
+    return given or {}
 
 
 def _read_call(call: dict[str, Any], where: str, unread: Unread) -> dict[str, Any]:

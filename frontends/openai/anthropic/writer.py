@@ -8,9 +8,10 @@ from ....protocol.errors import Failure
 from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
-from ..answers.arguments import as_object
 from ..answers.writer import AnswerOptions, encode_json
 from ..news.reader import AnswerReader, News, Thinking
+from ..tools.arguments import as_object
+from ..tools.json_prefix import JsonPrefix
 from ..tools.json_reader import Words
 from ..tools.tool_calls import ToolArguments, ToolCall
 from .errors import anthropic_event
@@ -39,6 +40,10 @@ class ContentBlock:
         """Of its text; of a call, of its arguments."""
         self.blank = True
         """So far they are white space."""
+        self.prefix = JsonPrefix()
+        """Of a call, what has been told of its arguments."""
+        self.broken = False
+        """What has come since is no JSON."""
 
     def add(self, piece: str) -> bool:
         """Whether the arguments begin with it, and as an object."""
@@ -158,15 +163,22 @@ class MessageWriter:
         return before + TEXT % (self._blocks - 1) + encode_json(text) + b"}}\n\n"
 
     def _argue(self, piece: str) -> bytes:
-        """Arguments are told as they come once they begin as an object; else they wait."""
-        call, before = self._call, b""
+        """Arguments are told as they come once they begin as an object; else they wait. Where they
+        stop being JSON, which no client reads, the rest is text."""
+        call, out = self._call, b""
         assert call is not None
         if call.add(piece):
-            before, piece = self._begin_call(call), call.text
+            out, piece = self._begin_call(call), call.text
         elif self._open is None:
             return b""
-        delta = {"type": "input_json_delta", "partial_json": piece}
-        return before + event("content_block_delta", index=self._blocks - 1, delta=delta)
+        told = 0 if call.broken else call.prefix.feed(piece)
+        if told:
+            delta = {"type": "input_json_delta", "partial_json": piece[:told]}
+            out += event("content_block_delta", index=self._blocks - 1, delta=delta)
+        if told < len(piece):
+            call.broken = True
+            out += self._say(piece[told:])
+        return out
 
     def _begin_call(self, call: ContentBlock) -> bytes:
         return self._begin("tool_use", id=_tool_id(), name=call.name, input={})

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ....protocol.requests.sampling import SamplingParams
 from ...client.stream import Choice
+from ..tools.arguments import as_object
 from ..tools.json_reader import Words
 from ..tools.tool_calls import ToolArguments, ToolCall, ToolCalls
 from .reading import Reading
@@ -33,6 +34,13 @@ class AnswerReader:
         if reading.marks is not None:
             self._thinks = Splitter(reading.marks, begins, reading.follows_words)
         self._calls = None if reading.tools is None else ToolCalls(reading.tools)
+        self._held: HeldCall | None = None
+        """The call that is being read, where a text of the caller's may cut it."""
+        self._holds = bool(sampling is not None and sampling.stop)
+        self._cut = 0
+        """Calls that are told as words."""
+        self._spoken = False
+        """There are words before them."""
 
     def read(self, choice: Choice) -> Iterator[News]:
         """What is certain once this part of its text has come."""
@@ -43,14 +51,54 @@ class AnswerReader:
             if thought and self._tells:
                 yield Thinking(thought)
         if self._calls is not None:
-            yield from self._calls.split(text, over)
+            found = self._calls.split(text, over)
+            yield from self._whole(found, choice) if self._holds else found
         elif text:
             yield Words(text)
 
     def reason(self, given: str | None) -> str | None:
         """The finish reason: `tool_calls` for an answer that stopped by itself and has a call."""
-        called = self._calls is not None and self._calls.count > 0
+        called = self._calls is not None and self._calls.count > self._cut
         return "tool_calls" if given == "stop" and called else given
+
+    def _whole(self, found: Iterator[News], choice: Choice) -> Iterator[News]:
+        """Each call when it is over. The last one may have been cut by a text that ends the answer:
+        half of a call is none, and must not be taken for one."""
+        for news in found:
+            match news:
+                case ToolCall():
+                    yield from self._let_go()
+                    self._held = HeldCall(news, [])
+                case ToolArguments(_, text) if self._held is not None:
+                    self._held.pieces.append(text)
+                case _:
+                    yield from self._let_go()
+                    self._spoken = self._spoken or isinstance(news, Words)
+                    yield news
+        if choice.finish_reason is not None:
+            yield from self._let_go(cut=isinstance(choice.stop_reason, str))
+
+    def _let_go(self, cut: bool = False) -> Iterator[News]:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        text = "".join(held.pieces)
+        if cut and as_object(text) is None:
+            self._cut += 1
+            line = "\n" if self._spoken else ""
+            yield Words(f"{line}{held.call.name}: {text}")
+            return
+        yield held.call
+        if text:
+            yield ToolArguments(held.call.number, text)
+
+
+class HeldCall(NamedTuple):
+    """A call that is not told before it is over."""
+
+    call: ToolCall
+    pieces: list[str]
+    """Of its arguments."""
 
 
 class GivenCall(NamedTuple):

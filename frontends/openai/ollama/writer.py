@@ -8,10 +8,10 @@ from ....protocol.errors import Failure
 from ....protocol.requests.sampling import SamplingParams
 from ...client.answer import Answer
 from ...client.stream import Choice, Update
-from ..answers.arguments import as_object
 from ..answers.logprobs import chat_positions
 from ..answers.writer import AnswerOptions, encode_json, told_of
 from ..news.reader import AnswerReader, Thinking
+from ..tools.arguments import as_object
 from ..tools.json_reader import Words
 from ..tools.tool_calls import ToolArguments, ToolCall
 from .errors import ollama_line

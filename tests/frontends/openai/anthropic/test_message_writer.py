@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import jiter
 import pytest
 
 from thespis.frontends.client.stream import Choice, Update
@@ -104,3 +105,26 @@ def test_why_an_answer_ended_is_the_same_streamed_and_whole(name: str) -> None:
     read = [text if kind == "text" else json.loads(text or "{}") for kind, text in blocks]
     assert read == told
     assert [kind for kind, _ in blocks] == [one["type"] for one in whole["content"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "rest"),
+    [
+        ('{"a": 1, b}', '{"a": 1, ', "b}"),
+        ("{'a': 1}", "{", "'a': 1}"),
+        ('{"a": 01}', '{"a": 0', "1}"),
+        ('{"a": "x\ty"}', '{"a": "x', '\ty"}'),
+    ],
+)
+def test_a_client_can_read_what_is_streamed_of_a_call_that_is_no_json(
+    arguments: str, told: str, rest: str
+) -> None:
+    """Anthropic's reads all that has come of an input after every piece, and raises where it is
+    none."""
+    text = f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>'
+    for pieces in ([text], list(text)):
+        writer = MessageWriter("r", OPTIONS, 64)
+        blocks = streamed(writer, choices_of(pieces, None))
+        assert blocks == [("tool_use", told), ("text", rest)]
+        jiter.from_json(told.encode(), partial_mode=True)
+        assert b'"stop_reason":"end_turn"' in writer.last([])
