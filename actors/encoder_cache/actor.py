@@ -19,8 +19,20 @@ from ...gpu_runtime.models.encoder import load_encoder
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Cache, Gone, Peer
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted, Recalled
-from ...protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone, Kept, Recall
+from ...protocol.edges.encoder_cache_to_preprocessor import (
+    FeaturesRead,
+    FeaturesWanted,
+    Recalled,
+    RecalledId,
+)
+from ...protocol.edges.preprocessor_to_encoder_cache import (
+    Features,
+    FeaturesGone,
+    Kept,
+    Recall,
+    RecallId,
+    RememberId,
+)
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
@@ -137,6 +149,13 @@ class EncoderCache(Actor):
                 self.recaller.recall(message)
             case Recall():
                 self.answer(Recalled(message.key, None))
+            case RememberId(name, digest):
+                if self.recaller is not None:
+                    self.recaller.tier.keep_id(name, digest)
+            case RecallId() if self.recaller is not None:
+                self.recaller.recall_id(message)
+            case RecallId():
+                self.answer(RecalledId(message.name, None))
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         """What the scheduler asked for in their name it gives back itself."""
@@ -331,7 +350,7 @@ class EncoderCache(Actor):
         assert self.arena is not None
         self.arena.free(blob)
 
-    def answer(self, message: Recalled) -> None:
+    def answer(self, message: Recalled | RecalledId) -> None:
         self.send(PREPROCESSOR, message)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
-from ...protocol.edges.encoder_cache_to_preprocessor import Recalled
-from ...protocol.edges.preprocessor_to_encoder_cache import Recall
+from ...protocol.edges.encoder_cache_to_preprocessor import Recalled, RecalledId
+from ...protocol.edges.preprocessor_to_encoder_cache import Recall, RecallId
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobRef
 from .disk.tier import Stored, Tier
@@ -32,7 +32,7 @@ class Hands(Protocol):
     def free(self, blob: BlobRef) -> None:
         """Room in which nothing was put."""
 
-    def answer(self, message: Recalled) -> None: ...
+    def answer(self, message: Recalled | RecalledId) -> None: ...
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Beside everything else, to its end or the process's."""
@@ -54,6 +54,13 @@ class Recaller:
             self._hands.begin(self._find(message))
         else:
             self._hands.answer(Recalled(message.key, item))
+
+    def recall_id(self, message: RecallId) -> None:
+        self._hands.begin(self._find_id(message.name))
+
+    async def _find_id(self, name: str) -> None:
+        digest = await self._hands.wait(partial(self.tier.find_id, name))
+        self._hands.answer(RecalledId(name, digest))
 
     def read(self, wanted: ReadKept) -> None:
         self._hands.begin(self._read_kept(wanted))

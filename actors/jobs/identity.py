@@ -101,6 +101,11 @@ def look_salt(salt: str) -> str:
     return f"look {salt}"
 
 
+def id_name(hasher: str, tenant: str, uuid: str) -> str:
+    """What a caller's id is called on disk, hex."""
+    return blake3(json.dumps(["id", hasher, tenant, uuid]).encode()).hexdigest()
+
+
 class ItemOptions(NamedTuple):
     """What an item's features depend on beside its content: options of the processor, options of
     reading, and whose they are."""

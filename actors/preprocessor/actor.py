@@ -27,7 +27,7 @@ from ...protocol.edges.decode_worker_to_preprocessor import (
     GuideChecked,
     TextRead,
 )
-from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted, Recalled
+from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, FeaturesWanted
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from ...protocol.edges.preprocessor_to_scheduler import Submit
@@ -50,7 +50,7 @@ from .assembly import Assembler, check_room
 from .decoding import ItemDecoding
 from .documents import has_documents
 from .effort import effort_of
-from .feeding import Feed, Feeds, send_features
+from .feeding import Feed, Feeds
 from .hashing import Hashing
 from .identities import Identities, cache_miss
 from .page_plans import PagePlans, in_era
@@ -102,9 +102,9 @@ class Preprocessor(Actor):
             guarded=self._guarded,
             effort=lambda role: effort_of(self._pids[role], time.monotonic()),
         )
-        self._decoding = ItemDecoding(self.config, shell)
+        self._decoding = ItemDecoding(self.config, self._identities, shell)
         self._questions = Questions(self._decoding, shell)
-        self._hashing = Hashing(self._identities, shell, self.tasks.start_soon)
+        self._hashing = Hashing(self._identities, shell, self.tasks.start_soon, self._decoding.ids)
         self._feeds = Feeds(self._decoding, shell)
         self._plans = PagePlans(self.config, self._validator, self._identities)
         return {}
@@ -142,8 +142,8 @@ class Preprocessor(Actor):
                 self._feeds.wanted(keys)
             case FeaturesRead(keys):
                 self._decoding.returned(keys)
-            case Recalled():
-                self._decoding.recalling.told(message)
+            case _:  # what the encoder-cache knows from before this start
+                self._decoding.told(message)
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         self._over.add(ids)
@@ -294,10 +294,8 @@ class Preprocessor(Actor):
             return
         # Not before the prompt is known to be right, since an encoder that rests begins at once;
         # before Submit, since Need must not find nothing.
-        drawn = (one for at, one in enumerate(pending.held) if at not in pending.pages)
-        send_features(self._shell, request, drawn)
-        if pending.pages:
-            self._feeds.begin(pending)
+        self._feeds.open(pending)
+        self._decoding.ids.keep(pending)
         submitted_to = 0
         # A later attempt is resumed by its client, which knows what was delivered.
         if request.attempt == 0:

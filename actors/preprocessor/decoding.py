@@ -16,6 +16,7 @@ import msgspec
 
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded
+from ...protocol.edges.encoder_cache_to_preprocessor import Recalled, RecalledId
 from ...protocol.edges.preprocessor_to_decode_worker import (
     CheckGuide,
     Decode,
@@ -31,10 +32,11 @@ from ..jobs.identity import ItemOptions
 from ..jobs.limits import Job, limits_of, poison
 from ..quarantine.records import PROOF, Banned
 from .effort import Effort
-from .identities import cache_miss
+from .identities import Identities, cache_miss
 from .pending_request import PendingRequest, Waiter
 from .pool import DecodeTask, Pool
 from .recalling import Recalling
+from .remembered import RememberedIds
 from .shell import Shell
 from .store import NO_ROOM, FeatureEntry, FeatureStore
 
@@ -57,7 +59,7 @@ BYTES_GONE = Failure(
 class ItemDecoding:
     """Owns the pool, the store and the timers."""
 
-    def __init__(self, config: PreprocessorConfig, shell: Shell) -> None:
+    def __init__(self, config: PreprocessorConfig, identities: Identities, shell: Shell) -> None:
         self.pool: Pool[Waiter] = Pool()
         self._banned = Banned()
         self.store = FeatureStore(config.cache_bytes)
@@ -66,6 +68,7 @@ class ItemDecoding:
         self._shell = shell
         self._timers: dict[Task, TimerHandle] = {}
         self.recalling = Recalling(config.recalls, shell, self.pump)
+        self.ids = RememberedIds(config.hasher, config.recalls, identities, shell)
         self._began: dict[Task, Effort] = {}
         """Of those that have a timer: what its worker had done before."""
         self.jobs = itertools.count(1)
@@ -93,6 +96,7 @@ class ItemDecoding:
         for timer in self._timers.values():
             timer.cancel()
         self.recalling.close()
+        self.ids.close()
 
     # requests
 
@@ -254,6 +258,14 @@ class ItemDecoding:
         self.store.reader_gone()
         self.evict()
         self.recalling.gone()
+        self.ids.gone()
+
+    def told(self, message: Recalled | RecalledId) -> None:
+        """What the encoder-cache knows from before this start."""
+        if isinstance(message, Recalled):
+            self.recalling.told(message)
+        else:
+            self.ids.told(message)
 
     def returned(self, keys: Iterable[str]) -> None:
         """Leases on parts."""

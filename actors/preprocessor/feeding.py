@@ -49,8 +49,15 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._feeds)
 
-    def begin(self, pending: PendingRequest) -> None:
-        """Of a request that is being submitted."""
+    def open(self, pending: PendingRequest) -> None:
+        """Of a request that is being submitted: pass on what is made, and make its pages as they
+        are asked for."""
+        drawn = (one for at, one in enumerate(pending.held) if at not in pending.pages)
+        send_features(self._shell, pending.request, drawn)
+        if pending.pages:
+            self._begin(pending)
+
+    def _begin(self, pending: PendingRequest) -> None:
         request = pending.request
         plans = {
             part.key: plan

@@ -84,6 +84,21 @@ class Identities:
             raise refuse("conflict", text, item.where, "uuid_conflict")
         return known
 
+    def knows(self, request: Request, uuid: str) -> bool:
+        return (request.tenant, request.era, uuid) in self._bindings
+
+    def learn(self, request: Request, uuid: str, digest: str) -> None:
+        """What it stood for before this start."""
+        self._bindings[request.tenant, request.era, uuid] = digest
+
+    def bound(self, pending: PendingRequest) -> dict[str, str]:
+        """By id that was bound for this request, and stands for it still: the digest."""
+        request = pending.request
+        names = {uuid: (request.tenant, request.era, uuid) for uuid in pending.bound}
+        return {
+            uuid: self._bindings[name] for uuid, name in names.items() if name in self._bindings
+        }
+
     def free(self, pending: PendingRequest) -> None:
         """It has failed: what was bound for it has turned out to be no medium."""
         request = pending.request

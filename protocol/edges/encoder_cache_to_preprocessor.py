@@ -24,4 +24,12 @@ class Recalled(Message, frozen=True):
     """Without tensors: its embeddings are here, or can be read. None: it is not known."""
 
 
-EncoderCacheToPreprocessor = FeaturesRead | FeaturesWanted | Recalled
+class RecalledId(Message, frozen=True):
+    """The answer to `RecallId`."""
+
+    name: str
+    digest: str | None
+    """Of the content. None: it is not known."""
+
+
+EncoderCacheToPreprocessor = FeaturesRead | FeaturesWanted | Recalled | RecalledId

@@ -47,4 +47,17 @@ class FeaturesGone(Message, frozen=True):
     keys: tuple[str, ...]
 
 
-PreprocessorToEncoderCache = Features | FeaturesGone | Recall
+class RememberId(Message, frozen=True):
+    """The id that is called `name` on disk stands for the content of this digest."""
+
+    name: str
+    digest: str
+
+
+class RecallId(Message, frozen=True):
+    """What the id `name` stands for; answered with `RecalledId`."""
+
+    name: str
+
+
+PreprocessorToEncoderCache = Features | FeaturesGone | Recall | RememberId | RecallId

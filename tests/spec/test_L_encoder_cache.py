@@ -26,6 +26,7 @@ MARKS = {
     "video": "<|vision_bos|><|VIDEO|><|vision_eos|>",
     "audio": "<|audio_bos|><|AUDIO|><|audio_eos|>",
 }
+ID_ALONE: dict[str, Any] = {"type": "image_url", "image_url": None, "uuid": "mine"}
 Given = tuple[str, int]
 """Modality and seed."""
 KNOWN: tuple[Given, ...] = (("image", 1), ("video", 2), ("audio", 3))
@@ -88,13 +89,15 @@ def test_S65_two_engines_on_one_folder_and_what_happens_to_it(
     with LLM(**options) as first:
         alone = [ask(first, "What is it?", one) for one in KNOWN]
         together = ask(first, "And these?", *KNOWN)
-        seen, read = look(first), look(first, paper)
-        wait_for(first, 7)
+        named, by_id = [url[0] | {"uuid": "mine"}, url[1]], [ID_ALONE, url[1]]
+        seen, read = look(first, named), look(first, paper)
+        wait_for(first, 8)
 
         with LLM(**options) as second:  # it has never seen anything
             watch = Watch(second)
             assert [ask(second, "What is it?", one) for one in KNOWN] == alone
             assert ask(second, "And these?", *KNOWN) == together
+            assert look(second, by_id) == seen
             assert look(second) == seen
             assert look(second, paper) == read
             assert look(second, [paper[0] | {"pages": "3,1"}, paper[1]]) != read

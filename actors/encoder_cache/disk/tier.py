@@ -21,6 +21,7 @@ from ....protocol.facts import ModelFacts
 from ....protocol.memory.blobs import Bytes
 from ...jobs.identity import named, part_keys
 from .folder import Folder
+from .id_file import MOST, IdRecord, decode_id, encode_id
 from .item_file import (
     Damaged,
     Head,
@@ -36,6 +37,8 @@ from .item_file import (
 log = logging.getLogger(__name__)
 BACKLOG_BYTES = 256 << 20
 """Waiting to be written; what comes beyond it is not kept: memory is for requests."""
+MOST_WAITING = 1 << 14
+"""Things to be written, before an id is not kept."""
 CLOSE_SECONDS = 2.0
 """For which an end waits for what is still to be written."""
 NAMES = 1 << 17
@@ -65,6 +68,11 @@ class _Write(NamedTuple):
     item: Decoded | None
 
 
+class _WriteId(NamedTuple):
+    name: str
+    digest: str
+
+
 class Tier:
     """Methods of its own thread and of its callers' readers say so; all others are the loop's."""
 
@@ -74,7 +82,7 @@ class Tier:
         self._model, self._dtype, self._fingerprint = model, dtype, fingerprint
         self._known: Bounded[str, str] = Bounded(NAMES)
         """By key the name under which it was found or written."""
-        self._todo: deque[_Write | None] = deque()
+        self._todo: deque[_Write | _WriteId | None] = deque()
         """None: everything of this model goes."""
         self._backlog = 0
         self._news = threading.Condition()
@@ -142,12 +150,21 @@ class Tier:
             self._news.notify()
         self.learn(key, name)
 
+    def keep_id(self, name: str, digest: str) -> None:
+        """What a caller's id stands for; returns at once."""
+        with self._news:
+            if len(self._todo) >= MOST_WAITING or self._closed:
+                self.dropped += 1
+                return
+            self._todo.append(_WriteId(name, digest))
+            self._news.notify()
+
     def empty(self) -> None:
         """Nothing of this model is found any more; the files go as soon as may be."""
         self._known.clear()
         with self._news:
             for write in self._todo:
-                self._backlog -= 0 if write is None else write.rows.nbytes
+                self._backlog -= write.rows.nbytes if isinstance(write, _Write) else 0
             self._todo.clear()
             self._todo.append(None)
             self._emptied = True
@@ -202,6 +219,29 @@ class Tier:
             os.close(descriptor)
         return None
 
+    def find_id(self, name: str) -> str | None:
+        """The digest of what a caller's id stands for; None: it is not there, or not right."""
+        if self._emptied:
+            return None
+        try:
+            opened = self._folder.find(self._file(name))
+            if opened is None:
+                return None
+            descriptor, size = opened
+            try:
+                if size > MOST:
+                    raise Damaged
+                digest = decode_id(os.pread(descriptor, MOST, 0), self._fingerprint, name)
+                self._folder.used(descriptor)
+            finally:
+                os.close(descriptor)
+            return digest
+        except Damaged:
+            self._throw_away(name)
+        except OSError as error:
+            self._warn("read", error)
+        return None
+
     def read(self, stored: Stored, into: memoryview) -> bool:
         """Its rows, and it is closed. False: they are not right."""
         try:
@@ -232,12 +272,15 @@ class Tier:
                     return
                 write = self._todo.popleft()
             try:
-                if write is None:
-                    self._empty()
-                else:
-                    self._write(write)
+                match write:
+                    case None:
+                        self._empty()
+                    case _WriteId():
+                        self._write_id(write)
+                    case _:
+                        self._write(write)
             finally:
-                if write is not None:
+                if isinstance(write, _Write):
                     with self._news:
                         self._backlog = max(0, self._backlog - write.rows.nbytes)
 
@@ -250,9 +293,21 @@ class Tier:
             digest_of(write.rows),
             write.item,
         )
-        pieces: Sequence[Bytes] = (encode_head(head), write.rows)
+        self._write_file(write.name, (encode_head(head), write.rows))
+
+    def _write_id(self, write: _WriteId) -> None:
+        """In place of what it stood for before."""
+        known = self.find_id(write.name)
+        if known == write.digest:
+            return
+        if known is not None:
+            self._folder.remove(self._file(write.name))
+        record = IdRecord(self._fingerprint, write.name, write.digest)
+        self._write_file(write.name, (encode_id(record),))
+
+    def _write_file(self, name: str, pieces: Sequence[Bytes]) -> None:
         try:
-            new = self._folder.write(self._file(write.name), pieces)
+            new = self._folder.write(self._file(name), pieces)
         except OSError as error:
             with self._news:
                 self.dropped += 1

@@ -10,11 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from thespis.actors.preprocessor import recalling
+from thespis.actors.preprocessor import recalling, remembered
 from thespis.protocol.edges.control import Gone
-from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, Recalled
+from thespis.protocol.edges.encoder_cache_to_preprocessor import (
+    FeaturesRead,
+    Recalled,
+    RecalledId,
+)
 from thespis.protocol.edges.preprocessor_to_client import PreparedCopy
-from thespis.protocol.edges.preprocessor_to_encoder_cache import Features, Recall
+from thespis.protocol.edges.preprocessor_to_encoder_cache import (
+    Features,
+    Recall,
+    RecallId,
+    RememberId,
+)
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.requests.request import MediaItem
 
@@ -177,3 +186,73 @@ async def test_a_preview_asks_nobody(checkpoints: Checkpoints, tmp_path: Path) -
         assert stage.sent.of(Recall) == []
         assert [job.look for job in stage.jobs] == [True]
         assert W in {role for role, _ in stage.sent}
+
+
+async def test_an_id_alone_finds_what_it_stood_for_before_this_start(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    async with asking(checkpoints, tmp_path) as stage:
+        stage.prepare("r", stage.picture(1, uuid="mine"))
+        assert stage.sent.of(RecallId) == [], "its data say what it is"
+        told(stage, stage.sent.of(Recall)[0])
+        assert stage.sent.of(RememberId) == [], "it may turn out to be no picture"
+        known = msgspec.structs.replace(stage.answer(stage.jobs[0]), timings=())
+        (kept,) = stage.sent.of(RememberId)
+        name = stage.sent.of(Recall)[0].name
+        stage.prepare("s", stage.picture(1, uuid="mine"))
+        assert len(stage.sent.of(RememberId)) == 1
+    async with asking(checkpoints, tmp_path) as stage:
+        alone = MediaItem("image", None, "here", "mine")
+        stage.prepare("one", alone, MediaItem("image", None, "there", "mine"))
+        stage.prepare("two", alone)
+        stage.prepare("bobs", alone, tenant="bob")
+        asked, bobs = stage.sent.of(RecallId)
+        assert (asked.name == kept.name, bobs.name == kept.name) == (True, False)
+        stage.actor.on_message("encoder-cache", RecalledId(bobs.name, None))
+        assert stage.failures()["bobs"].code == "cache_miss"
+        stage.actor.on_message("encoder-cache", RecalledId(asked.name, kept.digest))
+        (recall,) = stage.sent.of(Recall)
+        assert recall.name == name
+        told(stage, recall, msgspec.structs.replace(known, key=recall.key))
+        assert [submit.prepared.id for submit in stage.sent.of(Submit)] == ["one", "two"]
+        assert stage.sent.of(RememberId) == []
+        # From now on it is known here, and names nothing else.
+        stage.prepare("other", stage.picture(2, uuid="mine"))
+        assert stage.failures()["other"].code == "uuid_conflict"
+        assert stage.idle
+        assert len(stage.actor._decoding.ids) == 0
+
+
+@pytest.mark.parametrize("end", ["death", "silence", "request"])
+async def test_who_does_not_say_what_an_id_stands_for_is_not_waited_for(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(remembered, "RECALL_SECONDS", 0.05 if end == "silence" else 60)
+    async with asking(checkpoints, tmp_path) as stage:
+        stage.prepare("r", MediaItem("image", None, "here", "mine"), stage.picture(2))
+        (asked,) = stage.sent.of(RecallId)
+        if end == "request":
+            stage.actor.on_end(("r",))
+            stage.actor.on_message("encoder-cache", RecalledId(asked.name, "0" * 64))
+            assert (stage.failures(), stage.jobs) == ({}, [])
+        else:
+            if end == "death":
+                stage.actor.on_gone(Gone("encoder-cache", 0))
+            async with asyncio.timeout(10):
+                while not stage.failures():
+                    await asyncio.sleep(0.005)
+            assert stage.failures()["r"].code == "cache_miss"
+        assert stage.idle
+        assert len(stage.actor._decoding.ids) == 0
+
+
+async def test_an_id_of_before_a_reset_is_not_remembered(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    async with asking(checkpoints, tmp_path) as stage:
+        stage.prepare("r", stage.picture(1, uuid="mine"))
+        told(stage, stage.sent.of(Recall)[0])
+        stage.actor.on_reset("media", 1)
+        stage.answer(stage.jobs[0])
+        assert len(stage.sent.of(Submit)) == 1
+        assert stage.sent.of(RememberId) == []

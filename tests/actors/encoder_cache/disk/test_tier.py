@@ -284,3 +284,59 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     path = kept(tmp_path / "new")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+# what ids of callers stand for
+
+CONTENT, CHANGED = "a" * 64, "b" * 128
+
+
+def test_what_an_id_stands_for_is_found_by_a_later_engine_and_may_change(tmp_path: Path) -> None:
+    for digest in (CONTENT, CHANGED, CHANGED):
+        first = tier(tmp_path)
+        first.keep_id(NAME, digest)
+        first.close()
+        later = tier(tmp_path)
+        assert (later.find_id(NAME), later.find_id(OTHER)) == (digest, None)
+        later.close()
+    later = tier(tmp_path)
+    assert later.find(NAME) is None, "it is no embedding"
+    assert later.counters()["disk_damaged"] == 1
+    later.close()
+    kept(tmp_path)
+    later = tier(tmp_path)
+    assert later.find_id(NAME) is None, "nor the other way round"
+    later.close()
+
+
+def test_an_id_is_of_one_fingerprint_and_goes_with_a_reset(tmp_path: Path) -> None:
+    first = tier(tmp_path)
+    first.keep_id(NAME, CONTENT)
+    first.close()
+    other = tier(tmp_path, fingerprint=FOREIGN)
+    assert other.find_id(NAME) is None
+    other.close()
+    again = tier(tmp_path)
+    again.keep_id(OTHER, CONTENT)
+    again.empty()
+    assert (again.find_id(NAME), again.find_id(OTHER)) == (None, None)
+    again.close()
+    assert files(tmp_path) == []
+
+
+def test_a_damaged_id_is_a_miss_wherever_it_is_damaged(tmp_path: Path) -> None:
+    first = tier(tmp_path)
+    first.keep_id(NAME, CONTENT)
+    first.close()
+    (path,) = files(tmp_path)
+    whole = path.read_bytes()
+    harmed = [whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :] for at in range(len(whole))]
+    later = tier(tmp_path)
+    for harm in (*harmed, whole[:-1], whole + b"x", b"", bytes(4096), whole * 9):
+        path.write_bytes(harm)
+        assert later.find_id(NAME) is None
+        assert not path.exists()
+    path.write_bytes(whole)
+    path.rename(path.with_name(path.name.replace(NAME, OTHER)))
+    assert later.find_id(OTHER) is None, "another's"
+    later.close()
