@@ -2,7 +2,7 @@
 of several engines writes into it and whichever of them is killed.
 
     FOLDER/thespis-encoder-cache/lock                       whose holder writes; and what all takes
-    FOLDER/thespis-encoder-cache/<fingerprint>-<name>       one embedding
+    FOLDER/thespis-encoder-cache/<fingerprint>-<name>       one embedding, or caller's id
     FOLDER/thespis-encoder-cache/<fingerprint>-<name>.part  what its writer has not finished
 
 Everything that changes what it holds happens under the lock, which the kernel gives back when its
