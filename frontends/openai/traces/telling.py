@@ -1,11 +1,9 @@
 """Calls on their way to those who collect them: a thread of its own, before which few wait."""
 
 import logging
-import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from .call import EndedCall
@@ -14,6 +12,9 @@ log = logging.getLogger(__name__)
 
 WAITING = 1024
 """Calls before the thread; what comes beyond is dropped."""
+TOGETHER_SECONDS = 1.0
+"""How long the thread waits for more after a first call: waking it costs more than what it does for
+one, and it competes with the loop for the interpreter."""
 CLOSE_SECONDS = 5.0
 
 
@@ -29,7 +30,9 @@ class Teller:
     """`tell` never waits. `makers`: of the collectors, called in the thread too."""
 
     def __init__(self, makers: tuple[Callable[[], Collector], ...]) -> None:
-        self._queue: queue.Queue[EndedCall | None] = queue.Queue(WAITING)
+        self._waiting: deque[EndedCall] = deque()
+        self._some, self._hurry = threading.Event(), threading.Event()
+        self._closing = False
         self._makers = makers
         self._failed = False
         self.dropped = 0
@@ -37,17 +40,22 @@ class Teller:
         self._thread.start()
 
     def tell(self, call: EndedCall) -> None:
-        try:
-            self._queue.put_nowait(call)
-        except queue.Full:
+        waiting = len(self._waiting)
+        if waiting >= WAITING:
             self.dropped += 1
+            return
+        self._waiting.append(call)
+        if not self._some.is_set():
+            self._some.set()
+        if waiting == WAITING // 2:
+            self._hurry.set()
 
     def close(self) -> None:
         """Waits a moment for what is on its way."""
-        end = time.monotonic() + CLOSE_SECONDS
-        with suppress(queue.Full):
-            self._queue.put(None, timeout=CLOSE_SECONDS)
-            self._thread.join(max(0.0, end - time.monotonic()))
+        self._closing = True
+        self._hurry.set()
+        self._some.set()
+        self._thread.join(CLOSE_SECONDS)
         if self.dropped:
             log.warning(
                 "traces of %d calls were dropped: their collector is too slow", self.dropped
@@ -57,9 +65,17 @@ class Teller:
         collectors: list[Collector] = []
         for make in self._makers:
             self._guarded(lambda make=make: collectors.append(make()))  # type: ignore[misc]
-        while (call := self._queue.get()) is not None:
-            for collector in collectors:
-                self._guarded(lambda one=collector, call=call: one.tell(call))  # type: ignore[misc]
+        closing = False
+        while not closing:
+            self._some.wait()
+            self._hurry.wait(TOGETHER_SECONDS)
+            closing = self._closing  # before the last look at what waits
+            self._some.clear()
+            self._hurry.clear()
+            while self._waiting:
+                call = self._waiting.popleft()
+                for collector in collectors:
+                    self._guarded(lambda one=collector, call=call: one.tell(call))  # type: ignore[misc]
         for collector in collectors:
             self._guarded(collector.close)
 

@@ -8,7 +8,7 @@ from ....protocol.config.server import ServerConfig
 from .call import EndedCall, TimedRequest
 from .chrome import ChromeFile
 from .kept import Kept
-from .otlp import Spans
+from .otlp import spans
 from .telling import Collector, Teller
 
 LONGEST_HEAD = 512
@@ -26,7 +26,7 @@ class Traces:
         if config.trace_out is not None:
             makers.append(partial(ChromeFile, config.trace_out))
         if config.otlp_endpoint is not None:
-            makers.append(partial(Spans, config.otlp_endpoint, config.otlp_headers))
+            makers.append(partial(spans, config.otlp_endpoint, config.otlp_headers))
         self._teller = Teller(tuple(makers)) if makers else None
 
     def note(

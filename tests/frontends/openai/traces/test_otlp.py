@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from thespis.frontends.openai.traces.otlp import Spans, check_installed
+from thespis.frontends.openai.traces.otlp import check_installed
+from thespis.frontends.openai.traces.spans import Spans
 from thespis.protocol.errors import EngineError
 
 from .calls import CALL, call
@@ -85,6 +86,37 @@ def test_what_its_caller_does_not_record_is_not_recorded() -> None:
 def test_a_head_that_names_no_trace_begins_one(head: str) -> None:
     spans = in_memory(call(traceparent=head))
     assert len([span for span in spans if span.parent is None]) == 1
+
+
+def test_on_the_wire_spans_are_as_the_librarys_own_living_spans() -> None:
+    """Those below the call's are made as records; the library's tracer is the oracle."""
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+
+    traced = call(traceparent=f"00-{TRACE}-{PARENT}-03", tracestate="a=b")
+    for made in in_memory(traced):
+        provider = TracerProvider(resource=made.resource, shutdown_on_exit=False)
+        tracer = provider.get_tracer(
+            made.instrumentation_scope.name, made.instrumentation_scope.version
+        )
+        within = set_span_in_context(NonRecordingSpan(made.parent))
+        living: Any = tracer.start_span(
+            made.name, within, made.kind, dict(made.attributes), start_time=made.start_time
+        )
+        living.end(made.end_time)
+        own, alike = (encode_spans([span]) for span in (made, living))
+        for sent in (own, alike):
+            span = sent.resource_spans[0].scope_spans[0].spans[0]
+            assert len(span.span_id) == 8
+            span.span_id = b""
+        assert own == alike
+
+
+def test_a_sampler_that_the_operator_names_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    assert in_memory(CALL) == []
+    assert len(in_memory(call(traceparent=f"00-{TRACE}-{PARENT}-01"))) == 9
 
 
 def test_a_call_that_failed_says_why() -> None:

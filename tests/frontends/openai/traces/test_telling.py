@@ -13,6 +13,11 @@ from thespis.frontends.openai.traces.telling import WAITING, Teller
 from .calls import CALL, call
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "TOGETHER_SECONDS", 0.0)
+
+
 class Holding:
     """Stops at its first call until it is let go on."""
 
@@ -70,24 +75,31 @@ def test_one_that_never_ends_holds_up_no_end(
     assert dropped == (waiting > WAITING)
 
 
-def test_an_end_has_one_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a place before the thread, and for its end, together."""
-    monkeypatch.setattr(telling, "CLOSE_SECONDS", 1.0)
+def test_those_that_come_soon_after_are_told_with_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(telling, "TOGETHER_SECONDS", 60.0)
     held = Holding()
-    teller = Teller((lambda: held,))
-    teller.tell(CALL)
-    assert held.begun.wait(10)
-    for _ in range(WAITING):
-        teller.tell(CALL)
-    free = threading.Timer(0.6, teller._queue.get)  # a place, and it is stuck all the same
-    free.start()
-    began = time.monotonic()
-    teller.close()
-    assert 0.9 < time.monotonic() - began < 1.4
     held.go_on.set()
-    free.join()
-    teller._thread.join(10)
-    assert held.closed
+    teller = Teller((lambda: held,))
+    for number in range(5):
+        teller.tell(call(id=str(number)))
+    assert not held.begun.wait(0.2)
+    teller.close()  # which waits for none
+    assert [one.id for one in held.told] == list("01234")
+
+
+def test_many_wait_for_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the next ones find a place."""
+    monkeypatch.setattr(telling, "TOGETHER_SECONDS", 60.0)
+    held = Holding()
+    held.go_on.set()
+    teller = Teller((lambda: held,))
+    for _ in range(WAITING // 2 + 1):
+        teller.tell(CALL)
+    assert held.begun.wait(10)
+    teller.close()
+    assert (len(held.told), teller.dropped) == (WAITING // 2 + 1, 0)
 
 
 def test_one_that_fails_costs_one_line_and_not_the_other(
