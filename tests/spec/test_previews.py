@@ -3,7 +3,6 @@
 import base64
 import struct
 import zlib
-from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -11,18 +10,11 @@ import pytest
 
 from thespis import LLM, AsyncLLM, SamplingParams
 from thespis.protocol.errors import RequestError
+from thespis.scripts.previews import Line, compare, drawn, forms, main
 
 from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import clip, data_url, picture, png, sound, wav
-from ..helpers.random_media import (
-    CLIPS,
-    PICTURES,
-    SOUNDS,
-    File,
-    random_clip,
-    random_picture,
-    random_sound,
-)
+from ..helpers.random_media import File, random_sound
 from ..helpers.serving import Server
 from .faces import ALICE, BOB
 from .web import Site
@@ -37,43 +29,16 @@ def part(file: File) -> dict[str, Any]:
     return {"type": name, name: {"url": data_url(file.kind, file.data)}}
 
 
-def drawn(draw: Random, modalities: tuple[str, ...]) -> list[File]:
-    """One of every form that there is, in no order."""
-    files: list[File] = []
-    if "image" in modalities:
-        files += [random_picture(draw, form) for form in PICTURES]
-    if "video" in modalities:
-        files += [random_clip(draw, *form) for form in CLIPS]
-    if "audio" in modalities:
-        files += [random_sound(draw, *form) for form in SOUNDS]
-    draw.shuffle(files)
-    return files
-
-
 def conversation(*parts: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*parts, {"type": "text", "text": "What is that?"}]}]
 
 
-def decoded(stats: Mapping[str, Mapping[str, float]]) -> float:
-    return sum(one["decoded"] for role, one in stats.items() if role.startswith("decode-worker"))
-
-
 def check_equal(llm: LLM, modalities: tuple[str, ...], rounds: int, seed: int) -> None:
-    """Random items, as often of every form, asked first what they cost and then sent."""
-    draw = Random(seed)
-    files = [file for _ in range(rounds) for file in drawn(draw, modalities)]
-    asked = [conversation(part(file)) for file in files]
-    before = decoded(llm.status().stats)
-    told = llm.preview(asked)
-    assert decoded(llm.status().stats) == before
-    for preview, answer in zip(told, llm.chat(asked, ONE_TOKEN, use_tqdm=False), strict=True):
-        (item,) = preview.items
-        assert preview.prompt_tokens == len(answer.prompt_token_ids)
-        assert {item.kind: item.rows} == answer.metrics.media_tokens
-        assert (item.message, item.part) == (0, 0)
-        assert preview.fits
-        assert preview.max_tokens_left == preview.max_model_len - preview.prompt_tokens
-    assert decoded(llm.status().stats) > before
+    """As often of every form that there is. `scripts/dev previews` asks every family for more."""
+    line, count = Line("tiny"), rounds * len(forms(modalities))
+    compare(llm, drawn(Random(seed), modalities, count), line)
+    assert line.good, line.told()
+    assert line.equal == count
 
 
 def test_items_of_every_form_of_the_bundled_model() -> None:
@@ -88,6 +53,15 @@ def test_items_of_every_form_of_a_family_of_all_modalities(llm: LLM) -> None:
 def test_pictures_of_every_form_of_a_family_of_pictures(checkpoints: Checkpoints) -> None:
     with LLM(checkpoints("llava"), dtype="float32") as llm:
         check_equal(llm, ("image",), 4, 2)
+
+
+def test_the_program_tells_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    good, other = Line("good", equal=3), Line("other", equal=2, wrong=["told 4, was 5"])
+    assert (good.good, other.good, Line("dear", equal=3, decoded=1).good) == (True, False, False)
+    assert other.told().endswith("told 4, was 5")
+    with pytest.raises(SystemExit):
+        main(["--types", "nobody"])
+    assert "invalid choice: 'nobody'" in capsys.readouterr().err
 
 
 @pytest.fixture
