@@ -21,7 +21,13 @@ from .flags import add_server
 from .printing import printable
 from .server import serving
 
-PARTS = {"image": "image_url", "video": "video_url", "audio": "audio_url"}
+PARTS = {
+    "image": "image_url",
+    "video": "video_url",
+    "audio": "audio_url",
+    "document": "file",
+}
+"""What a person attaches, and its type of part."""
 MOST_FILE = MOST_BYTES * 3 // 4
 """In base64 it is a third larger."""
 
@@ -98,6 +104,9 @@ async def _ask(api: Api, model: str, example: Example, path: Path) -> bool:
 def media_part(kind: str, path: Path) -> dict[str, Any]:
     """A file of this machine as a content part. Raises EngineError where it cannot be read."""
     data = base64.b64encode(read(path, MOST_FILE)).decode()
+    if kind == "document":  # what it is, its content says
+        url = f"data:application/octet-stream;base64,{data}"
+        return {"type": PARTS[kind], PARTS[kind]: {"file_data": url, "filename": path.name}}
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return {"type": PARTS[kind], PARTS[kind]: {"url": f"data:{media_type};base64,{data}"}}
 

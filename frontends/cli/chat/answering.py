@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from ..printing import printable
 
 THINKING, ANSWER = "[thinking]\n", "\n[answer]\n"
 """Before either, where a model thinks."""
+PATIENCE_SECONDS, TELL_SECONDS = 1.0, 0.5
+"""When it is told that a first token is waited for, and how often how long."""
 
 
 class ChatAnswer(msgspec.Struct):
@@ -69,10 +72,41 @@ def show(text: str) -> None:
     print(printable(text), end="", flush=True)
 
 
+class Waiting:
+    """How long the first token has been waited for, in a line that goes when it comes. Only people
+    at a terminal see it."""
+
+    def __init__(self) -> None:
+        self._line = ""
+        self._task = asyncio.ensure_future(self._tell()) if sys.stdout.isatty() else None
+
+    async def _tell(self) -> None:
+        began = time.perf_counter()
+        await asyncio.sleep(PATIENCE_SECONDS)
+        while True:
+            line = f"waiting for the first token, {time.perf_counter() - began:.0f} s"
+            print(f"\r{line}", end="", flush=True)
+            self._line = line
+            await asyncio.sleep(TELL_SECONDS)
+
+    def end(self) -> None:
+        """Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._line:
+            print(f"\r{' ' * len(self._line)}\r", end="", flush=True)
+            self._line = ""
+
+
 async def ask(api: Api, body: dict[str, Any], show: Callable[[str], None] = show) -> ChatAnswer:
     """Ctrl-C stops it, and what has come is kept."""
-    answer = ChatAnswer()
-    task = asyncio.ensure_future(_stream(api, body, answer, show))
+    answer, waiting = ChatAnswer(), Waiting()
+
+    def shows(text: str) -> None:
+        waiting.end()
+        show(text)
+
+    task = asyncio.ensure_future(_stream(api, body, answer, shows))
     loop, otherwise = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
@@ -81,6 +115,7 @@ async def ask(api: Api, body: dict[str, Any], show: Callable[[str], None] = show
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, otherwise)
         task.cancel()
+        waiting.end()
     if task.cancelled():
         answer.stopped = True
     elif isinstance(error := task.exception(), ApiError):

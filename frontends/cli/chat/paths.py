@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 ENDS = {
     "image": "png jpg jpeg gif webp bmp tif tiff avif heic heif",
     "video": "mp4 m4v mov mkv webm avi mpg mpeg flv wmv 3gp",
+    "document": "pdf",
     "audio": "wav mp3 flac ogg oga opus m4a aac wma w64 ac3 aif aiff",
 }
 _KINDS = {end: kind for kind, ends in ENDS.items() for end in ends.split()}
@@ -37,8 +38,8 @@ def kind_of(path: str) -> str | None:
 
 
 def find_paths(text: str) -> list[Found]:
-    """Words with a slash in them that end as pictures, clips or sounds do. A name without a slash
-    is a word, and the URL of another machine is none of this one's paths."""
+    """Words with a slash in them that end as pictures, clips, sounds or PDFs do. A name without a
+    slash is a word, and the URL of another machine is none of this one's paths."""
     found = []
     at = 0
     while at < len(text):

@@ -41,9 +41,18 @@ class _Audio(_Part, tag="audio_url"):
     audio_url: _Url
 
 
+class _Data(msgspec.Struct, forbid_unknown_fields=True):
+    file_data: str
+    filename: str
+
+
+class _Document(_Part, tag="file"):
+    file: _Data
+
+
 class _Said(msgspec.Struct, forbid_unknown_fields=True):
     role: Literal["user", "assistant"]
-    content: str | list[_Text | _Image | _Video | _Audio]
+    content: str | list[_Text | _Image | _Video | _Audio | _Document]
 
 
 class _Saved(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,9 +85,16 @@ def decode(data: bytes) -> tuple[Settings, list[dict[str, Any]]]:
     for message in messages:
         for part in message["content"] if isinstance(message["content"], list) else []:
             # Another's file must not make the server fetch from anywhere, or read its own files.
-            if part["type"] != "text" and not part[part["type"]]["url"].startswith("data:"):
+            if not _is_inside(part):
                 raise EngineError("That conversation names media that are not in it.")
     return settings, messages
+
+
+def _is_inside(part: dict[str, Any]) -> bool:
+    if part["type"] == "text":
+        return True
+    held = part[part["type"]]
+    return str(held.get("url", held.get("file_data"))).startswith("data:")
 
 
 def write(path: Path, data: bytes) -> None:

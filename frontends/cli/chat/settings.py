@@ -17,6 +17,8 @@ class Setting(NamedTuple):
     """What it may be, for people."""
     asked: bool = True
     """A field of the request; the others are the chat's own."""
+    sent: Callable[[Any], dict[str, Any]] | None = None
+    """Of a value the fields that ask for it, where they are not called as it is."""
 
 
 def _number(least: float, most: float) -> Callable[[str], float]:
@@ -49,7 +51,14 @@ def _text(text: str) -> str:
     return text
 
 
+def _form(text: str) -> str:
+    if text.lower() != "json":
+        raise ValueError
+    return "json"
+
+
 _NUMBER = 1 << 31
+_FORMATS: dict[str, dict[str, Any]] = {"json": {"response_format": {"type": "json_object"}}}
 SETTINGS: dict[str, Setting] = {
     "temperature": Setting(_number(0, 2), "0 to 2; 0: always the most likely token"),
     "top_p": Setting(_number(0, 1), "0 to 1"),
@@ -61,10 +70,26 @@ SETTINGS: dict[str, Setting] = {
     "frequency_penalty": Setting(_number(-2, 2), "-2 to 2"),
     "repetition_penalty": Setting(_number(0.01, 100), "above 0; 1: none"),
     "stop": Setting(_text, f"a text that ends answers; each /set adds one, up to {MOST_STOPS}"),
+    "format": Setting(
+        _form, "json: an answer is one JSON object", sent=lambda form: _FORMATS[form]
+    ),
+    "think": Setting(
+        _switch,
+        "on or off, where the model's template has a switch for it",
+        sent=lambda on: {"chat_template_kwargs": {"enable_thinking": on}},
+    ),
     "system": Setting(_text, 'a text; of several lines between """', asked=False),
     "verbose": Setting(_switch, "on or off: what each answer took", asked=False),
 }
 _UNSET = ("none", "default")
+_ALIASES = {
+    "quiet": ("verbose", "off"),
+    "nothink": ("think", "off"),
+    "noformat": ("format", "none"),
+}
+"""Ollama's."""
+_SWITCHES = ("verbose", "think")
+"""Named alone they are on."""
 
 
 class SettingError(ValueError):
@@ -88,17 +113,21 @@ class Settings:
     def values(self) -> dict[str, Value]:
         return dict(self._values)
 
-    def fields(self) -> dict[str, Value]:
+    def fields(self) -> dict[str, Any]:
         """Those of a request."""
-        return {name: value for name, value in self._values.items() if SETTINGS[name].asked}
+        found: dict[str, Any] = {}
+        for name, value in self._values.items():
+            if SETTINGS[name].asked:
+                sent = SETTINGS[name].sent
+                found |= {name: value} if sent is None else sent(value)
+        return found
 
     def set(self, words: str) -> str:
         """`NAME VALUE`, as after /set; what is to be said. Raises SettingError."""
         name, value = _split(words)
         if name == "parameter":  # Ollama's
             name, value = _split(value)
-        if name == "quiet":
-            name, value = "verbose", "off"
+        name, value = _ALIASES.get(name, (name, value))
         if not name:
             return self.table()
         known = SETTINGS.get(name)
@@ -107,7 +136,7 @@ class Settings:
         if value.lower() in _UNSET:
             self._values.pop(name, None)
             return f"{name} is the server's default" if known.asked else f"{name} is not set"
-        if not value and name != "verbose":
+        if not value and name not in _SWITCHES:
             return self._line(name)
         self._put(name, known, value)
         return f"{name} is {_shown(self._values[name])}"

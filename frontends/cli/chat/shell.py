@@ -20,8 +20,8 @@ from .session import ChatSession
 from .settings import SettingError, Settings
 
 HELP = '''\
-/image PATH, /video PATH, /audio PATH   attach a file to the next message; a path that is dropped or
-                                        written into a line is attached, too
+/image PATH, /video PATH, /audio PATH,  attach a file to the next message; a path that is dropped or
+/document PATH                          written into a line is attached, too
 """                                     begins a message of several lines, and ends it
 /set [NAME VALUE]                       what may be set and what is, or set it: temperature, ...
 /show                                   the model, and what has been said so far, in numbers

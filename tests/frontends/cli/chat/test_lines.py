@@ -97,7 +97,13 @@ def test_paths_in_a_line(text: str, paths: list[str], words: str | None) -> None
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/a.PNG", "image"), ("/a.b.mp4", "video"), ("/x/a.opus", "audio"), ("/a.png/b", None)],
+    [
+        ("/a.PNG", "image"),
+        ("/a.b.mp4", "video"),
+        ("/x/a.opus", "audio"),
+        ("/a.PDF", "document"),
+        ("/a.png/b", None),
+    ],
 )
 def test_the_end_of_a_name_says_what_it_is(path: str, kind: str | None) -> None:
     assert kind_of(path) == kind

@@ -25,12 +25,18 @@ VALUES = {
     "frequency_penalty": ("1", 1.0),
     "repetition_penalty": ("1.1", 1.1),
     "stop": ("END", ["END"]),
+    "format": ("JSON", "json"),
+    "think": ("off", False),
     "system": ("be brief", "be brief"),
     "verbose": ("on", True),
 }
+DOCUMENT = {
+    "type": "file",
+    "file": {"file_data": "data:application/octet-stream;base64,AAAA", "filename": "a.pdf"},
+}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 SAID: list[dict[str, Any]] = [
-    {"role": "user", "content": [PICTURE, {"type": "text", "text": "what?"}]},
+    {"role": "user", "content": [PICTURE, DOCUMENT, {"type": "text", "text": "what?"}]},
     {"role": "assistant", "content": "a circle \x1b[2J"},
 ]
 
@@ -40,7 +46,7 @@ def test_each_setting_is_set_shown_and_forgotten(name: str) -> None:
     settings, (words, value) = Settings(), VALUES[name]
     settings.set(f"{name} {words}")
     assert settings.values() == {name: value}
-    assert (name in settings.fields()) is (name not in ("system", "verbose"))
+    assert bool(settings.fields()) is (name not in ("system", "verbose"))
     assert f"  {name} " in settings.table()
     settings.set(f"{name} none")
     assert settings.values() == {}
@@ -54,6 +60,7 @@ def test_each_setting_is_set_shown_and_forgotten(name: str) -> None:
         ("top_p 1.5", "top_p may be 0 to 1"),
         ("max_tokens 0", "tokens of one answer, 1 or more"),
         ("seed 1.5", "seed may be a whole number"),
+        ("format xml", "format may be json"),
         ("verbose perhaps", "verbose may be on or off"),
         ("temprature 1", "no setting 'temprature'; did you mean temperature?"),
     ],
@@ -70,6 +77,15 @@ def test_other_spellings() -> None:
     assert settings.set("parameter top-p 0.5") == "top_p is 0.5"
     assert settings.set("verbose") == "verbose is on"
     assert settings.set("quiet") == "verbose is off"
+    assert settings.set("nothink") == "think is off"
+    assert settings.fields() == {
+        "top_p": 0.5,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    assert settings.set("think") == "think is on"
+    assert settings.set("format json") == "format is json"
+    assert settings.fields()["response_format"] == {"type": "json_object"}
+    assert settings.set("noformat") == "format is the server's default"
     assert "0 to 1" in settings.set("top_p")
     for nth in range(4):
         settings.set(f"stop {nth}")
@@ -126,9 +142,11 @@ def test_what_is_no_conversation_is_not_loaded(data: bytes) -> None:
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1/a.png", "file:///etc/passwd", ""])
 def test_a_loaded_file_makes_nobody_fetch(url: str) -> None:
-    part = {"type": "image_url", "image_url": {"url": url}}
-    with pytest.raises(EngineError, match="media that are not in it"):
-        saved.decode(changed(messages=[{"role": "user", "content": [part]}]))
+    picture = {"type": "image_url", "image_url": {"url": url}}
+    document = {"type": "file", "file": {"file_data": url, "filename": "a.pdf"}}
+    for part in (picture, document):
+        with pytest.raises(EngineError, match="media that are not in it"):
+            saved.decode(changed(messages=[{"role": "user", "content": [part]}]))
 
 
 def test_there_may_be_so_many_messages(monkeypatch: pytest.MonkeyPatch) -> None:

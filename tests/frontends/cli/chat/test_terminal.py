@@ -176,6 +176,24 @@ async def test_what_was_typed_before_comes_back_by_the_up_key() -> None:
     assert said(client) == ["once", "once"]
 
 
+async def test_who_waits_for_the_first_token_is_told_how_long() -> None:
+    client = FakeClient()
+    client.words, client.pace = ["circle"], 1.8
+    async with served(client) as url, chatting(url) as terminal:
+        terminal.types(b"slow\r")
+        await terminal.shows(b"waiting for the first token, 1 s")
+        gone = await terminal.shows(b"circle")
+        assert b"\r" + b" " * len("waiting for the first token, 1 s") + b"\r" in gone
+        await terminal.shows(b"> ")
+        terminal.types(b"stopped\r")
+        await terminal.shows(b"waiting for")
+        terminal.types(CTRL_C)
+        await terminal.shows(b"[stopped]")
+        await terminal.shows(b"> ")
+        terminal.types(CTRL_D)
+        assert await terminal.process.wait() == 0
+
+
 async def test_an_answer_sends_the_terminal_no_commands() -> None:
     client = FakeClient()
     client.words = ["\x1b]0;owned\x07", "\x1b[5n", "seen"]
