@@ -201,7 +201,7 @@ async def _door(request: web.Request, handler: Handler) -> web.StreamResponse:
             probe = path in OPEN_PATHS | WATCHED_PATHS or _is_open(path, state)
             access.write(request, told, status, time.monotonic() - began, probe)
     if request.method == hdrs.METH_POST and (path in BODIES or path in FORMS):
-        state.metrics.answered(path, response.status)
+        state.metrics.answered(path, response.status, time.monotonic() - began)
         if (
             response.status in RETRY_AFTER_SECONDS
             and BODY_WANTED not in request

@@ -58,8 +58,10 @@ def kv_usage(scheduler: dict[str, float]) -> float | None:
     return scheduler.get("kv_blocks_used", 0.0) / blocks if blocks else None
 
 
-def step_tokens(scheduler: dict[str, float], name: str, model: str) -> HistogramMetricFamily:
-    """Tokens of each step, under a name."""
+def step_tokens(
+    scheduler: dict[str, float], name: str, model: str, **more: str
+) -> HistogramMetricFamily:
+    """Tokens of each step, under a name; `more`: further labels."""
     bounds = {
         float(told.removeprefix(_UPTO)): count
         for told, count in scheduler.items()
@@ -67,8 +69,9 @@ def step_tokens(scheduler: dict[str, float], name: str, model: str) -> Histogram
     }
     buckets = [(str(bound), bounds[bound]) for bound in sorted(bounds)]
     buckets.append(("+Inf", scheduler.get("steps", 0.0)))
-    family = HistogramMetricFamily(name, "Tokens of a step of the model.", labels=LABELS[:1])
-    family.add_metric((model,), buckets, scheduler.get(STEP_TOKENS, 0.0))
+    text, labels = "Tokens of a step of the model.", (*LABELS[:1], *more)
+    family = HistogramMetricFamily(name, text, labels=labels)
+    family.add_metric((model, *more.values()), buckets, scheduler.get(STEP_TOKENS, 0.0))
     return family
 
 

@@ -61,10 +61,10 @@ class Histogram(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         yield self.family(self.name)
 
-    def family(self, name: str) -> HistogramMetricFamily:
-        """What it holds, under a name."""
-        found = HistogramMetricFamily(name, self.text, labels=(LABEL,))
-        found.add_metric((self._model,), *self.read())
+    def family(self, name: str, **more: str) -> HistogramMetricFamily:
+        """What it holds, under a name; `more`: further labels."""
+        found = HistogramMetricFamily(name, self.text, labels=(LABEL, *more))
+        found.add_metric((self._model, *more.values()), *self.read())
         return found
 
     def read(self) -> tuple[list[tuple[str, int]], float]:
@@ -113,6 +113,12 @@ class Metrics:
         self._output = counter("thespis_output_tokens", f"Output {text}", one).labels(model)
         self.prompt_tokens = self.output_tokens = 0
         """As the two above."""
+        self.cached_tokens = 0
+        """Of those of prompts."""
+        self.answers: Counted[tuple[str, int]] = Counted()
+        """Requests by path and status, as above."""
+        self.answer_seconds: dict[str, float] = {}
+        """What they have taken, by path."""
         self.ends: Counted[str] = Counted()
         """As the next."""
         self._ends = counter(
@@ -139,8 +145,14 @@ class Metrics:
         self.stages = StageHistogram("thespis_stage_seconds", text, on, model)
         text = "Time of prefill and decode together."
         self.inference = made("thespis_request_inference_seconds", text, SECONDS)
+        text = (
+            "Decode of a request for each token of a choice after the first; 0 where that is all."
+        )
+        self.mean_token = made("thespis_request_mean_token_seconds", text, SECONDS)
         self.prompt_length = made("thespis_prompt_length_tokens", "Tokens of a prompt.", TOKENS)
         self.answer_length = made("thespis_answer_length_tokens", "Tokens of an answer.", TOKENS)
+        text = "Tokens of a prompt that were computed: no prefix had them."
+        self.computed_length = made("thespis_computed_length_tokens", text, TOKENS)
         text = "Tokens of a choice; of several choices of a prompt their mean."
         self.choice_length = made("thespis_choice_length_tokens", text, TOKENS)
         text = "Most tokens that a request asked for."
@@ -148,8 +160,10 @@ class Metrics:
         text = "Choices that a request asked for."
         self.wanted_choices = made("thespis_wanted_choices", text, CHOICES)
 
-    def answered(self, path: str, status: int) -> None:
+    def answered(self, path: str, status: int, seconds: float) -> None:
         self._requests.labels(self.model, path, str(status)).inc()
+        self.answers[path, status] += 1
+        self.answer_seconds[path] = self.answer_seconds.get(path, 0.0) + seconds
 
     def stored(self, sums: Mapping[str, tuple[int, int]]) -> None:
         """Entries and bytes by kind, as they are now."""
@@ -177,7 +191,9 @@ class Metrics:
         self._output.inc(output)
         self.prompt_tokens += prompt
         self.output_tokens += output
+        self.cached_tokens += one.usage.cached_tokens
         self.prompt_length.observe(prompt)
+        self.computed_length.observe(prompt - one.usage.cached_tokens)
         if choices:  # else it wanted vectors
             self.answer_length.observe(output)
             self.choice_length.observe(output / choices)
@@ -187,6 +203,9 @@ class Metrics:
             self.stages.of(stage).observe(seconds)
         if "prefill" in spent:
             self.inference.observe(spent["prefill"] + spent.get("decode", 0.0))
+        if choices:
+            rest = output / choices - 1
+            self.mean_token.observe(spent.get("decode", 0.0) / rest if rest > 0 else 0.0)
 
     def over(self, told: Told) -> None:
         """A call that was in the engine has ended, however."""

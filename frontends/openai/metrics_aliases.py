@@ -1,12 +1,14 @@
 """The series that dashboards for vLLM ask for, under its names, of what is measured here
 (`--metrics-aliases vllm`). Names only: what each means there and here is in docs/operations.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from prometheus_client import ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
@@ -31,6 +33,10 @@ KV_USAGE = ("kv_cache_usage_perc", "gpu_cache_usage_perc")
 STEP_TOKENS = "iteration_tokens_total"
 """A histogram, whatever its name says."""
 CACHE_CONFIG = "cache_config_info"
+ENGINE = {"engine": "0"}
+"""A label of all: which of a server's engines. Here there is one."""
+ASLEEP = ("awake", "weights_offloaded", "discard_all")
+"""States, of which an engine that answers has the first."""
 
 
 class VllmAliases(Collector):
@@ -41,19 +47,44 @@ class VllmAliases(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for name, histogram in _histograms(self._metrics).items():
-            yield histogram.family(PREFIX + name)
-        metrics = self._metrics
+            yield histogram.family(PREFIX + name, **ENGINE)
+        metrics, cached = self._metrics, self._metrics.cached_tokens
         yield self._counter("prompt_tokens", metrics.prompt_tokens)
         yield self._counter("generation_tokens", metrics.output_tokens)
-        text = "Answers by their end."
-        ends = CounterMetricFamily(
-            f"{PREFIX}request_success", text, labels=(LABEL, "finished_reason")
-        )
-        for reason, count in sorted(metrics.ends.items()):
-            ends.add_metric((metrics.model, reason), count)
-        yield ends
+        yield self._counter("prompt_tokens_cached", cached)
+        computed = metrics.prompt_tokens - cached
+        sources = {"local_compute": computed, "local_cache_hit": cached, "external_kv_transfer": 0}
+        yield self._counters("prompt_tokens_by_source", "source", sources)
+        yield self._counters("request_success", "finished_reason", metrics.ends)
+        yield from self._http()
         if self._status is not None:
             yield from self._engine(self._status)
+
+    def _http(self) -> Iterator[Metric]:
+        """What libraries for servers tell, and is asked for beside it."""
+        model = self._metrics.model
+        classes: dict[tuple[str, str], int] = {}
+        paths: dict[str, int] = {}
+        for (path, status), count in self._metrics.answers.items():
+            key = path, f"{status // 100}xx"
+            classes[key] = classes.get(key, 0) + count
+            paths[path] = paths.get(path, 0) + count
+        requests = CounterMetricFamily(
+            "http_requests", "Answered requests.", labels=(LABEL, "handler", "status")
+        )
+        for (path, answered), count in sorted(classes.items()):
+            requests.add_metric((model, path, answered), count)
+        yield requests
+        took = SummaryMetricFamily(
+            "http_request_duration_seconds",
+            "From the head of a request to the end of its answer.",
+            labels=(LABEL, "handler"),
+        )
+        for path, count in sorted(paths.items()):
+            seconds = self._metrics.answer_seconds.get(path, 0.0)
+            took.add_metric((model, path), count, seconds)
+        yield took
+        yield from ProcessCollector(registry=None).collect()
 
     def _engine(self, status: Status) -> Iterator[Metric]:
         scheduler = status.stats.get(SCHEDULER, {})
@@ -63,7 +94,11 @@ class VllmAliases(Collector):
             yield self._counter(name, scheduler.get(own, 0.0))
         for name in KV_USAGE:
             yield self._gauge(name, kv_usage(scheduler) or 0.0)
-        yield step_tokens(scheduler, PREFIX + STEP_TOKENS, self._metrics.model)
+        waiting = {"capacity": scheduler.get("waiting", 0.0), "deferred": 0.0}
+        yield self._gauges("num_requests_waiting_by_reason", "reason", waiting)
+        states = {state: float(state == ASLEEP[0]) for state in ASLEEP}
+        yield self._gauges("engine_sleep_state", "sleep_state", states)
+        yield step_tokens(scheduler, PREFIX + STEP_TOKENS, self._metrics.model, **ENGINE)
         yield self._cache_config(int(scheduler.get("kv_blocks", 0.0)))
         media = status.stats.get(PREPROCESSOR, {})
         hits = media.get("decode_hits", 0.0)
@@ -75,6 +110,7 @@ class VllmAliases(Collector):
         engine = self._config.engine
         told = {
             LABEL: self._metrics.model,
+            **ENGINE,
             "block_size": str(engine.block_size),
             "cache_dtype": self._config.dtype,
             "enable_prefix_caching": str(engine.enable_prefix_caching),
@@ -87,13 +123,25 @@ class VllmAliases(Collector):
         return family
 
     def _gauge(self, name: str, value: float) -> Metric:
-        family = GaugeMetricFamily(PREFIX + name, _text(name), labels=(LABEL,))
-        family.add_metric((self._metrics.model,), value)
+        family = GaugeMetricFamily(PREFIX + name, _text(name), labels=(LABEL, *ENGINE))
+        family.add_metric((self._metrics.model, *ENGINE.values()), value)
+        return family
+
+    def _gauges(self, name: str, label: str, values: Mapping[str, float]) -> Metric:
+        family = GaugeMetricFamily(PREFIX + name, _text(name), labels=(LABEL, *ENGINE, label))
+        for what, value in values.items():
+            family.add_metric((self._metrics.model, *ENGINE.values(), what), value)
         return family
 
     def _counter(self, name: str, value: float) -> Metric:
-        family = CounterMetricFamily(PREFIX + name, _text(name), labels=(LABEL,))
-        family.add_metric((self._metrics.model,), value)
+        family = CounterMetricFamily(PREFIX + name, _text(name), labels=(LABEL, *ENGINE))
+        family.add_metric((self._metrics.model, *ENGINE.values()), value)
+        return family
+
+    def _counters(self, name: str, label: str, values: Mapping[str, float]) -> Metric:
+        family = CounterMetricFamily(PREFIX + name, _text(name), labels=(LABEL, *ENGINE, label))
+        for what, value in sorted(values.items()):
+            family.add_metric((self._metrics.model, *ENGINE.values(), what), value)
         return family
 
 
@@ -111,7 +159,9 @@ def _histograms(own: Metrics) -> dict[str, Histogram]:
         "request_prefill_time_seconds": own.stages.of("prefill"),
         "request_decode_time_seconds": own.stages.of("decode"),
         "request_inference_time_seconds": own.inference,
+        "request_time_per_output_token_seconds": own.mean_token,
         "request_prompt_tokens": own.prompt_length,
+        "request_prefill_kv_computed_tokens": own.computed_length,
         "request_generation_tokens": own.answer_length,
         "request_max_num_generation_tokens": own.choice_length,
         "request_params_max_tokens": own.wanted_tokens,

@@ -2,6 +2,7 @@
 answers is kept. So a line of a batch takes the one path of all requests, without a connection."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple, cast
 
@@ -89,7 +90,7 @@ async def ask(app: web.Application, handler: Handler, path: str, tenant: str, bo
     writer = _Answer()
     request = _request(app, path, CIMultiDict(headers), body, writer)
     request[TENANT], request[TOLD] = tenant, (told := Told())
-    state = app[APP_STATE]
+    state, began = app[APP_STATE], time.monotonic()
     try:
         response = await handler(request)
     except Exception as error:
@@ -98,7 +99,7 @@ async def ask(app: web.Application, handler: Handler, path: str, tenant: str, bo
         state.forget(request)
         if told.running:
             state.metrics.over(told)
-    state.metrics.answered(path, response.status)
+    state.metrics.answered(path, response.status, time.monotonic() - began)
     written = response.body if isinstance(response, web.Response) else writer.body
     assert isinstance(written, bytes | bytearray), "answers are bytes"
     id = response.headers.get(OWN_ID_HEADER) or told.id or ""

@@ -58,8 +58,26 @@ OF_VLLM = [
     "cache_config_info",
     "spec_decode_num_draft_tokens_total",
     "spec_decode_num_accepted_tokens_total",
+    "num_requests_waiting_by_reason",
+    "prompt_tokens_by_source_total",
+    "prompt_tokens_cached_total",
+    "request_time_per_output_token_seconds_bucket",
+    "request_prefill_kv_computed_tokens_sum",
+    "engine_sleep_state",
 ]
-"""Of its published dashboards and of its documentation."""
+"""Of its published dashboards (those of 2026, too, but for what is of connectors, adapters, sleep
+and estimates of the hardware) and of its documentation."""
+BESIDE = [
+    "http_requests_total",
+    "http_request_duration_seconds_sum",
+    "http_request_duration_seconds_count",
+    "process_start_time_seconds",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+]
+"""What they ask for under no prefix."""
 HISTOGRAM_OF_VLLM = "vllm:iteration_tokens_total"
 """As the reference spells it: a name for a counter."""
 
@@ -108,8 +126,10 @@ def values(text: str) -> dict[tuple[str, str], float]:
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            assert sample.labels["model_name"] == "fake-model"
-            labels = {n: v for n, v in sample.labels.items() if n != "model_name"}
+            ours = not sample.name.startswith("process_")
+            assert sample.labels.get("model_name") == ("fake-model" if ours else None)
+            labels = {n: v for n, v in sample.labels.items() if n not in ("model_name", "engine")}
+            assert sample.labels.get("engine") == ("0" if sample.name.startswith("vllm:") else None)
             key = sample.name, ",".join(labels.values())
             assert key not in found
             found[key] = sample.value
@@ -155,7 +175,7 @@ async def test_what_is_counted() -> None:
 async def test_counters_are_counters_and_everything_has_a_text(aliases: str) -> None:
     for family in text_string_to_metric_families(await told(Engine(), metrics_aliases=aliases)):
         assert family.documentation
-        assert family.type in ("counter", "gauge", "histogram")
+        assert family.type in ("counter", "gauge", "histogram", "summary")
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
         else:
@@ -165,7 +185,7 @@ async def test_counters_are_counters_and_everything_has_a_text(aliases: str) -> 
 async def test_the_series_of_dashboards_for_vllm_are_there() -> None:
     text = await told(Engine(), metrics_aliases="vllm")
     found = values(text)
-    assert {f"vllm:{name}" for name in OF_VLLM} <= {name for name, _ in found}
+    assert {*(f"vllm:{name}" for name in OF_VLLM), *BESIDE} <= {name for name, _ in found}
     for theirs, ours in (
         ("generation_tokens_total", "output_tokens_total"),
         ("e2e_request_latency_seconds_count", "request_seconds_count"),
@@ -176,6 +196,18 @@ async def test_the_series_of_dashboards_for_vllm_are_there() -> None:
     ):
         assert found[f"vllm:{theirs}", ""] == found[f"thespis_{ours}", ""]
     assert found["vllm:request_success_total", "stop"] == 3
+    assert found["vllm:num_requests_waiting_by_reason", "capacity"] == 1
+    assert found["vllm:engine_sleep_state", "awake"] == 1
+    sources = ("local_compute", "local_cache_hit", "external_kv_transfer")
+    told_of = [found["vllm:prompt_tokens_by_source_total", source] for source in sources]
+    assert (sum(told_of), told_of[1]) == (
+        found["vllm:prompt_tokens_total", ""],
+        found["vllm:prompt_tokens_cached_total", ""],
+    )
+    assert found["vllm:request_time_per_output_token_seconds_count", ""] == 2
+    assert found["http_requests_total", f"{CHAT},2xx"] == 3
+    assert found["http_requests_total", f"{CHAT},4xx"] == 1
+    assert found["http_request_duration_seconds_count", CHAT] == 4
     assert found["vllm:mm_cache_queries_total", ""] == 10
     assert found["vllm:cache_config_info", "16,float32,True,0.9,10"] == 1
     assert "vllm:" not in await told(Engine())
