@@ -1,5 +1,6 @@
 """S75: the page at `/`, as somebody uses it, on the bundled model."""
 
+import io
 import json
 import re
 import subprocess
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 
 from thespis.protocol.checkpoint.folder import demo_model
 
+from ...helpers.pdfs import of_pictures
 from ...helpers.serving import Server
 from .browsing import DROP, PASTE, PHONE, visiting
 
@@ -133,6 +136,27 @@ def test_a_sound_a_picture_and_a_clip_are_recorded_and_heard(
         expect(page.locator(".answer .error")).to_have_count(0)
         sent = page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
         assert f"{server.url}/v1/chat/completions" in sent
+
+
+def test_a_document_is_dropped_costed_by_pages_and_asked_about(
+    browser: Browser, server: Server
+) -> None:
+    page_of_it = Image.open(io.BytesIO(PICTURE)).convert("RGB")
+    with visiting(browser, server.url) as visit:
+        page = visit.open()
+        visit.give(DROP, "two.pdf", "application/pdf", of_pictures([page_of_it, page_of_it]))
+        expect(page.locator("#tray .item-cost")).to_contain_text("· 2 pages")
+        visit.give(PASTE, "notes.txt", "text/plain", b"red, blue and green")
+        expect(page.locator("#tray figure, #tray .media")).to_have_count(2)
+        visit.assert_accessible()
+        page.get_by_role("button", name="Take out notes.txt").click()
+        page.get_by_label("Message", exact=True).fill(QUESTION)
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer .figures")).to_contain_text("tokens")
+        expect(page.locator(".answer .error")).to_have_count(0)
+        expect(page.locator(".shelf")).to_contain_text("two.pdf")
+        page.reload()
+        expect(page.locator(".shelf")).to_contain_text("two.pdf")
 
 
 def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
