@@ -55,6 +55,11 @@ def _call(
     found = method(**{name: tensor for name, tensor in tensors.items() if name in taken})
     pooled = getattr(found, "pooler_output", None)
     rows = found.last_hidden_state if pooled is None else pooled
+    # A sound whose last frames are silence that fills up has a row more than it says, which the
+    # model's own forward leaves out.
+    heard = getattr(found, "attention_mask", None)
+    if heard is not None and isinstance(rows, torch.Tensor) and heard.shape == rows.shape[:-1]:
+        rows = rows[heard.to(rows.device, torch.bool)]
     return [_flat(level) for level in (rows, *(getattr(found, "deepstack_features", None) or ()))]
 
 

@@ -18,6 +18,7 @@ from thespis.protocol.facts import PlaceholderFacts
 from thespis.protocol.requests.request import MODALITIES
 from thespis.protocol.requests.sampling import SamplingParams
 
+from ...zoo.catalog import animal
 from ..driving import Driver, Prompt
 from ..tiny import TEXT, assert_equal, facts_of, make, prompt_of, runner_for
 
@@ -285,6 +286,23 @@ def test_towers_lie_beside_the_decoder(tmp_path: Path) -> None:
         found.encoder("audio")
     with pytest.raises(ValueError, match="does not take pixels"):
         found.encoder("image")({"pixels": torch.zeros(1)}, 1)
+
+
+@pytest.mark.parametrize("frames", [9, 10, 101, 102])
+def test_rows_of_a_sound_that_its_tower_calls_filling_are_left_out(frames: int) -> None:
+    """As Gemma 4's own forward does; a sound of 16,160 samples has 101 frames, the last one half
+    filled."""
+    config = tf.AutoConfig.for_model(**animal("gemma4_e").config)
+    whole = tf.Gemma4ForConditionalGeneration._from_config(config, dtype=torch.float32).eval()
+    sound = torch.randn(1, frames, 128, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(1, frames, dtype=torch.bool)
+    mask[0, -1] = False
+    with torch.inference_mode():
+        given = {"input_features": sound, "input_features_mask": mask}
+        own = whole.model.get_audio_features(**given, return_dict=True)
+        (rows,) = find_towers(whole, ["audio"]).encoder("audio")(given, 0)
+    torch.testing.assert_close(rows, own.pooler_output[own.attention_mask])
+    assert len(rows) == -(-(frames - 1) // 4)
 
 
 def test_a_placeholder_beyond_the_table_is_never_looked_up(tmp_path: Path) -> None:
