@@ -145,10 +145,11 @@ class Metrics:
         self.stages = StageHistogram("thespis_stage_seconds", text, on, model)
         text = "Time of prefill and decode together."
         self.inference = made("thespis_request_inference_seconds", text, SECONDS)
-        text = (
-            "Decode of a request for each token of a choice after the first; 0 where that is all."
-        )
+        text = "Of decode, for each token of a choice after its first; 0 where there is no other."
         self.mean_token = made("thespis_request_mean_token_seconds", text, SECONDS)
+        self._make_lengths(made)
+
+    def _make_lengths(self, made: Callable[..., Histogram]) -> None:
         self.prompt_length = made("thespis_prompt_length_tokens", "Tokens of a prompt.", TOKENS)
         self.answer_length = made("thespis_answer_length_tokens", "Tokens of an answer.", TOKENS)
         text = "Tokens of a prompt that were computed: no prefix had them."
