@@ -7,6 +7,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,19 @@ if importlib.util.find_spec("instructor") is None:
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """Its base URL."""
+    with served() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Iterator[str]:
+    """The same of a server whose model makes vectors."""
+    with served("--runner", "pooling") as url:
+        yield url
+
+
+@contextmanager
+def served(*flags: str) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command: list[str | Path] = [
@@ -32,6 +46,7 @@ def url() -> Iterator[str]:
         "127.0.0.1",
         "--port",
         str(port),
+        *flags,
     ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
