@@ -194,6 +194,10 @@ def test_what_is_deleted_while_its_answer_comes_is_gone(browser: Browser) -> Non
         page.get_by_role("button", name="Delete", exact=True).click()
         expect(page.locator(".welcome")).to_be_visible()
         expect(page.get_by_role("button", name="Send")).to_be_visible()
+        for _ in range(200):  # the server hears of it a moment later
+            if client.cancelled:
+                break
+            page.wait_for_timeout(50)
         assert client.cancelled == ["r1"]
         assert kept(page) == [0, 0]
         page.reload()
