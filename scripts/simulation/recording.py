@@ -18,6 +18,7 @@ from thespis.protocol.edges.gpu_runner_to_scheduler import StepResult
 from thespis.protocol.edges.preprocessor_to_scheduler import Submit
 from thespis.protocol.edges.scheduler_to_detokenizer import Outputs
 from thespis.protocol.edges.scheduler_to_gpu_runner import StepPlan
+from thespis.protocol.wire import Message
 
 from .times import Shape
 
@@ -79,7 +80,7 @@ class RecordingScheduler(SchedulerActor):
     def _write(self, record: Record) -> None:
         self._file.write(msgspec.json.encode(record) + b"\n")
 
-    def send(self, role: str, message: Any) -> bool:
+    def send(self, name: str, message: Message, after: int = -1) -> bool:
         if isinstance(message, StepPlan):
             self._flying.append((Shape.of(message), time.monotonic()))
         elif isinstance(message, Outputs):
@@ -87,7 +88,7 @@ class RecordingScheduler(SchedulerActor):
             for output in message.outputs:
                 if not output.position:
                     self._write(First(output.id, now))
-        return super().send(role, message)
+        return super().send(name, message, after)
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
