@@ -12,7 +12,7 @@ class ProgressBar:
     """Counts answers, and shows how many requests and tokens come per second, where somebody
     watches: a log would have a line of it for every answer."""
 
-    def __init__(self, total: int, shown: bool) -> None:
+    def __init__(self, total: int | None, shown: bool) -> None:
         from tqdm import tqdm
 
         self._bar = tqdm(
@@ -25,11 +25,11 @@ class ProgressBar:
         self._tokens = 0
         self._started = time.monotonic()
 
-    def add(self, tokens: int) -> None:
-        """One answer, and the tokens in it."""
+    def add(self, tokens: int, answers: int = 1) -> None:
+        """Answers, and the tokens in them."""
         bar = self._bar
         self._tokens += tokens
-        bar.update()
+        bar.update(answers)
         seconds = max(time.monotonic() - self._started, 1e-9)
         rates = f"{bar.n / seconds:.2f} requests/s, {self._tokens / seconds:.0f} tokens/s"
         bar.set_postfix_str(rates, refresh=bar.n == bar.total)

@@ -1,6 +1,7 @@
 """What a batch has answered, on disk, line by line: the next process goes on where this one was.
 Everything here blocks."""
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import msgspec
 
 from ....protocol.errors import invalid
 from ..stored.folder import SAFE, write_whole
+from .ids import KnownIds
 from .lines import MAX_LINE, MAX_LINES
 
 PIECE = 1 << 20
@@ -22,12 +24,19 @@ class _Known(msgspec.Struct):
 
 class Journal:
     """A file to which whole lines are added. What a dead process has left of half a line is cut
-    off."""
+    off. `hold`: against other processes, until it is closed; raises BlockingIOError where another
+    has it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hold: bool = False) -> None:
         self._lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | SAFE, 0o600)
-        self.ids: set[str] = set()
+        if hold:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._file)
+                raise
+        self.ids = KnownIds()
         """Of the requests that have a line here."""
         whole = 0
         with open(path, "rb") as file:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from thespis.frontends.cli.run_batch import _check, _check_target
+from thespis.frontends.openai.app import BATCHED
+from thespis.frontends.openai.batches.source import checked_source, open_answers, read_source
 from thespis.protocol.errors import EngineError
 
 from ...helpers.commands import command
@@ -58,19 +59,38 @@ def test_what_is_wrong_with_a_file_is_said_before_an_engine_starts(
 ) -> None:
     source = written(tmp_path / "in.jsonl", *lines)
     with pytest.raises(EngineError) as error:
-        _check(source)
+        list(checked_source(source, BATCHED))
     assert words in str(error.value)
     with pytest.raises(EngineError, match="cannot be read"):
-        _check(str(tmp_path / "nothing"))
+        list(checked_source(str(tmp_path / "nothing"), BATCHED))
 
 
 def test_nothing_is_written_into_what_is_no_file_of_answers(tmp_path: Path) -> None:
     target = tmp_path / "out.jsonl"
-    _check_target(target)
+    open_answers(target).close()
     for fine in (b"", b'{"id":', b'{"id":"batch_req_1","custom_id":"one"}\n'):
         target.write_bytes(fine)
-        _check_target(target)
+        open_answers(target).close()
     for other in (b"a letter", b'{"custom_id":"one","url":"/v1/completions"}\n'):
         target.write_bytes(other)
         with pytest.raises(EngineError, match="has no answers of a run before"):
-            _check_target(target)
+            open_answers(target)
+        assert target.read_bytes() == other
+
+
+def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    first = open_answers(target)
+    with pytest.raises(EngineError, match="Another run writes into"):
+        open_answers(target)
+    first.close()
+    open_answers(target).close()
+
+
+def test_a_line_is_found_again_where_it_begins(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [json.dumps(line(id)).encode() for id in ("one", "two", "drei")]
+    source.write_bytes(rows[0] + b"\r\n\n   \n" + rows[1] + b"\n" + rows[2])
+    whole = source.read_bytes()
+    for found, row in zip(read_source(str(source)), rows, strict=True):
+        assert whole[found.start : found.start + len(row)] == row
