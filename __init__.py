@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .frontends.python.outputs import RequestOutput
     from .frontends.python.scores import RankedDocument, ScoringRequestOutput
     from .frontends.python.vectors import EmbeddingRequestOutput, PoolingRequestOutput
+    from .frontends.ray.batches.batch import BatchEnd, batch
     from .protocol.errors import EngineError, RequestError
     from .protocol.requests.guide import StructuredOutputsParams
     from .protocol.requests.pooling import PoolingParams
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "AsyncLLM",
+    "BatchEnd",
     "EmbeddingRequestOutput",
     "EmbedsPrompt",
     "EngineError",
@@ -35,12 +37,14 @@ __all__ = [
     "TextPrompt",
     "TokensPrompt",
     "__version__",
+    "batch",
     "encode_embeds",
 ]
 
 _HOMES = {
     "LLM": ".frontends.python.llm",
     "AsyncLLM": ".frontends.python.async_llm",
+    "BatchEnd": ".frontends.ray.batches.batch",
     "EmbeddingRequestOutput": ".frontends.python.vectors",
     "EmbedsPrompt": ".frontends.inputs.prompt_types",
     "EngineError": ".protocol.errors",
@@ -54,6 +58,7 @@ _HOMES = {
     "StructuredOutputsParams": ".protocol.requests.guide",
     "TextPrompt": ".frontends.inputs.prompt_types",
     "TokensPrompt": ".frontends.inputs.prompt_types",
+    "batch": ".frontends.ray.batches.batch",
     "encode_embeds": ".frontends.inputs.embeds",
 }
 

@@ -4,12 +4,7 @@ lines of answers back."""
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import msgspec
-
-from ...protocol.chat_templates.source import chat_template_of
-from ...protocol.checkpoint.folder import inspect
 from ...protocol.config.engine import EngineConfig
-from ...protocol.config.roles import ClientConfig, HttpConfig
 from ...protocol.config.server import ServerConfig
 from ..client.client import Client
 from .app import BATCHED, make_app
@@ -17,7 +12,9 @@ from .app_state import APP_STATE
 from .batches.inner import ask
 from .batches.lines import NO_STREAM, Line, is_streamed, row, undone
 from .batches.places import Places
+from .over_client import config_over
 
+SERVER = ServerConfig(max_stored_gb=0.0, playground=False)
 MOST_BYTES = 64 << 20
 """Of requests that are in the engine at once."""
 
@@ -37,7 +34,7 @@ class Within:
 
     def __init__(self, client: Client, engine: EngineConfig) -> None:
         self._client = client
-        self._app = make_app(client, _config(client, engine))
+        self._app = make_app(client, config_over(client, engine, SERVER))
         most = min(engine.max_num_seqs, client.admission.share.requests)
         self.places = Places(most, MOST_BYTES)
 
@@ -57,19 +54,3 @@ class Within:
     async def close(self) -> None:
         await self._app[APP_STATE].close(self._app)
         await self._client.close()
-
-
-def _config(client: Client, engine: EngineConfig) -> HttpConfig:
-    """As that of a server of this engine."""
-    template = chat_template_of(inspect(engine.model), engine.chat_template)
-    return HttpConfig(
-        client=ClientConfig(
-            model=client.model,
-            name=client.model_name,
-            max_model_len=client.max_model_len,
-            seed=engine.seed,
-        ),
-        dtype=client.model.dtype,
-        server=ServerConfig(max_stored_gb=0.0, playground=False),
-        engine=msgspec.structs.replace(engine, chat_template=template),
-    )

@@ -1,6 +1,6 @@
 """The file of requests of `thespis run-batch`, and what its answers are written into."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -41,13 +41,13 @@ def _placed(source: str, file: BinaryIO) -> Iterator[Placed]:
         yield Placed(line, number, file.tell() - len(data))
 
 
-def checked_source(source: str, paths: Container[str]) -> Iterator[Placed]:
+def checked_source(source: str, paths: Collection[str]) -> Iterator[Placed]:
     """The same, of `paths` alone, and each `custom_id` once. Raises EngineError."""
     known = KnownIds()
     for found in read_source(source):
         where = f"{source!r}, line {found.number}"
         if found.line.url not in paths:
-            raise EngineError(f"{where}: `url` is one of {', '.join(map(str, paths))}.")
+            raise EngineError(f"{where}: `url` is one of {', '.join(paths)}.")
         if found.line.custom_id in known:
             raise EngineError(f"{where}: this `custom_id` comes twice.")
         known.add(found.line.custom_id)
