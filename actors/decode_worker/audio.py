@@ -74,35 +74,45 @@ def _by_ffmpeg(data: bytes, limits: MediaLimits, of_clip: bool) -> tuple[Wave, i
         if seconds is not None:
             check_length(seconds, seconds * own_rate, limits, stream.channels)
         count = 0
-        for mono in _mono(_frames(container, stream), own_rate):
-            count += len(mono)
-            check_length(count / own_rate, count, limits, stream.channels)
-            pieces.append(mono)
+        mixer = Mixer(own_rate)
+        for _, frame in frames_of(container, stream):
+            for mono in mixer.mix(frame):
+                count += len(mono)
+                check_length(count / own_rate, count, limits, stream.channels)
+                pieces.append(mono)
     if not count and not of_clip:
         raise undecodable(NO_SOUND)
     return np.concatenate(pieces) if pieces else NOTHING, own_rate
 
 
-def _mono(frames: Iterator[Any], own_rate: int) -> Iterator[Wave]:
-    """Only the sample format is converted here: packed, for PyAV reads past the end of eight planes
-    and knows no more. The rate stays, except in a broadcast that changes it, as it may its
-    channels."""
-    convert, before = None, None
-    for frame in frames:
+class Mixer:
+    """Makes one channel of many. Only the sample format is converted here: packed, for PyAV reads
+    past the end of eight planes and knows no more. The rate stays, except in a broadcast that
+    changes it, as it may its channels."""
+
+    def __init__(self, own_rate: int) -> None:
+        self._own_rate = own_rate
+        self._convert: Any = None
+        self._before: Any = None
+
+    def mix(self, frame: Any) -> Iterator[Wave]:
         kind = frame.layout.name, frame.format.name, frame.sample_rate
-        if convert is None or kind != before:
-            rate = None if frame.sample_rate == own_rate else own_rate
-            convert, before = av.AudioResampler("flt", rate=rate), kind
-        for out in convert.resample(frame):
+        if self._convert is None or kind != self._before:
+            rate = None if frame.sample_rate == self._own_rate else self._own_rate
+            self._convert, self._before = av.AudioResampler("flt", rate=rate), kind
+        for out in self._convert.resample(frame):
             samples = out.to_ndarray().reshape(-1, frame.layout.nb_channels)
             with np.errstate(all="ignore"):
                 yield samples.mean(axis=1, dtype=np.float32)
 
 
-def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    """As players do, it passes over a few packets that are no sound: tags and the ends of a cut."""
+def frames_of(container: Any, stream: Any, begin: int = 0) -> Iterator[tuple[int, Any]]:
+    """Decoded frames, each with the number of its packet, from packet `begin` on. As players do, it
+    passes over a few packets that are no sound: tags and the ends of a cut."""
     good = bad = 0
-    for packet in container.demux(stream):
+    for number, packet in enumerate(container.demux(stream)):
+        if number < begin:
+            continue
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
@@ -111,7 +121,8 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
                 raise
             continue
         good += 1
-        yield from frames
+        for frame in frames:
+            yield number, frame
 
 
 def audio_of_samples(samples: Wave, own_rate: int | None, rate: int, limits: MediaLimits) -> Wave:

@@ -24,12 +24,13 @@ from ...protocol.requests.request import (
     Modality,
     PackedEmbeds,
     Page,
+    Piece,
     Pixels,
     Samples,
     Source,
 )
-from ..jobs.options import MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
-from .audio import audio_of_samples, decode_audio
+from ..jobs.options import CUT, MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
+from .audio import audio_of_samples, decode_audio, resampled_length
 from .clip_headers import look_video
 from .documents import Size, draw
 from .embeds import check_embeds
@@ -37,6 +38,7 @@ from .image import decode_image, image_of_pixels
 from .picture_headers import look_image
 from .sampling import Sampling, sampling_of
 from .sound_headers import look_audio
+from .sound_pieces import cut_sound, decode_piece
 from .unpack import grid_of, unpack
 from .video import decode_video, frames_of_array, frames_of_pictures
 
@@ -112,6 +114,8 @@ class ItemDecoder:
             return self._packed(modality, source, data, options)
         sound: Array | None = None
         match modality:
+            case "audio" if CUT in io:
+                return self._cut(data, options, *io[CUT])
             case "image":
                 return self.picture(self._image(source, data, io, by), options, io, by)
             case "video":
@@ -225,8 +229,26 @@ class ItemDecoder:
             case Samples(blob, own_rate):
                 samples = _numbers(data, blob, "float32")
                 return audio_of_samples(samples, own_rate, rate, self._limits)
+            case Piece(_, stretch):
+                return decode_piece(data, stretch, rate, self._limits)
             case _:
                 raise invalid("A sound must be an encoded file or samples.")
+
+    def _cut(self, data: bytes, options: Options, seconds: float, rows: int) -> Made:
+        """The pieces of a sound, and the layout of the first."""
+        rate, limits = self._processor.sampling_rate, self._limits
+        seconds = min(seconds, limits.audio_seconds)
+        while (
+            seconds > 1
+            and (self._processor.size("audio", int(seconds * rate), options) or 0) > rows
+        ):
+            seconds /= 2
+        cut = cut_sound(data, lambda own_rate: int(seconds * own_rate), limits)
+        length = resampled_length(cut.stretches[0].end, cut.rate, rate)
+        silence = np.broadcast_to(np.zeros((), np.float32), (length,))
+        made = self._made("audio", silence, options, {}, LOOKED_AT)
+        look = ItemLook(seconds=round(cut.seconds, 6), rate=cut.rate, stretches=cut.stretches)
+        return made._replace(look=look)
 
     def _packed(
         self, modality: Modality, source: PackedEmbeds, data: bytes, options: Options

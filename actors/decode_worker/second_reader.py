@@ -3,17 +3,21 @@ starts no program then."""
 
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...protocol.config.roles import MediaLimits
-from ...protocol.errors import RequestError, too_large
+from ...protocol.errors import too_large
 
 BLOCK = 1 << 16
 """Samples read at once."""
+
+
+class UnreadableError(Exception):
+    """libsndfile takes it for no sound."""
 
 
 def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], int] | None:
@@ -24,26 +28,35 @@ def read_sound(data: bytes, limits: MediaLimits) -> tuple[NDArray[np.float32], i
     seconds where it is new and compiles parts of itself. A worker that gives way to streams has a
     tenth of a processor for that.
     """
-    import soundfile
-
     pieces: list[NDArray[np.float32]] = []
-    count = 0
+    count, rate = 0, 1
     try:
-        with _quiet(), np.errstate(all="ignore"), soundfile.SoundFile(_File(data)) as file:
-            rate = int(file.samplerate)
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-                count += len(block)
+        with closing(read_blocks(data)) as blocks:
+            for rate, mono in blocks:
+                count += len(mono)
                 if count > rate * limits.audio_seconds or count * 4 > limits.audio_bytes:
                     raise too_large(
                         f"The sound is longer than the {limits.audio_seconds:g} s or "
                         f"{limits.audio_bytes} bytes that are taken."
                     )
-                pieces.append(block.mean(axis=1))
-    except RequestError:
-        raise
-    except (soundfile.SoundFileError, ValueError):
+                pieces.append(mono)
+    except UnreadableError:
         return None
     return (np.concatenate(pieces), rate) if count else None
+
+
+def read_blocks(data: bytes) -> Generator[tuple[int, NDArray[np.float32]]]:
+    """The rate, and float32 [n] of one channel, again and again; close it when it is left early.
+    Raises UnreadableError."""
+    import soundfile
+
+    try:
+        with _quiet(), np.errstate(all="ignore"), soundfile.SoundFile(_File(data)) as file:
+            rate = int(file.samplerate)
+            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+                yield rate, block.mean(axis=1)
+    except (soundfile.SoundFileError, ValueError):
+        raise UnreadableError from None
 
 
 class _File(io.BytesIO):

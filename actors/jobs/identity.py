@@ -28,6 +28,7 @@ from ...protocol.requests.request import (
     Modality,
     PackedEmbeds,
     Page,
+    Piece,
     Pixels,
     Samples,
     Source,
@@ -55,6 +56,9 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
     if isinstance(source, Page):
         digest.update(data)
         return page_digest(hasher, source, str(digest.hexdigest()))
+    if isinstance(source, Piece):
+        digest.update(data)
+        return piece_digest(hasher, source, str(digest.hexdigest()))
     if not isinstance(source, Encoded):
         blob = blob_of(source)
         about: list[Any] = [type(source).__name__, blob.dtype, blob.shape]
@@ -79,12 +83,22 @@ def content_digest(hasher: str, source: Source, data: Bytes) -> str:
 def known_digest(hasher: str, item: MediaItem) -> str | None:
     """What `content_digest` would say, where whoever has put the bytes there has said it."""
     name, _, digest = (item.digest or "").partition(":")
-    return digest if isinstance(item.source, Encoded) and name == hasher else None
+    if name != hasher:
+        return None
+    if isinstance(item.source, Piece):
+        return piece_digest(hasher, item.source, digest)
+    return digest if isinstance(item.source, Encoded) else None
 
 
 def page_digest(hasher: str, page: Page, document: str) -> str:
     """`document`: the digest of the whole."""
     about = json.dumps(["Page", document, page.number, page.width, page.height])
+    return str(HASHERS[hasher](about.encode()).hexdigest())
+
+
+def piece_digest(hasher: str, piece: Piece, sound: str) -> str:
+    """`sound`: the digest of the whole."""
+    about = json.dumps(["Piece", sound, *msgspec.structs.astuple(piece.stretch)])
     return str(HASHERS[hasher](about.encode()).hexdigest())
 
 

@@ -18,7 +18,7 @@ from ...protocol.requests.request import (
     Modality,
     Request,
 )
-from ..jobs.options import MOST_FPS, MOST_FRAMES, SIBLINGS, SOUND_TRACK, background_of
+from ..jobs.options import CUT, MOST_FPS, MOST_FRAMES, SIBLINGS, SOUND_TRACK, background_of
 
 OptionValues = dict[str, Any]
 
@@ -100,7 +100,7 @@ class MediaOptions:
         own, its = self._config.io_kwargs.get(modality), request.media_io_kwargs.get(modality)
         return self._below_ceilings(modality, processor, {**(own or {}), **(its or {})})
 
-    def beside(self, request: Request, index: int, unseen: Container[int] = ()) -> dict[str, bool]:
+    def beside(self, request: Request, index: int, unseen: Container[int] = ()) -> dict[str, Any]:
         """What an item's embedding depends on beside its content and the options that its caller
         gave. `unseen`: indices of documents that are text alone."""
         item = request.media[index]
@@ -112,7 +112,8 @@ class MediaOptions:
             for at, other in enumerate(request.media)
             if at != index and at not in unseen
         )
-        return {name: True for name, on in ((SOUND_TRACK, sounds), (SIBLINGS, changed)) if on}
+        cut = {} if item.cut is None else {CUT: [item.cut.seconds, item.cut.rows]}
+        return cut | {name: True for name, on in ((SOUND_TRACK, sounds), (SIBLINGS, changed)) if on}
 
     def in_effect(self, request: Request) -> dict[str, dict[str, OptionValues]]:
         """What `of` came to, by kind of option and modality, for a request that asked for any: one

@@ -23,6 +23,8 @@ class MediaStore:
         self._arena = Arena(run_dir, name, ARENA_BYTES)
         self._admission = admission
         self._check = check
+        self._owners: dict[BlobRef, int] = {}
+        """Of what several requests read: how many have not given it back."""
         self._changed = asyncio.Event()
 
     @property
@@ -54,12 +56,21 @@ class MediaStore:
 
     def adopt(self, blobs: Sequence[BlobRef]) -> None:
         """What another process has written into a draft is put, without a copy. Raises as
-        `put_bytes`."""
+        `put_bytes`. Of what is shared there is one owner more."""
+        if all(blob in self._owners for blob in blobs):
+            for blob in blobs:
+                self._owners[blob] += 1
+            return
         try:
             self._refuse_beyond(self._arena.adopts(blobs))
             self._arena.adopt(blobs)
         except (SpaceError, OSError) as error:
             raise RequestError(shortage(error) or NO_SPACE) from None
+
+    def share(self, blob: BlobRef) -> None:
+        """What has been adopted is not one request's: the caller owns it, and so does each request
+        that is submitted with it. It is free when all have dropped it."""
+        self._owners[blob] = 1
 
     def discard(self, path: str) -> None:
         """See `Arena.discard`."""
@@ -69,7 +80,10 @@ class MediaStore:
     def drop_bytes(self, *blobs: BlobRef) -> None:
         """Free blobs that nothing reads any more."""
         for blob in blobs:
-            self._arena.free(blob)
+            if (owners := self._owners.pop(blob, 1)) > 1:
+                self._owners[blob] = owners - 1
+            else:
+                self._arena.free(blob)
         self.wake()
 
     async def room(self, nbytes: int, deadline: float | None = None) -> None:

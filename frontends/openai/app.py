@@ -59,6 +59,7 @@ from .small_endpoints import (
     tokenize,
     version,
 )
+from .transcriptions.handler import transcriptions, translations
 
 BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
@@ -115,7 +116,11 @@ _MANY = (
 )
 BATCHED: dict[str, Handler] = {path: BODIES[path] for path in _MANY}
 """Of which requests may come in batches."""
-FORMS: dict[str, Handler] = {"/v1/files": upload_file}
+FORMS: dict[str, Handler] = {
+    "/v1/files": upload_file,
+    "/v1/audio/transcriptions": transcriptions,
+    "/v1/audio/translations": translations,
+}
 """Paths that take a form with a file."""
 MORE: tuple[tuple[str, str, Handler], ...] = (
     (hdrs.METH_GET, "/v1/files", list_files),

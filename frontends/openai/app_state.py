@@ -133,10 +133,14 @@ class AppState:
                 call = await self._read(kind, body, request[TENANT])
         drafts = request[DRAFTS] = [] if call.draft is None else [call.draft]
         call = call._replace(pieces=await self.uploads.fill(call.pieces, request[TENANT], drafts))
-        if not call.ignored:
-            return call.body, call.pieces, {}
-        self._warn(call.ignored)
-        return call.body, call.pieces, {IGNORED_HEADER: ", ".join(call.ignored)}
+        return call.body, call.pieces, self.ignored(call.ignored)
+
+    def ignored(self, fields: Sequence[str]) -> dict[str, str]:
+        """Headers that name the ignored fields, which the log does, too."""
+        if not fields:
+            return {}
+        self._warn(fields)
+        return {IGNORED_HEADER: ", ".join(fields)}
 
     async def read_stored(self, request: web.Request, kind: Kind[B, P], data: bytes) -> list[P]:
         """What belongs to this call of earlier bodies; after `read`, which does the same."""

@@ -262,6 +262,7 @@ def _media_limits(variables: Environment) -> MediaLimits:
     return MediaLimits(
         pixels=cap(variables.max_image_pixels),
         audio_seconds=variables.max_audio_decode_duration_s or float(NO_LIMIT),
+        cut_seconds=variables.max_transcription_duration_s or float(NO_LIMIT),
         audio_bytes=cap(variables.max_audio_decode_bytes),
         embeds_bytes=cap(variables.max_embed_decode_bytes),
         video_seconds=variables.max_video_duration_s or float(NO_LIMIT),

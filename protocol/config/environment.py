@@ -60,6 +60,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """one image or frame, read from the header before decoding; 0: no cap"""
     max_audio_decode_duration_s: Annotated[float, _field("seconds", ge=0)] = 600.0
     """one audio item; 0: no cap"""
+    max_transcription_duration_s: Annotated[float, _field("seconds", ge=0)] = 14_400.0
+    """one sound of a transcription, which is decoded piece by piece; 0: no cap"""
     max_audio_decode_bytes: Annotated[int, _field("bytes", ge=0)] = 256 << 20
     """one audio item as float32 samples; 0: no cap"""
     max_embed_decode_bytes: Annotated[int, _field("bytes", ge=0)] = 2 << 30

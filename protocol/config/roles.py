@@ -50,6 +50,8 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     pixels: int = 178_956_970
     audio_seconds: float = 600.0
     audio_bytes: int = 256 << 20
+    cut_seconds: float = 14_400.0
+    """Of a sound that is decoded piece by piece."""
     embeds_bytes: int = 2 << 30
     video_seconds: float = 300.0
     video_pixels: int = 40_000_000_000

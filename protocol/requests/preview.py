@@ -4,6 +4,7 @@ import msgspec
 
 from ..wire import Record
 from .request import Modality
+from .sound import Stretch
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -23,6 +24,10 @@ class ItemLook(Record, frozen=True):
     """Seconds at which the frames that are looked at stand in their clip; (): not known."""
     seconds: float | None = None
     """How long it lasts."""
+    rate: int | None = None
+    """Samples a second of a sound that was to be cut, as its file has them."""
+    stretches: tuple[Stretch, ...] = ()
+    """The pieces of such a sound, in order."""
 
 
 class ItemCost(Record, frozen=True):

@@ -8,6 +8,7 @@ from ..memory.blobs import BlobRef
 from .document import DocumentOptions
 from .pooling import PoolingParams
 from .sampling import SamplingParams
+from .sound import CutOptions, Stretch
 
 Modality = Literal["image", "video", "audio", "prompt", "document"]
 MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
@@ -45,6 +46,14 @@ class Page(_Part, frozen=True):
     width: int
     height: int
     """Of the picture, in pixels."""
+
+
+class Piece(_Part, frozen=True):
+    """A piece of an encoded sound, to be decoded without the rest."""
+
+    blob: BlobRef
+    """Of the whole sound."""
+    stretch: Stretch
 
 
 class Pixels(_Part, frozen=True):
@@ -110,7 +119,9 @@ class PackedEmbeds(_Part, frozen=True):
     grid_bytes: int = 0
 
 
-Source = Url | Encoded | Page | Pixels | Frames | Samples | Embeds | FrameList | PackedEmbeds
+Source = (
+    Url | Encoded | Page | Piece | Pixels | Frames | Samples | Embeds | FrameList | PackedEmbeds
+)
 
 
 class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,6 +140,8 @@ class MediaItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     document's."""
     document: DocumentOptions | None = None
     """What is wanted of it, where it is one."""
+    cut: CutOptions | None = None
+    """Of a sound in a preview: it is to be cut so, and its first piece stands for it."""
 
 
 # The prompt, in one of four forms.

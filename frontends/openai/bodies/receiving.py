@@ -95,6 +95,36 @@ class Bodies:
         except (OSError, ValueError) as error:  # a broken transfer or content coding
             raise _unreadable(error) from None
 
+    @asynccontextmanager
+    async def counted(self, request: web.Request) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body as it comes, whose bytes the caller keeps: they count as held until the block
+        ends. Raises RequestError as `receive` does."""
+        held = request.content_length or 0
+        if held > self._max:
+            raise self._too_large()
+        if self._held and self._held + held > self._max_total:
+            raise RequestError(FULL)
+        self._held += held
+
+        async def pieces() -> AsyncIterator[bytes]:
+            nonlocal held
+            size = 0
+            async for chunk in self.pieces(request):
+                size += len(chunk)
+                if size > self._max:
+                    raise self._too_large()
+                if (more := size - held) > 0:
+                    self._held += more
+                    held += more
+                    if self._held > self._max_total and self._held > held:
+                        raise RequestError(FULL)
+                yield chunk
+
+        try:
+            yield pieces()
+        finally:
+            self._held -= held
+
     async def _fill(self, body: "Received", request: web.Request) -> None:
         async for chunk in self.pieces(request):
             try:

@@ -244,9 +244,21 @@ def _place(body: bytes, text: str) -> str:
 def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread: Unread) -> None:
     """Names that the schema does not know. Raises RequestError 400 for one of `MATTERS`."""
     given = _decoded(body, dict[str, msgspec.Raw])
-    unknown = [name for name in given if name not in schema.__struct_fields__]
-    for name in unknown:
-        if len(name) <= 64 and MATTERS.fullmatch(name) and bytes(given[name]) != b"null":
+    note_names(schema, {name: bytes(raw) != b"null" for name, raw in given.items()}, unread)
+    if "stream_options" in given and bytes(given["stream_options"]) != b"null":
+        unread.check(
+            _decoded(given["stream_options"], dict[str, Any]),
+            StreamOptions.__struct_fields__,
+            "stream_options",
+        )
+
+
+def note_names(schema: type[msgspec.Struct], given: dict[str, bool], unread: Unread) -> None:
+    """`given`: names, and whether they say anything. Raises RequestError as `note_unknown`."""
+    for name, says in given.items():
+        if name in schema.__struct_fields__:
+            continue
+        if len(name) <= 64 and MATTERS.fullmatch(name) and says:
             near = difflib.get_close_matches(name, schema.__struct_fields__, 1)
             text = (
                 "This field is not known here, and to ignore it could cost more, or allow more, "
@@ -254,9 +266,3 @@ def note_unknown(schema: type[msgspec.Struct], body: bytes | memoryview, unread:
             )
             raise refuse("unsupported", text, name, "unknown_field")
         unread.tell(name)
-    if "stream_options" in given and bytes(given["stream_options"]) != b"null":
-        unread.check(
-            _decoded(given["stream_options"], dict[str, Any]),
-            StreamOptions.__struct_fields__,
-            "stream_options",
-        )

@@ -15,6 +15,7 @@ from .raw import draw_raw
 from .responses import draw_responses
 from .scores import draw_scores
 from .shot import Shot
+from .sounds import draw_sounds
 from .stored import draw_stored
 from .templates import draw_templates
 
@@ -28,10 +29,11 @@ KINDS: dict[str, tuple[int, Callable[[Random, int], Shot]]] = {
     "answer": (7, draw_answers),
     "raw HTTP": (10, draw_raw),
     "embeddings": (6, draw_embeds),
-    "stored": (7, draw_stored),
-    "other APIs": (7, draw_dialects),
-    "responses": (6, draw_responses),
-    "scores": (6, draw_scores),
+    "stored": (6, draw_stored),
+    "sounds": (5, draw_sounds),
+    "other APIs": (6, draw_dialects),
+    "responses": (4, draw_responses),
+    "scores": (5, draw_scores),
 }
 """By name: its share of all cases, in percent, and what draws one with the size of the largest body
 in bytes."""

@@ -1,0 +1,30 @@
+"""Long sounds in pieces: what is asked of the cutting, and what a piece is. Pure."""
+
+import msgspec
+
+MOST_PIECES = 4096
+"""Of one sound."""
+
+
+class CutOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a sound is to be cut, at quiet places."""
+
+    seconds: float
+    """No piece is longer."""
+    rows: int
+    """Nor has a larger embedding, where the model's processor says how large it will be."""
+
+
+class Stretch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A piece of an encoded sound."""
+
+    start: int
+    end: int
+    """In samples at the sound's own rate, from its first on; `end` is not in it."""
+    packet: int = 0
+    """Packets before this need not be decoded for it."""
+    pts: int | None = None
+    """The time, in the stream's own unit, of the decoded frame that holds its beginning; None: only
+    counting from the first sample finds it."""
+    first: int = 0
+    """Which sample that frame begins with."""
