@@ -39,6 +39,7 @@ WALL = {
     "frontends/openai/live/watch.py": "the times that the operators' page shows",
     "frontends/openai/anthropic/handler.py": "`created` of an answer",
     "frontends/openai/embeddings/handler.py": "`created` of an answer",
+    "frontends/openai/scoring/handler.py": "`created` of an answer",
     "frontends/openai/ollama/handler.py": "`created_at` of an answer",
     "frontends/openai/ollama/facts.py": "`created` of the model",
     "frontends/openai/responses/writer.py": "when an answer was complete",
