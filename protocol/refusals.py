@@ -2,7 +2,21 @@
 
 from collections.abc import Collection
 
-from .errors import RequestError, refuse
+from .errors import Failure, RequestError, refuse
+
+NO_FOLDER = Failure(
+    "unsupported",
+    "Nothing is kept on disk here, so nothing can be pinned: the server must be started with "
+    "--encoder-cache-dir.",
+    "pin",
+    "pin_disabled",
+)
+NOT_KEPT = Failure(
+    "unavailable",
+    "What was made of it is not on disk, because the disk is full or too slow; try again later.",
+    "pin",
+    "not_kept",
+)
 
 
 def beyond_context(what: str, context: int) -> RequestError:

@@ -2,12 +2,14 @@
 
 from typing import Any, NamedTuple
 
+from .edges.client_to_encoder_cache import ClientToEncoderCache
 from .edges.client_to_fetcher import ClientToFetcher
 from .edges.client_to_preprocessor import ClientToPreprocessor
 from .edges.client_to_scheduler import ClientToScheduler
 from .edges.decode_worker_to_preprocessor import DecodeWorkerToPreprocessor
 from .edges.detokenizer_to_client import DetokenizerToClient
 from .edges.detokenizer_to_scheduler import DetokenizerToScheduler
+from .edges.encoder_cache_to_client import EncoderCacheToClient
 from .edges.encoder_cache_to_preprocessor import EncoderCacheToPreprocessor
 from .edges.encoder_cache_to_scheduler import EncoderCacheToScheduler
 from .edges.fetcher_to_client import FetcherToClient
@@ -50,6 +52,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(CLIENT, FETCHER, ClientToFetcher, 4096),
     Edge(CLIENT, PREPROCESSOR, ClientToPreprocessor, 4096),
     Edge(CLIENT, SCHEDULER, ClientToScheduler, 8192),
+    Edge(CLIENT, ENCODER_CACHE, ClientToEncoderCache, 4096),
     Edge(FETCHER, PREPROCESSOR, FetcherToPreprocessor, 4096),
     Edge(FETCHER, CLIENT, FetcherToClient, 4096),
     Edge(PREPROCESSOR, FETCHER, PreprocessorToFetcher, 4096),
@@ -60,6 +63,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(PREPROCESSOR, CLIENT, PreprocessorToClient, 4096),
     Edge(ENCODER_CACHE, PREPROCESSOR, EncoderCacheToPreprocessor, 16384),
     Edge(ENCODER_CACHE, SCHEDULER, EncoderCacheToScheduler, 16384),
+    Edge(ENCODER_CACHE, CLIENT, EncoderCacheToClient, 4096),
     Edge(SCHEDULER, ENCODER_CACHE, SchedulerToEncoderCache, 16384),
     Edge(SCHEDULER, GPU_RUNNER, SchedulerToGpuRunner, 64),
     Edge(SCHEDULER, DETOKENIZER, SchedulerToDetokenizer, 65536),

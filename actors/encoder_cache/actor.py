@@ -18,7 +18,9 @@ import torch
 from ...gpu_runtime.models.encoder import load_encoder
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
+from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
 from ...protocol.edges.control import Cache, Gone, Peer
+from ...protocol.edges.encoder_cache_to_client import Pinned
 from ...protocol.edges.encoder_cache_to_preprocessor import (
     FeaturesRead,
     FeaturesWanted,
@@ -38,6 +40,7 @@ from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
 from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.refusals import NO_FOLDER
 from ...protocol.requests.prepared import Timing
 from ...protocol.topology import CLIENT, ENCODER_CACHE, PREPROCESSOR, SCHEDULER, kind_of
 from ..kernel.actor import Actor, run
@@ -156,6 +159,18 @@ class EncoderCache(Actor):
                 self.recaller.recall_id(message)
             case RecallId():
                 self.answer(RecalledId(message.name, None))
+            case Pin() | Unpin():
+                self._pin(message)
+
+    def _pin(self, message: Pin | Unpin) -> None:
+        def answer(failure: Failure | None) -> None:
+            self.send(message.client, Pinned(message.id, failure))
+
+        if self.recaller is None:
+            answer(NO_FOLDER if isinstance(message, Pin) else None)
+            return
+        call = asyncio.get_running_loop().call_soon_threadsafe
+        self.recaller.tier.ask(message, lambda failure: call(self._guard, partial(answer, failure)))
 
     def on_end(self, ids: tuple[str, ...]) -> None:
         """What the scheduler asked for in their name it gives back itself."""

@@ -120,6 +120,11 @@ def id_name(hasher: str, tenant: str, uuid: str) -> str:
     return blake3(json.dumps(["id", hasher, tenant, uuid]).encode()).hexdigest()
 
 
+def pin_name(tenant: str, file: str) -> str:
+    """What a stored file is called by what it keeps on disk, hex."""
+    return blake3(json.dumps(["pin", tenant, file]).encode()).hexdigest()
+
+
 class ItemOptions(NamedTuple):
     """What an item's features depend on beside its content: options of the processor, options of
     reading, and whose they are."""

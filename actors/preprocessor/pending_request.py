@@ -114,6 +114,7 @@ class PendingRequest:
                 tuple(part.key for part in entry.decoded.parts),
                 0 if item.source is None else blob_of(item.source).nbytes,
                 index in self.kept,
+                self.names.get(index, ""),
             )
             for index, (item, entry) in enumerate(zip(self.request.media, self.held, strict=True))
         )

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from ...actors.quarantine.fingerprints import outline
 from ...protocol.config.roles import ClientConfig
+from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
 from ...protocol.edges.client_to_preprocessor import Tokenize
 from ...protocol.edges.control import (
     AskStatus,
@@ -133,10 +134,11 @@ class Client:
         media_io_kwargs: Mapping[str, dict[str, Any]] | None = None,
         wait: bool = False,
         streamed: bool = True,
+        era: str | None = None,
     ) -> Stream:
         """Accept one request for tokens, for vectors or for what it would cost. `wait`: queue for a
         place (a batch) instead of being refused (a service). `deadline`: seconds by time.monotonic.
-        `streamed`: its tokens are read as they come.
+        `streamed`: its tokens are read as they come. `era`: see `Request.era`.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
@@ -161,6 +163,7 @@ class Client:
             media_io_kwargs=dict(media_io_kwargs or {}),
             priority=priority,
             streamed=streamed and params is not COMPUTED,  # vectors come whole
+            era=era,
         )
         return await self._accept(request, wait)
 
@@ -210,6 +213,16 @@ class Client:
         request = self._questions.request(prompt)
         self._refuse_poison(request)
         return await self._questions.tokenize(request)
+
+    async def pin(self, tenant: str, owner: str, name: str, expires: float | None = None) -> None:
+        """Have the encoder-cache keep an item on disk. RequestError where it does not."""
+        self._raise_if_dead()
+        await self._questions.pin(tenant, owner, name, expires)
+
+    async def unpin(self, owner: str) -> None:
+        """Idempotent. Raises RequestError."""
+        self._raise_if_dead()
+        await self._questions.unpin(owner)
 
     async def cancel(self, id: str) -> None:
         """End a request wherever it is. Idempotent."""
@@ -326,6 +339,9 @@ class Client:
             # What it was asked is lost with it; the callers may ask again.
             self._questions.on_all(Tokenize, RequestError(RESTARTED))
             self._dispatcher.end_leases(self._ledger.all())
+        elif role == "encoder-cache":
+            for question in (Pin, Unpin):
+                self._questions.on_all(question, RequestError(RESTARTED))
         elif role == "fetcher":
             # For requests that are over, no other process will say that the media are free.
             self._dispatcher.end_leases(

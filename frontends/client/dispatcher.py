@@ -9,6 +9,7 @@ import msgspec
 from ...protocol.edges.client_to_scheduler import Ack
 from ...protocol.edges.control import Drained
 from ...protocol.edges.detokenizer_to_client import Delta, Deltas, Finished
+from ...protocol.edges.encoder_cache_to_client import Pinned
 from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from ...protocol.edges.scheduler_to_client import MediaLost
 from ...protocol.edges.scheduler_to_detokenizer import PromptLogprobs, Usage, Vectors
@@ -80,6 +81,8 @@ class Dispatcher:
                 entry = self._ledger.live(id, attempt)
                 if entry is not None:
                     self._previewed(entry, message)
+            case Pinned(id, failure):
+                self._questions.on_answer(id, failure)
             case Tokenized(id):
                 self._questions.on_answer(id, message)
 

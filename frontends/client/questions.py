@@ -1,5 +1,6 @@
 """What a client asks beside its requests: of the preprocessor the tokens of a prompt, of the
-director the engine's state, and that a cache be emptied."""
+encoder-cache that an item stay on disk, of the director the engine's state, and that a cache be
+emptied."""
 
 import asyncio
 import itertools
@@ -7,6 +8,7 @@ import secrets
 import time
 from typing import Any
 
+from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
 from ...protocol.edges.client_to_preprocessor import Tokenize
 from ...protocol.edges.control import AskLive, AskReset, AskStatus, Cache, Live, Status
 from ...protocol.edges.preprocessor_to_client import Tokenized
@@ -54,6 +56,22 @@ class Questions:
             raise RequestError(RESTARTED)
         tokenized: Tokenized = await self._answer(request.id, question)
         return tokenized
+
+    async def pin(self, tenant: str, owner: str, name: str, expires: float | None) -> None:
+        """Raises RequestError."""
+        id = secrets.token_hex(12)
+        await self._of_cache(Pin(id, self._connection.name, tenant, owner, name, expires))
+
+    async def unpin(self, owner: str) -> None:
+        """Raises RequestError."""
+        await self._of_cache(Unpin(secrets.token_hex(12), self._connection.name, owner))
+
+    async def _of_cache(self, question: Pin | Unpin) -> None:
+        if not self._connection.send("encoder-cache", question):
+            raise RequestError(RESTARTED)
+        failure = await self._answer(question.id, question)
+        if failure is not None:
+            raise RequestError(failure)
 
     async def status(self) -> Status:
         question = AskStatus()

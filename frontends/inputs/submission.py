@@ -46,9 +46,11 @@ async def submit(
     priority: int = 0,
     deadline: float | None = None,
     streamed: bool = True,
+    era: str | None = None,
 ) -> "Stream":
     """Put the media into shared memory and submit. With `wait` it waits for room, otherwise it is
-    refused. `streamed`: its tokens are read as they come. Raises RequestError, EngineError."""
+    refused. `streamed`: its tokens are read as they come. `era`: another one than the present finds
+    nothing in the caches' memory. Raises RequestError, EngineError."""
     if wait:
         await client.media.room(given.nbytes, deadline)
     return await client.submit(
@@ -62,6 +64,7 @@ async def submit(
         media_io_kwargs=given.media_io_kwargs,
         wait=wait,
         streamed=streamed,
+        era=era,
     )
 
 

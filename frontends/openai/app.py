@@ -23,7 +23,15 @@ from .completions.handler import completions
 from .dialects import OPENAI, Dialect, dialect_of
 from .embeddings.handler import embeddings
 from .errors import NO_KEY, RETRY_AFTER_SECONDS, SERVER, Refusal, error_response, failure_of
-from .files.handler import delete_file, file_content, list_files, one_file, upload_file
+from .files.handler import (
+    delete_file,
+    file_content,
+    list_files,
+    one_file,
+    pin_file,
+    unpin_file,
+    upload_file,
+)
 from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
 from .gate.head import body_fault, framing_fault, has_body
@@ -127,6 +135,8 @@ MORE: tuple[tuple[str, str, Handler], ...] = (
     (hdrs.METH_GET, "/v1/files/{id}", one_file),
     (hdrs.METH_GET, "/v1/files/{id}/content", file_content),
     (hdrs.METH_DELETE, "/v1/files/{id}", delete_file),
+    (hdrs.METH_POST, "/v1/files/{id}/pin", pin_file),
+    (hdrs.METH_DELETE, "/v1/files/{id}/pin", unpin_file),
     (hdrs.METH_GET, "/v1/batches", list_batches),
     (hdrs.METH_GET, "/v1/batches/{id}", one_batch),
     (hdrs.METH_POST, "/v1/batches/{id}/cancel", cancel_batch),

@@ -60,6 +60,8 @@ class ItemSource(Record, frozen=True):
     """As it came in; 0: it was named by its id alone."""
     held: bool
     """It had been decoded before."""
+    name: str = ""
+    """As what the encoder-cache keeps it on disk; empty: it does not."""
 
 
 EffectiveOptions = dict[str, dict[str, dict[str, Any]]]

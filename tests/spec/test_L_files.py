@@ -11,6 +11,9 @@ import openai
 import psutil
 import pytest
 
+from thespis.actors.encoder_cache.disk.pin_file import decode_mark
+
+from ..helpers.checkpoints import Checkpoints
 from ..helpers.media import data_url, picture, png
 from ..helpers.serving import Server, served
 from ..helpers.torchless import TORCHLESS
@@ -46,6 +49,51 @@ def test_S63_a_file_stands_for_its_bytes_and_is_its_tenants(server: Server) -> N
         assert asked(server, {"file_id": id}, BOB).status == 404
         assert api.files.delete(id).deleted
         assert asked(server, {"file_id": id}).status == 404
+
+
+def test_S63_what_is_pinned_stays_on_disk_until_its_file_goes(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    disk: dict[str, Any] = {"encoder_cache_dir": str(kept), "encoder_cache_dir_gb": 1e-4}
+    with (
+        served(
+            checkpoints("qwen_omni"), server={"data_folder": str(tmp_path / "data")}, **disk
+        ) as server,
+        connect(server) as api,
+    ):
+
+        def upload(seed: int, **how: bool) -> dict[str, Any]:
+            file = ("x.png", png(picture(seed, 56, 56)))
+            made = api.files.create(file=file, purpose="vision", extra_body=how).model_dump()
+            assert made["warm"] == {"done": True}
+            return made
+
+        def items() -> set[str]:
+            return {path.name for path in kept.rglob("*-*") if path.parent.name != "pins"}
+
+        def pins() -> list[Path]:
+            return list(kept.rglob("pins/*"))
+
+        first, later = upload(6310, pin=True), upload(6311, warm=True)
+        assert (first["pin"], first["pinned"], later["pinned"]) == ({"done": True}, True, False)
+        pinned = _pinned(pins())
+        for seed in range(6320, 6350):
+            upload(seed, warm=True)
+        assert pinned <= items()
+        assert len(items()) <= 26, "blocks of the folder"
+        # the disk has given up this one, memory has not
+        told: Any = api.post(f"/files/{later['id']}/pin", cast_to=object)
+        assert told["pinned"] is True
+        assert _pinned(pins()) <= items()
+        assert len(_pinned(pins())) == 2
+        assert api.files.delete(first["id"]).deleted
+        assert _pinned(pins()).isdisjoint(pinned)
+
+
+def _pinned(marks: list[Path]) -> set[str]:
+    """Names of the items."""
+    return {name for path in marks for name in decode_mark(path.read_bytes(), path.name).files}
 
 
 def test_S71_a_batch_outlives_the_server_and_does_each_line_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ of several engines writes into it and whichever of them is killed.
     FOLDER/thespis-encoder-cache/lock                       whose holder writes; and what all takes
     FOLDER/thespis-encoder-cache/<fingerprint>-<name>       one embedding, or caller's id
     FOLDER/thespis-encoder-cache/<fingerprint>-<name>.part  what its writer has not finished
+    FOLDER/thespis-encoder-cache/pins/                      what does not make room: `pins`
 
 Everything that changes what it holds happens under the lock, which the kernel gives back when its
 holder dies: whoever has it knows that a `.part` is nobody's. What all files take stands in the
@@ -25,6 +26,8 @@ from typing import NamedTuple
 
 from ....protocol.cache import make_private
 from ....protocol.memory.blobs import Bytes
+from .pin_file import Mark
+from .pins import Pins
 
 ROOM = "thespis-encoder-cache"
 BLOCK = 4096
@@ -57,6 +60,7 @@ class Folder:
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
         self._root = Path(folder).expanduser() / ROOM
         self._max_bytes = max_bytes
+        self._pins = Pins(self._root / "pins", max_bytes // 2, BLOCK)
         self._lock = -1
         self.taken = 0
         """Bytes in it, as last seen."""
@@ -114,31 +118,62 @@ class Folder:
                 raise
         return True
 
+    def pin(self, name: str, tenant: str, files: Sequence[str], expires: float | None) -> str:
+        """These stay, whoever wants room: `pinned`. Else nothing has changed: one is not here
+        (`missing`), or it would be more than the tenant, or all, may pin (`own`, `all`). Raises
+        OSError."""
+        with self._locked(LOCK_SECONDS):
+            rooms: dict[str, int] = {}
+            for file in files:
+                try:
+                    status = os.stat(self._root / file, follow_symlinks=False)
+                except FileNotFoundError:
+                    return "missing"
+                rooms[file] = _room(status.st_size)
+            mark = Mark(name, tenant, rooms, expires)
+            if (bound := self._pins.bound(mark)) is not None:
+                return bound
+            self._make_room(BLOCK, frozenset(files))
+            self._note(self.taken + BLOCK)
+            self._pins.write(mark)
+        return "pinned"
+
+    def unpin(self, owner: str) -> None:
+        """Under whatever fingerprint. Raises OSError."""
+        with self._locked(LOCK_SECONDS):
+            self._pins.remove(owner)
+
     def remove_all(self, prefix: str) -> None:
-        """Everything whose name begins so. Raises OSError."""
+        """Everything whose name begins so; what is pinned, too, which stays when it is made again.
+        Raises OSError."""
         with self._locked(LOCK_SECONDS):
             for found in self._scan():
                 if found.name.startswith(prefix):
                     self.remove(found.name)
-            self._note(sum(found.room for found in self._scan()))
+            self._note(sum(found.room for found in self._scan()) + self._pins.room)
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self, wanted: int, spared: frozenset[str] = frozenset()) -> None:
         """Under the lock: what was used longest ago goes, and something more, so that not every
-        file needs a look at all."""
+        file needs a look at all. What is pinned or `spared` stays. Raises OSError where that leaves
+        no room."""
         taken = self._noted()
         if wanted and taken is not None and taken + wanted <= self._max_bytes:
             self.taken = taken
             return
         files = sorted(self._scan())
-        total = sum(found.room for found in files)
+        total = sum(found.room for found in files) + self._pins.room
         if total + wanted > self._max_bytes:
+            spared |= self._pins.files()
             most = self._max_bytes - self._max_bytes // 8
             for found in files:
                 if total + wanted <= most:
                     break
-                self.remove(found.name)
-                total -= found.room
+                if found.name not in spared:
+                    self.remove(found.name)
+                    total -= found.room
         self._note(total)
+        if wanted and total + wanted > self._max_bytes:
+            raise OSError(errno.ENOSPC, "what is pinned leaves no room")
 
     def _scan(self) -> list[_Found]:
         """Under the lock: all files, without what somebody has not finished, which goes."""

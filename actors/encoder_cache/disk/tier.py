@@ -10,15 +10,17 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ....protocol.bounded import Bounded
 from ....protocol.config.roles import DiskTier
+from ....protocol.edges.client_to_encoder_cache import Pin, Unpin
 from ....protocol.edges.decode_worker_to_preprocessor import Decoded
-from ....protocol.errors import EngineError
+from ....protocol.errors import EngineError, Failure
 from ....protocol.facts import ModelFacts
 from ....protocol.memory.blobs import Bytes
+from ....protocol.refusals import NOT_KEPT
 from ...jobs.identity import named, part_keys
 from .folder import Folder
 from .id_file import MOST, IdRecord, decode_id, encode_id
@@ -33,6 +35,7 @@ from .item_file import (
     read_head,
     read_rows,
 )
+from .pinning import BUSY, worded
 
 log = logging.getLogger(__name__)
 BACKLOG_BYTES = 256 << 20
@@ -73,6 +76,11 @@ class _WriteId(NamedTuple):
     digest: str
 
 
+class _Ask(NamedTuple):
+    question: Pin | Unpin
+    tell: Callable[[Failure | None], object]
+
+
 class Tier:
     """Methods of its own thread and of its callers' readers say so; all others are the loop's."""
 
@@ -82,7 +90,7 @@ class Tier:
         self._model, self._dtype, self._fingerprint = model, dtype, fingerprint
         self._known: Bounded[str, str] = Bounded(NAMES)
         """By key the name under which it was found or written."""
-        self._todo: deque[_Write | _WriteId | None] = deque()
+        self._todo: deque[_Write | _WriteId | _Ask | None] = deque()
         """None: everything of this model goes."""
         self._backlog = 0
         self._news = threading.Condition()
@@ -159,14 +167,24 @@ class Tier:
             self._todo.append(_WriteId(name, digest))
             self._news.notify()
 
+    def ask(self, question: Pin | Unpin, tell: Callable[[Failure | None], object]) -> None:
+        """Behind all that is to be written; `tell` is called once, by any thread."""
+        with self._news:
+            if len(self._todo) < MOST_WAITING and not self._closed:
+                self._todo.append(_Ask(question, tell))
+                self._news.notify()
+                return
+        tell(BUSY)
+
     def empty(self) -> None:
         """Nothing of this model is found any more; the files go as soon as may be."""
         self._known.clear()
         with self._news:
             for write in self._todo:
                 self._backlog -= write.rows.nbytes if isinstance(write, _Write) else 0
+            asked = [ask for ask in self._todo if isinstance(ask, _Ask)]
             self._todo.clear()
-            self._todo.append(None)
+            self._todo.extend((None, *asked))
             self._emptied = True
             self._news.notify()
 
@@ -275,6 +293,8 @@ class Tier:
                 match write:
                     case None:
                         self._empty()
+                    case _Ask():
+                        self._answer(write)
                     case _WriteId():
                         self._write_id(write)
                     case _:
@@ -314,6 +334,28 @@ class Tier:
             self._warn("write", error)
         else:
             self.written += new
+
+    def _answer(self, ask: _Ask) -> None:
+        question, failure = ask.question, None
+        try:
+            match question:
+                case Pin():
+                    failure = self._pin(question)
+                case Unpin(owner=owner):
+                    self._folder.unpin(owner)
+        except OSError as error:
+            failure = BUSY
+            self._warn("pin", error)
+        ask.tell(failure)
+
+    def _pin(self, pin: Pin) -> Failure | None:
+        """Raises OSError."""
+        found = self.find_item(pin.name, pin.name)
+        if found is None:
+            return NOT_KEPT
+        close_all(found[1])
+        files = [self._file(one.name) for one in found[1]]
+        return worded(self._folder.pin(self._file(pin.owner), pin.tenant, files, pin.expires))
 
     def _empty(self) -> None:
         try:

@@ -14,7 +14,7 @@ MAX_FIELD = 4 << 10
 """Bytes of a field."""
 AT_ONCE = 1 << 18
 """Bytes that are gathered before a thread writes them."""
-FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]", "warm")
+FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]", "warm", "pin")
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -65,12 +65,12 @@ class Upload:
     @property
     def warm(self) -> bool:
         """Whether it is to be decoded and encoded ahead. Raises RequestError."""
-        told = self._told("warm")
-        if told is None:
-            return False
-        if told.lower() not in SWITCHES:
-            raise invalid("Expected true or false.", "warm", "wrong_type")
-        return SWITCHES[told.lower()]
+        return self._switch("warm")
+
+    @property
+    def pin(self) -> bool:
+        """Whether what is made of it is to stay on disk. Raises RequestError."""
+        return self._switch("pin")
 
     @property
     def ignored(self) -> list[str]:
@@ -96,6 +96,13 @@ class Upload:
             return value.decode()
         except UnicodeDecodeError:
             raise invalid("It is not UTF-8.", name, "invalid_form") from None
+
+    def _switch(self, name: str) -> bool:
+        if (told := self._told(name)) is None:
+            return False
+        if told.lower() not in SWITCHES:
+            raise invalid("Expected true or false.", name, "wrong_type")
+        return SWITCHES[told.lower()]
 
     async def _write(self) -> None:
         data, self._waiting = bytes(self._waiting), bytearray()

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
@@ -10,15 +11,17 @@ from aiohttp import hdrs, web
 from ....protocol.errors import RequestError
 from ..answers.generate import json_response, send_whole
 from ..answers.writer import encode_json
-from ..app_state import APP_STATE, IGNORED_HEADER, TENANT, AppState
+from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
 from ..bodies.multipart import Form, boundary_of
 from ..errors import error_body
 from ..stored.files import file_object, note_of
 from ..stored.paging import page_of, read_page
 from ..stored.store import Entry
 from .form import MAX_FILE, Upload, too_large
+from .pinning import check_folder, let_go, pin, unpin
 from .warming import warm
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PIECE = 1 << 18
@@ -36,22 +39,29 @@ async def upload_file(request: web.Request) -> web.StreamResponse:
     async with storage.draft(storage.files, tenant) as draft:
         upload = Upload(storage, draft)
         await upload.read(form, state.bodies.pieces(request))
-        wanted = upload.warm
+        warmed, pinned = upload.warm, upload.pin
+        if pinned:
+            check_folder(state)
         entry = await upload.keep()
     told = file_object(entry)
-    if wanted:
-        told["warm"] = await _warmed(state, tenant, entry)
+    if warmed or pinned:
+        told["warm"], name = await _tried(warm(state, tenant, entry))
+    if pinned:
+        told["pin"] = told["warm"]
+        if name is not None:
+            told["pin"], _ = await _tried(pin(state, tenant, entry, name))
+        told["pinned"] = told["pin"]["done"]
     headers = {IGNORED_HEADER: ", ".join(upload.ignored)} if upload.ignored else {}
     return json_response(told, headers)
 
 
-async def _warmed(state: AppState, tenant: str, entry: Entry) -> dict[str, Any]:
-    """It is stored, whatever becomes of this."""
+async def _tried(work: Awaitable[T]) -> tuple[dict[str, Any], T | None]:
+    """What is told of it, and what it came to: the file is stored, whatever becomes of this."""
     try:
-        await warm(state, tenant, entry)
+        result = await work
     except RequestError as error:
-        return {"done": False, **error_body(error.failure)}
-    return {"done": True}
+        return {"done": False, **error_body(error.failure)}, None
+    return {"done": True}, result
 
 
 async def list_files(request: web.Request) -> web.StreamResponse:
@@ -73,9 +83,24 @@ async def one_file(request: web.Request) -> web.StreamResponse:
     return json_response(file_object(entry))
 
 
+async def pin_file(request: web.Request) -> web.StreamResponse:
+    state, tenant, id = request.app[APP_STATE], request[TENANT], request.match_info["id"]
+    entry = await state.storage.run(state.storage.files.find, tenant, id)
+    return json_response(file_object(await pin(state, tenant, entry)))
+
+
+async def unpin_file(request: web.Request) -> web.StreamResponse:
+    state, tenant, id = request.app[APP_STATE], request[TENANT], request.match_info["id"]
+    entry = await state.storage.run(state.storage.files.find, tenant, id)
+    return json_response(file_object(await unpin(state, tenant, entry)))
+
+
 async def delete_file(request: web.Request) -> web.StreamResponse:
-    storage, id = request.app[APP_STATE].storage, request.match_info["id"]
-    await storage.run(storage.files.remove, request[TENANT], id)
+    state, tenant, id = request.app[APP_STATE], request[TENANT], request.match_info["id"]
+    await state.storage.run(state.storage.files.find, tenant, id)
+    await let_go(state, tenant, id)
+    await state.storage.run(state.storage.files.remove, tenant, id)
+    await let_go(state, tenant, id)  # a pin that came between the two has found the file
     return json_response({"id": id, "object": "file", "deleted": True})
 
 

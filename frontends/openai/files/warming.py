@@ -12,8 +12,9 @@ WHERE = "file"
 SAMPLING = SamplingParams(max_tokens=1, temperature=0.0, seed=0)
 
 
-async def warm(state: AppState, tenant: str, entry: Entry) -> None:
-    """Raises RequestError where it cannot be, or there is no room for it now."""
+async def warm(state: AppState, tenant: str, entry: Entry, era: str | None = None) -> str:
+    """As what it is kept on disk; empty: nothing is. `era`: one of its own finds nothing in the
+    caches' memory. Raises RequestError where it cannot be, or there is no room for it now."""
     drafts: list[str] = []
     with state.working():
         try:
@@ -24,11 +25,12 @@ async def warm(state: AppState, tenant: str, entry: Entry) -> None:
             prompt = ChatPrompt((ChatMessage("user", (Slot(0), Text("."))),))
             stream = await submit(
                 state.client, Submission(prompt, (item,)), SAMPLING, wait=False, tenant=tenant,
-                priority=LAST, streamed=False,
+                priority=LAST, streamed=False, era=era,
             )  # fmt: skip
             async with stream:
                 async for _ in stream:
                     pass
+            return next((source.name for source in stream.sources), "")
         finally:
             for draft in drafts:
                 state.client.media.discard(draft)

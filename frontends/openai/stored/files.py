@@ -24,6 +24,8 @@ _DIGITS = re.compile(r"[0-9]{1,9}")
 class FileNote(msgspec.Struct, frozen=True):
     filename: str
     purpose: str
+    pinned: bool = False
+    """What was made of it stays on disk."""
 
 
 def note_of(entry: Entry) -> FileNote:
@@ -42,6 +44,7 @@ def file_object(entry: Entry) -> dict[str, Any]:
         "purpose": note.purpose,
         "status": "processed",
         "status_details": None,
+        "pinned": note.pinned,
     }
 
 

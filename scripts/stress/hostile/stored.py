@@ -22,6 +22,7 @@ _IDS = (
 )  # fmt: skip
 _PURPOSES = ("vision", "user_data", "batch", "assistants", "", "fine-tune", "x" * 5000, "\x00")
 _EXPIRES = ("3600", "60", "0", "-1", "1e9", "nan", "9" * 5000, "", "\u0663")
+_SWITCHES = ("true", "1", "false", "", "yes", "\x00", "x" * 5000)
 _BOUNDARIES = ("b", "b" * 70, "b" * 71, "", '"b', "\u00e9", "b; boundary=c", "a b")
 
 
@@ -40,6 +41,8 @@ def _form(draw: Random, biggest: int) -> Shot:
     if draw.random() < 0.5:
         fields["expires_after[anchor]"] = draw.choice(("created_at", "", "now"))
         fields["expires_after[seconds]"] = draw.choice(_EXPIRES)
+    if draw.random() < 0.2:
+        fields[draw.choice(("pin", "warm"))] = draw.choice(_SWITCHES)
     parts = [_part_of(f'form-data; name="{key}"', value.encode()) for key, value in fields.items()]
     head = f'form-data; name="{draw.choice(("file", "file", "file", "x"))}"; filename="{name}"'
     parts.append(_part_of(head, content) * draw.choice((1, 1, 1, 2, 100)))
@@ -74,7 +77,7 @@ def _part_of(disposition: str, content: bytes) -> bytes:
 
 def _asked(draw: Random, biggest: int) -> Shot:
     root, id = draw.choice((FILES, BATCHES)), draw.choice(_IDS)
-    rest = draw.choice(("", "/content", "/cancel"))
+    rest = draw.choice(("", "/content", "/cancel", "/pin"))
     method = draw.choice(("GET", "DELETE", "POST"))
     query = draw.choice(("", "", "?limit=0", "?limit=x", "?after=../x", f"?after={ZEROS}"))
     pieces = request(f"{root}/{id}{rest}{query}", b"", method=method, kind=None)

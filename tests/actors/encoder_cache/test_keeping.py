@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from thespis.protocol.config.roles import DiskTier
+from thespis.protocol.edges.client_to_encoder_cache import Pin, Unpin
+from thespis.protocol.edges.encoder_cache_to_client import Pinned
 from thespis.protocol.edges.encoder_cache_to_preprocessor import (
     FeaturesRead,
     FeaturesWanted,
@@ -21,6 +23,7 @@ from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, Lo
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features, Kept, Recall
 from thespis.protocol.edges.scheduler_to_encoder_cache import Release
 from thespis.protocol.errors import EngineError
+from thespis.protocol.refusals import NO_FOLDER, NOT_KEPT
 
 from .disk.kept import NAME, OTHER, files, item
 from .test_actor import HIDDEN, Stage, stage
@@ -204,6 +207,32 @@ async def test_without_a_folder_nothing_is_known(tmp_path: Path) -> None:
         await here.sent.until(EmbeddingReady)
         assert (await recall(here, OTHER)).item is None
         assert "disk_hits" not in here.cache.counters()
+
+
+async def ask(here: Stage, question: Pin | Unpin) -> Pinned:
+    before = len(here.sent.of(Pinned))
+    here.cache.on_message("http", question)
+    told: Pinned = (await here.sent.until(Pinned, before + 1))[-1]
+    return told
+
+
+async def test_who_pins_is_answered(tmp_path: Path) -> None:
+    owner = "ef" * 32
+    async with keeping(tmp_path) as here:
+        await make(here, NAME)
+        assert await ask(here, Pin("a", "http.0", "", owner, NAME, None)) == Pinned("a", None)
+        found = await ask(here, Pin("b", "http.0", "", owner, OTHER, None))
+        assert found == Pinned("b", NOT_KEPT), "what it had pinned stays pinned"
+        assert len(list((tmp_path / "folder").rglob("pins/*"))) == 1
+        assert await ask(here, Unpin("c", "http.0", owner)) == Pinned("c", None)
+        assert list((tmp_path / "folder").rglob("pins/*")) == []
+
+
+async def test_without_a_folder_nothing_is_pinned(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        pinned = await ask(here, Pin("a", "http.0", "", "ef" * 32, NAME, None))
+        assert pinned == Pinned("a", NO_FOLDER)
+        assert await ask(here, Unpin("b", "http.0", "ef" * 32)) == Pinned("b", None)
 
 
 async def test_a_folder_that_cannot_be_used_ends_the_start(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from thespis.frontends.client.stream import MOST_UNREAD
 from thespis.protocol.config.roles import ClientConfig
 from thespis.protocol.edges.control import (
     AskStatus,
+    Gone,
     Hello,
     Leave,
     Peer,
@@ -116,11 +117,11 @@ def welcome(config: ClientConfig = CONFIG) -> tuple[type[Message], Message]:
     return Hello, Welcome(msgspec.json.encode(config), Share(10, 10_000, 1 << 20))
 
 
-def everybody(run_dir: Path) -> tuple[type[Message], Message]:
+def everybody(run_dir: Path, *more: str) -> tuple[type[Message], Message]:
     """A table of actors whose sockets nobody reads."""
     peers = {
         role: Peer(1, 1, f"ipc://{run_dir}/{role}", f"ipc://{run_dir}/{role}.ctl")
-        for role in NEEDED
+        for role in (*NEEDED, *more)
     }
     return Ready, Peers(peers)
 
@@ -170,6 +171,25 @@ async def test_a_question_is_not_answered(tmp_path: Path) -> None:
                 await client.status()
             with pytest.raises(EngineError, match=SILENCE):
                 await client.tokenize(TextPrompt("Hello"))
+
+
+async def test_a_pin_is_not_waited_for_when_who_keeps_it_has_died(tmp_path: Path) -> None:
+    cache = "encoder-cache"
+    with director(tmp_path, welcome(), everybody(tmp_path, cache), (AskStatus, Gone(cache, 1))):
+        async with await Client.connect(tmp_path) as client:
+            asked = asyncio.gather(
+                client.pin("", "owner", "name"), client.unpin("owner"), return_exceptions=True
+            )
+            with pytest.raises(EngineError, match=SILENCE):
+                await client.status()
+            for error in [
+                *await asked,
+                *await asyncio.gather(
+                    client.pin("", "owner", "name"), client.unpin("owner"), return_exceptions=True
+                ),
+            ]:
+                assert isinstance(error, RequestError)
+                assert error.failure.code == "restarted"
 
 
 @pytest.mark.parametrize(("gave_up", "code"), [(True, "engine_dead"), (False, "shutting_down")])

@@ -177,6 +177,7 @@ def hostile() -> dict[str, tuple[str, bytes, int]]:
         found[f"anchor {number}"] = (TYPE, form(*dated, more), 400)
     for number, warm in enumerate(["", "yes", "2", "[]", "tru", "x" * 200]):
         found[f"warm {number}"] = (TYPE, form(PURPOSE, FILE, field("warm", warm)), 400)
+        found[f"pin {number}"] = (TYPE, form(PURPOSE, FILE, field("pin", warm)), 400)
     many = [field(f"f{number}", "x") for number in range(100)]
     forms: dict[str, tuple[bytes, int]] = {
         "no purpose": (form(FILE), 400),
