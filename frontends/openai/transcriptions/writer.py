@@ -53,6 +53,8 @@ class TranscriptWriter:
         self._texts: list[str] = []
         self._logprobs: list[msgspec.Raw] = []
         self._segments: list[Segment] = []
+        self._verbose_segments: list[msgspec.Raw] = []
+        """Written when each ends: thousands at once would hold the loop."""
         self._usage = {"audio": 0, "input": 0, "output": 0}
 
     def begin(self, index: int) -> None:
@@ -72,7 +74,11 @@ class TranscriptWriter:
     def end(self, finished: Finished | None) -> bytes:
         """Of a piece."""
         events = self._delta(self._marked.end(), [])
-        self._segments[-1].text = self._joined.piece
+        one = self._segments[-1]
+        one.text = self._joined.piece
+        if self._wanted.format == "verbose_json" and self._wanted.segments:
+            told = _segment(len(self._segments) - 1, one, self._wanted.sampling.temperature)
+            self._verbose_segments.append(msgspec.Raw(encode_json(told)))
         if finished is not None:
             self._usage["audio"] += finished.usage.media_tokens.get("audio", 0)
             self._usage["input"] += finished.usage.prompt_tokens
@@ -155,10 +161,7 @@ class TranscriptWriter:
             "text": self._text,
         }
         if self._wanted.segments:
-            heat = self._wanted.sampling.temperature
-            told["segments"] = [
-                _segment(index, one, heat) for index, one in enumerate(self._segments)
-            ]
+            told["segments"] = self._verbose_segments
         return told | {"usage": {"type": "duration", "seconds": round(seconds, 3)}}
 
 
