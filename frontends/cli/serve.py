@@ -35,9 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     words = "YAML file of settings, a line `name: value` each; flags and variables go before it"
     parser.add_argument(f"--{CONFIG}", metavar="FILE", help=words, action=_Once)
+    replicas = parser.add_argument_group("replicas")
+    words = "whole engines behind one address, by Ray; needs thespis[ray] (default: one, without)"
+    replicas.add_argument("--replicas", metavar="N", type=_count, help=words)
+    words = "so many of them where much is asked (default: always --replicas)"
+    replicas.add_argument("--max-replicas", metavar="N", type=_count, help=words)
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
     parser.epilog = EPILOG
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
+    return int(text)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -47,6 +58,10 @@ def run(given: argparse.Namespace) -> int:
         remarks.append("no API key: everybody who can reach this address may use the engine")
     for remark in remarks:
         print(f"thespis serve: {remark}", file=sys.stderr)
+    if given.replicas is not None or given.max_replicas is not None:
+        from ..ray.local import serve_replicas
+
+        return serve_replicas(engine, server, given.replicas or 1, given.max_replicas)
     try:
         with serving(engine, server, inherit_log=True) as running:
             return serve_until_stopped(

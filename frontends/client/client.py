@@ -14,6 +14,7 @@ from ...actors.quarantine.fingerprints import outline
 from ...protocol.config.roles import ClientConfig
 from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
 from ...protocol.edges.client_to_preprocessor import Tokenize
+from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.control import (
     AskStatus,
     Cache,
@@ -112,6 +113,11 @@ class Client:
         return self._dead is None and self._connection.present(self._roles)
 
     @property
+    def gone(self) -> bool:
+        """Whether the engine has ended, or this client has left it: nothing brings it back."""
+        return self._dead is not None or self._closed
+
+    @property
     def draining(self) -> bool:
         """Whether the engine is about to end: it finishes what it has accepted."""
         return self.admission.closed
@@ -135,10 +141,12 @@ class Client:
         wait: bool = False,
         streamed: bool = True,
         era: str | None = None,
+        so_far: Sequence[ChoiceSoFar] = (),
     ) -> Stream:
         """Accept one request for tokens, for vectors or for what it would cost. `wait`: queue for a
         place (a batch) instead of being refused (a service). `deadline`: seconds by time.monotonic.
-        `streamed`: its tokens are read as they come. `era`: see `Request.era`.
+        `streamed`: its tokens are read as they come. `era`: see `Request.era`. `so_far`: of each
+        choice, what another engine has given of it, with the same seed; the stream goes on there.
 
         Raises RequestError if it is refused, EngineError if the engine is gone.
         """
@@ -165,9 +173,11 @@ class Client:
             streamed=streamed and params is not COMPUTED,  # vectors come whole
             era=era,
         )
-        return await self._accept(request, wait)
+        return await self._accept(request, wait, so_far)
 
-    async def _accept(self, request: Request, wait: bool) -> Stream:
+    async def _accept(
+        self, request: Request, wait: bool, so_far: Sequence[ChoiceSoFar] = ()
+    ) -> Stream:
         blobs = blobs_of(request)
         cost = Cost(
             1,
@@ -185,9 +195,9 @@ class Client:
             self.media.drop_bytes(*blobs)
             raise
         stream = Stream(request.id, self.cancel)
-        entry = LedgerEntry(
-            request, stream, cost, blobs, [Progress() for _ in range(request.sampling.n)]
-        )
+        choices = [Progress(list(one.token_ids), one.released, one.ended) for one in so_far]
+        choices = choices or [Progress() for _ in range(request.sampling.n)]
+        entry = LedgerEntry(request, stream, cost, blobs, choices, elsewhere=bool(so_far))
         self._ledger.add(entry)
         self._delivery.start(entry)
         if request.deadline is not None:

@@ -119,12 +119,15 @@ class Delivery:
         ):
             return False
         entry.stream.prepared, entry.awaited = prepared, False
-        if submitted_to <= self._connection.dead("scheduler"):
+        if entry.elsewhere:  # the scheduler has it from its beginning: that attempt is void
+            entry.elsewhere = False
+            self.resume_anew(entry)
+        elif submitted_to <= self._connection.dead("scheduler"):
             self._resume(entry)
         return True
 
     def resume_anew(self, entry: LedgerEntry) -> None:
-        """A delta is missing: continue behind what was delivered."""
+        """A delta is missing, or was never sent here: continue behind what was delivered."""
         entry.again("resume")
         self._resume(entry)
 

@@ -62,6 +62,8 @@ class LedgerEntry(msgspec.Struct):
     """How often its media were lost with a process."""
     early: list[Early] = []
     """What has overtaken the prepared prompt of this attempt."""
+    elsewhere: bool = False
+    """Another engine has begun it, and nothing is known here yet but what it has given."""
 
     def again(self, due: Literal["send", "resume"]) -> None:
         """Begin a new attempt: every message of the old one is void."""

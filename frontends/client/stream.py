@@ -121,6 +121,10 @@ class Stream:
         self._prompt_logprobs = [*(self._prompt_logprobs or ()), *fresh]
         self._wake()
 
+    def skip_prompt(self, positions: int) -> None:
+        """Of so many of its positions the caller has the log-probabilities already."""
+        self._scored = positions
+
     def push_vectors(self, vectors: Vectors) -> None:
         """Another attempt brings the same again."""
         self._vectors = vectors

@@ -1,12 +1,13 @@
 """From a prompt that a face has read to a request that is under way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
+from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.requests.pooling import PoolingParams
 from ...protocol.requests.preview import Preview
 from ...protocol.requests.request import MediaItem, Prompt
@@ -47,10 +48,12 @@ async def submit(
     deadline: float | None = None,
     streamed: bool = True,
     era: str | None = None,
+    so_far: Sequence[ChoiceSoFar] = (),
 ) -> "Stream":
     """Put the media into shared memory and submit. With `wait` it waits for room, otherwise it is
     refused. `streamed`: its tokens are read as they come. `era`: another one than the present finds
-    nothing in the caches' memory. Raises RequestError, EngineError."""
+    nothing in the caches' memory. `so_far`: as in `Client.submit`. Raises RequestError,
+    EngineError."""
     if wait:
         await client.media.room(given.nbytes, deadline)
     return await client.submit(
@@ -65,6 +68,7 @@ async def submit(
         wait=wait,
         streamed=streamed,
         era=era,
+        so_far=so_far,
     )
 
 

@@ -1,7 +1,6 @@
 """What the APIs that generate text share: options of an answer, how it is made, and what its prompt
 would cost."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
@@ -11,22 +10,23 @@ from aiohttp import web
 from ..inputs.previews import WANTED, MediaPreview, preview_of
 from ..inputs.submission import submit
 from .access import TOLD
+from .answers.carried import CARRIED, created_of
 from .answers.generate import CallMeter, answer_stream, answer_whole, send_whole, submit_all
 from .answers.writer import AnswerOptions, ResponseWriter
-from .app_state import APP_STATE, TENANT, AppState
+from .app_state import APP_STATE, TENANT
 from .bodies.reading import OWN_ID_HEADER, check_id
 from .requests.common import Generation
 from .requests.schema import Common
 
 
 def options_of(
-    state: AppState, body: Common, arrival: float, generation: Generation, **more: Any
+    request: web.Request, body: Common, arrival: float, generation: Generation, **more: Any
 ) -> AnswerOptions:
     """`more`: fields of AnswerOptions that one API alone has."""
     return AnswerOptions(
-        created=int(time.time()),
+        created=created_of(request),
         arrival=arrival,
-        model=state.terms.model,
+        model=request.app[APP_STATE].terms.model,
         n=generation.sampling.n,
         logprobs=generation.sampling.logprobs,
         prompt_logprobs=body.prompt_logprobs is not None,
@@ -58,12 +58,13 @@ async def answer(
 ) -> web.StreamResponse:
     """`writer_for`: makes the writer of an id. Raises RequestError while nothing has been sent."""
     state, own_id = request.app[APP_STATE], own_id_of(request, body.request_id)
+    carried = request.get(CARRIED)
     meter = CallMeter(state.metrics, arrival, request[TOLD])
     async with AsyncExitStack() as stack:
         streams = await submit_all(
-            state.client, generations, request[TENANT], stack, bool(body.stream)
+            state.client, generations, request[TENANT], stack, bool(body.stream), carried
         )
-        id = own_id or streams[0].id
+        id = own_id or (streams[0].id if carried is None else carried.so_far.id)
         meter.begin(id)
         path = state.path_of(request)
         stack.callback(

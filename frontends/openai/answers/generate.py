@@ -18,6 +18,7 @@ from ..access import Told
 from ..errors import failure_of
 from ..metrics import Metrics
 from ..requests.common import Generation
+from .carried import CARRIED, Carried
 from .sse import EventStream
 from .writer import ResponseWriter, encode_json
 
@@ -88,6 +89,7 @@ async def submit_all(
     tenant: str,
     stack: AsyncExitStack,
     streamed: bool,
+    carried: Carried | None = None,
 ) -> list[Stream]:
     """All or none: if one is refused, `stack` cancels those before it."""
     if len(generations) > (most := client.admission.share.requests):
@@ -97,13 +99,23 @@ async def submit_all(
         )
         raise invalid(text, "prompt", "too_many_prompts")
     streams: list[Stream] = []
-    for generation in generations:
+    for number, generation in enumerate(generations):
         if streams:  # the first takes its place in the turn in which the door was open for it
             await asyncio.sleep(0)  # others get their turns: to send a long text takes long
         wanted, turn = generation.sampling, generation.priority
+        given = None if carried is None else carried.given(number)
         stream = await submit(
-            client, generation, wanted, wait=False, tenant=tenant, priority=turn, streamed=streamed
+            client,
+            generation,
+            wanted if given is None else wanted.replace(seed=given.seed),
+            wait=False,
+            tenant=tenant,
+            priority=turn,
+            streamed=streamed,
+            so_far=() if given is None else given.so_far(),
         )
+        if given is not None:
+            stream.skip_prompt(given.scored)
         streams.append(await stack.enter_async_context(stream))
     return streams
 
@@ -211,7 +223,7 @@ async def answer_stream(
     headers: dict[str, str],
 ) -> web.StreamResponse:
     """Server-sent events. An error before the first update still has its HTTP status."""
-    answers = [Answer(0) for _ in streams]
+    answers, carried = [Answer(0) for _ in streams], request.get(CARRIED)
     updates = merged(streams)
     seen: set[int] = set()
     source, update = await anext(updates)
@@ -223,18 +235,9 @@ async def answer_stream(
             events = b""
             if source not in seen:
                 seen.add(source)
-                _begin(writer, source, streams[source])
                 meter.note_prompt(streams[source].prompt_tokens)
-                events = writer.first(
-                    source, streams[source].prompt_token_ids, streams[source].prompt_tokens
-                )
-            for part in in_turns(update):
-                events += writer.events(source, part)
-                if events:
-                    await out.write(events)
-                events = b""
-                if part is not update:
-                    await asyncio.sleep(0)  # others have their turns
+                events = _first(writer, source, streams[source], sizes[source], carried)
+            await _write(out, writer, source, update, events, carried)
             answers[source].note(update)
             answers[source].sources = streams[source].sources
             try:
@@ -242,7 +245,10 @@ async def answer_stream(
             except StopAsyncIteration:
                 break
         meter.end(answers, sizes)
-        await out.write(writer.last(answers))
+        events = writer.last(answers)
+        if carried is not None:
+            carried.end(len(events))
+        await out.write(events)
     except ConnectionError:
         meter.left()
         log.info("a caller went away")
@@ -251,9 +257,45 @@ async def answer_stream(
         meter.failed(failure)
         if not isinstance(error, RequestError):
             log.warning("a stream ended early")
+        if carried is not None and carried.leave(failure):
+            return out.response
+        events = writer.failed(failure)
+        if carried is not None:
+            carried.end(len(events))
         with suppress(ConnectionError):
-            await out.write(writer.failed(failure))
+            await out.write(events)
     return out.response
+
+
+def _first(
+    writer: ResponseWriter, source: int, stream: Stream, n: int, carried: Carried | None
+) -> bytes:
+    """The events before a prompt's first text."""
+    _begin(writer, source, stream)
+    events = writer.first(source, stream.prompt_token_ids, stream.prompt_tokens)
+    return events if carried is None else carried.begin(source, stream, writer, n, events)
+
+
+async def _write(
+    out: EventStream,
+    writer: ResponseWriter,
+    source: int,
+    update: Update,
+    events: bytes,
+    carried: Carried | None,
+) -> None:
+    """The events of one update, behind those that are there already."""
+    for part in in_turns(update):
+        events += writer.events(source, part)
+        if events and carried is None:  # else it goes in one piece with what is told of it
+            await out.write(events)
+            events = b""
+        if part is not update:
+            await asyncio.sleep(0)  # others have their turns
+    if carried is not None:
+        carried.note(source, update, len(events))
+        if events:
+            await out.write(events)
 
 
 def in_turns(update: Update) -> Iterator[Update]:

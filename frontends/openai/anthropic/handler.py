@@ -5,6 +5,7 @@ import time
 from aiohttp import web
 
 from ..answering import answer, prompt_tokens
+from ..answers.carried import created_of
 from ..answers.generate import json_response
 from ..answers.writer import AnswerOptions
 from ..app_state import APP_STATE
@@ -17,7 +18,7 @@ async def messages(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, (asked,), headers = await state.read(request, MESSAGES, generates=True)
         options = AnswerOptions(
-            created=int(time.time()),
+            created=created_of(request),
             arrival=arrival,
             model=state.terms.model,
             reading=asked.reading,

@@ -14,7 +14,7 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     state, arrival = request.app[APP_STATE], time.monotonic()
     with state.working():
         body, (generation,), headers = await state.read(request, CHAT, generates=True)
-        options = options_of(state, body, arrival, generation, reading=generation.reading)
+        options = options_of(request, body, arrival, generation, reading=generation.reading)
         return await answer(
             request, body, [generation], arrival, lambda id: ChatWriter(id, options), headers
         )

@@ -22,7 +22,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
         body, generations, headers = await state.read(request, COMPLETION, generates=True)
         echo = await _prompt_texts(state, generations) if body.echo else None
         options = options_of(
-            state, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body)
+            request, body, arrival, generations[0], echo=echo, prompt_only=prompt_only(body)
         )
         return await answer(
             request,

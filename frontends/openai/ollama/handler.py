@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from ..access import TOLD
 from ..answering import answer
+from ..answers.carried import created_of
 from ..answers.generate import CallMeter, json_response
 from ..answers.writer import AnswerOptions
 from ..app_state import APP_STATE, AppState
@@ -49,7 +50,7 @@ async def _answer(
     headers: dict[str, str],
 ) -> web.StreamResponse:
     model = body.model or tagged(request.app[APP_STATE].terms.model)  # as its caller calls it
-    created = int(time.time())
+    created = created_of(request)
     if not asked:
         reason = "unload" if body.keep_alive in (0, "0") else "load"
         told = {**head_of(model, created), **said(Grown()), "done": True, "done_reason": reason}

@@ -5,6 +5,7 @@ import time
 from aiohttp import web
 
 from ..answering import answer, options_of, prompt_tokens
+from ..answers.carried import name_of
 from ..answers.generate import json_response
 from ..app_state import APP_STATE, IGNORED_HEADER, TENANT
 from ..bodies.reading import RESPONSE
@@ -19,8 +20,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     with state.working():
         body, (asked,), headers = await state.read(request, RESPONSE, generates=True)
         asked = await with_stored(request, body, asked)
-        options = options_of(state, body, arrival, asked, reading=asked.reading)
-        id, _ = state.storage.responses.draw()
+        options = options_of(request, body, arrival, asked, reading=asked.reading)
+        id = name_of(request, state.storage.responses.draw()[0])
         keep = _keeper(request, id, body, asked)
         if body.store and keep is None:
             headers[IGNORED_HEADER] = ", ".join(
