@@ -25,6 +25,9 @@ class Choice(msgspec.Struct):
     logprobs: list[PositionLogprobs] = []
     finish_reason: Literal["stop", "length"] | None = None
     stop_reason: str | int | None = None
+    scored: int = 0
+    """Characters of tokens, each decoded alone, of which another engine has given the
+    log-probabilities: half a character counts as one there, so the text does not tell it."""
 
     def add(self, news: "Delta | Choice") -> None:
         """Merge what came after."""

@@ -1,12 +1,14 @@
 """Which replica a request goes to: one that has its media or its beginning, as long as it has no
-more to do than the others. Pure: no clock, no Ray."""
+more to do than the others. A decision looks at few replicas, however many there are. Pure: no
+clock, no Ray."""
 
-import hashlib
 import math
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
 
 from .keys import LikeKeys
+from .levels import Levels
+from .ring import FEW, Ring
 
 CALM = 4
 """Requests under way that a replica may always have more than its share: chance alone gives it
@@ -15,7 +17,6 @@ LOAD = 1.1
 """Times the mean that a replica may have under way, beside `CALM`."""
 EVEN = 10
 """A replica gets no new key while it has a tenth more than the one with the fewest."""
-LATELY = 1 << 12
 MOST_KEYS = 1 << 16
 """That are remembered: beyond, the ones that were not asked for longest are forgotten."""
 
@@ -26,65 +27,92 @@ class Affinity:
     def __init__(self) -> None:
         self._homes: OrderedDict[str, str] = OrderedDict()
         """By key, the replica that has it."""
-        self._kept: Counter[str] = Counter()
-        """LikeKeys by replica."""
         self._under_way: dict[str, str] = {}
         """Where each request is, by its id."""
-        self.load: Counter[str] = Counter()
-        """Requests under way by replica."""
-        self._sent: Counter[str] = Counter()
-        """Requests sent lately by replica: of those with as much to do, the one with fewer."""
+        self.replicas: frozenset[str] = frozenset()
+        """That are there."""
+        self._ring = Ring()
+        self.load, self.kept = Levels(), Levels()
+        """Requests under way and keys, by replica."""
 
-    def order(
-        self, id: str, keys: LikeKeys, replicas: Sequence[str], avoid: Sequence[str] = ()
-    ) -> list[str]:
-        """The replicas, the best first, of which it is counted as under way; asked again for the
-        same request, another may be the best. `avoid`: where it has failed."""
+    def update(self, replicas: Iterable[str]) -> None:
+        """These are there from now on."""
+        now = dict.fromkeys(replicas)  # in their order
+        for name in self.replicas - now.keys():
+            self._ring.leave(name)
+            self.load.leave(name)
+            self.kept.leave(name)
+        for name in now:
+            if name not in self.replicas:
+                self._ring.join(name)
+                self.load.join(name)
+                self.kept.join(name)
+        self.replicas = frozenset(now)
+
+    def order(self, id: str, keys: LikeKeys, avoid: Collection[str] = ()) -> list[str]:
+        """A few replicas, the best first, of which it is counted as under way; asked again for the
+        same request, others may be the best. `avoid`: where it has failed."""
+        again = id in self._under_way
         self.over(id)
-        fit = [one for one in replicas if one not in avoid] or list(replicas)
-        if not fit:
+        avoided = self.replicas.intersection(avoid)
+        if len(avoided) == len(self.replicas):
+            avoided = frozenset()
+        if not self.replicas:
             return []
-        most = CALM + math.ceil(LOAD * (sum(self.load[one] for one in fit) + 1) / len(fit))
-        free = [one for one in fit if self.load[one] < most] or fit
-        best = self._best(keys, fit, free)
-        self._learn(keys, best, fit)
+        best = self._best(keys, avoided)
+        self._learn(keys, best, avoided)
         self.begin(id, best)
-        rest = [one for one in replicas if one != best]
-        return [best, *sorted(rest, key=lambda one: (one not in fit, *self._idle(one)))]
+        rest = [one for one in self.load.least(FEW + len(avoided)) if one != best]
+        rest.sort(key=avoided.__contains__)
+        if again:  # those that had no room come last next time
+            for one in rest[: FEW - 1]:
+                self.load.turn(one)
+        return [best, *rest[: FEW - 1]]
 
-    def _best(self, keys: LikeKeys, fit: Sequence[str], free: Sequence[str]) -> str:
-        for key in keys.own:
-            if self._homes.get(key) in free:
-                return self._homes[key]
-        if any(self._homes.get(key) in fit for key in keys.own):
-            return min(free, key=self._idle)  # its home has too much to do
-        if not keys.own and not keys.shared:
-            return min(free, key=self._idle)
-        fewest = min(self._kept[one] for one in fit)
-        even = [one for one in free if self._kept[one] <= fewest + max(1, fewest // EVEN)] or free
-        if self._homes.get(keys.shared) in even:
-            return self._homes[keys.shared]
+    def _best(self, keys: LikeKeys, avoided: frozenset[str]) -> str:
+        most = self._most(avoided)
+        homes = [home for home in map(self._homes.get, keys.own) if self._fit(home, avoided)]
+        for home in homes:
+            if home is not None and self.load.counts[home] < most:
+                return home
         first = keys.own[0] if keys.own else keys.shared
-        return max(even, key=lambda one: _weight(first, one))
+        if homes or not first:  # its home has too much to do, or it has none
+            return self._idle(avoided)
+        even = self.kept.fewest + max(1, self.kept.fewest // EVEN)
+        shared = self._homes.get(keys.shared)
+        near = [shared] if shared is not None and self._fit(shared, avoided) else []
+        for one in (*near, *self._ring.of(first), *self.kept.least(FEW)):
+            free = self.load.counts[one] < most and self.kept.counts[one] <= even
+            if free and one not in avoided:
+                return one
+        return self._idle(avoided)
 
-    def _idle(self, replica: str) -> tuple[int, int]:
-        """The lowest has the least to do."""
-        return self.load[replica], self._sent[replica]
+    def _most(self, avoided: frozenset[str]) -> int:
+        """A replica with so many under way gets no more."""
+        total = self.load.total - sum(self.load.counts[one] for one in avoided)
+        return CALM + math.ceil(LOAD * (total + 1) / (len(self.replicas) - len(avoided)))
 
-    def _learn(self, keys: LikeKeys, best: str, fit: Sequence[str]) -> None:
-        """LikeKeys that have no home, or none that is there, are at home where they go first."""
+    def _fit(self, replica: str | None, avoided: frozenset[str]) -> bool:
+        return replica in self.replicas and replica not in avoided
+
+    def _idle(self, avoided: frozenset[str]) -> str:
+        """Who has the least to do; of several the one that has had so little for longest."""
+        least = self.load.least(1 + len(avoided))
+        return next(one for one in least if one not in avoided)
+
+    def _learn(self, keys: LikeKeys, best: str, avoided: frozenset[str]) -> None:
+        """Keys that have no home, or none that is there, are at home where they go first."""
         for key in filter(None, (*keys.own, keys.shared)):
-            if (known := self._homes.get(key)) in fit and known is not None:
-                self._homes.move_to_end(key)
-                continue
-            if known is not None:
-                self._kept[known] -= 1
-            self._homes[key] = best
+            known = self._homes.get(key)
+            if known is None or not self._fit(known, avoided):
+                if known is not None:
+                    self.kept.add(known, -1)
+                self._homes[key] = best
+                self.kept.add(best, 1)
             self._homes.move_to_end(key)
-            self._kept[best] += 1
         while len(self._homes) > MOST_KEYS:
             _, home = self._homes.popitem(last=False)
-            self._kept[home] -= 1
+            self.kept.add(home, -1)
 
     def moved(self, id: str, replica: str) -> None:
         """It has come to this replica, whatever was the best."""
@@ -95,21 +123,10 @@ class Affinity:
         """It is under way at this replica."""
         self.over(id)
         self._under_way[id] = replica
-        self.load[replica] += 1
-        self._sent[replica] += 1
-        if self._sent[replica] > LATELY:
-            self._sent = Counter({one: count // 2 for one, count in self._sent.items()})
+        self.load.add(replica, 1)
 
     def over(self, id: str) -> None:
         """It is under way no more. Idempotent."""
         replica = self._under_way.pop(id, None)
         if replica is not None:
-            self.load[replica] -= 1
-            if not self.load[replica]:
-                del self.load[replica]
-
-
-def _weight(key: str, replica: str) -> bytes:
-    """Rendezvous hashing: all who ask, wherever, see the same order of replicas for a key, and of
-    one that goes only its own keys move."""
-    return hashlib.blake2b(f"{key}\0{replica}".encode(), digest_size=8).digest()
+            self.load.add(replica, -1)

@@ -47,7 +47,8 @@ class Relay:
 
     def __init__(self, send: Send, repeats: bool, lost: tuple[type[Exception], ...]) -> None:
         """`repeats`: to ask twice does no more than to ask once."""
-        self._send, self._repeats, self._lost = send, repeats, (*lost, Lost)
+        self._send, self._repeats = send, repeats
+        self._lost: tuple[type[Exception], ...] = (*lost, Lost)
         self._so_far: SoFar | None = None
         self._avoid: list[str] = []
         self._head: AnswerHead | None = None

@@ -19,7 +19,7 @@ from ...protocol.errors import EngineError
 from ..client.client import Client
 from ..engine import EngineHandle, find_engine, start_engine
 from ..hub.locate import located
-from ..openai.answers.carried import CARRIED, Carried
+from ..openai.answers.carried import CARRIED, Carried, SoFar
 from ..openai.app import make_app
 from ..openai.batches.inner import Handler
 from ..openai.over_client import config_over
@@ -52,7 +52,7 @@ class ReplicaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerConfig
 
 
-class Replica:
+class ServedReplica:
     """Of a service, wherever Ray has put it. Belongs to its loop."""
 
     def __init__(self, config: ReplicaConfig, name: str) -> None:
@@ -179,7 +179,8 @@ async def pieces(response: ClientResponse, carried: Carried) -> AsyncGenerator[A
             yield "piece", b"", chunk
             continue
         waiting += chunk
-        news, size = [], 0
+        news: list[SoFar] = []
+        size = 0
         while carried.marks and carried.marks[0].end <= given + len(waiting):
             mark = carried.marks.popleft()
             size, news = mark.end - given, [*news, mark.news]

@@ -1,6 +1,7 @@
 """`AffinityRouter`: how Ray Serve asks our policy. Ray imports it by its name; the class is made
 then, since Ray is no requirement of this package."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .affinity import Affinity
@@ -18,6 +19,9 @@ def _make() -> type:
 
         def initialize_state(self, **_: Any) -> None:
             self._affinity = Affinity()
+            self._seen: list[Any] | None = None
+            """Serve's own list: it makes another one when the replicas are others."""
+            self._by_name: dict[str, Any] = {}
             self._waiting: dict[str, Any] = {}
             """Calls that have an order and no replica yet, by id."""
 
@@ -26,14 +30,18 @@ def _make() -> type:
         ) -> list[list[Any]]:
             if pending_request is None:
                 return [candidate_replicas] if candidate_replicas else []
-            self._forget_the_cancelled()
-            by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
+            if candidate_replicas is not self._seen:
+                self._seen = candidate_replicas
+                self._by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
+                self._affinity.update(self._by_name)
             id = pending_request.metadata.internal_request_id
             own, shared = pending_request.kwargs.get("keys", ((), ""))
             avoid = pending_request.kwargs.get("avoid", ())
-            self._waiting[id] = pending_request
-            order = self._affinity.order(id, LikeKeys(tuple(own), shared), list(by_name), avoid)
-            return [[by_name[name]] for name in order]
+            if self._waiting.get(id) is not pending_request:
+                self._waiting[id] = pending_request
+                pending_request.future.add_done_callback(partial(self._forget, id))
+            order = self._affinity.order(id, LikeKeys(tuple(own), shared), avoid)
+            return [[self._by_name[name]] for name in order]
 
         def on_request_routed(self, pending_request: Any, replica_id: Any, result: Any) -> None:
             id = pending_request.metadata.internal_request_id
@@ -43,9 +51,9 @@ def _make() -> type:
         def on_request_completed(self, replica_id: Any, internal_request_id: str) -> None:
             self._affinity.over(internal_request_id)
 
-        def _forget_the_cancelled(self) -> None:
-            for id in [id for id, one in self._waiting.items() if one.future.cancelled()]:
-                del self._waiting[id]
+        def _forget(self, id: str, future: Any) -> None:
+            """It has a replica, or its caller has left before it had one."""
+            if self._waiting.pop(id, None) is not None and future.cancelled():
                 self._affinity.over(id)
 
     AffinityRouter.__qualname__ = "AffinityRouter"  # by which it is found in other processes

@@ -13,7 +13,7 @@ from ...protocol.config.server_keys import with_keys
 from .door import DoorConfig, RayDoor
 from .edge import AnswerPiece
 from .installed import check_installed
-from .replica import END_SECONDS, Replica, ReplicaConfig
+from .replica import END_SECONDS, ReplicaConfig, ServedReplica
 
 ROUTER = "thespis.frontends.ray.router:AffinityRouter"
 ENGINE, DOOR = "thespis-engine", "thespis-door"
@@ -112,7 +112,7 @@ class RayReplica:
         from ray import serve
 
         name = serve.get_replica_context().replica_id.unique_id
-        self._replica = Replica(msgspec.json.decode(config, type=ReplicaConfig), name)
+        self._replica = ServedReplica(msgspec.json.decode(config, type=ReplicaConfig), name)
         await self._replica.start()
 
     async def call(

@@ -59,7 +59,9 @@ class SoFar(msgspec.Struct):
                 continue
             known.scored += grown.scored
             for choice in grown.choices:
-                known.choices[choice.index].add(choice)
+                mine = known.choices[choice.index]
+                mine.add(choice)
+                mine.scored += choice.scored
 
 
 class Mark(NamedTuple):
@@ -110,7 +112,7 @@ class Carried:
     def note(self, number: int, update: Update, size: int) -> None:
         """These bytes are about to be written, for this update."""
         told = self.so_far.sources[number]
-        grown = [msgspec.structs.replace(choice, logprobs=[]) for choice in update.choices]
+        grown = [_told(choice) for choice in update.choices]
         if number not in self._begun:
             self._begun.add(number)
             choices = list(told.choices)
@@ -147,9 +149,15 @@ def name_of(request: web.Request, drawn: str) -> str:
     carried = request.get(CARRIED)
     if carried is None:
         return drawn
-    so_far = carried.so_far
+    so_far: SoFar = carried.so_far
     so_far.name = so_far.name or drawn
     return so_far.name
+
+
+def _told(choice: Choice) -> Choice:
+    """Of its log-probabilities, which are many, only how far they have come in the text."""
+    scored = sum(len(position.chosen.decoded_token) for position in choice.logprobs)
+    return msgspec.structs.replace(choice, logprobs=[], scored=scored)
 
 
 def _digest(prepared: Prepared) -> str:

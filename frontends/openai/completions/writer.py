@@ -81,10 +81,7 @@ class CompletionWriter:
             scores = CompletionScores(options.logprobs, options.tokens_as_ids)
             scores.add(choice.logprobs)
             entry["logprobs"] = scores.shown(offset)
-            # What another engine has given comes without its scores.
-            given = choice.token_ids and not choice.logprobs
-            grown = len(choice.text) if given else scores.characters
-            self._offsets[index] = offset + grown
+            self._offsets[index] = offset + choice.scored + scores.characters
         if choice.stop_reason is not None:
             entry["stop_reason"] = choice.stop_reason
         if options.return_token_ids:

@@ -33,6 +33,7 @@ WALL = {
     "actors/fetcher/disk.py": "how old files of earlier runs are",
     "actors/prompting/template.py": "the date that a template may write",
     "gpu_runtime/native/build.py": "how old what killed builds left is",
+    "actors/encoder_cache/disk/pins.py": "until when a pin lasts, over restarts",
     "frontends/python/moment.py": "the time that people read",
     "frontends/client/deadline.py": "what a caller gave in unix seconds",
     "frontends/openai/answers/carried.py": "`created` of an answer",

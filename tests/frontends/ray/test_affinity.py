@@ -5,10 +5,19 @@ from collections import Counter, defaultdict, deque
 
 import pytest
 
-from thespis.frontends.ray.affinity import CALM, LOAD, MOST_KEYS, Affinity
+from thespis.frontends.ray import affinity
+from thespis.frontends.ray.affinity import CALM, LOAD, Affinity
 from thespis.frontends.ray.keys import LikeKeys
+from thespis.frontends.ray.levels import Levels
+from thespis.frontends.ray.ring import FEW
 
 Where = dict[str, Counter[str]]
+
+
+def with_replicas(*names: str) -> Affinity:
+    policy = Affinity()
+    policy.update(names)
+    return policy
 
 
 def played(
@@ -20,13 +29,14 @@ def played(
     where: Where = defaultdict(Counter)
     under_way: deque[str] = deque()
     most = 0
+    policy.update(replicas)
     for number, keys in enumerate(calls):
-        best = policy.order(str(number), keys, replicas)[0]
+        best = policy.order(str(number), keys)[0]
         sent[best] += 1
         where[keys.own[0] if keys.own else keys.shared][best] += 1
         under_way.append(str(number))
         allowed = CALM + LOAD * len(under_way) / len(replicas) + 1
-        most = max(most, policy.load[best] - int(allowed))
+        most = max(most, policy.load.counts[best] - int(allowed))
         if len(under_way) >= at_once:
             policy.over(under_way.popleft())
     return sent, where, most
@@ -61,7 +71,7 @@ def test_a_caller_alone_stays_where_his_conversation_is() -> None:
 
 
 def test_two_doors_send_most_keys_to_the_same_replica() -> None:
-    """They tell each other nothing: rendezvous hashing makes them agree."""
+    """They tell each other nothing: consistent hashing makes them agree."""
     replicas = ["a", "b", "c", "d"]
     calls = [LikeKeys((f"key{n}",)) for n in range(4000)]
     order = list(calls)
@@ -87,29 +97,113 @@ def test_requests_without_keys_go_where_there_is_least_to_do() -> None:
 
 
 def test_who_has_failed_comes_last_and_is_asked_where_nobody_else_is_left() -> None:
-    policy = Affinity()
+    policy = with_replicas("a", "b", "c")
     for n in range(20):
-        order = policy.order(str(n), LikeKeys((str(n),)), ["a", "b", "c"], avoid=["b"])
+        order = policy.order(str(n), LikeKeys((str(n),)), avoid=["b"])
         assert order[-1] == "b"
-    assert policy.order("last", LikeKeys(), ["b"], avoid=["b"]) == ["b"]
-    assert policy.order("none", LikeKeys(), []) == []
+        assert sorted(order) == ["a", "b", "c"]
+    policy.update(["b"])
+    assert policy.order("last", LikeKeys(), avoid=["b", "gone"]) == ["b"]
+    policy.update([])
+    assert policy.order("none", LikeKeys()) == []
 
 
 def test_a_request_counts_once_however_often_it_is_asked_for_or_moved() -> None:
-    policy = Affinity()
+    policy = with_replicas("a", "b")
     for _ in range(3):
-        best = policy.order("one", LikeKeys(("k",)), ["a", "b"])[0]
-    assert policy.load == {best: 1}
+        best = policy.order("one", LikeKeys(("k",)))[0]
+    assert policy.load.counts == {best: 1}
     policy.moved("one", "z")
-    assert policy.load == {"z": 1}
+    assert policy.load.counts == {"z": 1}
     policy.over("one")
     policy.over("one")
-    assert not policy.load
+    assert not policy.load.counts
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    policy = Affinity()
-    for n in range(MOST_KEYS + 10):
-        policy.order("same", LikeKeys((str(n),)), ["a", "b"])
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affinity, "MOST_KEYS", 100)
+    policy = with_replicas("a", "b")
+    for n in range(150):
+        policy.order("same", LikeKeys((str(n),)))
     policy.over("same")
-    assert len(policy._homes) == MOST_KEYS == sum(policy._kept.values())
+    assert len(policy._homes) == 100 == policy.kept.total
+
+
+@pytest.mark.parametrize("count", [4, 100, 1000])
+def test_a_decision_looks_at_few_replicas_however_many_there_are(
+    count: int,
+) -> None:
+    """Counted, since times say little here: of homes, of new keys and of what has none."""
+    policy = with_replicas(*(f"r{n}" for n in range(count)))
+    looks = 0
+
+    class Counted(Counter[str]):
+        def __getitem__(self, name: str) -> int:
+            nonlocal looks
+            looks += 1
+            return super().__getitem__(name)
+
+    policy.load.counts, policy.kept.counts = Counted(), Counted()
+    asked = random.Random(count)
+    for n in range(3 * count):
+        keys = LikeKeys((f"key{asked.randrange(count)}",), asked.choice(["", "system"]))
+        before = looks
+        order = policy.order(str(n), asked.choice([keys, LikeKeys()]))
+        assert looks - before <= 80
+        assert len(order) == min(count, FEW)
+        if n > count:
+            policy.over(str(n - count))
+
+
+def test_many_replicas_have_as_much_too() -> None:
+    count = 200
+    calls = [LikeKeys((f"picture{n % (20 * count)}",)) for n in range(40 * count)]
+    random.Random(count).shuffle(calls)
+    sent, where, most = played(Affinity(), calls, [f"r{n}" for n in range(count)], 4 * count)
+    assert all(abs(sent[f"r{n}"] * count / len(calls) - 1) <= 0.2 for n in range(count))
+    assert sum(max(homes.values()) for homes in where.values()) >= 0.95 * len(calls)
+    assert most <= 0
+
+
+def test_who_has_no_room_is_not_asked_first_again() -> None:
+    """Other callers have filled most replicas, of which this one knows nothing."""
+    policy = with_replicas(*(f"r{n}" for n in range(60)))
+    tried: set[str] = set()
+    for _ in range(60 // (FEW - 1) + 2):
+        tried.update(policy.order("one", LikeKeys(("k",))))
+    assert len(tried) == 60
+
+
+def test_a_replica_that_comes_gets_what_is_new_until_it_has_as_much() -> None:
+    policy, replicas = Affinity(), ["a", "b", "c", "d"]
+    calls = [LikeKeys((f"key{n}",)) for n in range(800)]
+    played(policy, calls[:400], replicas[:3], at_once=1)
+    sent, _, _ = played(policy, calls[400:], replicas, at_once=1)
+    assert max(policy.kept.counts.values()) - min(policy.kept.counts.values()) <= 25
+    assert sent["d"] == max(sent.values())
+
+
+def test_levels_say_what_a_look_at_everybody_says() -> None:
+    drawn, levels, names = random.Random(7), Levels(), [f"r{n}" for n in range(12)]
+    counts: Counter[str] = Counter()
+    there: set[str] = set()
+    for _ in range(4000):
+        name = drawn.choice(names)
+        match drawn.randrange(5):
+            case 0:
+                levels.join(name)
+                there.add(name)
+            case 1 if drawn.random() < 0.5:
+                levels.leave(name)
+                there.discard(name)
+            case 2 if counts[name]:
+                levels.add(name, -1)
+                counts[name] -= 1
+            case 3 | 4:
+                levels.add(name, 1)
+                counts[name] += 1
+        had = sorted(counts[one] for one in there)
+        assert levels.total == sum(had)
+        assert levels.fewest == min(had, default=0)
+        assert [counts[one] for one in levels.least(5)] == had[:5]
+        assert levels.counts == +counts

@@ -26,16 +26,18 @@ def head(replica: str, status: int = 200, whole: bool = False) -> AnswerPiece:
 
 
 def word(text: str, *tokens: int, ended: bool = False) -> AnswerPiece:
-    reason = "stop" if ended else None
-    choice = Choice(0, text, list(tokens), finish_reason=reason)
+    choice = Choice(0, text, list(tokens), finish_reason="stop" if ended else None)
     news = SoFar("id", 1, "", {0: Given(7, "digest", [choice])})
     return "piece", encode([news]), text.encode()
+
+
+Script = Sequence[AnswerPiece | Exception]
 
 
 class Replicas:
     """Each call takes the next script; an exception in it is raised."""
 
-    def __init__(self, *scripts: list[AnswerPiece | Exception]) -> None:
+    def __init__(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
         self.asked: list[tuple[SoFar | None, tuple[str, ...]]] = []
 
@@ -99,24 +101,23 @@ async def test_bytes_of_which_nothing_was_told_cannot_go_on() -> None:
 
 
 async def test_a_request_that_loses_one_replica_after_the_other_ends() -> None:
-    replicas = Replicas(*[[head("a"), word("x", 1), Died()] for _ in range(MOST_LOST)])
+    once: Script = [head("a"), word("x", 1), Died()]
+    replicas = Replicas(*[once for _ in range(MOST_LOST)])
     with pytest.raises(RequestError) as caught:
         await replicas.answer()
     assert caught.value.failure.code == "replicas_lost"
 
 
 async def test_who_has_no_room_is_followed_by_another_and_at_last_believed() -> None:
-    full = [head("a", 429, whole=True), ("piece", b"", b"no"), END]
-    replicas = Replicas(list(full), [head("b"), word("x", 1), END])
+    full: Script = [head("a", 429, whole=True), ("piece", b"", b"no"), END]
+    replicas = Replicas(full, [head("b"), word("x", 1), END])
     assert (await replicas.answer())[1] == b"x"
     assert replicas.asked[1][1] == ("a",)
-    told, body = await Replicas(*[list(full) for _ in range(9)]).answer()
+    told, body = await Replicas(*[full for _ in range(9)]).answer()
     assert (told.status, body) == (429, b"no")
 
 
 async def test_a_stream_waits_for_room_elsewhere() -> None:
-    full: list[AnswerPiece | Exception] = [head("b", 503, whole=True), ("piece", b"", b"no"), END]
-    replicas = Replicas(
-        [head("a"), word("x", 1), Died()], list(full), [head("c"), word("y", 2), END]
-    )
+    full: Script = [head("b", 503, whole=True), ("piece", b"", b"no"), END]
+    replicas = Replicas([head("a"), word("x", 1), Died()], full, [head("c"), word("y", 2), END])
     assert (await replicas.answer())[1] == b"xy"

@@ -22,7 +22,7 @@ def test_serve_takes_the_application() -> None:
     assert chosen.request_router_class == ROUTER
 
 
-def test_the_router_orders_replicas_as_the_policy_says() -> None:
+async def test_the_router_orders_replicas_as_the_policy_says() -> None:
     from thespis.frontends.ray.router import AffinityRouter
 
     router: Any = object.__new__(AffinityRouter)
@@ -31,21 +31,24 @@ def test_the_router_orders_replicas_as_the_policy_says() -> None:
 
     def asked(id: str, **more: Any) -> Any:
         told = SimpleNamespace(internal_request_id=id)
-        future = SimpleNamespace(cancelled=lambda: False)
-        return SimpleNamespace(metadata=told, kwargs=more, future=future)
+        return SimpleNamespace(metadata=told, kwargs=more, future=asyncio.Future())
 
-    def best(request: Any) -> str:
-        ranks = asyncio.run(router.choose_replicas(replicas, request))
-        assert sorted(one.replica_id.unique_id for (one,) in ranks) == ["a", "b", "c"]
-        return str(ranks[0][0].replica_id.unique_id)
+    async def best(request: Any, there: list[Any] = replicas) -> str:
+        ranks = await router.choose_replicas(there, request)
+        names = [one.replica_id.unique_id for (one,) in ranks]
+        assert sorted(names) == [one.replica_id.unique_id for one in there]
+        return str(names[0])
 
-    home = best(first := asked("1", keys=(("picture",), "")))
+    home = await best(first := asked("1", keys=(("picture",), "")))
     router.on_request_routed(first, SimpleNamespace(unique_id=home), None)
-    assert best(asked("2", keys=(("picture",), ""))) == home
-    assert best(asked("3", keys=(("picture",), ""), avoid=(home,))) != home
+    first.future.set_result(None)
+    assert await best(asked("2", keys=(("picture",), ""))) == home
+    assert await best(asked("3", keys=(("picture",), ""), avoid=(home,))) != home
     router.on_request_completed(SimpleNamespace(unique_id=home), "1")
     left = asked("4", keys=((), ""))
-    left.future.cancelled = lambda: True
-    best(left)
-    best(asked("5"))
-    assert sum(router._affinity.load.values()) == 3
+    await best(left)
+    left.future.cancel()
+    await asyncio.sleep(0)
+    await best(asked("5"), replicas[1:])
+    assert router._affinity.load.counts.total() == 3, "of those under way"
+    assert set(router._waiting) == {"2", "3", "5"}
