@@ -43,8 +43,9 @@ CALLED_HERE = {name: ours for ours, names in _HERE.items() for name in names.spl
 transformers."""
 
 _SENTENCES = """\
-One engine runs on one device: for more, run several engines behind a load balancer.
-    tensor_parallel_size pipeline_parallel_size data_parallel_size data_parallel_size_local
+One engine serves one model on one machine: tensor_parallel_size divides a model among its GPUs; for
+more answers, run several engines behind a load balancer.
+    pipeline_parallel_size data_parallel_size data_parallel_size_local
     data_parallel_address data_parallel_backend decode_context_parallel_size enable_expert_parallel
     distributed_executor_backend nnodes headless mm_encoder_tp_mode
 Quantised caches are not built: the dtype is float32, bfloat16 or float16.

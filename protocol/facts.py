@@ -121,6 +121,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     answers_apart: bool = False
     """Keys and states of a token are others where the model has said it than in a prompt."""
     kv_groups: tuple[KvGroup, ...]
+    """As one process keeps them: of several that compute the model together each has its part."""
     recurrent: tuple[RecurrentGroup, ...] = ()
     position_planes: int = 1
     """Rotary positions of one token."""

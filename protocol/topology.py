@@ -33,10 +33,12 @@ DECODE_WORKER = "decode-worker"
 ENCODER_CACHE = "encoder-cache"
 SCHEDULER = "scheduler"
 GPU_RUNNER = "gpu-runner"
+RANK = "gpu-runner-rank"
 DETOKENIZER = "detokenizer"
 HTTP = "http"
 FACTS = "facts"
-"""The roles. Clients are `http` and `client-<name>`, decode workers `decode-worker-<n>`: `kind_of`.
+"""The roles. Clients are `http` and `client-<name>`, decode workers `decode-worker-<n>`, ranks
+`gpu-runner-<n>` from 1 on, of which `gpu-runner` is the first: `kind_of`.
 `facts` ends when it has told the director what the model is."""
 
 
@@ -69,6 +71,7 @@ EDGES: tuple[Edge, ...] = (
     Edge(SCHEDULER, DETOKENIZER, SchedulerToDetokenizer, 65536),
     Edge(SCHEDULER, CLIENT, SchedulerToClient, 4096),
     Edge(GPU_RUNNER, SCHEDULER, GpuRunnerToScheduler, 64),
+    Edge(GPU_RUNNER, RANK, SchedulerToGpuRunner, 64),
     Edge(DETOKENIZER, SCHEDULER, DetokenizerToScheduler, 65536),
     Edge(DETOKENIZER, CLIENT, DetokenizerToClient, 65536),
 )
@@ -76,10 +79,12 @@ EDGES: tuple[Edge, ...] = (
 
 def kind_of(role: str) -> str:
     """Its row of the table: `client-7f3a`, `http` -> `client`, `decode-worker-0` ->
-    `decode-worker`. The same of a name (`name_of`)."""
+    `decode-worker`, `gpu-runner-1` -> `gpu-runner-rank`. The same of a name (`name_of`)."""
     for kind in (CLIENT, DECODE_WORKER):
         if role == kind or role.startswith(f"{kind}-"):
             return kind
+    if role.startswith(f"{GPU_RUNNER}-"):
+        return RANK
     return CLIENT if role.partition(".")[0] == HTTP else role
 
 

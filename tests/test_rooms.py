@@ -24,7 +24,7 @@ ORDER = {
         "channel config",
     ),
     "gpu_runtime": (
-        "families gguf memory native quick_imports sampling",
+        "families gguf memory native quick_imports ranks sampling",
         "layers weights",
         "inspection pooling triton",
         "attention processing",

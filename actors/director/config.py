@@ -13,17 +13,19 @@ from ...protocol.topology import (
     FETCHER,
     GPU_RUNNER,
     PREPROCESSOR,
+    RANK,
     SCHEDULER,
     kind_of,
 )
 
-FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER)
+FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER, RANK)
 """These need torch or transformers and are forked from the zygote, which has imported them once."""
 
 MODULES = {
     kind: f"thespis.actors.{kind.replace('-', '_')}.actor"
     for kind in (*FORKED, FETCHER, PREPROCESSOR, SCHEDULER, DETOKENIZER)
 }
+MODULES[RANK] = MODULES[GPU_RUNNER]
 """By kind of role; each module has `main(launch: Launch) -> None`."""
 
 RUNTIME = "thespis.gpu_runtime"
@@ -62,7 +64,9 @@ class Cast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         forked = [
             kind
             for kind in FORKED
-            if self.is_forked(kind) and (kind != FACTS or self.facts is None)
+            if self.is_forked(kind)
+            and kind != RANK  # which is of the GPU runner's module
+            and (kind != FACTS or self.facts is None)
         ]
         return ["torch", RUNTIME, *(MODULES[kind] for kind in forked)] if forked else []
 

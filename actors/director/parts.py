@@ -82,7 +82,10 @@ class Parts:
         if role == FACTS:
             engine = self._config.engine
             cuda = engine.device == "cuda" or (engine.device == "auto" and no_cuda() is None)
-            return encode_config(FactsConfig(model=engine.model, cuda=cuda, runner=engine.runner))
+            ranks = engine.tensor_parallel_size
+            return encode_config(
+                FactsConfig(model=engine.model, cuda=cuda, runner=engine.runner, ranks=ranks)
+            )
         assert self._division is not None, "who comes earlier waits"
         roles = self._division.roles
         return encode_config(roles.get(role) or roles[kind_of(role)])

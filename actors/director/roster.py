@@ -68,6 +68,10 @@ class Member:
     """Its lease has ended and it is being killed for it."""
     stopped: bool = False
     """It was found stopped by a signal then."""
+    dragged: bool | None = None
+    """It is being killed because another of its gang has ended; whether that was from outside."""
+    due: bool = False
+    """Its gang is made again when the last of it has been reaped."""
     put_off: bool = False
     """The log says already that the machine gives no process for it."""
     retired: bool = False
@@ -83,7 +87,7 @@ class Member:
         self.state, self.lease = "starting", Lease(now)
         self.pid = self.identity = self.peer = None
         self.excused, self.fatal, self.silent, self.stopped = False, None, False, False
-        self.drained = False
+        self.drained, self.dragged = False, None
         return self.epoch
 
     def end(self) -> None:

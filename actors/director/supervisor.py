@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...protocol.edges.view import Happening
 from ...protocol.memory.blobs import unlink_segments
-from ...protocol.topology import HTTP
+from ...protocol.topology import GPU_RUNNER, HTTP, RANK, kind_of
 from ..kernel import last_words
 from ..kernel.launch import Launch
 from .config import DirectorConfig
@@ -31,6 +31,7 @@ RESTARTS_AT_START = 2
 """Before the engine was ready for the first time: what fails then mostly fails again."""
 HELLO_SECONDS = 300.0
 """From the start of a process to its Hello, the zygote's imports included."""
+_TOGETHER = (GPU_RUNNER, RANK)
 LAST_WORDS_SECONDS = 0.5
 """A dying process's last message may arrive a little after the news of its death."""
 
@@ -125,17 +126,54 @@ class Supervisor:
                 RETRY_SECONDS,
             )
         member.put_off, self._well = True, False
+        self._forgo(member, True)
+        self._drag(member, True)
+        self._loop.call_later(RETRY_SECONDS, self._try_again, member, member.epoch)
+
+    def _forgo(self, member: Member, outside: bool) -> None:
+        """Its process, of which the zygote has not yet told."""
         known = member.peer is not None
         member.end()
         if known:  # it may be ready before the zygote has said that it made it
-            self._gone(member.role, member.epoch, True)
+            self._gone(member.role, member.epoch, outside)
         if member.identity is not None:  # else it has made nothing yet
             self.bury(member.role, member.epoch)
-        self._loop.call_later(RETRY_SECONDS, self._try_again, member, member.epoch)
 
     def _try_again(self, member: Member, epoch: int) -> None:
         if member.epoch == epoch and not self.closing and not member.retired:
-            self._make(member)
+            self._remake(member)
+
+    def _gang(self, member: Member) -> list[Member]:
+        """Those that live and die with it, itself among them: who compute one model together cannot
+        go on with a newcomer."""
+        if kind_of(member.role) not in _TOGETHER:
+            return [member]
+        return [one for one in self.roster.members.values() if kind_of(one.role) in _TOGETHER]
+
+    def _drag(self, member: Member, outside: bool) -> None:
+        """It has ended, or cannot be made, and with it end the others of its gang."""
+        for mate in self._gang(member):
+            if mate is member or mate.state == "gone" or mate.dragged is not None:
+                continue
+            mate.dragged = outside
+            if mate.pid is not None:
+                kill(mate.pid)
+            else:
+                self._forgo(mate, outside)
+                mate.epoch += 1  # what the zygote makes of it is of a former one then
+
+    def _remake(self, member: Member) -> None:
+        """A successor; of a gang, of all at once and in the same epoch, when the last has been
+        reaped."""
+        gang = self._gang(member)
+        self._drag(member, True)
+        member.due = any(mate.pid is not None for mate in gang)
+        if member.due or self.closing:
+            return
+        epoch = max(one.epoch for one in gang)
+        for one in gang:
+            one.epoch, one.due = epoch, False
+            self._make(one)
 
     def _start(self, member: Member) -> None:
         epoch = member.begin(self._loop.time())
@@ -184,7 +222,7 @@ class Supervisor:
         for launch in launches:
             member = self.roster.members.get(launch.role)
             if member is not None and member.epoch == launch.epoch and member.pid is None:
-                self._make(member)
+                self._remake(member)
 
     def _ended(self, member: Member, epoch: int, status: int | None) -> None:
         if member.epoch != epoch:
@@ -194,12 +232,16 @@ class Supervisor:
         memory = self._memory_kills.explain(self._loop.time())
         outside = is_outside(status, member.silent, member.stopped, memory)
         member.outside = outside or member.excused
+        if member.dragged is not None:
+            member.outside = member.dragged
+        else:
+            self._drag(member, member.outside)
         # Before all that takes time: /health waits for it.
         self._gone(member.role, epoch, member.outside)
         cause = how(status, memory)
         wanted = self.closing or member.retired
         log.log(
-            logging.INFO if wanted else logging.WARNING,
+            logging.INFO if wanted or member.dragged is not None else logging.WARNING,
             "%s.%d has ended (%s)",
             member.role,
             epoch,
@@ -209,7 +251,9 @@ class Supervisor:
         self.roster.forget(member.role)
         if not wanted:
             self.note(member.role, epoch, "ended", cause)
-        if ready:
+        if member.dragged is not None:
+            self._remake_due(member)
+        elif ready:
             self._restart(member, cause)
         else:
             may_succeed = self._opened or outside or member.silent or member.excused
@@ -219,6 +263,10 @@ class Supervisor:
             )
         self.bury(member.role, epoch)
         self.changed.set()
+
+    def _remake_due(self, member: Member) -> None:
+        if (one := next((mate for mate in self._gang(member) if mate.due), None)) is not None:
+            self._remake(one)
 
     def note(self, role: str, epoch: int, what: Literal["ended", "ready"], why: str = "") -> None:
         """For those who watch; a start and a stop are no news."""
@@ -243,14 +291,16 @@ class Supervisor:
     def _restart(self, member: Member, death: str) -> None:
         if self.closing or member.retired:
             return
-        if not member.excused and not member.budget.spend(self._loop.time(), member.epoch):
+        gang = self._gang(member)
+        if not member.excused and not gang[0].budget.spend(self._loop.time(), member.epoch):
             self._give_up(
                 member.fatal
                 or f"The process {member.role} ended again and again ({death}); see the log."
             )
             return
-        member.restarts += 1
-        self._make(member)
+        for one in gang:
+            one.restarts += 1
+        self._remake(member)
 
     def dismiss(self, role: str) -> None:
         """The role has done what it was for: its process ends, and is not made again."""
@@ -265,7 +315,7 @@ class Supervisor:
             log.error("%s.%d cannot be tidied up now (%s)", role, epoch, error.strerror)
             self._loop.call_later(RETRY_SECONDS, self.bury, role, epoch)
             return
-        for suffix in ("sock", "ctl", "err"):
+        for suffix in ("sock", "ctl", "err", "gang"):
             (self._run_dir / f"{role}.{epoch}.{suffix}").unlink(missing_ok=True)
 
     def kill(self, role: str, epoch: int, excused: bool = False) -> None:

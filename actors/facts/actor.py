@@ -32,11 +32,11 @@ ITEM_MEMORY = 4 << 30
 """Bytes that a processor, a chat template and a small item of each modality may take."""
 
 
-def found(folder: str, runner: RunnerKind = "auto") -> ModelFacts:
+def found(folder: str, runner: RunnerKind = "auto", ranks: int = 1) -> ModelFacts:
     """The facts of the model in `folder`, which is nobody's that is trusted: its chat template and
     its processor's numbers may ask for anything. Raises EngineError."""
     try:
-        return within_cpu(CPU_SECONDS, lambda: _found(folder, runner))
+        return within_cpu(CPU_SECONDS, lambda: _found(folder, runner, ranks))
     except CpuSpent:
         text = (
             f"What the model in {folder!r} is takes more than {CPU_SECONDS:g} s of CPU time to "
@@ -50,8 +50,8 @@ def found(folder: str, runner: RunnerKind = "auto") -> ModelFacts:
     )
 
 
-def _found(folder: str, runner: RunnerKind) -> ModelFacts:
-    facts, model = measured(folder, runner)
+def _found(folder: str, runner: RunnerKind, ranks: int) -> ModelFacts:
+    facts, model = measured(folder, runner, ranks)
     with memory_budget(ITEM_MEMORY):
         return with_items(facts, model, load(facts.path))
 
@@ -87,7 +87,7 @@ def main(launch: Launch) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(ENDLESS * CPU_SECONDS), hard))
     try:
-        facts = found(config.model, config.runner)
+        facts = found(config.model, config.runner, config.ranks)
         link.send(Facts(launch.role, launch.epoch, facts, _gpu_bytes() if config.cuda else None))
     except EngineError as error:
         link.send(Fatal(launch.role, launch.epoch, str(error)))

@@ -11,13 +11,14 @@ import torch
 
 from ...gpu_runtime.runner.runner import Runner
 from ...protocol.config.roles import RunnerConfig, Threads
-from ...protocol.edges.control import Gone
+from ...protocol.edges.control import Gone, Peer
 from ...protocol.edges.scheduler_to_gpu_runner import ForgetSequences, StepPlan
 from ...protocol.memory.blobs import BlobReader
 from ...protocol.topology import GPU_RUNNER, SCHEDULER
 from ..kernel.blocking import BlockingActor
 from ..kernel.cores import Cores
 from ..kernel.launch import Launch
+from .rank import Rank, placed, ranks_for
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,20 @@ class GpuRunner(BlockingActor):
         self._cpu = 0.0
         """Seconds of all threads, in steps."""
         self._max_batch = 0
+        self._others: tuple[str, ...] = ()
+        """Ranks that compute the model with this one, and get all that it gets."""
+        self._waiting: list[Any] = []
+        """Messages that came before all of them could be written to."""
 
     def on_start(self, config: bytes) -> dict[str, int]:
-        decoded = msgspec.json.decode(config, type=RunnerConfig)
+        decoded = placed(msgspec.json.decode(config, type=RunnerConfig))
+        self._others = tuple(f"{GPU_RUNNER}-{rank}" for rank in range(1, decoded.ranks))
         threads = decoded.threads
         self._cores = Cores(self.launch.directory, GPU_RUNNER, threads)
         self._runner = Runner(
-            decoded, before_layer=None if threads.alone == threads.beside else self._share_cores
+            decoded,
+            before_layer=None if threads.alone == threads.beside else self._share_cores,
+            ranks=ranks_for(decoded, self.launch),
         )
         room, size = self._runner.room, decoded.block_size
         log.info(
@@ -66,7 +74,18 @@ class GpuRunner(BlockingActor):
     def on_gone(self, gone: Gone) -> None:
         self._blobs.forget(f"{gone.role}.{gone.epoch}")
 
+    def on_peer(self, role: str, peer: Peer) -> None:
+        if role in self._others and all(other in self.peers for other in self._others):
+            waiting, self._waiting = self._waiting, []
+            for message in waiting:
+                self.on_message(SCHEDULER, message)
+
     def on_message(self, sender: str, message: Any) -> None:
+        if not all(other in self.peers for other in self._others):
+            self._waiting.append(message)
+            return
+        for other in self._others:
+            self.send(other, message)
         match message:
             case StepPlan():
                 self._step(message)
@@ -117,4 +136,4 @@ def _resident() -> int:
 
 
 def main(launch: Launch) -> None:
-    GpuRunner(launch).run()
+    (GpuRunner if launch.role == GPU_RUNNER else Rank)(launch).run()

@@ -18,6 +18,7 @@ from ...protocol.config.engine import RunnerKind
 from ...protocol.errors import EngineError
 from ...protocol.facts import MOST_CONTEXT, ModelFacts
 from ...protocol.requests.pooling import Pooler
+from ..adapter.dividing import divide_model
 from ..adapter.parts import ModelParts, take_apart
 from ..inspection.config_forms import text_config, text_part, unwrap
 from ..inspection.hf import build_on_meta, load_config, read_config
@@ -34,6 +35,7 @@ from ..inspection.spans import measure_spans
 from ..layers.int8 import can_hold
 from ..pooling.files import pooler_of
 from ..processing import Processor, load
+from ..ranks.gang import Ranks
 from ..weights.checkpoint import Checkpoint
 from ..weights.companions import fingerprints
 from .tokenizer_parts import tokenizer_parts
@@ -46,14 +48,15 @@ DEFAULT_CONTEXT = 2048
 """Of a model that states none."""
 
 
-def model_facts(folder: str | Path, runner: RunnerKind = "auto") -> ModelFacts:
+def model_facts(folder: str | Path, runner: RunnerKind = "auto", ranks: int = 1) -> ModelFacts:
     """Everything that more than one process needs of the checkpoint in `folder`; takes a second or
     two, and no weights.
 
     `runner`: whether it is to make tokens or vectors; auto: what its files say that it was made
-    for. Raises EngineError that says what is missing, broken or not supported, and what to do.
+    for. `ranks`: how many processes compute it together. Raises EngineError that says what is
+    missing, broken or not supported, and what to do.
     """
-    facts, model = measured(folder, runner)
+    facts, model = measured(folder, runner, ranks)
     return with_items(facts, model, load(facts.path))
 
 
@@ -80,7 +83,9 @@ def with_items(facts: ModelFacts, model: PreTrainedModel, processor: Processor) 
     )
 
 
-def measured(folder: str | Path, runner: RunnerKind) -> tuple[ModelFacts, PreTrainedModel]:
+def measured(
+    folder: str | Path, runner: RunnerKind, ranks: int = 1
+) -> tuple[ModelFacts, PreTrainedModel]:
     """All but what the checkpoint's processor tells, and the model on meta by which it was found:
     its towers are as they were. Raises EngineError as `model_facts`."""
     checkpoint = inspect(folder)
@@ -97,7 +102,7 @@ def measured(folder: str | Path, runner: RunnerKind) -> tuple[ModelFacts, PreTra
     if pooler and head != "tied":  # a model of vectors does not load a head of its own
         parameters -= _weight(model.get_output_embeddings()).numel()
     folders = [checkpoint.fingerprint, *fingerprints(path)]
-    layers = measure_layers(model, _context(text))
+    layers = measure_layers(_of_one_rank(config, model, ranks), _context(text))
     spans = measure_spans(model)
     if spans.scope == "text" and pooler is None:
         raise EngineError(
@@ -138,6 +143,16 @@ def measured(folder: str | Path, runner: RunnerKind) -> tuple[ModelFacts, PreTra
         fingerprint=sha256("".join(folders).encode()).hexdigest() if folders[1:] else folders[0],
     )
     return facts, model
+
+
+def _of_one_rank(config: PreTrainedConfig, model: PreTrainedModel, ranks: int) -> PreTrainedModel:
+    """All ranks keep as much of a token. Raises EngineError where so many cannot divide the
+    model."""
+    if ranks == 1:
+        return model
+    part = build_on_meta(config)
+    divide_model(take_apart(part), Ranks(0, ranks))
+    return part
 
 
 def _held(parts: ModelParts) -> int:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from .divided import Divided, Together
 from .int8 import Int8Linear, Int8Weights, served
 from .linear import Linear
 from .replacing import replace_modules
 
-AnyLinear = Linear | Int8Linear | Int8Weights
+AnyLinear = Linear | Int8Linear | Int8Weights | Together
 Arrange = Callable[[torch.Tensor], torch.Tensor]
 """Outputs, along the first axis, in another order."""
 
@@ -20,6 +21,8 @@ def serving(module: Any, pack: bool = True) -> AnyLinear | None:
     """Of an `nn.Linear` or what holds its weights; None: it is neither. `pack`: as of `Linear`."""
     if isinstance(module, Int8Weights):
         return served(module)
+    if isinstance(module, Divided):
+        return Together(module, Linear(module.weight, module.bias, pack))
     return Linear(module.weight, module.bias, pack) if type(module) is nn.Linear else None
 
 
@@ -44,4 +47,5 @@ def join(modules: Sequence[Any], arrange: Sequence[Arrange] = ()) -> AnyLinear:
     if isinstance(first, Int8Weights):
         numbers, scales, bias = (parts(name) for name in ("numbers", "scales", "bias"))
         return served(Int8Weights(numbers, scales, bias, first.dtype, first.product))
-    return Linear(parts("weight"), parts("bias"))
+    made = Linear(parts("weight"), parts("bias"))
+    return Together(first, made) if isinstance(first, Divided) else made

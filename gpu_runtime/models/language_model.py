@@ -9,6 +9,7 @@ from torch import nn
 from ...protocol.facts import ModelFacts
 from ..adapter.attention import Unsupported
 from ..adapter.decoder import TransformersDecoder
+from ..adapter.dividing import divide_model
 from ..adapter.embedding import scale_of
 from ..adapter.file_embedding import FileEmbedding
 from ..adapter.head import Head
@@ -17,8 +18,10 @@ from ..adapter.self_check import ROUNDED, ask, check, refusal
 from ..adapter.step import Decoder
 from ..attention.choice import AttentionKernels
 from ..inspection.hf import build_on_meta
+from ..layers.divided import OutputsGathered
 from ..layers.int8 import Int8Weights
 from ..layers.linear import worth_packing
+from ..ranks.gang import ALONE, Ranks
 from ..weights.checkpoint import Checkpoint
 from ..weights.filling import Hold, fill
 from .fused import can_fuse, fuse
@@ -76,22 +79,25 @@ def load_language_model(
     fused: bool = True,
     kernels: AttentionKernels | None = None,
     hold: Hold | None = None,
+    ranks: Ranks = ALONE,
 ) -> LanguageModel:
-    """Read the language model. `fused`: take the fused decoder where the architecture is known to
-    it. `kernels`: those that its attention will run on. `hold`: how the weights of its linear
-    layers are held, where that is not as numbers of `dtype`.
+    """Read the language model, or the part of it that this one of `ranks` has.
+
+    `fused`: take the fused decoder where the architecture is known to it. `kernels`: those that its
+    attention will run on. `hold`: how the weights of its linear layers are held, where that is not
+    as numbers of `dtype`.
 
     Raises EngineError where the checkpoint does not hold the weights, and for a model that would be
     another one here.
     """
     whole = build_on_meta(model.path, dtype)
     checkpoint = Checkpoint(model.path, whole)
-    parts = take_apart(whole)
+    parts, cuts = divide_model(take_apart(whole), ranks)
     vectors = model.output == "vector"
     place = path_of(whole, parts.head)
     held = {*parts.decoder.modules(), parts.head}
     roots, without = parts.roots(headless=vectors), parts.towers()
-    fill(whole, roots, checkpoint, dtype, device, without, held, hold)
+    fill(whole, roots, checkpoint, dtype, device, without, held, hold, cuts)
     if not vectors:
         parts = parts._replace(head=whole.get_submodule(place))  # which may have been replaced
     scale = scale_of(parts, device)
@@ -115,17 +121,18 @@ def _ends(
 ) -> tuple[Embed, Head | None]:
     """The embedding and the head. Where they are one table it is in memory once: for the head,
     packed, where the embedding's rows can be read from their file; else as it is, for both. A head
-    in eight bits has a table of its own, and the embedding's rows are left in their file wherever
-    that can be."""
+    in eight bits has a table of its own, as has a part of one, and the embedding's rows are left in
+    their file wherever that can be."""
     embedding, head = parts.embedding, parts.head
     if model.output == "vector":
         return embedding, None
     is_one = type(head) is nn.Linear and head.weight is embedding.weight
-    if not is_one and not isinstance(head, Int8Weights):
+    apart = isinstance(head, Int8Weights) or (model.tied and isinstance(head, OutputsGathered))
+    if not is_one and not apart:
         return embedding, Head(parts, pack=True)
     rows = None
     is_table = isinstance(embedding, nn.Embedding) and not model.per_layer_width
     if is_table and worth_packing(embedding.weight):
         rows = checkpoint.rows(f"{path_of(parts.whole, embedding)}.weight")
-    made = Head(parts, pack=rows is not None)
+    made = Head(parts, pack=apart or rows is not None)
     return (embedding if rows is None else FileEmbedding(embedding, rows, dtype)), made

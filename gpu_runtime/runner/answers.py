@@ -8,12 +8,15 @@ import torch
 
 from ...protocol.edges.gpu_runner_to_scheduler import Pooled, Sampled, Scored
 from ..models.language_model import LanguageModel
+from ..ranks.gang import ALONE, Ranks
 from ..sampling.logprobs import AT_ONCE, token_logprobs
 from ..sampling.verifying import Turn, speak
 from ..steps.batch import Batch
 from ..steps.sequences import RunnerSequence, SequenceTable
 
 NO_TOKEN = "The model's scores leave no token to choose for this request."
+NOTHING = -1
+"""In the place of a token."""
 DEAD_END = "The request's constraints leave no token to choose."
 
 
@@ -30,12 +33,18 @@ class Answers:
     """By the head of one model; tokens that are sampled are appended to their sequences."""
 
     def __init__(
-        self, model: LanguageModel, table: SequenceTable, vocab: int, device: torch.device
+        self,
+        model: LanguageModel,
+        table: SequenceTable,
+        vocab: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._model = model
         self._table = table
         self._vocab = vocab
         self._device = device
+        self._ranks = ranks
 
     @staticmethod
     def takes_all(sequence: RunnerSequence) -> bool:
@@ -84,7 +93,11 @@ class Answers:
             turn = turns.setdefault(work.seq, Turn(sequence.row, sequence.sampler))
             turn.rows.insert(0, row)  # positions of a draft lie last first
             turn.draft = work.draft
-        speak(self._model.logits(hidden), list(turns.values()))
+        logits = self._model.logits(hidden)
+        if self._ranks.is_first:
+            speak(logits, list(turns.values()))
+        if self._ranks.size > 1:
+            self._as_first(list(turns.values()))
         sampled: list[Sampled] = []
         for seq, turn in turns.items():
             if turn.failed:
@@ -93,6 +106,20 @@ class Answers:
                 self._table.append_token(turn.row, token)
                 sampled.append(Sampled(seq, token, logprobs))
         return sampled
+
+    def _as_first(self, turns: list[Turn]) -> None:
+        """What the first rank has chosen, which alone keeps how: seeds, penalties, grammars."""
+        most = max(len(turn.rows) for turn in turns)
+        told = torch.full((len(turns), 1 + most), NOTHING, dtype=torch.int64)
+        for row, turn in zip(told, turns, strict=True):
+            row[0] = turn.failed
+            row[1 : 1 + len(turn.tokens)] = torch.tensor([token for token, _ in turn.tokens])
+        told = self._ranks.as_first(told)
+        if self._ranks.is_first:
+            return
+        for turn, (failed, *tokens) in zip(turns, told.tolist(), strict=True):
+            turn.failed = bool(failed)
+            turn.tokens = [(token, None) for token in tokens if token != NOTHING]
 
     def _pool_states(
         self, batch: Batch, hidden: torch.Tensor, faults: dict[int, str]

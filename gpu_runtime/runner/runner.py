@@ -4,13 +4,14 @@ step goes on."""
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ...protocol.config.roles import RunnerConfig
+from ...protocol.config.room import Room
 from ...protocol.edges.gpu_runner_to_scheduler import SequenceFault, StepResult
 from ...protocol.edges.scheduler_to_gpu_runner import NewSequence, StepPlan, Work
 from ...protocol.requests.pooling import PoolingParams
@@ -31,6 +32,7 @@ from ..models.language_model import load_language_model
 from ..native.library import allow_kernels
 from ..pooling.dense import load_dense
 from ..pooling.pooling import Pooling
+from ..ranks.gang import ALONE, Ranks
 from ..sampling.guiding import Guides
 from ..sampling.sampler import SamplerState
 from ..sampling.unrunnable import Unrunnable
@@ -44,6 +46,7 @@ log = logging.getLogger(__name__)
 
 Entries = list[tuple[Work, RunnerSequence]]
 CANNOT_RUN = "The sequence cannot be run"
+UNREAD = "An embedding of the request could not be read."
 NOT_FINITE = "The model computed a number that is not finite for this request."
 
 
@@ -55,6 +58,7 @@ class Runner:
         config: RunnerConfig,
         fused: bool = True,
         before_layer: Callable[[], None] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Raises EngineError where the checkpoint cannot be read or the KV cache does not fit.
 
@@ -63,7 +67,11 @@ class Runner:
 
         `fused=False` runs transformers' own modules also for the architectures that have a fused
         decoder.
+
+        `ranks`: those that compute the model together, of which this is one; all get the same
+        plans.
         """
+        self._ranks = ranks
         self._device = prepare_device(config.device, config.threads.alone, config.deterministic)
         self._apart = config.deterministic
         """Each work is a step of its own in all but name, so that no number depends on how many
@@ -78,12 +86,10 @@ class Runner:
         with allow_kernels(config.native_kernels):
             kernels = usable_kernels(self._dtype, self._device)
             hold = Int8(usable_product()) if config.quantization == "int8" else None
-            self._model = load_language_model(
-                self._facts, self._dtype, self._device, fused, kernels, hold
-            )
-        dense = () if self._facts.pooler is None else self._facts.pooler.dense
-        self._dense = [load_dense(self._facts.path, layer, self._device) for layer in dense]
-        self.room = config.room or room_that_fits(config, self._dtype)
+            whole = self._facts, self._dtype, self._device
+            self._model = load_language_model(*whole, fused, kernels, hold, ranks)
+        self._dense = self._load_dense()
+        self.room = config.room or _common(room_that_fits(config, self._dtype), ranks)
         blocks = self.room.blocks
         place = self._dtype, self._device
         self._pool = KvPool(self._facts.tables, blocks, config.block_size, *place)
@@ -102,10 +108,15 @@ class Runner:
         self._table = SequenceTable(
             config.max_num_seqs, config.max_model_len + 2, config.block_size, blocks
         )
-        self._answers = Answers(self._model, self._table, self._facts.vocab, self._device)
+        self._answers = Answers(self._model, self._table, self._facts.vocab, self._device, ranks)
         self._repeated = None if config.eager else self._recording(config.max_num_seqs)
         if is_cpu:
             keep_freed_memory()
+
+    def _load_dense(self) -> list[torch.nn.Module]:
+        """Layers behind the pooling."""
+        dense = () if self._facts.pooler is None else self._facts.pooler.dense
+        return [load_dense(self._facts.path, layer, self._device) for layer in dense]
 
     @property
     def sequences(self) -> int:
@@ -138,7 +149,7 @@ class Runner:
         embeds, unread = read_rows(
             plan.embeds, read, self._facts.embed_width, self._dtype, self._device
         )
-        faults |= dict.fromkeys(unread, "An embedding of the request could not be read.")
+        faults |= dict.fromkeys(self._unread_by_any(plan, unread), UNREAD)
         entries = self._spread(self._admit(plan.work, faults))
         made = Made()
         for together in filter(None, [[one] for one in entries] if self._apart else [entries]):
@@ -165,6 +176,15 @@ class Runner:
         self._fault_non_finite(batch, hidden, faults)
         self._answers.add(batch, hidden, faults, made)
         self._keep_states(batch, faults)
+
+    def _unread_by_any(self, plan: StepPlan, unread: Collection[int]) -> list[int]:
+        """Of the sequences whose embeddings are in the plan: what one rank cannot read, none
+        computes."""
+        asked = sorted({embed.seq for embed in plan.embeds})
+        if not asked:
+            return []
+        read = self._ranks.least([int(seq not in unread) for seq in asked])
+        return [seq for seq, there in zip(asked, read, strict=True) if not there]
 
     # before the model
 
@@ -368,3 +388,9 @@ class Runner:
                     self._pool.clear(table, torch.from_numpy(slots).to(self._device))
                 if self._states is not None:
                     self._states.clear([batch.sequences[index].state])
+
+
+def _common(room: Room, ranks: Ranks) -> Room:
+    """What all ranks have."""
+    *blocks, states = ranks.least((*room.blocks, room.states))
+    return Room(tuple(blocks), states)

@@ -25,6 +25,7 @@ from transformers.core_model_loading import (
 )
 
 from ...protocol.errors import EngineError
+from ..ranks.cut import Cut
 from .files import StoredTensors
 from .published import current, experts_one_by_one
 from .rows import StoredRows
@@ -103,10 +104,15 @@ class Checkpoint:
                 self._check_shape(source, stored, wanted.shape)
 
     def read(
-        self, name: str, shape: torch.Size, dtype: torch.dtype, device: torch.device
+        self,
+        name: str,
+        shape: torch.Size,
+        dtype: torch.dtype,
+        device: torch.device,
+        part: Cut | None = None,
     ) -> torch.Tensor:
         """A copy of the weight `name`, of `dtype` where it is a floating one and the model does not
-        ask for float32.
+        ask for float32; or of a `part` of it.
 
         Raises EngineError where it is absent or of another shape.
         """
@@ -118,7 +124,9 @@ class Checkpoint:
             )
         kind = torch.float32 if any(p.search(name) for p in self._precise) else dtype
         tensor = self._tensor(source, kind)
-        self._check_shape(source, tensor.shape, shape)
+        self._check_shape(source, tensor.shape, shape if part is None else part.whole)
+        if part is not None:
+            tensor = part.of(tensor)
         if not tensor.is_floating_point():
             kind = tensor.dtype
         # Never the mapping itself: the file may be replaced.

@@ -1,7 +1,7 @@
 """Filling modules that were built on meta: the weights that a process keeps, and the buffers that
 are computed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, cast
 
 import torch
@@ -9,9 +9,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ...protocol.errors import EngineError
+from ..ranks.cut import Cut
 from .checkpoint import Checkpoint
 from .progress import Progress
 
+NO_CUTS: Mapping[str, Cut] = {}
 MOST_COMPUTED = 1 << 30
 """Bytes of all tables of one model that are computed."""
 
@@ -35,10 +37,12 @@ def fill(
     without: Collection[str] = (),
     held: Collection[nn.Module] = (),
     hold: Hold | None = None,
+    cuts: Mapping[str, Cut] = NO_CUTS,
 ) -> None:
     """Give the modules of `model` at and below the paths `roots`, but for those of `without`, their
     weights; an `Absent` stands in for each of the others afterwards. Those of `held` that `hold`
-    wants are replaced by what it makes of their weights, as soon as these are read.
+    wants are replaced by what it makes of their weights, as soon as these are read. `cuts`: by
+    their paths, those of which a part is read.
 
     Raises EngineError for weights that are missing or of another shape.
     """
@@ -52,7 +56,7 @@ def fill(
         for name, parameter in list(owner._parameters.items()):
             if parameter is not None and parameter.is_meta:
                 own = _join(path, name)
-                read = _read(checkpoint, own, parameter, shared, dtype, device)
+                read = _read(checkpoint, own, parameter, shared, dtype, device, cuts.get(own))
                 owner._parameters[name] = read
                 progress.add(read.nbytes)
         if hold is not None and owner in held and (owner in holders or hold.wants(owner, dtype)):
@@ -118,13 +122,14 @@ def _read(
     shared: dict[int, nn.Parameter],
     dtype: torch.dtype,
     device: torch.device,
+    part: Cut | None,
 ) -> nn.Parameter:
     """One that is stored is read, even where the model ties it; `shared`: what has been read for
     each parameter on meta."""
     known = shared.get(id(parameter))
     if known is not None and not checkpoint.holds(name):
         return known
-    weight = checkpoint.read(name, parameter.shape, dtype, device)
+    weight = checkpoint.read(name, parameter.shape, dtype, device, part)
     if known is not None and torch.equal(known, weight):  # stored twice: in memory once
         return known
     made = nn.Parameter(weight, requires_grad=False)

@@ -73,7 +73,15 @@ def actors_of(engine: EngineConfig) -> tuple[str, ...]:
     """The roles that every engine plays, whatever its model; a server has the HTTP frontend beside
     them."""
     workers = (f"{DECODE_WORKER}-{worker}" for worker in range(workers_of(engine)))
-    return (FETCHER, PREPROCESSOR, ENCODER_CACHE, SCHEDULER, GPU_RUNNER, DETOKENIZER, *workers)
+    return (
+        FETCHER, PREPROCESSOR, ENCODER_CACHE, SCHEDULER, *ranks_of(engine), DETOKENIZER, *workers
+    )  # fmt: skip
+
+
+def ranks_of(engine: EngineConfig) -> tuple[str, ...]:
+    """The processes that compute the model together; the first alone knows the scheduler."""
+    others = range(1, engine.tensor_parallel_size)
+    return (GPU_RUNNER, *(f"{GPU_RUNNER}-{rank}" for rank in others))
 
 
 def workers_of(engine: EngineConfig) -> int:
@@ -122,8 +130,10 @@ def divide(
             disk=_disk_tier(engine),
         ),
         SCHEDULER: _scheduler(engine, model, sizes),
-        GPU_RUNNER: _runner(engine, model, sizes),
         DETOKENIZER: DetokenizerConfig(model=model),
+    }
+    roles |= {
+        role: _runner(engine, model, sizes, rank) for rank, role in enumerate(ranks_of(engine))
     }
     roles |= {role: preprocessor for role in actors_of(engine) if kind_of(role) == DECODE_WORKER}
     roles[CLIENT] = client = ClientConfig(
@@ -216,14 +226,17 @@ def _scheduler(engine: EngineConfig, model: ModelFacts, sizes: Sizes) -> Schedul
     )
 
 
-def _runner(engine: EngineConfig, model: ModelFacts, sizes: Sizes) -> RunnerConfig:
+def _runner(engine: EngineConfig, model: ModelFacts, sizes: Sizes, rank: int) -> RunnerConfig:
+    ranks = engine.tensor_parallel_size
     return RunnerConfig(
         model=model,
+        rank=rank,
+        ranks=ranks,
         dtype=sizes.dtype,
         device=sizes.device,
         threads=sizes.runner,
         native_kernels=engine.native_kernels,
-        eager=engine.enforce_eager or engine.deterministic,
+        eager=engine.enforce_eager or engine.deterministic or ranks > 1,
         deterministic=engine.deterministic,
         quantization=engine.quantization,
         block_size=engine.block_size,

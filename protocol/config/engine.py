@@ -59,6 +59,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     bits, whatever they are stored in (default: as numbers of dtype)"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """where the model runs; auto: on a GPU if there is one"""
+    tensor_parallel_size: int = 1
+    """processes that compute the model together, each with its part of every layer: as many GPUs,
+    or on a CPU parts of its cores"""
     runner: RunnerKind = "auto"
     """what the model makes: text (generate) or vectors (pooling); auto: what its files say it is
     for"""
@@ -166,6 +169,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         speculation(self.speculative_config, self.deterministic)
         if self.deterministic:
             check_tile(self.block_size, self.max_num_batched_tokens)
+        self._check_ranks()
         for modality, limit in self.limit_mm_per_prompt.items():
             if modality not in ("image", "video", "audio"):
                 raise ValueError(
@@ -173,6 +177,20 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                     f"audio."
                 )
             _check_limit(modality, limit)
+
+    def _check_ranks(self) -> None:
+        if self.tensor_parallel_size == 1:
+            return
+        given = f"tensor_parallel_size={self.tensor_parallel_size}"
+        if self.quantization is not None:
+            raise ValueError(
+                f"quantization={self.quantization!r} is not built for {given}: leave one out."
+            )
+        if self.deterministic:
+            raise ValueError(
+                f"deterministic is not built for {given}, whose sums depend on how many tokens a "
+                f"step has: leave one out."
+            )
 
     def _check_revision(self) -> None:
         wanted = hub_id(self.model)

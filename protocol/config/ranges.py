@@ -18,6 +18,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "block_size": (1, 1 << 16),
     "kv_cache_gb": (ABOVE_ZERO, _GIB),
     "gpu_memory_utilization": (ABOVE_ZERO, 1),
+    "tensor_parallel_size": (1, 64),
     "runner_threads": (0, 1024),
     "encoder_threads": (0, 1024),
     "mm_processor_cache_gb": (0, _GIB),

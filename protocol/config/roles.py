@@ -23,6 +23,8 @@ class FactsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The model will be on a GPU."""
     runner: RunnerKind = "auto"
     """What it will be run for."""
+    ranks: int = 1
+    """Processes that will compute it together."""
 
 
 class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -165,6 +167,10 @@ class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: ModelFacts
+    rank: int = 0
+    """Which one of `ranks` this is."""
+    ranks: int = 1
+    """Processes that compute the model together, each with its part of every layer."""
     dtype: str
     device: str
     threads: Threads

@@ -63,7 +63,7 @@ def sizes_of(
         text = f"max_model_len={context} is more than the model's context of {most} tokens."
         raise EngineError(text)
     cores = max(1, len(os.sched_getaffinity(0)))
-    runner = _threads(engine.runner_threads, model, cores, cores // 2, 1)
+    runner = _runner_threads(engine, model, cores)
     encoder = _threads(engine.encoder_threads, model, cores, cores - cores // 2, MANY_ROWS_THREADS)
     if engine.deterministic:
         # As many threads whatever the other does: a product may cut its sums by them.
@@ -77,6 +77,16 @@ def _own_dtype(model: ModelFacts, device: str, bfloat16: bool) -> str:
     if device != "cpu" or (bfloat16 and model.dtype == "bfloat16"):
         return model.dtype
     return "float32"
+
+
+def _runner_threads(engine: EngineConfig, model: ModelFacts, cores: int) -> Threads:
+    """Of each of the processes that compute the model together: they meet at every layer, so none
+    gives way to the encoder alone."""
+    ranks = engine.tensor_parallel_size
+    if ranks == 1:
+        return _threads(engine.runner_threads, model, cores, cores // 2, 1)
+    each = _threads(engine.runner_threads, model, max(1, cores // ranks), cores, 1)
+    return Threads(*(each.alone,) * 3)
 
 
 def _threads(given: int, model: ModelFacts, cores: int, part: int, least: int) -> Threads:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from torch._C._distributed_c10d import Backend
 from torch.utils import _pytree
 from transformers import (
     LlamaConfig,
@@ -42,6 +43,7 @@ OWNERS: dict[str, Any] = {
     "_linear_pointwise": torch.ops.mkldnn,
     "_C": torch,
     "_disabled_torch_function_impl": torch._C,
+    "_timeout": Backend.Options,
     "_make_wrapper_subclass": torch.Tensor,
     "_parameters": BLANK,
     "_buffers": BLANK,

@@ -26,7 +26,7 @@ from thespis.protocol.edges.control import (
     Welcome,
 )
 from thespis.protocol.facts import ModelFacts
-from thespis.protocol.topology import HTTP, kind_of
+from thespis.protocol.topology import HTTP, RANK, kind_of
 from thespis.protocol.wire import Message
 
 from .facts import DEMO
@@ -48,14 +48,20 @@ STARTED_ALONE: dict[str, tuple[str, ...]] = {"forked": (), "preload": ()}
 
 
 def fake_engine(
-    special: dict[str, str] | None = None, *, lease_seconds: float = 3.0, **options: Any
+    special: dict[str, str] | None = None,
+    *,
+    lease_seconds: float = 3.0,
+    ranks: int = 1,
+    **options: Any,
 ) -> EngineHandle:
     """An engine whose roles are all played by `plain`, but for `special`. `options`: of its `Cast`
     and of `start_engine`."""
-    modules = dict.fromkeys(ROLES, "plain") | (special or {})
+    played = ROLES if ranks == 1 else (*ROLES, RANK)
+    modules = dict.fromkeys(played, "plain") | (special or {})
     given = {name: options.pop(name) for name in Cast.__struct_fields__ if name in options}
     cast = cast_of(modules, **{**forked_together(modules), **given})
-    return start_engine(EngineConfig(lease_seconds=lease_seconds), cast=cast, **options)
+    config = EngineConfig(lease_seconds=lease_seconds, tensor_parallel_size=ranks)
+    return start_engine(config, cast=cast, **options)
 
 
 def cast_of(

@@ -16,7 +16,8 @@ def test_an_edge_stands_once_in_the_table_and_has_a_bound() -> None:
 
 
 def test_every_role_of_a_division_is_in_the_table() -> None:
-    kinds = {kind_of(role) for role in divide(EngineConfig(decode_workers=2), MODEL).roles}
+    engine = EngineConfig(decode_workers=2, tensor_parallel_size=2)
+    kinds = {kind_of(role) for role in divide(engine, MODEL).roles}
     assert kinds == {kind for edge in EDGES for kind in (edge.sender, edge.receiver)}
 
 
@@ -26,6 +27,8 @@ def test_every_role_of_a_division_is_in_the_table() -> None:
         ("client-7f", "client"),
         ("client", "client"),
         ("decode-worker-12", "decode-worker"),
+        ("gpu-runner", "gpu-runner"),
+        ("gpu-runner-1", "gpu-runner-rank"),
         ("scheduler", "scheduler"),
         ("clients", "clients"),
     ],

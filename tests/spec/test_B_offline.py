@@ -58,9 +58,9 @@ def test_S11_the_defaults() -> None:
 
 def test_S11_an_option_that_there_is_not_is_answered_with_those_there_are() -> None:
     with pytest.raises(
-        TypeError, match=r"no option 'tensor_parallel_size'; the options are: .*max_model_len"
+        TypeError, match=r"no option 'pipeline_parallel_size'; the options are: .*max_model_len"
     ):
-        LLM("anything", tensor_parallel_size=2)
+        LLM("anything", pipeline_parallel_size=2)
 
 
 def test_S11_a_value_that_is_none_is_refused_before_any_process_starts() -> None:

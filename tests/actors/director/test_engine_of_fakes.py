@@ -48,6 +48,7 @@ from ...helpers.engines import (
 
 StartEngine = Callable[..., EngineHandle]
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
+RANKS = {"gpu-runner", "gpu-runner-1", "gpu-runner-2"}
 ACTORS = tuple("decode-worker-0" if role == "decode-worker" else role for role in ROLES)
 
 
@@ -410,3 +411,28 @@ def test_who_is_killed_from_outside_while_it_loads_is_replaced(start: StartEngin
     engine = start({"detokenizer": "killed_once"})
     with Spectator(engine.run_dir) as spectator:
         assert spectator.status().restarts["detokenizer"] == 1
+
+
+def test_ranks_end_and_begin_together() -> None:
+    """Whichever ends first, and in one epoch; what ended it is what counts for all."""
+    engine = fake_engine(ranks=3)
+    spectator = Spectator(engine.run_dir)
+    try:
+        for epoch, role, number in (
+            (1, "gpu-runner-1", signal.SIGABRT),
+            (2, "gpu-runner", signal.SIGKILL),
+        ):
+            before = spectator.status()
+            os.kill(before.pids[role], number)
+            gone = spectator.wait(lambda m: isinstance(m, Gone) and m.role == "gpu-runner")
+            assert (gone.epoch, gone.outside) == (epoch, number == signal.SIGKILL)
+            after = epoch + 1
+            table = spectator.peers(gpu_runner=after, gpu_runner_1=after, gpu_runner_2=after)
+            assert {table.peers[one].epoch for one in RANKS} == {after}
+            now = spectator.status()
+            assert {one for one, pid in now.pids.items() if pid != before.pids[one]} == RANKS
+            assert {now.restarts[one] for one in RANKS} == {epoch}
+    finally:
+        spectator.close()
+        engine.terminate()
+    assert_nothing_left(engine.process.pid, engine.run_dir)

@@ -21,12 +21,13 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("arguments", "words"),
     [
         (
-            ["--tensor-parallel-size", "2"],
-            "there is no flag --tensor-parallel-size. One engine runs on one device",
+            ["--pipeline-parallel-size", "2"],
+            "there is no flag --pipeline-parallel-size. One engine serves one model on one machine",
         ),
-        (["folder", "--tensor-parallel-size=2"], "no flag --tensor-parallel-size. One engine"),
-        (["--tensor_parallel_size", "2"], "One engine runs on one device"),
-        (["-tp", "2"], "One engine runs on one device"),
+        (["folder", "--pipeline-parallel-size=2"], "no flag --pipeline-parallel-size. One engine"),
+        (["--pipeline_parallel_size", "2"], "tensor_parallel_size divides a model"),
+        (["-pp", "2"], "One engine serves one model"),
+        (["-tp", "2"], "there is no flag -tp. Did you mean --tensor-parallel-size?"),
         (
             ["--quantization", "awq", "folder"],
             "argument --quantization: invalid choice: 'awq' (choose from 'int8'). A",
@@ -39,7 +40,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--model", "folder"], "given without a flag"),
         (["--max-modl-len", "5"], "Did you mean --max-model-len?"),
         (["--gpu-mem-utilization", "0.5"], "Did you mean --gpu-memory-utilization?"),
-        (["--tensor-paralel-size", "2"], "One engine runs on one device"),
+        (["--tensor-paralel-size", "2"], "Did you mean --tensor-parallel-size?"),
         (["--apikey", "k"], "Did you mean --api-key?"),
         (["--zzz"], "`thespis serve --help` lists the flags"),
         (["one", "two"], "unexpected argument 'two'"),
@@ -113,10 +114,10 @@ def test_nothing_that_is_built_is_said_not_to_be() -> None:
 def test_python_says_the_same() -> None:
     with pytest.raises(
         TypeError,
-        match=r"no option 'tensor_parallel_size'; the options are: "
-        r".* One engine runs on one device",
+        match=r"no option 'pipeline_parallel_size'; the options are: "
+        r".* One engine serves one model",
     ):
-        LLM(tensor_parallel_size=2)
+        LLM(pipeline_parallel_size=2)
     with pytest.raises(
         TypeError, match=r"no option 'batch_invariant'; .* The option here is deterministic\."
     ):

@@ -162,7 +162,7 @@ def test_a_wrong_variable_says_so(environ: dict[str, str], words: str) -> None:
     ("text", "words"),
     [
         ("max-modl-len: 5", r"'max_modl_len', and there is no such setting\. Did you mean max_mod"),
-        ("tensor-parallel-size: 2", "One engine runs on one device"),
+        ("pipeline-parallel-size: 2", "One engine serves one model"),
         ("zzz: 1", "`thespis serve --help` lists them"),
         ("config: other.yaml", "no such setting"),
         ("listen_fd: 3", "no such setting"),

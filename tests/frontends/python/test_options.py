@@ -10,7 +10,7 @@ from thespis.frontends.python.options import engine_config
     [
         ("temprature", "'temperature' is an option of SamplingParams"),
         ("max_model_length", "did you mean 'max_model_len'?"),
-        ("tensor_parallel_siz", "One engine runs on one device"),
+        ("pipeline_parallel_siz", "One engine serves one model"),
     ],
 )
 def test_what_an_unknown_option_may_have_meant_is_said(name: str, said: str) -> None:
