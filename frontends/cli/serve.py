@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from ...protocol.config.engine import EngineConfig
+from ...protocol.config.replicas import ReplicasConfig
 from ...protocol.config.server import ServerConfig
 from ...protocol.config.server_keys import with_keys
 from ...protocol.config.server_tls import with_tls
@@ -35,33 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     words = "YAML file of settings, a line `name: value` each; flags and variables go before it"
     parser.add_argument(f"--{CONFIG}", metavar="FILE", help=words, action=_Once)
-    replicas = parser.add_argument_group("replicas")
-    words = "whole engines behind one address, by Ray; needs thespis[ray] (default: one, without)"
-    replicas.add_argument("--replicas", metavar="N", type=_count, help=words)
-    words = "so many of them where much is asked (default: always --replicas)"
-    replicas.add_argument("--max-replicas", metavar="N", type=_count, help=words)
+    add_flags(parser.add_argument_group("replicas"), ReplicasConfig)
     add_flags(parser.add_argument_group("server"), ServerConfig)
     add_flags(parser.add_argument_group("engine"), EngineConfig, skip=("model",))
     parser.epilog = EPILOG
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return int(text)
-
-
 def run(given: argparse.Namespace) -> int:
-    engine, server, remarks = settle(vars(given))
+    engine, server, replicas, remarks = settle(vars(given))
     server = with_tls(with_keys(server))
     if not server.api_key and not server.on_loopback:
         remarks.append("no API key: everybody who can reach this address may use the engine")
     for remark in remarks:
         print(f"thespis serve: {remark}", file=sys.stderr)
-    if given.replicas is not None or given.max_replicas is not None:
+    if replicas.wanted:
         from ..ray.local import serve_replicas
 
-        return serve_replicas(engine, server, given.replicas or 1, given.max_replicas)
+        return serve_replicas(engine, server, replicas)
     try:
         with serving(engine, server, inherit_log=True) as running:
             return serve_until_stopped(

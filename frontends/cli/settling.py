@@ -12,6 +12,7 @@ import msgspec
 
 from ...protocol.config.engine import EngineConfig, HostName, configure
 from ...protocol.config.environment import OURS, Environment
+from ...protocol.config.replicas import ReplicasConfig
 from ...protocol.config.server import OriginName, ServerConfig
 from ...protocol.config.settings import (
     SETTINGS,
@@ -37,6 +38,7 @@ KUBERNETES = ("SERVICE_", "PORT_")
 class Settled(NamedTuple):
     engine: EngineConfig
     server: ServerConfig
+    replicas: ReplicasConfig
     remarks: list[str]
     """What the operator should hear."""
 
@@ -77,7 +79,10 @@ def settle(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -
             if value is not None:
                 give(name, value, f"{WHAT.lower()} {path!r}")
     return Settled(
-        _made(EngineConfig, values, places), _made(ServerConfig, values, places), remarks
+        _made(EngineConfig, values, places),
+        _made(ServerConfig, values, places),
+        _made(ReplicasConfig, values, places),
+        remarks,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ...protocol.config.replicas import ReplicasConfig
 from ...protocol.config.roles import HttpConfig
 from ...protocol.config.settings import SETTINGS
 from ...protocol.version import version
@@ -19,6 +20,8 @@ HIDDEN = frozenset({
 def info_of(config: HttpConfig) -> dict[str, Any]:
     told: dict[str, dict[str, Any]] = {"server": {}, "engine": {}}
     for setting in SETTINGS.values():
+        if setting.schema is ReplicasConfig:
+            continue  # one replica knows of none
         part = "server" if setting.schema is type(config.server) else "engine"
         value = getattr(getattr(config, part), setting.name)
         told[part][setting.name] = bool(value) if setting.name in HIDDEN else value

@@ -6,6 +6,7 @@ import threading
 from glob import glob
 
 from ...protocol.config.engine import EngineConfig
+from ...protocol.config.replicas import ReplicasConfig
 from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
 from .installed import check_installed
@@ -21,19 +22,18 @@ def cpus_each(replicas: int, cores: int | None) -> int:
     return max(1, (cores or 1) // replicas)
 
 
-def serve_replicas(
-    engine: EngineConfig, server: ServerConfig, replicas: int, most: int | None
-) -> int:
+def serve_replicas(engine: EngineConfig, server: ServerConfig, replicas: ReplicasConfig) -> int:
     """Until a signal comes. Raises EngineError."""
     check_installed("--replicas")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray import serve
 
-    count = most or replicas
+    least, most = replicas.least, replicas.max_replicas
+    count = most or least
     each = cpus_each(count, os.cpu_count())
     gpus = float(engine.device != "cpu" and bool(glob("/dev/nvidia[0-9]*")))
-    config = ServiceConfig(replicas=replicas, max_replicas=most, num_cpus=each, num_gpus=gpus)
+    config = ServiceConfig(replicas=least, max_replicas=most, num_cpus=each, num_gpus=gpus)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
@@ -52,7 +52,7 @@ def serve_replicas(
         except RuntimeError:
             text = "The replicas could not be started; Ray's log says why: {}."
             raise EngineError(text.format("/tmp/ray/session_latest/logs/serve")) from None
-        print(f"{engine.name} is served by {replicas} replicas at {server.url}/v1", flush=True)
+        print(f"{engine.name} is served by {least} replicas at {server.url}/v1", flush=True)
         stop.wait()
         serve.shutdown()
     finally:

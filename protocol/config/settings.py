@@ -13,6 +13,7 @@ import msgspec
 from .documented import field_docs
 from .engine import EngineConfig
 from .environment import OURS, Environment, names_of
+from .replicas import ReplicasConfig
 from .server import ServerConfig
 
 SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
@@ -41,7 +42,7 @@ class Setting(NamedTuple):
 
 
 def _table() -> Iterator[Setting]:
-    for schema in (ServerConfig, EngineConfig):
+    for schema in (ReplicasConfig, ServerConfig, EngineConfig):
         docs, hints = field_docs(schema), get_type_hints(schema, include_extras=True)
         for name in schema.__struct_fields__:
             if name in docs:  # what has no text is not for people

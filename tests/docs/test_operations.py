@@ -35,7 +35,7 @@ def test_every_example_is_told_of() -> None:
 
 
 def test_the_settings_are_settings() -> None:
-    engine, server, _ = settled(["serve", "--config", str(FOLDER / "thespis.yaml")])
+    engine, server, *_ = settled(["serve", "--config", str(FOLDER / "thespis.yaml")])
     assert (engine.name, server.host, server.log_format) == ("qwen", "0.0.0.0", "json")
 
 
@@ -100,7 +100,7 @@ def test_the_service_finds_its_pods(parts: dict[str, Any]) -> None:
 def test_compose_starts_a_server() -> None:
     services = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
     one = services["thespis"]
-    engine, server, remarks = settled(one["command"], one["environment"])
+    engine, server, _, remarks = settled(one["command"], one["environment"])
     assert (engine.name, server.log_format, remarks) == ("qwen", "json", [])
     assert seconds(one["stop_grace_period"]) > server.drain_timeout
     assert server.api_key_file == "/run/secrets/keys"

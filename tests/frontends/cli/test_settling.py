@@ -83,7 +83,7 @@ def test_by_flag_variable_and_file_it_is_the_same(setting: Setting, tmp_path: Pa
     variable = by_flags(needed, {setting.variables[0]: as_variable(value)})
     file = by_flags([*in_file(tmp_path, {setting.name: value}), *needed])
     assert flag == variable == file
-    assert flag[:2] != by_flags(needed)[:2]
+    assert flag[:3] != by_flags(needed)[:3]
     path = {"THESPIS_CONFIG": in_file(tmp_path, {setting.name: value})[1]}
     assert by_flags(needed, path) == flag
 
@@ -102,7 +102,7 @@ def test_every_flag_of_serve_is_a_setting(capsys: pytest.CaptureFixture[str]) ->
 def test_a_flag_goes_before_its_variable_and_that_before_the_file(tmp_path: Path) -> None:
     file = in_file(tmp_path, {"port": 1, "host": "::1", "max_num_seqs": 5})
     environ = {"THESPIS_PORT": "2", "THESPIS_HOST": "127.0.0.2"}
-    engine, server, _ = by_flags([*file, "--port", "3"], environ)
+    engine, server, *_ = by_flags([*file, "--port", "3"], environ)
     assert (server.port, server.host, engine.max_num_seqs) == (3, "127.0.0.2", 5)
     assert by_flags(file, environ).server.port == 2
     assert by_flags(file).server.port == 1
@@ -133,7 +133,7 @@ def test_an_empty_variable_and_an_address_of_kubernetes_are_not_set() -> None:
         "THESPIS_TEST_DEVICE": "cuda",
     }
     told = by_flags([], environ)
-    assert told[:2] == by_flags([])[:2]
+    assert told[:3] == by_flags([])[:3]
     assert told.remarks == ["variables that mean nothing here: THESPIS_TEST_DEVICE"]
 
 
