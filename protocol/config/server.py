@@ -18,7 +18,7 @@ _ENDPOINT = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 _ROOT_PATH = re.compile(r"/((?!\.+(?:/|$))[A-Za-z0-9._~-]+)(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)*")
 OWN_SEGMENTS = frozenset({
     "v1", "tokenize", "detokenize", "health", "live", "ping", "load", "version", "server_info",
-    "metrics", "api", "playground", "live-view",
+    "metrics", "api", "playground", "live-view", "rerank", "score", "v2",
 })  # fmt: skip
 """How the paths of this server begin, by its table of routes. Below such a path some would be taken
 for others: `/v1` and `/live` for a probe."""

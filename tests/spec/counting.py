@@ -14,6 +14,9 @@ class Work(NamedTuple):
     encoded: int
 
 
+NEW = {"encoded_items": 0}
+
+
 def work_of(llm: LLM) -> Work:
     stats = llm.status().stats
     decoded = sum(
@@ -22,7 +25,7 @@ def work_of(llm: LLM) -> Work:
     return Work(
         int(stats["fetcher"]["downloads"]),
         int(decoded),
-        int(stats["encoder-cache"]["encoded_items"]),
+        int(stats.get("encoder-cache", NEW)["encoded_items"]),  # it may be coming back
     )
 
 

@@ -44,7 +44,7 @@ def test_what_is_told_of_a_broken_one_can_be_read(value: object, data: st.DataOb
         odd = data.draw(st.sampled_from(["", *'{}[]",:\\0123.-+eEtfn \n\x01aé', "\\ud83d", "\\u"]))
         text = text[:place] + odd + text[place + data.draw(st.integers(0, 2)) :]
     told = prefix(text)
-    if told:
+    if text[:told].strip():  # a call begins with its bracket
         jiter.from_json(text[:told].encode(), partial_mode=True)
     if told < len(text):
         with pytest.raises(ValueError):  # noqa: PT011 - every reader has its own words
