@@ -4,7 +4,7 @@ the API's parts Python callers may give objects: `image_pil`; `image`, `video` a
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import msgspec
 
@@ -29,11 +29,23 @@ Conversation = Sequence[Mapping[str, Any]]
 VectorInput = PromptInput | Conversation
 ScoreInput = str | Mapping[str, Any]
 """What may be compared: a text, a dict of `generate`, or an object with a text or media."""
-OPTIONS = (
-    "chat_template", "add_generation_prompt", "continue_final_message", "chat_template_kwargs",
-    "mm_processor_kwargs",
-    "media_io_kwargs", "add_special_tokens",
-)  # fmt: skip
+
+
+class ChatOptions(TypedDict, total=False):
+    """How conversations are rendered and their media read."""
+
+    chat_template: str | Path | None
+    add_generation_prompt: bool | None
+    continue_final_message: bool
+    tools: Sequence[Mapping[str, Any]] | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    mm_processor_kwargs: Mapping[str, Any] | None
+    media_io_kwargs: Mapping[str, Any] | None
+    add_special_tokens: bool | None
+
+
+CHAT_OPTIONS = tuple(ChatOptions.__annotations__)
+OPTIONS = tuple(name for name in CHAT_OPTIONS if name != "tools")
 """Of `embed` and `encode`, by name."""
 _RULES = Rules(embeds=True, raw=read_raw)
 """The engine decides whether embeddings are enabled: this process does not know its options."""
@@ -80,27 +92,16 @@ def read_for_vectors(given: VectorInput, options: Mapping[str, Any]) -> Submissi
     return msgspec.structs.replace(read, prompt=TextPrompt(read.prompt.text, bool(framed)))
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, Any], known: Sequence[str] = OPTIONS) -> None:
     """Raises TypeError for an unknown one."""
-    if unknown := [name for name in options if name not in OPTIONS]:
-        raise TypeError(
-            f"There is no option {unknown[0]!r}; the options are: {', '.join(OPTIONS)}."
-        )
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"There is no option {unknown[0]!r}; the options are: {', '.join(known)}.")
 
 
-def read_chat(
-    conversation: Conversation,
-    *,
-    chat_template: str | Path | None = None,
-    add_generation_prompt: bool | None = None,
-    continue_final_message: bool = False,
-    tools: Sequence[Mapping[str, Any]] | None = None,
-    chat_template_kwargs: Mapping[str, Any] | None = None,
-    mm_processor_kwargs: Mapping[str, Any] | None = None,
-    media_io_kwargs: Mapping[str, Any] | None = None,
-    add_special_tokens: bool | None = None,
-) -> Submission:
-    """One conversation. Raises RequestError that names the part."""
+def read_chat(conversation: Conversation, **options: Unpack[ChatOptions]) -> Submission:
+    """One conversation. Raises RequestError that names the part; TypeError for an unknown
+    option."""
+    check_options(options, CHAT_OPTIONS)
     try:
         messages = [dict(message) for message in conversation]
     except (TypeError, ValueError):
@@ -108,18 +109,7 @@ def read_chat(
             "A conversation is a list of dicts with 'role' and 'content'.", "messages"
         ) from None
     chat, media = read_messages(messages, _RULES, Unread(strict=True))
-    return _submission(
-        chat,
-        media,
-        chat_template=chat_template,
-        add_generation_prompt=add_generation_prompt,
-        continue_final_message=continue_final_message,
-        tools=tools,
-        chat_template_kwargs=chat_template_kwargs,
-        mm_processor_kwargs=mm_processor_kwargs,
-        media_io_kwargs=media_io_kwargs,
-        add_special_tokens=add_special_tokens,
-    )
+    return _submission(chat, media, **options)
 
 
 def read_for_score(given: ScoreInput, where: str, options: Mapping[str, Any]) -> Submission:
