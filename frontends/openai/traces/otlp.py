@@ -8,10 +8,7 @@ from ....protocol.errors import EngineError
 if TYPE_CHECKING:
     from .spans import Spans
 
-PATH = "/v1/traces"
 NOT_INSTALLED = "--otlp-endpoint needs OpenTelemetry's library: pip install 'thespis[otel]'."
-QUEUE = 8192
-"""Spans that wait to be sent; what comes beyond is dropped."""
 
 
 def check_installed() -> None:

@@ -17,7 +17,10 @@ from opentelemetry.util.types import AttributeValue
 from ....protocol.version import version
 from ...client.timeline import ItemTimeline, StageTime
 from .call import EndedCall
-from .otlp import PATH, QUEUE
+
+PATH = "/v1/traces"
+QUEUE = 8192
+"""Spans that wait to be sent; what comes beyond is dropped."""
 
 
 class _SameResource(Resource):

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from openai import AsyncOpenAI
 from PIL import Image
 
-from ..frontends.cli.server import serving
-from ..frontends.ray.door import REPLICA
-from ..frontends.ray.service import ENGINE, ServiceConfig, application
-from ..protocol.config.engine import EngineConfig
-from ..protocol.config.server import ServerConfig
+from thespis.frontends.cli.server import serving
+from thespis.frontends.ray.door import REPLICA
+from thespis.frontends.ray.service import ENGINE, ServiceConfig, application
+from thespis.protocol.config.engine import EngineConfig
+from thespis.protocol.config.server import ServerConfig
 
 MODEL = "demo_model"
 CONFIG = EngineConfig(
