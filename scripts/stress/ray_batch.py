@@ -25,6 +25,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
+from .process_tree import descendants, processes
+from .watch import memory_of
+
 COMMAND = (sys.executable, "-P", "-m", "thespis", "run-batch")
 ENGINE = (
     "--dtype",
@@ -91,8 +94,8 @@ class Lines:
 class Sampled(NamedTuple):
     second: float
     answers: int
-    memory: int
-    """KiB resident of the driver."""
+    memory: float
+    """MiB resident of the driver."""
 
 
 class Driven:
@@ -111,7 +114,7 @@ class Driven:
         """Whether it still runs when `until` is true of its answers."""
         while self.process.poll() is None:
             answers = self._lines.look()
-            if memory := resident(self.process.pid):
+            if memory := memory_of(self.process.pid):
                 self.samples.append(Sampled(time.monotonic(), answers, memory))
             if until(answers):
                 return True
@@ -120,14 +123,7 @@ class Driven:
 
     def family(self) -> dict[int, str]:
         """Command lines by pid of all processes that come from it."""
-        parents = {pid: (parent, line) for pid, parent, line in processes()}
-        found = dict[int, str]()
-        for pid, (parent, line) in parents.items():
-            while parent in parents and parent != self.process.pid:
-                parent = parents[parent][0]
-            if parent == self.process.pid:
-                found[pid] = line
-        return found
+        return descendants(self.process.pid)
 
     def rate(self) -> float:
         """Answers per second, from the first to the last."""
@@ -136,35 +132,11 @@ class Driven:
         return (last.answers - first.answers) / max(last.second - first.second, 1e-9)
 
 
-def processes() -> Iterator[tuple[int, int, str]]:
-    """Pid, parent, command line of those that live."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                line = (
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                )
-                state, parent = (entry / "stat").read_text().rsplit(") ", 1)[1].split()[:2]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if state != "Z":
-                yield int(entry.name), int(parent), line
-
-
-def resident(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    found = [line.split()[1] for line in text.splitlines() if line.startswith("VmRSS")]
-    return int(found[0]) if found else 0
-
-
 def seconds_until_gone(pids: dict[int, str]) -> tuple[float, list[str]]:
     """And what is still there."""
     begun = time.monotonic()
     while time.monotonic() - begun < END_SECONDS:
-        left = {pid: line for pid, _, line in processes() if pid in pids}
+        left = {pid: seen.title for pid, seen in processes().items() if pid in pids}
         if not left:
             break
         time.sleep(0.2)
@@ -229,9 +201,9 @@ def judge_memory(driven: Driven, rows: int, report: Report) -> None:
         report.say("the driver's memory", "no sample", False)
         return
     quarter = max(1, len(steady) // 4)
-    early = sum(one.memory for one in steady[:quarter]) / quarter / 1024
-    late = sum(one.memory for one in steady[-quarter:]) / quarter / 1024
-    most = max(one.memory for one in steady) / 1024
+    early = sum(one.memory for one in steady[:quarter]) / quarter
+    late = sum(one.memory for one in steady[-quarter:]) / quarter
+    most = max(one.memory for one in steady)
     seen = f"{early:.0f} -> {late:.0f} MiB, at most {most:.0f}"
     report.say("the driver's memory, first and last quarter", seen, late < GROWTH * early)
 

@@ -26,6 +26,8 @@ from thespis.frontends.ray.service import ENGINE, ServiceConfig, application
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
 
+from .process_tree import descendants
+
 MODEL = "demo_model"
 CONFIG = EngineConfig(
     dtype="float32", device="cpu", kv_cache_gb=0.125, runner_threads=1, encoder_threads=1,
@@ -138,49 +140,24 @@ def free_port() -> int:
 # the machine's processes
 
 
-def _parents() -> dict[int, int]:
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    found[int(name)] = int(file.read().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    return found
-
-
-def tree(pid: int) -> list[int]:
-    """It and all that descend from it."""
-    parents, found = _parents(), [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
-
-
 def replicas(ours: int) -> list[int]:
     """The processes of replicas that descend from this program."""
-    found = []
-    for pid in tree(ours):
-        try:
-            with open(f"/proc/{pid}/cmdline") as file:
-                title = file.read()
-        except OSError:
-            continue
-        if title.startswith("ray::") and ENGINE in title:
-            found.append(pid)
-    return found
+    return [
+        pid
+        for pid, title in descendants(ours).items()
+        if title.startswith("ray::") and ENGINE in title
+    ]
 
 
 def kill_tree(pid: int) -> int:
     """Every process of it, none of which is warned; how many."""
-    pids = tree(pid)
+    pids = [pid, *descendants(pid)]
     for one in pids:
         try:
             os.kill(one, signal.SIGSTOP)  # so that nobody makes another one meanwhile
         except ProcessLookupError:
             continue
-    pids = list(dict.fromkeys([*pids, *tree(pid)]))
+    pids = list(dict.fromkeys([*pids, *descendants(pid)]))
     for one in pids:
         try:
             os.kill(one, signal.SIGKILL)
