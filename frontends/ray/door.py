@@ -8,18 +8,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
+from aiohttp import hdrs
+from multidict import CIMultiDict
 
 from ...protocol.errors import STATUS, Failure, RequestError
 from ..openai.answers.writer import DONE
 from ..openai.dialects import dialect_of
 from ..openai.errors import ENGINE_GONE, RETRY_AFTER_SECONDS, error_body, error_event
+from ..openai.gate.auth import Keys
+from .bodies import HeldBodies, HeldBody
 from .edge import AnswerHead, AnswerPiece, CallHead, encode
 from .keys import AT_ONCE, LikeKeys, keys_of
 from .relay import Refused, Relay
 
 log = logging.getLogger(__name__)
 
-TOO_LARGE = Failure("too_large", "The body is larger than this service takes.", code="too_large")
 FULL = Failure(
     "overloaded",
     "All replicas have as many requests as they take; send it again in a moment.",
@@ -29,7 +32,6 @@ ONCE = ("/v1/files", "/v1/batches")
 """Paths of which a second call would do more than the first."""
 REPLICA = "X-Thespis-Replica"
 """Names who has answered."""
-STATUS_TOO_LARGE = 413
 
 
 class DoorConfig(msgspec.Struct, frozen=True):
@@ -38,6 +40,7 @@ class DoorConfig(msgspec.Struct, frozen=True):
     salt: str
     """All doors of a service make the same keys with it."""
     root_path: str = ""
+    api_key: tuple[str, ...] = ()
 
 
 def repeats(method: str, path: str) -> bool:
@@ -60,6 +63,15 @@ def broken_off(failure: Failure, content_type: str) -> bytes:
     return msgspec.json.encode({"error": error_body(failure)["error"]["message"]}) + b"\n"
 
 
+class _Nothing:
+    async def stream(self) -> AsyncIterator[bytes]:
+        yield b""
+
+
+NOTHING = _Nothing()
+"""Sends no body."""
+
+
 class RayDoor:
     """As Serve knows it: the deployment that its proxies send every call to."""
 
@@ -69,6 +81,8 @@ class RayDoor:
 
         self._engines = engines.options(stream=True)
         self._config = msgspec.json.decode(config, type=DoorConfig)
+        self._keys = Keys(self._config.api_key)
+        self._bodies = HeldBodies(self._config.max_body)
         self._lost: tuple[type[Exception], ...] = (RayError,)
         self._full: type[Exception] = BackPressureError
         self._away: type[Exception] = DeploymentUnavailableError
@@ -77,17 +91,16 @@ class RayDoor:
         """`request`: Starlette's, as Serve makes it."""
         from starlette.responses import Response
 
-        path = self._path(request)
+        path, headers = self._path(request), headers_of(request)
         try:
-            body = await self._body(request)
-            keys = await self._keys(request.headers, body)
-            head, pieces = await self._relay(request, path, body, keys).answer()
+            body = await self._body(request, path, headers)
+            head, pieces = await (await self._relay(request, path, headers, body)).answer()
         except RequestError as error:
-            status, told = refused(error.failure, path, request.headers)
-            headers = {"content-type": "application/json"}
+            status, told = refused(error.failure, path, headers)
+            answered = {"content-type": "application/json"}
             if status in RETRY_AFTER_SECONDS:
-                headers["retry-after"] = str(RETRY_AFTER_SECONDS[status])
-            return Response(told, status, headers)
+                answered["retry-after"] = str(RETRY_AFTER_SECONDS[status])
+            return Response(told, status, answered)
         if head.whole:
             content = b"".join([piece async for piece in pieces])
             return _with_head(Response(content, head.status), head, len(content))
@@ -112,34 +125,31 @@ class RayDoor:
         path, root = str(request.url.path), self._config.root_path
         return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
-    async def _body(self, request: Any) -> bytes:
-        """Raises RequestError for one that is too large."""
-        told = request.headers.get("content-length", "")
-        if told.isdecimal() and int(told) > self._config.max_body:
-            raise RequestError(TOO_LARGE)
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._config.max_body:
-                raise RequestError(TOO_LARGE)
-        return bytes(body)
+    async def _body(self, request: Any, path: str, headers: CIMultiDict[str]) -> HeldBody:
+        """Raises RequestError for one that is not taken. Of who has no key nothing is read: a
+        replica says so."""
+        known = self._keys.tenant(dialect_of(path, headers).credentials(headers)) is not None
+        told = headers.get(hdrs.CONTENT_LENGTH, "") if known else ""
+        return await self._bodies.receive(
+            request if known else NOTHING, int(told) if told.isdecimal() else 0
+        )
 
-    async def _keys(self, headers: Any, body: bytes) -> LikeKeys:
+    async def _likes(self, headers: CIMultiDict[str], body: bytes) -> LikeKeys:
         if len(body) <= AT_ONCE:
             return keys_of(headers, body, self._config.salt)
         return await asyncio.to_thread(keys_of, headers, body, self._config.salt)
 
-    def _relay(self, request: Any, path: str, body: bytes, keys: LikeKeys) -> Relay:
+    async def _relay(
+        self, request: Any, path: str, headers: CIMultiDict[str], body: HeldBody
+    ) -> Relay:
+        keys = await self._likes(headers, body.data)
         url = request.url
         target = url.path + (f"?{url.query}" if url.query else "")
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
-        ]
-        asked = encode(CallHead(request.method, target, headers))
+        asked = encode(CallHead(request.method, target, list(headers.items())))
 
         async def send(so_far: bytes, avoid: Sequence[str]) -> AsyncGenerator[AnswerPiece, None]:
             answer = self._engines.call.remote(
-                asked, body, so_far, keys=(keys.own, keys.shared), avoid=tuple(avoid)
+                asked, body.data, so_far, keys=(keys.own, keys.shared), avoid=tuple(avoid)
             )
             try:
                 async for piece in answer:
@@ -155,6 +165,12 @@ class RayDoor:
                     answer.cancel()
 
         return Relay(send, repeats(request.method, path), self._lost)
+
+
+def headers_of(request: Any) -> CIMultiDict[str]:
+    return CIMultiDict(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+    )
 
 
 def _with_head(response: Any, head: AnswerHead, size: int | None) -> Any:

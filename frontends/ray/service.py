@@ -87,7 +87,7 @@ def application(engine: EngineConfig, server: ServerConfig, config: ServiceConfi
     )
     told = msgspec.json.encode(ReplicaConfig(engine, server))
     most = int(server.max_body_mb * (1 << 20))
-    limits = DoorConfig(most, secrets.token_hex(16), server.root_path)
+    limits = DoorConfig(most, secrets.token_hex(16), server.root_path, server.api_key)
     return door.bind(engines.bind(told), msgspec.json.encode(limits))
 
 
