@@ -43,7 +43,7 @@ from ...protocol.requests.prepared import Timing
 from ...protocol.requests.request import Encoded, MediaItem, Page
 from ..jobs.guides import GUIDE_MEMORY, TOO_LARGE, GuideChecker
 from ..jobs.identity import BYTES_LOST, blob_of, content_digest, item_key, page_digest, part_keys
-from ..jobs.limits import too_slow
+from ..jobs.limits import MediaJob, cpu_seconds, too_slow
 from ..kernel.blocking import BlockingActor
 from ..kernel.budget import BudgetError, CpuSpent, memory_budget, within_cpu
 from ..kernel.launch import Launch, give_way
@@ -55,7 +55,6 @@ from .item import DECODED, LOOKED_AT, ItemDecoder, Made
 from .page_layouts import find_pages
 
 T = TypeVar("T")
-MediaJob = Decode | ReadDocument | ReadText
 
 TEMPLATE_MEMORY = 512 << 20
 """Bytes that a request's own template may add to the process while it renders."""
@@ -174,7 +173,7 @@ class DecodeWorker(BlockingActor):
         except BudgetError:
             failure = Failure("too_large", "The item takes more memory than one item may.")
         except CpuSpent:
-            failure = too_slow(job.item, self.config.media.cpu_seconds(job.item.modality))
+            failure = too_slow(job, self.config.media)
         except Exception as error:  # what a decoder raises on hostile bytes is this item's alone
             failure = shortage(error) or self._undecodable(job, error)
         else:
@@ -218,7 +217,7 @@ class DecodeWorker(BlockingActor):
         options, io = job.processor_kwargs, job.io_kwargs
         by = LOOKED_AT if job.look else DECODED
         work = partial(self._decoder.features, item.modality, item.source, data, options, io, by)
-        made = within_cpu(self.config.media.cpu_seconds(item.modality), work)
+        made = within_cpu(cpu_seconds(job, self.config.media), work)
         key = item_key(digest, item.modality, options, io, job.key_salt)
         named = zip(part_keys(key, len(made.item.parts)), made.item.parts, strict=True)
         parts = tuple(self._keep(job, key, part, made.dtype) for key, part in named)
@@ -235,7 +234,7 @@ class DecodeWorker(BlockingActor):
             None if job.preview else self.config.max_model_len,
             model.siblings.get("image") == "image",
         )  # fmt: skip
-        found = within_cpu(limits.cpu_seconds("document"), work)
+        found = within_cpu(cpu_seconds(job, limits), work)
         return DocumentRead(
             job=job.job,
             digest=digest,
@@ -250,7 +249,7 @@ class DecodeWorker(BlockingActor):
     def _read_text(self, job: ReadText) -> TextRead:
         data, _ = self._bytes(job.item)
         work = partial(texts_of, data, job.numbers)
-        return TextRead(job.job, tuple(within_cpu(self.config.media.cpu_seconds("document"), work)))
+        return TextRead(job.job, tuple(within_cpu(cpu_seconds(job, self.config.media), work)))
 
     def _keep(self, job: Decode, key: str, made: MadePart, dtype: str | None) -> Part:
         kept = {} if job.look else made.tensors

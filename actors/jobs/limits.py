@@ -16,7 +16,8 @@ from ...protocol.requests.request import MediaItem, Modality, Page
 from ..prompting.prompt import TEMPLATE_TOO_LARGE, TEMPLATE_TOO_SLOW
 from .guides import TOO_LARGE, TOO_SLOW
 
-Job: TypeAlias = Decode | CheckGuide | RenderChat | ReadDocument | ReadText
+MediaJob: TypeAlias = Decode | ReadDocument | ReadText
+Job: TypeAlias = MediaJob | CheckGuide | RenderChat
 
 WALL = 1.5
 """Seconds of wall clock for each of CPU time that an item may take. The worker ends it itself,
@@ -29,14 +30,38 @@ RENDER_SECONDS = 8.0
 time, unless a single operation holds it."""
 
 
-def too_slow(item: MediaItem, seconds: float) -> Failure:
-    what = {"image": "picture", "audio": "sound"}.get(item.modality, item.modality)
-    text = f"The {what} takes longer than {seconds:g} s to decode; send a smaller or simpler one."
-    if isinstance(item.source, Page):
-        text = (
-            f"The page takes longer than {seconds:g} s to draw; leave it out with `pages`, or send "
-            f"a picture of it."
-        )
+def cpu_seconds(job: MediaJob, limits: MediaLimits) -> float:
+    """CPU time that it may take. A few bytes can say that a page draws itself in each of many
+    places, and everybody else's items wait meanwhile: so a page gets much less than a clip."""
+    match job:
+        case Decode(item=MediaItem(source=Page() as page)):
+            return limits.page_cpu_seconds(page.width * page.height)
+        case ReadText():
+            return limits.page_cpu_seconds(0)
+        case ReadDocument():
+            return limits.cpu_seconds("image")
+        case Decode(item=item):
+            return limits.cpu_seconds(item.modality)
+
+
+def too_slow(job: MediaJob, limits: MediaLimits) -> Failure:
+    seconds, modality = f"{cpu_seconds(job, limits):.3g} s", job.item.modality
+    match job:
+        case Decode(item=MediaItem(source=Page())):
+            text = (
+                f"The page takes longer than {seconds} to draw; leave it out with `pages`, or "
+                f"send a picture of it."
+            )
+        case ReadText(numbers=numbers):
+            text = (
+                f"The text of pages {min(numbers)} to {max(numbers)} takes longer than {seconds} "
+                f"to read; leave out `text`, or these pages."
+            )
+        case _:
+            what = {"image": "picture", "audio": "sound"}.get(modality, modality)
+            text = (
+                f"The {what} takes longer than {seconds} to decode; send a smaller or simpler one."
+            )
     return Failure("unprocessable_media", text, code="decode_timeout")
 
 
@@ -58,9 +83,8 @@ def limits_of(job: Job, limits: MediaLimits) -> Limits:
         case CheckGuide():
             return Limits(GUIDE_SECONDS, TOO_SLOW, TOO_LARGE)
         case Decode(item=item) | ReadDocument(item=item) | ReadText(item=item):
-            seconds = limits.cpu_seconds(item.modality)
-            slow = too_slow(item, seconds)
-            return Limits(WALL * seconds, slow, poison(item.modality))
+            seconds = WALL * cpu_seconds(job, limits)
+            return Limits(seconds, too_slow(job, limits), poison(item.modality))
 
 
 def poison(modality: Modality) -> Failure:

@@ -282,6 +282,7 @@ def _media_limits(variables: Environment) -> MediaLimits:
         video_pixels=cap(variables.max_video_decode_pixels),
         document_pages=cap(variables.max_document_pages),
         image_seconds=variables.image_decode_timeout,
+        page_seconds=variables.page_decode_timeout,
         decode_seconds=variables.media_decode_timeout,
         memory=int(variables.media_decode_memory_mb * MIB),
     )

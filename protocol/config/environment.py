@@ -74,6 +74,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """pages that one document may bring; 0: no cap"""
     image_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 10.0
     """CPU time of decoding one image, and no more than the next"""
+    page_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 3.0
+    """CPU time of drawing one page of a document, or of reading the texts of 16; a page drawn
+    larger has as much again for every 100 million pixels, and none has more than an image"""
     media_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 60.0
     """CPU time of decoding one item; a worker that takes half as long again by the clock is
     replaced"""

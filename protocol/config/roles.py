@@ -46,6 +46,9 @@ class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How long a download is kept, at most."""
 
 
+PAGE_PIXELS = 100_000_000
+
+
 class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Checked before the allocation that each limits."""
 
@@ -62,6 +65,8 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Of one document, at most."""
     image_seconds: float = 10.0
     """CPU time for one picture in a worker."""
+    page_seconds: float = 3.0
+    """CPU time for one page of a document at its usual size, or for the texts of a few pages."""
     decode_seconds: float = 60.0
     """CPU time for any item in a worker. A little more of wall clock, and the worker is killed."""
     memory: int = 2 << 30
@@ -71,6 +76,11 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """CPU time that decoding one item of a kind may take."""
         most = self.image_seconds if modality == "image" else self.decode_seconds
         return min(most, self.decode_seconds)
+
+    def page_cpu_seconds(self, pixels: int) -> float:
+        """As much again for every `PAGE_PIXELS`, and no more than a picture of these."""
+        seconds = self.page_seconds * (1 + pixels / PAGE_PIXELS)
+        return min(seconds, self.cpu_seconds("image"))
 
 
 class PreprocessorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
