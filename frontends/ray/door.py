@@ -145,7 +145,8 @@ class RayDoor:
         keys = await self._likes(headers, body.data)
         url = request.url
         target = url.path + (f"?{url.query}" if url.query else "")
-        asked = encode(CallHead(request.method, target, list(headers.items())))
+        told = [(str(name), value) for name, value in headers.items()]
+        asked = encode(CallHead(request.method, target, told))
 
         async def send(so_far: bytes, avoid: Sequence[str]) -> AsyncGenerator[AnswerPiece, None]:
             answer = self._engines.call.remote(

@@ -3,13 +3,23 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 
 from thespis.frontends.openai.gate.auth import Keys
 from thespis.frontends.ray.bodies import AT_ONCE, HeldBodies
-from thespis.frontends.ray.door import RayDoor
+from thespis.frontends.ray.door import DoorConfig, RayDoor, headers_of
+from thespis.frontends.ray.edge import (
+    END,
+    AnswerHead,
+    AnswerPiece,
+    CallHead,
+    asked_of,
+    encode,
+)
 from thespis.protocol.errors import RequestError
 
 MOST = 100
@@ -85,3 +95,49 @@ async def test_who_has_no_key_sends_for_nothing(
     door._keys, door._bodies = Keys(["sesame"]), HeldBodies(MOST)
     body = await door._body(sent, path, CIMultiDict(headers))
     assert (sent.read, len(body.data)) == (read, read)
+
+
+class Engines:
+    """Serve's handle of the replicas, of which one answers."""
+
+    def __init__(self) -> None:
+        self.call = self
+        self.asked: list[tuple[CallHead, bytes]] = []
+
+    def remote(
+        self, asked: bytes, body: bytes, so_far: bytes, **routing: Any
+    ) -> AsyncIterator[AnswerPiece]:
+        self.asked.append((asked_of(asked), body))
+
+        async def answer() -> AsyncIterator[AnswerPiece]:
+            yield "head", encode(AnswerHead(200, [("X-A", "1")], "one", True)), b""
+            yield "piece", b"", b"hello"
+            yield END
+
+        return answer()
+
+
+async def test_a_call_goes_to_a_replica_as_it_came_and_its_answer_back() -> None:
+    door, engines = RayDoor.__new__(RayDoor), Engines()
+    door._config, door._keys = DoorConfig(MOST, "salt"), Keys([])
+    door._bodies, door._engines = HeldBodies(MOST), engines
+    door._lost, door._full, door._away = (OSError,), EOFError, LookupError
+    sent = Sent([b'{"messages"', b": []}"])
+    raw = [(b"content-type", b"application/json"), (b"x-b", b"\xe9"), (b"x-b", b"2")]
+    request = SimpleNamespace(
+        method="POST",
+        url=SimpleNamespace(path="/v1/chat/completions", query="a=1"),
+        headers=SimpleNamespace(raw=raw),
+        stream=sent.stream,
+    )
+    headers = headers_of(request)
+    body = await door._body(request, request.url.path, headers)
+    relay = await door._relay(request, request.url.path, headers, body)
+    head, pieces = await relay.answer()
+    assert (head.replica, b"".join([piece async for piece in pieces])) == ("one", b"hello")
+    ((asked, data),) = engines.asked
+    assert (asked.method, asked.target) == ("POST", "/v1/chat/completions?a=1")
+    assert [(name.lower(), value) for name, value in asked.headers] == [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in raw
+    ]
+    assert data == b'{"messages": []}'
