@@ -52,12 +52,15 @@ async def embeddings(request: web.Request) -> web.StreamResponse:
             head = {"id": f"embd-{id}", "object": "list", "created": now, "model": model}
             tail = {"timeline": timeline_of(*told_of(answers), arrival)} if body.timeline else {}
             headers |= {"Content-Type": "application/json", OWN_ID_HEADER: id}
-            return await _send(request, headers, pieces(head, answers, body.encoding_format, tail))
+            return await send_pieces(
+                request, headers, pieces(head, answers, body.encoding_format, tail)
+            )
 
 
-async def _send(
+async def send_pieces(
     request: web.Request, headers: dict[str, str], body: Iterator[bytes]
 ) -> web.StreamResponse:
+    """Each is made when its turn comes."""
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     try:

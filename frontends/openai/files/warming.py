@@ -1,6 +1,7 @@
 """Decodes and encodes an uploaded file ahead, so that the first request with it finds it."""
 
 from ....protocol.errors import invalid
+from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, Encoded, MediaItem, Slot, Text
 from ....protocol.requests.sampling import SamplingParams
 from ...inputs.submission import Submission, submit
@@ -23,8 +24,9 @@ async def warm(state: AppState, tenant: str, entry: Entry, era: str | None = Non
                 raise invalid("It is no picture, clip or sound.", WHERE, "not_warmed")
             item = MediaItem(upload.seems, Encoded(upload.blob), WHERE, digest=upload.digest)
             prompt = ChatPrompt((ChatMessage("user", (Slot(0), Text("."))),))
+            wanted = SAMPLING if state.client.model.output == "token" else PoolingParams()
             stream = await submit(
-                state.client, Submission(prompt, (item,)), SAMPLING, wait=False, tenant=tenant,
+                state.client, Submission(prompt, (item,)), wanted, wait=False, tenant=tenant,
                 priority=LAST, streamed=False, era=era,
             )  # fmt: skip
             async with stream:

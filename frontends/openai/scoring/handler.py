@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ...client.answer import Answer
 from ...client.timeline import timeline_of
@@ -18,13 +18,14 @@ from ..answers.generate import CallMeter, json_response
 from ..answers.writer import told_of
 from ..app_state import APP_STATE
 from ..bodies.reading import OWN_ID_HEADER, RERANK, SCORE
-from ..embeddings.handler import vectorizing
+from ..embeddings.handler import send_pieces, vectorizing
 from ..requests.schema import Vectorized
 from ..requests.scoring import ComparedInput
-from .writers import rerank_body, score_body
+from .writers import rerank_pieces, score_body
 
 AT_ONCE = 64
 """Pairs that are compared in one turn of the loop."""
+JSON = {hdrs.CONTENT_TYPE: "application/json"}
 
 
 async def rerank(request: web.Request) -> web.StreamResponse:
@@ -34,8 +35,10 @@ async def rerank(request: web.Request) -> web.StreamResponse:
         id, answers, scores = await _compared(request, body, sides, arrival)
         best = ranked(scores, body.top_n or None)  # 0 is all of them, as at vLLM
         shown = None if body.return_documents is False else sides[1:]
-        told = rerank_body(f"rerank-{id}", state.terms.model, scores, best, shown, answers)
-        return json_response({**told, **_timeline(body, answers, arrival)}, headers | _named(id))
+        head = {"id": f"rerank-{id}", "model": state.terms.model}
+        tail = _timeline(body, answers, arrival)
+        rows = rerank_pieces(head, scores, best, shown, answers, tail)
+        return await send_pieces(request, headers | _named(id) | JSON, rows)
 
 
 async def score(request: web.Request) -> web.StreamResponse:

@@ -1,39 +1,41 @@
 """What /rerank and /score answer. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ....protocol.requests.request import ChatPrompt, Text, TextPrompt
 from ...client.answer import Answer
-from ..answers.writer import usage
+from ..answers.writer import encode_json, usage
 from ..requests.scoring import ComparedInput
 
+PIECE = 1 << 16
+"""Bytes: rows are written together up to about so many."""
 
-def rerank_body(
-    id: str,
-    model: str,
+
+def rerank_pieces(
+    head: Mapping[str, Any],
     scores: Sequence[float],
     best: Sequence[int],
     documents: Sequence[ComparedInput] | None,
     answers: Sequence[Answer],
-) -> dict[str, Any]:
-    """As Jina and vLLM have it, with Cohere's `meta`. `best`: places of documents, the best first;
-    `documents`: where they are told again."""
-    counted = _counted(answers)
-    rows = []
-    for place in best:
+    tail: Mapping[str, Any],
+) -> Iterator[bytes]:
+    """As Jina and vLLM have it, with Cohere's `meta`; documents are written when their turns come,
+    since all of them may be as large as a body. `best`: places of documents, the best first;
+    `documents`: where they are told again; `tail`: what stands behind all."""
+    gathered = encode_json(head)[:-1] + b',"results":['
+    for rank, place in enumerate(best):
         row: dict[str, Any] = {"index": place, "relevance_score": scores[place]}
         if documents is not None:
             row["document"] = {"text": _text_of(documents[place])}
-        rows.append(row)
+        gathered += b"," * (rank > 0) + encode_json(row)
+        if len(gathered) >= PIECE:
+            yield gathered
+            gathered = b""
+    counted = _counted(answers)
     tokens = {"input_tokens": counted["prompt_tokens"], "output_tokens": 0}
-    return {
-        "id": id,
-        "model": model,
-        "results": rows,
-        "usage": counted,
-        "meta": {"tokens": tokens},
-    }
+    end = {"usage": counted, "meta": {"tokens": tokens}, **tail}
+    yield gathered + b"]," + encode_json(end)[1:]
 
 
 def score_body(

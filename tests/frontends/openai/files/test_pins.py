@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import openai
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from thespis.actors.jobs.identity import pin_name
 from thespis.frontends.client.stream import Stream
 from thespis.protocol.errors import Failure, RequestError
+from thespis.protocol.requests.pooling import PoolingParams
 from thespis.protocol.requests.prepared import ItemSource
 from thespis.protocol.requests.request import MediaItem, Prompt
 from thespis.protocol.requests.sampling import SamplingParams
@@ -32,11 +34,18 @@ class PinningClient(FakeClient):
         self.pins: dict[str, tuple[str, str, float | None]] = {}
         self.refusals: list[Failure] = []
         self.unpinned: list[str] = []
+        self.wanted: list[SamplingParams | PoolingParams] = []
 
     async def submit(
-        self, prompt: Prompt, media: Sequence[MediaItem], sampling: SamplingParams, **more: Any
+        self,
+        prompt: Prompt,
+        media: Sequence[MediaItem],
+        sampling: SamplingParams | PoolingParams,
+        **more: Any,
     ) -> Stream:
-        stream = await super().submit(prompt, media, sampling, **more)
+        self.wanted.append(sampling)
+        played = SamplingParams() if isinstance(sampling, PoolingParams) else sampling
+        stream = await super().submit(prompt, media, played, **more)
         stream.sources = (ItemSource("file", "image", ("key",), 1, False, "name on disk"),)
         return stream
 
@@ -102,6 +111,13 @@ async def test_a_file_is_pinned_with_its_upload_and_unpinned_when_it_goes(
     assert (await call("DELETE", place))[0] == 200
     assert client.pins == {}
     assert set(client.unpinned) == {owner}
+
+
+async def test_a_model_of_vectors_encodes_what_is_pinned(client: PinningClient, url: str) -> None:
+    """It was asked for text, and refused every pin."""
+    client.model = msgspec.structs.replace(client.model, output="vector")
+    assert (await upload(url, pin=True))["pinned"] is True
+    assert client.wanted == [PoolingParams()]
 
 
 async def test_a_pin_can_be_set_and_taken_away_later(client: PinningClient, url: str) -> None:
