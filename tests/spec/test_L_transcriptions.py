@@ -212,6 +212,9 @@ REFUSED: dict[str, tuple[list[tuple[str, str | None, bytes]], int, str, str | No
                      "piece_seconds"),
     "no piece": ([("file", "a", b"x"), ("piece_seconds", None, b"nan")], 400, "out_of_range",
                  "piece_seconds"),
+    "a language, and others": (
+        [("file", "a", b"x"), ("language", None, b"en"), ("languages[]", None, b"de")], 400,
+        "contradicting_fields", "languages"),
     "a language of nobody": ([("file", "a", b"x"), ("language", None, b"<|zz|>")], 400,
                              "unknown_language", "language"),
     "a limit that is not known": ([("file", "a", b"x"), ("max_words", None, b"3")], 400,

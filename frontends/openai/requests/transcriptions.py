@@ -165,6 +165,8 @@ def read_wanted(body: TranscriptionRequest, task: Task) -> Wanted:
 
 def _languages(body: TranscriptionRequest) -> tuple[str, ...]:
     if body.language is not None:
+        if body.languages:
+            raise invalid("It excludes `language`.", "languages", "contradicting_fields")
         return (language_code(body.language, "language"),)
     if len(body.languages) > MOST_WORDS:
         raise invalid(f"At most {MOST_WORDS} languages.", "languages", "out_of_range")

@@ -32,20 +32,26 @@ class RowForm:
 
 def id_of(value: Any) -> str:
     """Raises RequestError."""
+    if isinstance(value, np.integer):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise invalid("A row's id is a text or a whole number.", code="invalid_custom_id")
     id = str(value)
     if not 1 <= len(id) <= MAX_ID:
         raise invalid(f"A row's id has 1 to {MAX_ID} characters.", code="invalid_custom_id")
+    if any("\ud800" <= character <= "\udfff" for character in id):
+        text = "A row's id has half a character, which no text can hold."
+        raise invalid(text, code="invalid_custom_id")
     return id
 
 
 def line_of(row: dict[str, Any], form: RowForm) -> Line:
     """Raises RequestError that names the column."""
     id = id_of(row.get(form.id_column))
-    body = {**form.params, **_body(row, form)}
     try:
-        encoded = msgspec.json.encode(_plain(body))
+        encoded = msgspec.json.encode(_plain({**form.params, **_body(row, form)}))
+    except RequestError:
+        raise
     except (TypeError, ValueError, OverflowError, RecursionError):
         raise invalid("The body of its request cannot be written as JSON.", "body") from None
     url = row.get("url") if form.body_of is None else None
@@ -116,6 +122,8 @@ def _media(row: dict[str, Any], modality: str) -> list[dict[str, Any]]:
     parts = []
     for column in (modality, f"{modality}s"):
         value = row.get(column)
+        if isinstance(value, np.ndarray) and value.dtype == object:  # a list, as Ray may have it
+            value = value.tolist()
         for one in value if isinstance(value, list | tuple) else [value]:
             if one is not None:
                 kind = f"{modality}_url"
@@ -146,6 +154,8 @@ def _png(pixels: "np.ndarray[Any, Any]", column: str) -> bytes:
     ):
         text = "Pixels are uint8, as rows of columns, with 1, 3 or 4 channels."
         raise invalid(text, column, "invalid_media")
+    if not pixels.size:
+        raise invalid("The picture has no pixels.", column, "invalid_media")
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

@@ -16,6 +16,10 @@ from thespis.frontends.ray.batches.columns import columns_of
 from thespis.frontends.ray.batches.rows import RowForm, id_of, line_of
 from thespis.protocol.errors import RequestError
 
+FILES = [b"one", {"bytes": b"two", "path": None}]
+ROUND: list[Any] = []
+ROUND.append(ROUND)
+
 
 def body_of(row: dict[str, Any], **form: Any) -> Any:
     return json.loads(bytes(line_of({"custom_id": "a", **row}, RowForm(**form)).body))
@@ -30,12 +34,13 @@ def file_in(part: dict[str, Any]) -> bytes:
     return base64.b64decode(url.partition(";base64,")[2])
 
 
-def test_a_prompt_becomes_a_message_with_the_rows_media_before_it() -> None:
+@pytest.mark.parametrize("given", [FILES, np.array(FILES, object)])
+def test_a_prompt_becomes_a_message_with_the_rows_media_before_it(given: Any) -> None:
     assert parts_of({}) == "What?"
     assert parts_of({"image": None, "videos": []}) == "What?"
     parts = parts_of(
         {
-            "images": [b"one", {"bytes": b"two", "path": None}],
+            "images": given,
             "audio": b"sound",
             "video": "https://there/clip.mp4",
         }
@@ -95,11 +100,13 @@ def test_a_function_of_the_caller_makes_the_body() -> None:
         ({"prompt": "x", "image": 3}, {}, "invalid_media"),
         ({"prompt": "x", "image": {"bytes": None}}, {}, "invalid_media"),
         ({"prompt": "x", "image": np.zeros((2, 2, 3), np.float32)}, {}, "invalid_media"),
+        ({"prompt": "x", "image": np.zeros((0, 2, 3), np.uint8)}, {}, "invalid_media"),
         ({"body": "{"}, {}, "invalid_body"),
         ({"body": "[]"}, {}, "invalid_body"),
         ({"messages": "["}, {}, "invalid_body"),
         ({"prompt": "x", "url": 3}, {}, "invalid_url"),
         ({"body": {"at": object()}}, {}, "invalid_request"),
+        ({"body": {"at": ROUND}}, {}, "invalid_request"),
         ({}, {"body_of": lambda row: row["nothing"]}, "invalid_row"),
         ({}, {"body_of": lambda row: "text"}, "invalid_row"),
     ],
@@ -113,8 +120,8 @@ def test_a_wrong_row_is_refused_by_the_name_of_its_column(
 
 
 def test_ids_are_texts_and_whole_numbers() -> None:
-    assert [id_of(one) for one in ("a", 0, 12)] == ["a", "0", "12"]
-    for wrong in (None, True, 1.5, "", "x" * 513, b"a"):
+    assert [id_of(one) for one in ("a", 0, np.int64(12))] == ["a", "0", "12"]
+    for wrong in (None, True, 1.5, "", "x" * 513, b"a", "a\ud800", np.bool_(True)):
         with pytest.raises(RequestError):
             id_of(wrong)
 
