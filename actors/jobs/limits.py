@@ -53,9 +53,11 @@ def too_slow(job: MediaJob, limits: MediaLimits) -> Failure:
                 f"send a picture of it."
             )
         case ReadText(numbers=numbers):
+            first, last = min(numbers), max(numbers)
+            pages = f"pages {first} to {last}" if first < last else f"page {first}"
             text = (
-                f"The text of pages {min(numbers)} to {max(numbers)} takes longer than {seconds} "
-                f"to read; leave out `text`, or these pages."
+                f"The text of {pages} takes longer than {seconds} to read; leave out `text`, or "
+                f"choose others with `pages`."
             )
         case _:
             what = {"image": "picture", "audio": "sound"}.get(modality, modality)

@@ -43,3 +43,5 @@ def test_what_is_read_of_a_document_may_not_take_what_a_clip_may() -> None:
     assert cpu_seconds(ReadText(1, item, (3, 9)), MediaLimits(decode_seconds=1.0)) == 1.0
     found = limits_of(ReadText(1, item, (3, 9)), MediaLimits()).overrun
     assert found.text.startswith("The text of pages 3 to 9 takes longer than 3 s to read")
+    one = limits_of(ReadText(1, item, (3,)), MediaLimits()).overrun
+    assert one.text.startswith("The text of page 3 takes")
