@@ -31,10 +31,13 @@ class Processes:
     """MiB above it at the last look: of the processes that are there now."""
     _first: dict[int, float] = field(default_factory=dict)
     _known: dict[int, str] = field(default_factory=dict)
+    _stayed: set[int] = field(default_factory=set)
+    """That were there at the start, or at two looks in a row."""
 
     async def __aenter__(self) -> "Processes":
         self._known = named(self.director)
         self._first = {pid: memory_of(pid) or 0.0 for pid in self._known}
+        self._stayed = set(self._known)
         self._task = asyncio.create_task(self._watch())
         return self
 
@@ -55,8 +58,11 @@ class Processes:
             title = before[pid]
             if title.startswith(EXPENDABLE):
                 self.replaced += 1
+            elif pid not in self._stayed and title in now.values():
+                continue  # the middle one of two forks, which has its parent's title
             else:
                 self.changes.append(Change(time.monotonic(), title))
+        self._stayed |= before.keys() & now.keys()
         self.kept = {}
         for pid, title in now.items():
             size = memory_of(pid) or 0.0
