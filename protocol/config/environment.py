@@ -72,12 +72,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """all frames of one video together, read from its headers; 0: no cap"""
     max_document_pages: Annotated[int, _field("pages", ge=0)] = 1000
     """pages that one document may bring; 0: no cap"""
-    image_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 10.0
+    image_decode_timeout: Annotated[float, _field("seconds", gt=0, lt=1 << 32)] = 10.0
     """CPU time of decoding one image, and no more than the next"""
-    page_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 3.0
+    page_decode_timeout: Annotated[float, _field("seconds", gt=0, lt=1 << 32)] = 3.0
     """CPU time of drawing one page of a document, or of reading the texts of 16; a page drawn
     larger has as much again for every 100 million pixels, and none has more than an image"""
-    media_decode_timeout: Annotated[float, _field("seconds", gt=0)] = 60.0
+    media_decode_timeout: Annotated[float, _field("seconds", gt=0, lt=1 << 32)] = 60.0
     """CPU time of decoding one item; a worker that takes half as long again by the clock is
     replaced"""
     media_decode_memory_mb: Annotated[float, _field("MiB", gt=0, lt=1 << 40)] = 2048.0

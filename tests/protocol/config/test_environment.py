@@ -126,6 +126,7 @@ def test_S8_zero_switches_a_cap_off(monkeypatch: pytest.MonkeyPatch) -> None:
         ("IMAGE_FETCH_TIMEOUT", "soon"),
         ("IMAGE_FETCH_TIMEOUT", "0"),
         ("IMAGE_FETCH_TIMEOUT", "nan"),
+        ("MEDIA_DECODE_TIMEOUT", "inf"),  # the timer takes none, and every item failed
         ("VIDEO_FETCH_TIMEOUT", "-1"),
         ("MEDIA_FETCH_MAX_RETRIES", "1.5"),
         ("MEDIA_URL_ALLOW_REDIRECTS", "maybe"),
