@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...protocol.edges.view import Happening
 from ...protocol.memory.blobs import unlink_segments
-from ...protocol.topology import GPU_RUNNER, HTTP, RANK, kind_of
+from ...protocol.topology import FACTS, GPU_RUNNER, HTTP, RANK, kind_of
 from ..kernel import last_words
 from ..kernel.launch import Launch
 from .config import DirectorConfig
@@ -239,7 +239,8 @@ class Supervisor:
         # Before all that takes time: /health waits for it.
         self._gone(member.role, epoch, member.outside)
         cause = how(status, memory)
-        wanted = self.closing or member.retired
+        told = member.role == FACTS and status == 0  # this may overtake what it has told
+        wanted = self.closing or member.retired or told
         log.log(
             logging.INFO if wanted or member.dragged is not None else logging.WARNING,
             "%s.%d has ended (%s)",

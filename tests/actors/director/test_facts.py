@@ -34,9 +34,12 @@ FACTS = {"facts": "fake_facts"}
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("how", ["tells", "killed", "overtaken"])
 def test_everybody_gets_a_part_of_what_it_tells(
-    start: StartEngine, monkeypatch: pytest.MonkeyPatch, how: str
+    start: StartEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
 ) -> None:
-    """`killed`: from outside, when it had told nothing yet; then it is made again."""
+    """`killed`: from outside, when it had told nothing yet; then it is made again. Only that is
+    worth a warning."""
     monkeypatch.setenv("FAKE_FACTS", how)
     engine = start(FACTS, facts=None)
     with Spectator(engine.run_dir) as spectator:
@@ -46,6 +49,8 @@ def test_everybody_gets_a_part_of_what_it_tells(
     assert "facts" not in status.roles
     assert status.ready
     assert "thespis facts" not in processes_of(engine.process.pid).values()
+    log = (engine.run_dir / "engine.log").read_text()
+    assert ("WARNING director facts.1 has ended" in log) == (how == "killed"), log
 
 
 @pytest.mark.process
