@@ -111,7 +111,7 @@ def run(given: argparse.Namespace) -> int:
         return 130
     finally:
         journal.close()
-    print(f"{total} requests, {wrong} of them not answered: {target}")
+    print(f"{total} {'request' if total == 1 else 'requests'}, {wrong} not answered: {target}")
     return 0
 
 

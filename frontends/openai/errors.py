@@ -60,7 +60,10 @@ NO_EXPECTATION = refusal(
     417, "unsupported_expectation", "Of expectations only `100-continue` is known."
 )
 NO_KEY = refusal(
-    401, "invalid_api_key", "The API key is missing or wrong.", WWW_Authenticate="Bearer"
+    401,
+    "invalid_api_key",
+    "The API key is missing or wrong; send it as `Authorization: Bearer KEY`.",
+    WWW_Authenticate="Bearer",
 )
 CROWDED = Refusal(NO_FILES, STATUS[NO_FILES.kind])
 """To a caller whose connection took almost the last file that this process may open."""

@@ -172,9 +172,11 @@ class Bodies:
             raise invalid(text, code="body_timeout") from None
 
     def _too_large(self) -> RequestError:
-        return refuse(
-            "too_large", f"The body is larger than {self._max >> 20} MiB.", code="body_too_large"
+        text = (
+            f"The body is larger than {self._max / (1 << 20):.4g} MiB; who runs the server may "
+            f"start it with a larger --max-body-mb."
         )
+        return refuse("too_large", text, code="body_too_large")
 
 
 class Received:

@@ -189,6 +189,8 @@ NOT_YET: dict[str, tuple[Any, ...]] = {
     "relevant_spans": (),
 }
 """Fields that are refused, each with the values that change nothing and are accepted."""
+INSTEAD = {"functions": "tools", "function_call": "tool_choice", "normalize": "use_activation"}
+"""Former names of what is here by another."""
 
 MATTERS = re.compile(
     r"(max|min|limit|stop|bad|banned|blocked|forbidden|allowed|guided|structured)_(?!decoding_backend$)\w+"
@@ -211,7 +213,8 @@ def decode(schema: type[R], body: bytes | memoryview) -> R:
     for name, harmless in NOT_YET.items():
         value = getattr(request, name, None)
         if value is not None and value not in harmless and name not in request.built:
-            raise refuse("unsupported", f"`{name}` is not supported yet.", name, "unsupported")
+            meant = f"; give `{INSTEAD[name]}`" if name in INSTEAD else " yet"
+            raise refuse("unsupported", f"`{name}` is not supported{meant}.", name, "unsupported")
     for name in FREE_FORM:
         check_sendable(getattr(request, name, None), name)
     return request

@@ -74,7 +74,7 @@ def parse_rerank(
         text = "There must be at least one document."
         raise invalid(text, "documents", "missing_field")
     if request.top_n is not None and request.top_n < 0:
-        raise invalid("It is a number of documents.", "top_n", "out_of_range")
+        raise invalid("It is a number of documents, 1 or more; 0: all.", "top_n", "out_of_range")
     most = request.max_tokens_per_doc
     if most is not None and context is not None:
         most = min(most, context)

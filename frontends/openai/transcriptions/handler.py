@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from ....protocol.errors import RequestError, refuse
 from ...client.answer import Answer
 from ...client.stream import Stream, Update
+from ...client.wanted import check_wanted
 from ...inputs.unread import Unread
 from ..access import TOLD
 from ..answering import own_id_of
@@ -42,7 +43,8 @@ async def translations(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, wish: Wish) -> web.StreamResponse:
     state, arrival = request.app[APP_STATE], time.monotonic()
     model = state.config.client.model
-    if "audio" not in model.placeholders or model.output != "token":
+    check_wanted(model, state.config.client.name, None)
+    if "audio" not in model.placeholders:
         text = "The served model does not hear; this path needs one that takes sounds."
         raise refuse("unsupported", text, "model", "unsupported")
     with state.working():

@@ -35,7 +35,7 @@ def test_a_file_of_requests_becomes_one_of_answers_and_none_is_asked_twice(tmp_p
     run = command("run-batch", "-i", source, "-o", str(target), torchless=True)
     ended = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
-    assert "3 requests, 1 of them not answered" in ended.stdout
+    assert "3 requests, 1 not answered" in ended.stdout
     rows = {row["custom_id"]: row for row in map(json.loads, target.read_text().splitlines())}
     assert rows["one"] == json.loads(first)
     assert rows["two"]["response"]["status_code"] == 200

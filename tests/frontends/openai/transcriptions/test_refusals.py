@@ -35,11 +35,11 @@ async def refused(
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_model_that_does_not_hear_says_so(path: str) -> None:
     makes_vectors = msgspec.structs.replace(HEARS, output="vector")
-    for model in (MODEL, makes_vectors):
+    for model, code in ((MODEL, "unsupported"), (makes_vectors, "wrong_output")):
         client = FakeClient()
         async with served(client, http_config(model)) as url:
             told = await refused(url, path, FILE + END, {"Content-Type": FORM})
-        assert told == (400, "unsupported", "model")
+        assert told == (400, code, "model")
         assert not client.submitted
 
 
