@@ -154,6 +154,12 @@ def test_what_the_caller_said_may_be_said_again() -> None:
     assert faults(answer(200, b'{"prompt": "/usr/lib/x.py"}'), shot) == []
 
 
+def test_a_case_may_take_what_it_says() -> None:
+    long = post("400 pages", CHAT, {"a": "b"}, seconds=50.0)
+    assert not any("took" in fault for fault in faults(answer(200, b"{}"), long, seconds=49.0))
+    assert any("took 51" in fault for fault in faults(answer(200, b"{}"), long, seconds=51.0))
+
+
 def test_slowness_and_silence_are_seen() -> None:
     assert any("took 11" in fault for fault in faults(answer(200, b"{}"), seconds=11.0))
     silent = judge(

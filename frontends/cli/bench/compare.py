@@ -28,7 +28,7 @@ from .report import Cell, plot, progress, show, table
 
 LINE = "two servers side by side, in turn: the same work, and the ratio of each figure"
 WORK = ("text", "picture", "ttft", "stall-image", "stall-video")
-START_SECONDS = 900.0
+START_SECONDS = 1200.0
 """A server that compiles its model at the start takes minutes."""
 STOP_SECONDS = 60.0
 PROBE_SECONDS = 0.5

@@ -8,7 +8,7 @@ from typing import Any
 from thespis.tests.helpers import hostile_pdfs, pdfs
 
 from .files import harmed
-from .shot import CHAT, Shot, chat, data_url, post
+from .shot import CHAT, SECONDS, Shot, chat, data_url, post
 
 _OPTIONS: tuple[dict[str, Any], ...] = (
     {"pages": "1"}, {"pages": "2-"}, {"pages": "1-1000000"}, {"pages": "0"}, {"pages": "-1"},
@@ -20,7 +20,12 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
 _MARKER = "http://127.0.0.1:1/never"
 
 
+SECONDS_OF_A_PAGE = 0.1
+"""That an honest page may take beside everything else: drawn, encoded and read by the model."""
+
+
 def draw_documents(draw: Random, biggest: int) -> Shot:
+    pages = 0
     match draw.randrange(8):
         case 0 | 1:
             what = draw.choice(list(hostile_pdfs.CASES))
@@ -28,8 +33,8 @@ def draw_documents(draw: Random, biggest: int) -> Shot:
         case 2:
             what, data = "a document with wishes", pdfs.active(_MARKER)
         case 3:
-            count = draw.choice((1, 7, 40, 400))
-            what, data = f"{count} pages", pdfs.of_texts(["x"] * count)
+            pages = draw.choice((1, 7, 40, 400))
+            what, data = f"{pages} pages", pdfs.of_texts(["x"] * pages)
         case 4:
             what, data = "no document", draw.randbytes(draw.randrange(5000))
         case _:
@@ -41,7 +46,8 @@ def draw_documents(draw: Random, biggest: int) -> Shot:
     body = chat([part, {"type": "text", "text": "What is it?"}])
     if draw.random() < 0.2:
         body["stream"] = True
-    return post(f"PDF: {what} ({len(data):,} bytes) as {part.get('type')}", CHAT, body)
+    named = f"PDF: {what} ({len(data):,} bytes) as {part.get('type')}"
+    return post(named, CHAT, body, SECONDS + SECONDS_OF_A_PAGE * pages)
 
 
 def _part(draw: Random, data: bytes) -> dict[str, Any]:

@@ -8,10 +8,9 @@ import msgspec
 
 from thespis.tests.helpers.bodies import IN_ERRORS, LEAKS
 
-from .shot import Shot
+from .shot import SECONDS, Shot
 from .wire import Answer, Exchange, answers_in
 
-SLOW_SECONDS = 10.0
 OVERLOAD = (429, 503, 529)
 """A refusal for want of room, which a busy server may give; counted apart."""
 
@@ -33,6 +32,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     began: float
     ended: float
     seconds: float
+    allowed: float = SECONDS
+    """How many it may take."""
     statuses: list[int] = []
     codes: list[str] = []
     """Of the errors that were told."""
@@ -64,6 +65,7 @@ def judge(number: int, kind: str, shot: Shot, exchange: Exchange) -> Outcome:
         began=exchange.began,
         ended=exchange.ended,
         seconds=exchange.seconds if shot.leaves is None else 0.0,
+        allowed=shot.seconds,
     )
     if exchange.refused:
         outcome.faults.append("nobody listens")
@@ -77,7 +79,7 @@ def judge(number: int, kind: str, shot: Shot, exchange: Exchange) -> Outcome:
         outcome.faults.append("no answer")
     if exchange.timed_out:
         outcome.faults.append("no end of the answer")
-    elif outcome.seconds > SLOW_SECONDS:
+    elif outcome.seconds > outcome.allowed:
         outcome.faults.append(f"took {outcome.seconds:.1f} s")
     sent = _Sent(shot)
     for answer, method in zip(answers, shot.methods, strict=False):

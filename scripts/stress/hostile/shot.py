@@ -17,6 +17,8 @@ CHAT, COMPLETIONS, TOKENIZE, DETOKENIZE = (
     "/detokenize",
 )
 MEBIBYTE = 1 << 20
+SECONDS = 10.0
+"""In which a case is answered, unless it asks for more than others may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Shot:
     whole one."""
     methods: tuple[str, ...] = ("POST",)
     """Of the requests that may be answered, in order."""
+    seconds: float = SECONDS
+    """Within which it is to be answered."""
 
     @property
     def size(self) -> int:
@@ -65,9 +69,9 @@ def head(*lines: str) -> bytes:
     )
 
 
-def post(what: str, path: str, body: dict[str, Any]) -> Shot:
+def post(what: str, path: str, body: dict[str, Any], seconds: float = SECONDS) -> Shot:
     """An ordinary request, with what is hostile inside of its JSON."""
-    return Shot(what=what, pieces=request(path, json.dumps(body).encode()))
+    return Shot(what=what, pieces=request(path, json.dumps(body).encode()), seconds=seconds)
 
 
 def chat(content: Any, **more: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from .shot import Shot
 
-GIVE_UP_SECONDS = 45.0
-"""For the answer to a whole request."""
+PATIENCE_SECONDS = 35.0
+"""For an answer beyond what it may take, so that the report says how late it was."""
 MOST_ANSWER = 16 << 20
 """Bytes that are kept of the answers."""
 
@@ -55,12 +55,13 @@ async def fire(port: int, shot: Shot) -> Exchange:
         return exchange
     reading = asyncio.create_task(_read(reader, exchange))
     writing = asyncio.create_task(_write(writer, shot))
+    patience = shot.seconds + PATIENCE_SECONDS
     try:
         await asyncio.wait(
-            [reading, writing], return_when=asyncio.FIRST_COMPLETED, timeout=GIVE_UP_SECONDS
+            [reading, writing], return_when=asyncio.FIRST_COMPLETED, timeout=patience
         )
         exchange.sent = time.monotonic()
-        leaves = GIVE_UP_SECONDS if shot.leaves is None else shot.leaves
+        leaves = patience if shot.leaves is None else shot.leaves
         done, _ = await asyncio.wait([reading], timeout=leaves)
         exchange.timed_out = not done and shot.leaves is None
     finally:
