@@ -12,6 +12,7 @@ from hypothesis.internal.conjecture.engine import MAX_SHRINKING_SECONDS
 from .helpers.bodies import Answers, recorded
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
+from .helpers.forkserver import Warm, engines_start_as_shipped, engines_start_warm
 from .helpers.leaks import left_behind, settle
 from .helpers.serving import FOR_PAGES, Server, served
 from .helpers.tracebacks import give_lines
@@ -83,6 +84,20 @@ def nothing_is_orphaned(
     ):
         left = settle(lambda: left_behind(BEGAN, idle=False))
         assert not left, f"the tests of this module left behind: {left}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm(nothing_is_left_behind: None) -> Iterator[Warm]:
+    """What every engine of this process begins with is imported once."""
+    with engines_start_warm() as warm:
+        yield warm
+
+
+@pytest.fixture
+def started_as_shipped() -> Iterator[None]:
+    """Interpreters, and nothing that was imported before."""
+    with engines_start_as_shipped():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,11 @@ from ..fakes.fake_runner import expected
 from ..helpers.engines import cast_of
 from ..helpers.torchless import TORCHLESS
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(60)]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.timeout(60),
+    pytest.mark.usefixtures("started_as_shipped"),
+]
 
 
 def maps(pid: int) -> str:

@@ -21,7 +21,7 @@ StartEngine = Callable[..., EngineHandle]
 
 
 @pytest.fixture
-def start() -> Iterator[StartEngine]:
+def start(started_as_shipped: None) -> Iterator[StartEngine]:
     handles: list[EngineHandle] = []
 
     def begin(special: dict[str, str] | None = None, **options: Any) -> EngineHandle:

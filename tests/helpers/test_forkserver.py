@@ -1,0 +1,69 @@
+"""What is forked finds what it would have been exec'ed with, and nothing else."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from .forkserver import Adopted, Warm
+
+pytestmark = pytest.mark.process
+PROGRAM = """
+import os, signal, sys, tempfile
+print(__name__, sys.argv[1:], os.environ["FAKE_WORD"], tempfile.gettempdir())
+print("torch" in sys.modules)
+print([fd for fd in range(100) if os.path.exists(f"/proc/self/fd/{fd}")], sys.stdin.readline())
+print(signal.getsignal(signal.SIGINT).__name__, int(signal.getsignal(signal.SIGTERM)))
+print(os.getppid(), os.getsid(0) == os.getpid(), os.getcwd())
+sys.exit("That is all.")
+"""
+
+
+@contextmanager
+def begun(
+    warm: Warm, tmp_path: Path, listening: IO[bytes], **more: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    (tmp_path / "program_of_a_test.py").write_text(PROGRAM)
+    with (tmp_path / "log").open("wb") as log:
+        process = warm.popen(
+            [sys.executable, "-P", "-m", "program_of_a_test", "--word", "two words"],
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "FAKE_WORD": "said", **more},
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+    with process:
+        yield process
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_it_is_as_if_it_had_been_executed(warm: Warm, tmp_path: Path, forked: bool) -> None:
+    """Where its surroundings are others than the server's, it is."""
+    surroundings = {} if forked else {"OMP_NUM_THREADS": "3"}
+    with (
+        (tmp_path / "listening").open("wb") as listening,
+        begun(warm, tmp_path, listening, **surroundings) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"hello\n")
+        said, number = process.stdout.read(), listening.fileno()
+    assert type(process) is (Adopted if forked else subprocess.Popen)
+    assert said.decode().splitlines() == [
+        f"__main__ ['--word', 'two words'] said {os.environ['TMPDIR']}",
+        f"{forked}",
+        f"[0, 1, 2, {number}] hello",
+        "",
+        "default_int_handler 0",
+        f"{os.getpid()} True {os.getcwd()}",
+    ]
+    assert (tmp_path / "log").read_text() == "That is all.\n"
+    assert process.returncode == 1
