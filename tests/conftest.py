@@ -10,6 +10,7 @@ from hypothesis import is_hypothesis_test, settings
 from hypothesis.internal.conjecture.engine import MAX_SHRINKING_SECONDS
 
 from .helpers.bodies import Answers, recorded
+from .helpers.certificates import authorities_read_once
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
 from .helpers.forkserver import Warm, engines_start_as_shipped, engines_start_warm
@@ -103,7 +104,7 @@ def started_as_shipped() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def answers() -> Iterator[Answers]:
     """Whatever a server answers to this process."""
-    with recorded() as answers:
+    with authorities_read_once(), recorded() as answers:
         yield answers
 
 
