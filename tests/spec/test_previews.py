@@ -43,16 +43,16 @@ def check_equal(llm: LLM, modalities: tuple[str, ...], rounds: int, seed: int) -
 
 def test_items_of_every_form_of_the_bundled_model() -> None:
     with LLM(max_num_seqs=16) as llm:
-        check_equal(llm, ("image", "video", "audio"), 2, 1)
+        check_equal(llm, ("image", "video", "audio"), 1, 1)
 
 
 def test_items_of_every_form_of_a_family_of_all_modalities(llm: LLM) -> None:
-    check_equal(llm, ("image", "video", "audio"), 2, 2)
+    check_equal(llm, ("image", "video", "audio"), 1, 2)
 
 
 def test_pictures_of_every_form_of_a_family_of_pictures(checkpoints: Checkpoints) -> None:
     with LLM(checkpoints("llava"), dtype="float32") as llm:
-        check_equal(llm, ("image",), 4, 2)
+        check_equal(llm, ("image",), 2, 2)
 
 
 def test_the_program_tells_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
