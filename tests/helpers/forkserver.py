@@ -1,10 +1,11 @@
 """A fork server: engines that tests start begin in a process that has imported torch, transformers
 and the actors, which an interpreter of their own would import anew, for four seconds of CPU time.
 
-`python -P -m thespis.tests.helpers.forkserver FD` serves a socket: each message is an `Order`, with
-descriptors; each answer is the pid of a process that runs a module as `python -m` would, forked
-twice, so that it becomes the child of whoever asked, who adopts it. A director that is made so has
-a fork server of its own, its copy of this one, for its zygote and for what is not forked from that.
+`python -P -m thespis.tests.helpers.forkserver FD MODULE...` imports the modules and serves a
+socket: each message is an `Order`, with descriptors; each answer is the pid of a process that runs
+a module as `python -m` would, forked twice, so that it becomes the child of whoever asked, who
+adopts it. A director that is made so has a fork server of its own, its copy of this one, for its
+zygote and for what is not forked from that.
 
 What starts an engine as shipped, with interpreters, is what runs in a process of its own (the
 command line, the examples, the campaigns) and what asks for the fixture `started_as_shipped`.
@@ -23,6 +24,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 from unittest import mock
@@ -30,16 +32,18 @@ from unittest import mock
 import msgspec
 
 from thespis.actors.director import processes, zygote
-from thespis.actors.director.config import MODULES, Cast
+from thespis.actors.director.config import FORKED, MODULES, Cast, DirectorConfig
 from thespis.actors.kernel.launch import die_with_parent, ignore_group_signals, settle
 from thespis.frontends import engine
 from thespis.protocol.checkpoint.folder import demo_model
+from thespis.protocol.topology import FACTS, RANK
 
 MODULE = "thespis.tests.helpers.forkserver"
 DIRECTOR = "thespis.actors.director"
-PRELOAD = tuple(
-    dict.fromkeys((*Cast().imports(), *MODULES.values(), f"{DIRECTOR}.life", engine.HTTP_MODULE))
-)
+_LIGHT = tuple(module for kind, module in MODULES.items() if kind not in FORKED)
+LIGHT = (*_LIGHT, f"{DIRECTOR}.life", engine.HTTP_MODULE)
+"""What needs no torch: a process without is forked in half the time."""
+PRELOAD = tuple(dict.fromkeys((*Cast().imports(), *MODULES.values(), *LIGHT)))
 """Heaviest first."""
 READ_LATER = ("THESPIS_", "FAKE_", "FAULTY", "PYTEST_", "PYTHONPATH")
 """How variables begin which nothing that is imported here has read."""
@@ -129,13 +133,23 @@ class Adopted(subprocess.Popen[bytes]):
 
 
 class Warm:
-    """Directors of this process's engines, started by a fork server, which begins with the first of
-    them."""
+    """Directors of this process's engines, started by fork servers: one for those with torch and
+    one for the others, each of which begins with the first of them."""
 
     def __init__(self) -> None:
-        self._server: ForkServer | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._servers: dict[bool, ForkServer] = {}
+        """Of the light, and of the others."""
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._environment = _without_what_varies(os.environ)
+        self._starting = threading.local()
+
+    def start_director(
+        self, start: Callable[..., Any], run_dir: Path, directions: DirectorConfig, log: Any
+    ) -> "subprocess.Popen[bytes]":
+        """As `engine` starts one, by `start`, which calls `popen`."""
+        self._starting.light = without_torch(directions.cast)
+        process: subprocess.Popen[bytes] = start(run_dir, directions, log)
+        return process
 
     def popen(
         self,
@@ -158,30 +172,45 @@ class Warm:
             files = {0: theirs_in, 1: theirs_out, 2: 2 if stderr is None else stderr.fileno()}
             files |= {fd: fd for fd in pass_fds}
             _, _, _, module, *arguments = command
-            pid = self._serving().start(module, arguments, env, files, session=True)
+            server = self._serving(getattr(self._starting, "light", False))
+            pid = server.start(module, arguments, env, files, session=True)
         return Adopted(command, pid, open(orders, "wb", 0), open(answers, "rb", 0))
 
-    def _serving(self) -> ForkServer:
-        if self._server is None and (beside := os.environ.get(BESIDE)):
-            self._server = ForkServer(socket.socket(fileno=os.dup(int(beside))))
-        if self._server is None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
+    def _serving(self, light: bool) -> ForkServer:
+        if light not in self._servers:
+            beside = None if light else os.environ.get(BESIDE)
+            self._servers[light] = (
+                self._begun(LIGHT if light else PRELOAD)
+                if beside is None
+                else ForkServer(socket.socket(fileno=os.dup(int(beside))))
+            )
+        return self._servers[light]
+
+    def _begun(self, preload: Sequence[str]) -> ForkServer:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", MODULE, str(theirs.fileno()), *preload],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                     env=os.environ | zygote.ENVIRONMENT,
                     pass_fds=[theirs.fileno()],
                 )
-            self._server = ForkServer(ours)
-        return self._server
+            )
+        return ForkServer(ours)
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        if self._process is not None:
-            self._process.wait()
+        for server in self._servers.values():
+            server.close()
+        for process in self._processes:
+            process.wait()
+
+
+def without_torch(cast: Cast) -> bool:
+    """Fakes play all that needs it."""
+    needs = [kind for kind in FORKED if kind != RANK and (kind != FACTS or cast.facts is None)]
+    return not any(cast.module_of(kind) == MODULES[kind] for kind in needs)
 
 
 def _without_what_varies(environment: Mapping[str, str]) -> dict[str, str]:
@@ -193,8 +222,9 @@ def engines_start_warm() -> Iterator[Warm]:
     """Those that this process starts."""
     warm = Warm()
     like_subprocess = SimpleNamespace(Popen=warm.popen, PIPE=subprocess.PIPE)
+    start = partial(warm.start_director, engine._popen)
     try:
-        with mock.patch.object(engine, "subprocess", like_subprocess):
+        with mock.patch.multiple(engine, subprocess=like_subprocess, _popen=start):
             yield warm
     finally:
         warm.close()
@@ -339,7 +369,7 @@ def _become_server(connection: socket.socket, parent: int) -> None:
 def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     connection.set_inheritable(False)
-    zygote.load([*PRELOAD], str(demo_model()))
+    zygote.load(sys.argv[2:], str(demo_model()))
     settle()
     _become_server(connection, os.getppid())
 
