@@ -7,11 +7,13 @@ and a run goes on where an earlier one ended.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -58,6 +60,8 @@ class Line(msgspec.Struct):
     reason: str = ""
     """Why it was not asked: the engine's own sentence."""
     seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of processors, of all processes together."""
 
     @property
     def good(self) -> bool:
@@ -67,7 +71,8 @@ class Line(msgspec.Struct):
         counts = f"{self.equal:4d} equal {self.too_long:3d} too long {self.refused:3d} refused"
         more = f"{self.unknown:3d} unknown {self.decoded:3.0f} decoded {len(self.wrong):3d} wrong"
         why = self.reason or "; ".join(self.wrong[:3])
-        return f"{self.name:20s} {counts} {more} {self.seconds:6.1f} s  {why}".rstrip()
+        took = f"{self.seconds:6.1f} s {self.cpu:6.1f} s CPU"
+        return f"{self.name:20s} {counts} {more} {took}  {why}".rstrip()
 
 
 class Sent(NamedTuple):
@@ -102,14 +107,20 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def asked(name: str, items: int, seed: int) -> Line:
-    began, line = time.monotonic(), Line(name)
+    line = Line(name)
+    began, before = time.monotonic(), _cpu_seconds()
     try:
         with loaded(name) as (llm, modalities):
-            compare(llm, drawn(Random(seed), modalities, items), line)
+            compare(llm, iter(_kept(seed, modalities, items)), line)
     except EngineError as error:
         line.reason = str(error)
-    line.seconds = time.monotonic() - began
+    line.seconds, line.cpu = time.monotonic() - began, _cpu_seconds() - before
     return line
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of all that have ended below it."""
+    return sum(os.times()[:4])
 
 
 @contextmanager
@@ -146,11 +157,17 @@ def drawn(draw: Random, modalities: Sequence[str], count: int) -> Iterator[File]
         yield makers[number % len(makers)](draw)
 
 
+@cache
+def _kept(seed: int, modalities: tuple[str, ...], count: int) -> list[File]:
+    """The same for all models that take the same: some encoders cost more than the engine."""
+    return list(drawn(Random(seed), modalities, count))
+
+
 def compare(llm: LLM, files: Iterator[File], line: Line) -> None:
     """Into `line`."""
     while batch := [file for _, file in zip(range(TOGETHER), files, strict=False)]:
-        before = decoded(llm)
-        sent = [Sent(asks, preview(llm, asks)) for asks in map(conversation, batch)]
+        before, asked_for = decoded(llm), list(map(conversation, batch))
+        sent = list(map(Sent, asked_for, previewed(llm, asked_for)))
         line.decoded += decoded(llm) - before
         whole = [one for one in sent if isinstance(one.told, MediaPreview) and one.told.fits]
         for one, answer in zip(whole, answered(llm, whole), strict=True):
@@ -207,7 +224,15 @@ def _not_answered(llm: LLM, one: Sent, line: Line) -> None:
         line.wrong.append(f"told {told}, answered with {code}")
 
 
-def preview(llm: LLM, messages: Messages) -> MediaPreview | RequestError:
+def previewed(llm: LLM, conversations: list[Messages]) -> Sequence[MediaPreview | RequestError]:
+    """All at once, or where one is refused each by itself."""
+    try:
+        return llm.preview(conversations)
+    except RequestError:
+        return [_one_preview(llm, messages) for messages in conversations]
+
+
+def _one_preview(llm: LLM, messages: Messages) -> MediaPreview | RequestError:
     try:
         (told,) = llm.preview(messages)
     except RequestError as refusal:
