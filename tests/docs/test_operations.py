@@ -1,5 +1,6 @@
 """The examples for operators: what of them can be tried without a cluster, a daemon or a root."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -106,6 +107,24 @@ def test_compose_starts_a_server() -> None:
     assert server.api_key_file == "/run/secrets/keys"
     jobs = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
     assert jobs[0]["static_configs"][0]["targets"] == [f"thespis:{server.port}"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus has it")
+def test_prometheus_takes_its_settings_and_what_the_dashboard_asks(tmp_path: Path) -> None:
+    """Grafana's own variables are filled in, as it does before it asks."""
+    board = json.loads((FOLDER / "grafana.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    filled = [one.replace("$__rate_interval", "1m").replace("$model_name", ".*") for one in asked]
+    rules = [{"record": f"asked:{n}", "expr": expr} for n, expr in enumerate(filled)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    for words in (["rules", str(file)], ["config", str(FOLDER / "prometheus.yml")]):
+        found = subprocess.run(
+            ["promtool", "check", *words], capture_output=True, text=True, timeout=20
+        )
+        assert (found.returncode, found.stderr) == (0, "")
+    assert len(rules) > 40
+    assert not [expr for expr in filled if "$" in expr]
 
 
 def test_the_page_names_aliases_that_there_are() -> None:
