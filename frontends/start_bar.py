@@ -17,6 +17,11 @@ _SAID = re.compile(
 """In a log of JSON and in one of text."""
 
 
+def watched() -> bool:
+    """Somebody sees stderr: at a terminal, or in a notebook, whose stderr is none."""
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
 class Weights:
     """What the log's lines say of the weights, over all processes that read some. Pure."""
 
@@ -49,7 +54,7 @@ class Weights:
 @contextmanager
 def start_bar(log: Path | None) -> Iterator[None]:
     """Meanwhile, where somebody watches. `log`: None where it is at the terminal itself."""
-    if log is None or sys.stderr is None or not sys.stderr.isatty():
+    if log is None or not watched():
         yield
         return
     ended = threading.Event()

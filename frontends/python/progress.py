@@ -1,8 +1,9 @@
 """The progress bar of a batch."""
 
-import sys
 import time
 from typing import Self
+
+from ..start_bar import watched
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 """Without tqdm's own rate, which may be seconds per request; the postfix has both rates."""
@@ -18,7 +19,7 @@ class ProgressBar:
         self._bar = tqdm(
             total=total,
             desc="Requests",
-            disable=not (shown and _watched()),
+            disable=not (shown and watched()),
             dynamic_ncols=True,
             bar_format=FORMAT,
         )
@@ -39,8 +40,3 @@ class ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-
-
-def _watched() -> bool:
-    """At a terminal, or in a notebook, whose stderr is none."""
-    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)

@@ -4,11 +4,16 @@ import io
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from thespis.actors.kernel.logs import formatter_of
+from thespis.frontends.cli.bench.report import progress
+from thespis.frontends.hub.choice import HubFile
+from thespis.frontends.hub.meter import Meter
+from thespis.frontends.python.progress import ProgressBar
 from thespis.frontends.start_bar import Weights, start_bar
 from thespis.gpu_runtime.weights.progress import EVERY_SECONDS, MIB, Progress
 from thespis.protocol.config.logs import LogFormat
@@ -74,3 +79,29 @@ def test_others_see_nothing(
     with start_bar(None):  # the log itself is at the terminal
         pass
     assert terminal.getvalue() == ""
+
+
+def a_benchmark() -> None:
+    with progress(2, "rounds") as bar:
+        bar.update()
+
+
+def a_batch() -> None:
+    with ProgressBar(2, shown=True) as bar:
+        bar.add(tokens=7)
+
+
+def a_fetch() -> None:
+    with Meter("a/model", "/cache", [HubFile("config.json", 2, "")]) as meter:
+        meter.add(2)
+
+
+@pytest.mark.parametrize("wait", [a_benchmark, a_batch, a_fetch])
+def test_whatever_is_waited_for_has_a_bar_at_a_terminal_and_none_in_a_log(
+    wait: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wait()
+    assert not set(capsys.readouterr().err) & set("\r|%")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    wait()
+    assert "%|" in terminal.getvalue()

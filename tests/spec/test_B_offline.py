@@ -158,7 +158,7 @@ def test_S12_a_bar_with_both_rates(
 ) -> None:
     llm.generate("nobody watches", GREEDY)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(progress, "_watched", lambda: True)
+    monkeypatch.setattr(progress, "watched", lambda: True)
     llm.generate(["one", "two"], GREEDY)
     shown = capsys.readouterr().err
     assert "2/2" in shown

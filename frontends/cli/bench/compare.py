@@ -201,7 +201,7 @@ async def one_turn(given: argparse.Namespace, side: Side, seed: int) -> Turn:
         asked = argparse.Namespace(**{**vars(given), **quiet})
         match work:
             case "text" | "picture":
-                asked.media = "image" if work == "picture" else None
+                asked.media = ("image",) if work == "picture" else None
                 asked.seconds, asked.repeat = 0.0, 0.0
                 cells += [
                     cell for level in await serve.measure(asked) for cell in level.cells(work)

@@ -4,7 +4,9 @@ import argparse
 import base64
 import io
 import random
-from typing import Any, Literal
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any, Literal, cast
 
 from .asking import add_size_argument, clip_part, picture_part, picture_url
 from .numbers import between
@@ -19,8 +21,10 @@ KEPT = 16
 
 
 def add_media_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "send an item with each prompt (default: none)"
-    parser.add_argument("--media", choices=KINDS, help=text)
+    text = f"send an item with each prompt, of several kinds in turn: {', '.join(KINDS)}"
+    parser.add_argument(
+        "--media", type=media_kinds, metavar="KIND,KIND", help=f"{text} (default: none)"
+    )
     add_size_argument(parser, SIDE, "pictures and clips")
     parser.add_argument(
         "--seconds",
@@ -39,14 +43,30 @@ def add_media_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def media_kinds(text: str) -> tuple[MediaKind, ...]:
+    """`image`, or `image,audio`."""
+    words = text.split(",")
+    if not set(words) <= set(KINDS):
+        raise argparse.ArgumentTypeError(
+            f"expected {', '.join(KINDS)}, or several with commas between, got {text!r}"
+        )
+    return cast(tuple[MediaKind, ...], tuple(words))
+
+
 class Media:
-    """One item after the other, as content parts. `plain`: only in OpenAI's own forms, where it
-    has one."""
+    """One item after the other, of each kind in turn, as content parts. `plain`: only in OpenAI's
+    own forms, where it has one."""
 
     def __init__(
-        self, kind: MediaKind, size: int, seconds: float, repeat: float, seed: int, plain: bool
+        self,
+        kinds: Sequence[MediaKind],
+        size: int,
+        seconds: float,
+        repeat: float,
+        seed: int,
+        plain: bool,
     ) -> None:
-        self._kind, self._size, self._seconds, self._plain = kind, size, seconds, plain
+        self._kinds, self._size, self._seconds, self._plain = cycle(kinds), size, seconds, plain
         self._repeat, self._seed = repeat, seed
         self._random = random.Random(seed)
         self._sent: list[dict[str, Any]] = []
@@ -64,7 +84,7 @@ class Media:
         return part
 
     def _part(self, seed: int) -> dict[str, Any]:
-        match self._kind:
+        match next(self._kinds):
             case "image":
                 return picture_part(picture_url(seed, self._size))
             case "video":

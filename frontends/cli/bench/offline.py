@@ -113,7 +113,7 @@ def measure(given: argparse.Namespace) -> list[Batch]:
         ):
             if asked:
                 _answer(llm, warm, given.max_tokens, bar=False)
-                batches.append(_timed(llm, what, asked, given.max_tokens, bar=not given.json))
+                batches.append(_timed(llm, what, asked, given.max_tokens))
     return batches
 
 
@@ -128,9 +128,9 @@ def _answer(llm: Any, conversations: list[Any], max_tokens: int, bar: bool) -> t
     )
 
 
-def _timed(llm: Any, what: str, conversations: list[Any], max_tokens: int, bar: bool) -> Batch:
+def _timed(llm: Any, what: str, conversations: list[Any], max_tokens: int) -> Batch:
     begin = time.perf_counter()
-    prompt_tokens, tokens = _answer(llm, conversations, max_tokens, bar)
+    prompt_tokens, tokens = _answer(llm, conversations, max_tokens, bar=True)
     return Batch(
         what, len(conversations), prompt_tokens, tokens, round(time.perf_counter() - begin, 3)
     )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ....protocol.errors import EngineError
+from ...start_bar import watched
 
 
 class Cell(NamedTuple):
@@ -71,9 +72,7 @@ def print_cells(given: argparse.Namespace, cells: Sequence[Cell], whole: dict[st
 @contextmanager
 def progress(total: int, what: str) -> Iterator["tqdm[Any]"]:
     """On stderr, and only where somebody watches; `update()` after each step."""
-    with tqdm(
-        total=total, desc=what, file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
-    ) as bar:
+    with tqdm(total=total, desc=what, file=sys.stderr, leave=False, disable=not watched()) as bar:
         yield bar
 
 

@@ -102,7 +102,7 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps([msgspec.to_builtins(level) for level in levels], indent=2))
     if given.plot:
-        what = given.media or "text"
+        what = "+".join(given.media or ("text",))
         plot(Path(given.plot), {"": [cell for level in levels for cell in level.cells(what)]})
     return 0
 

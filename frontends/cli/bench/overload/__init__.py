@@ -6,12 +6,15 @@ that rate, and a little later once again. The exit code is 1 where a bound is mi
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
+
+from tqdm import tqdm
 
 from .....protocol.config.engine import EngineConfig
 from .....protocol.config.server import ServerConfig
@@ -21,6 +24,7 @@ from ...flags import add_flags, add_model, build
 from ...server import serving
 from ..asking import add_seed_argument
 from ..numbers import number
+from ..report import progress
 from ..start import memory
 from .caller import Tally, call
 from .phases import closed, opened
@@ -29,7 +33,7 @@ from .report import Report, Summary
 from .requests import make_requests
 
 LINE = "an engine that is offered ten times what it carries: who is answered, and how soon refused"
-TIMES = 10
+TIMES, LOADS = 10, 4
 RUNNER = "thespis gpu-runner"
 DEFAULTS = {"mm_processor_cache_gb": 0.0}
 """Of the engine, unless told otherwise: every picture is decoded anew, as a new caller's is."""
@@ -43,6 +47,11 @@ class Pace(NamedTuple):
     measured: float = 15.0
     calm: float = 5.0
     """From the flood's end to the load after it."""
+
+    @property
+    def whole(self) -> float:
+        """Of one round, where no answer keeps anybody waiting."""
+        return LOADS * (self.ramp + self.measured) + self.calm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +76,7 @@ def run(given: argparse.Namespace) -> int:
     began = time.monotonic()
 
     def say(text: str) -> None:
-        print(f"{time.monotonic() - began:7.1f} {text}", file=sys.stderr, flush=True)
+        tqdm.write(f"{time.monotonic() - began:7.1f} {text}", file=sys.stderr)
 
     settings = argparse.Namespace(**DEFAULTS | vars(given))
     pace = Pace(measured=given.seconds)
@@ -86,12 +95,30 @@ async def measure(
         requests = make_requests(given.seed, given.max_tokens, await api.model(None))
     port = int(url.rpartition(":")[2])
     requests = await answered(port, requests, say)
-    return Summary(
-        [
-            await one_round(url, director, requests, given.callers, pace, say)
-            for _ in range(given.rounds)
-        ]
-    )
+    async with ticking(given.rounds * pace.whole):
+        return Summary(
+            [
+                await one_round(url, director, requests, given.callers, pace, say)
+                for _ in range(given.rounds)
+            ]
+        )
+
+
+@contextlib.asynccontextmanager
+async def ticking(seconds: float) -> AsyncIterator[None]:
+    """A bar of the time that it takes, at a terminal."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(1)
+            bar.update(min(1, bar.total - bar.n))
+
+    with progress(round(seconds), "seconds") as bar:
+        ticks = asyncio.create_task(tick())
+        try:
+            yield
+        finally:
+            ticks.cancel()
 
 
 async def answered(port: int, requests: list[bytes], say: Callable[[str], None]) -> list[bytes]:

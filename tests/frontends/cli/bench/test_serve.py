@@ -119,6 +119,17 @@ async def test_with_media_each_request_carries_one_that_is_new(kind: str) -> Non
     assert level.cells(kind)[0].name == f"{kind}, 2 streams"
 
 
+async def test_several_kinds_take_turns() -> None:
+    client = FakeClient()
+    kinds = ["image", "audio", "video"]
+    async with served(client) as url:
+        asked = arguments(url, *MEDIA, "--media", ",".join(kinds), "--seconds", "0.2")
+        await serve.measure(asked)
+    sent = [item.modality for _, media, *_ in client.submitted for item in media]
+    assert sorted(sent) == sorted([*kinds, "image", "audio"])  # the first makes it warm
+    assert len(set(client.blobs.values())) == 5
+
+
 async def test_a_share_of_the_media_was_sent_before() -> None:
     client = FakeClient()
     async with served(client) as url:
@@ -130,15 +141,15 @@ async def test_a_share_of_the_media_was_sent_before() -> None:
 
 @pytest.mark.parametrize(("share", "different"), [(0.0, 12), (0.25, 9), (1.0, 1)])
 def test_a_share_holds_over_all_requests(share: float, different: int) -> None:
-    made = media.Media("audio", 8, 0.1, share, 7, plain=False)
+    made = media.Media(("audio",), 8, 0.1, share, 7, plain=False)
     parts = [made.next()["audio_url"]["url"] for _ in range(12)]
     assert len(set(parts)) == different
-    again = media.Media("audio", 8, 0.1, share, 7, plain=False)
+    again = media.Media(("audio",), 8, 0.1, share, 7, plain=False)
     assert [again.next()["audio_url"]["url"] for _ in range(12)] == parts
 
 
 def test_sounds_have_openais_form_where_only_that_is_wanted() -> None:
-    part = media.Media("audio", 8, 0.1, 0.0, 7, plain=True).next()
+    part = media.Media(("audio",), 8, 0.1, 0.0, 7, plain=True).next()
     assert part["type"] == "input_audio"
     assert part["input_audio"]["format"] == "wav"
 
@@ -177,7 +188,10 @@ def test_a_second_measurement_asks_other_things() -> None:
         ),
         (["--requests", "-3"], "argument --requests: expected a number from 1"),
         (["--size", "0"], "argument --size: expected a number from 1 to 8192"),
-        (["--media", "text"], "argument --media: invalid choice: 'text'"),
+        *(
+            (["--media", text], "argument --media: expected image, video, audio, or several")
+            for text in ("text", "", "image,", "image audio")
+        ),
         (["--seconds", "1e9"], "argument --seconds: expected a number from 0.1 to 600"),
         (["--seconds", "nan"], "argument --seconds: expected a number from 0.1 to 600"),
         (["--repeat", "2"], "argument --repeat: expected a number from 0 to 1"),
