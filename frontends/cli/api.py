@@ -58,6 +58,8 @@ class Stage(msgspec.Struct):
 
 class Error(msgspec.Struct):
     message: str = ""
+    code: Any = None
+    """A stranger's may be anything."""
 
 
 class Chunk(msgspec.Struct):
@@ -75,7 +77,11 @@ _decoder = msgspec.json.Decoder(Chunk)
 
 
 class ApiError(EngineError):
-    """The server refused or broke off; the text is the server's."""
+    """The server refused or broke off; the text is the server's, and so is the code, if any."""
+
+    def __init__(self, text: str, code: object = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Api:
@@ -161,7 +167,7 @@ class Api:
                     if chunk is None:
                         return
                     if chunk.error is not None:
-                        raise ApiError(chunk.error.message)
+                        raise ApiError(chunk.error.message, chunk.error.code)
                     yield chunk
         raise ApiError("The server broke off in the middle of an answer.")
 
@@ -192,7 +198,7 @@ async def _good(response: aiohttp.ClientResponse) -> bytes:
     if response.status < 400:
         return body
     try:
-        text = msgspec.json.decode(body, type=_Refusal).error.message
+        error = msgspec.json.decode(body, type=_Refusal).error
     except msgspec.DecodeError:
-        text = f"The server answers with status {response.status}."
-    raise ApiError(text)
+        error = Error(f"The server answers with status {response.status}.")
+    raise ApiError(error.message, error.code)

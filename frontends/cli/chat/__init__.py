@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of one answer (default: as many as the context leaves)",
     )
-    parser.add_argument("--verbose", action="store_true", help="say after each answer what it took")
+    words = "say after the one answer what it took; a conversation does, until `/set quiet`"
+    parser.add_argument("--verbose", action="store_true", help=words)
     group = parser.add_argument_group("engine", "ignored with --base-url")
     add_flags(group, EngineConfig, skip=("model",))
     parser.usage = 'thespis chat [MODEL] ["QUESTION"] [flags]'
@@ -76,8 +77,6 @@ def run(given: argparse.Namespace) -> int:
                 print("starting the engine ...", file=sys.stderr, flush=True)
                 config = build(EngineConfig, given)
                 url = stack.enter_context(serving(config, ServerConfig(port=0))).url
-            if question is None:
-                print(HELP, flush=True)
             with asyncio.Runner() as runner:
                 return runner.run(chat(url, given, session, question))
     except BrokenPipeError:
@@ -98,12 +97,15 @@ async def chat(
         temperature=given.temperature,
         max_tokens=given.max_tokens,
         system=given.system,
-        verbose=given.verbose or None,
+        verbose=given.verbose or question is None or None,
     )
+    # An engine of our own calls its model as it likes; a server that runs may have several.
+    wanted = given.model or None if given.base_url is not None else None
     async with Api(url, given.api_key) as api:
-        shell = Shell(api, await api.model(), session, settings)
+        shell = Shell(api, await api.model(wanted), session, settings)
         if question is not None:
             return await one_question(shell, question)
+        print(HELP, flush=True)
         await shell.talk(read or Keyboard().read)
     return 0
 

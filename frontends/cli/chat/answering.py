@@ -12,8 +12,11 @@ import msgspec
 from ..api import Api, ApiError, Chunk, Usage
 from ..printing import printable
 
+TOO_LONG = "context_length_exceeded"
 THINKING, ANSWER = "[thinking]\n", "\n[answer]\n"
 """Before either, where a model thinks."""
+LEAST_SECONDS = 0.01
+"""Tokens that come in less than that came at once: how many a second there are cannot be told."""
 PATIENCE_SECONDS, TELL_SECONDS = 1.0, 0.5
 """When it is told that a first token is waited for, and how often how long."""
 
@@ -29,6 +32,8 @@ class ChatAnswer(msgspec.Struct):
     usage: Usage | None = None
     stopped: bool = False
     error: str | None = None
+    too_long: bool = False
+    """The error: the conversation exceeds the context."""
 
     @property
     def text(self) -> str:
@@ -58,7 +63,8 @@ class ChatAnswer(msgspec.Struct):
         if self.usage is None:
             return f"[{took}; {len(self.words)} pieces in {self.last:.1f} s]"
         tokens, seconds = self.usage.completion_tokens, self.last - self.first
-        rate = f", {(tokens - 1) / seconds:.1f} tokens/s" if tokens > 1 and seconds > 0 else ""
+        told = tokens > 1 and seconds >= LEAST_SECONDS
+        rate = f", {(tokens - 1) / seconds:.1f} tokens/s" if told else ""
         details = self.usage.prompt_tokens_details
         cached = details.cached_tokens if details is not None else None
         return (
@@ -119,7 +125,7 @@ async def ask(api: Api, body: dict[str, Any], show: Callable[[str], None] = show
     if task.cancelled():
         answer.stopped = True
     elif isinstance(error := task.exception(), ApiError):
-        answer.error = str(error)
+        answer.error, answer.too_long = str(error), error.code == TOO_LONG
     else:
         task.result()
     return answer

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 QUOTES = '"""'
-_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:\s+(.*))?", re.DOTALL)
+_COMMAND = re.compile(r"/(\?|[A-Za-z]*)(?:\s+(.*))?", re.DOTALL)
 """A path has a second slash or a dot in its first word."""
 
 

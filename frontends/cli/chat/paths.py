@@ -1,7 +1,9 @@
-"""Paths that are dropped or written into a line: terminals quote them, escape their spaces, or
-write URLs of them. Pure: whether there is such a file, others look."""
+"""Paths that are dropped or written into a line: terminals quote them, escape their spaces, write
+URLs of them, or leave them as they are."""
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -16,6 +18,10 @@ _KINDS = {end: kind for kind, ends in ENDS.items() for end in ends.split()}
 _BEHIND = "?!.,;:)]}'\""
 """Of a sentence, and not of the path at its end."""
 _SENTENCE_ENDS = tuple(".?!:")
+_BEGINS = ("/", "./", "../", "~/")
+_ENDING = re.compile(rf"\.(?:{'|'.join(_KINDS)})(?=[\s{re.escape(_BEHIND)}]|\Z)", re.IGNORECASE)
+MOST_PATH, MOST_TRIED = 4096, 16
+"""Characters of a path with spaces, and ends of it in one line that are looked at."""
 
 
 class Found(NamedTuple):
@@ -37,9 +43,15 @@ def kind_of(path: str) -> str | None:
     return _KINDS.get(end.lower()) if stem and dot else None
 
 
-def find_paths(text: str) -> list[Found]:
+def is_file(path: str) -> bool:
+    """`~` is a home folder."""
+    return os.path.isfile(os.path.expanduser(path))
+
+
+def find_paths(text: str, is_file: Callable[[str], bool] = is_file) -> list[Found]:
     """Words with a slash in them that end as pictures, clips, sounds or PDFs do. A name without a
-    slash is a word, and the URL of another machine is none of this one's paths."""
+    slash is a word, and the URL of another machine is none of this one's paths. Several words are a
+    path where `is_file` knows it."""
     found = []
     at = 0
     while at < len(text):
@@ -48,6 +60,8 @@ def find_paths(text: str) -> list[Found]:
             continue
         end, word = _quoted(text, at) or _bare(text, at)
         path = _local(word)
+        if text.startswith(_BEGINS, at) and not is_file(word):
+            end, path = _spaced(text, at, end, is_file) or (end, path)
         if path is not None and (kind := kind_of(path)) is not None:
             found.append(Found(at, end, path, kind))
         at = end
@@ -118,6 +132,19 @@ def _bare(text: str, at: int) -> tuple[int, str]:
     while len(pieces) > 1 and pieces[-1][1] in _BEHIND and text[pieces[-1][0]] != "\\":
         at = pieces.pop()[0]
     return max(at, begin + 1), "".join(char for _, char in pieces)
+
+
+def _spaced(
+    text: str, begin: int, end: int, is_file: Callable[[str], bool]
+) -> tuple[int, str] | None:
+    """A path whose spaces nothing marks, from `begin` to beyond `end`, and where it ends."""
+    for tried, found in enumerate(_ENDING.finditer(text, end, begin + MOST_PATH)):
+        path = text[begin : found.end()]
+        if tried == MOST_TRIED or "\n" in path:
+            break
+        if is_file(path):
+            return found.end(), path
+    return None
 
 
 def _local(word: str) -> str | None:

@@ -62,10 +62,10 @@ _FORMATS: dict[str, dict[str, Any]] = {"json": {"response_format": {"type": "jso
 SETTINGS: dict[str, Setting] = {
     "temperature": Setting(_number(0, 2), "0 to 2; 0: always the most likely token"),
     "top_p": Setting(_number(0, 1), "0 to 1"),
-    "top_k": Setting(_whole(0, _NUMBER), "a whole number; 0: all"),
+    "top_k": Setting(_whole(0, _NUMBER), "a whole number from 0; 0: all"),
     "min_p": Setting(_number(0, 1), "0 to 1"),
-    "max_tokens": Setting(_whole(1, _NUMBER), "tokens of one answer, 1 or more"),
-    "seed": Setting(_whole(0, (1 << 63) - 1), "a whole number"),
+    "max_tokens": Setting(_whole(1, _NUMBER), "a whole number from 1: tokens of one answer"),
+    "seed": Setting(_whole(0, (1 << 63) - 1), "a whole number from 0"),
     "presence_penalty": Setting(_number(-2, 2), "-2 to 2"),
     "frequency_penalty": Setting(_number(-2, 2), "-2 to 2"),
     "repetition_penalty": Setting(_number(0.01, 100), "above 0; 1: none"),
@@ -185,7 +185,7 @@ def _split(words: str) -> tuple[str, str]:
 
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, SETTINGS, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = f"; did you mean {near[0]}?" if near else ";"
     return f"there is no setting {name!r}{meant} /set lists them"
 
 

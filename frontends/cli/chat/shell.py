@@ -33,6 +33,7 @@ HELP = '''\
 COMMANDS = (*PARTS, "set", "show", "save", "load", "retry", "clear", "help", "bye", "quit")
 LEAVING = ("bye", "quit", "exit")
 PROMPT, MORE = "\n> ", "... "
+BEGIN_ANEW = "/clear begins a new conversation; /save FILE keeps this one before"
 
 
 class Shell:
@@ -89,7 +90,7 @@ class Shell:
         """Does it; what is to be said. Raises EngineError, SettingError."""
         name, rest = command.name, command.rest.strip()
         match name:
-            case "?" | "help":
+            case "" | "?" | "help":
                 return HELP
             case "set":
                 return self.settings.set(command.rest)
@@ -146,8 +147,12 @@ class Shell:
             _tell("\n[stopped]")
         elif answer.error is not None:
             _tell(f"\n{answer.error}")
-        else:
+            if answer.too_long and len(self.session.messages) > 1:
+                _tell(BEGIN_ANEW)
+        elif answer.text.strip() or answer.thinks:
             print()
+        else:
+            _tell("[an answer without words]")
         if answer.words:
             self.session.hear(answer.text)
             if self.settings.verbose:

@@ -96,6 +96,27 @@ def test_paths_in_a_line(text: str, paths: list[str], words: str | None) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "paths", "words"),
+    [
+        ("/tmp/a b.png what is it?", ["/tmp/a b.png"], "what is it?"),
+        ("what is in ~/c (1) d.mp4?", ["~/c (1) d.mp4"], "what is in c (1) d.mp4?"),
+        ("/tmp/a b.png /tmp/e.png", ["/tmp/a b.png", "/tmp/e.png"], ""),
+        ("/tmp/e.png is no b.png", ["/tmp/e.png"], "is no b.png"),
+        ("/tmp/f g.png.wav b.png", ["/tmp/f g.png.wav"], "b.png"),
+        ("/tmp/x b.png", [], None),
+        ("see /tmp or tmp/a b.png", [], None),
+    ],
+)
+def test_spaces_that_nothing_marks_belong_to_a_file_that_is_there(
+    text: str, paths: list[str], words: str | None
+) -> None:
+    there = {"/tmp/a b.png", "~/c (1) d.mp4", "/tmp/e.png", "/tmp/f g.png.wav"}
+    found = find_paths(text, there.__contains__)
+    assert [one.path for one in found] == paths
+    assert without(text, found) == (text if words is None else words)
+
+
+@pytest.mark.parametrize(
     ("path", "kind"),
     [
         ("/a.PNG", "image"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from thespis.frontends.cli import chat
-from thespis.frontends.cli.api import Chunk, ChunkChoice, Delta, PromptDetails, Usage
+from thespis.frontends.cli.api import ApiError, Chunk, ChunkChoice, Delta, PromptDetails, Usage
 from thespis.frontends.cli.chat.answering import ChatAnswer
 from thespis.frontends.cli.chat.session import ChatSession
 from thespis.frontends.cli.main import build_parser
@@ -189,7 +189,7 @@ async def test_an_answer_writes_nothing_but_text_to_a_terminal(
 async def test_figures_of_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     client = FakeClient()
     client.pace = 0.01
-    await talk(client, "x", "/set verbose", "y")
+    await talk(client, "x", "/set quiet", "y")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "tokens/s" in line]
     assert line.startswith("[5 tokens, ")
     assert line.endswith("prompt 3, 2 of them cached]")
@@ -212,6 +212,48 @@ def test_figures_by_a_clock_of_our_own() -> None:
     assert answer.figures() == "[first token after 500 ms; 3 pieces in 1.0 s]"
     answer.add(Chunk(usage=Usage(9, 3, PromptDetails(0))), 2.0)
     assert answer.figures() == "[3 tokens, 4.0 tokens/s, first token after 500 ms; prompt 9]"
+
+
+async def test_beside_an_address_the_model_is_one_of_that_server() -> None:
+    client = FakeClient()
+
+    async def ask(url: str, model: str) -> int:
+        given = build_parser("chat").parse_args(["chat", model, "hi", "--base-url", url])
+        return await chat.chat(url, given, ChatSession(), given.question)
+
+    async with served(client) as url:
+        assert await ask(url, "fake-model") == 0
+        with pytest.raises(ApiError, match="serves fake-model and no model 'org/other'"):
+            await ask(url, "org/other")
+    assert len(client.submitted) == 1
+
+
+async def test_what_comes_of_a_full_context_and_of_no_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = FakeClient()
+    lines = iter(["one", "two", "/", "three"])
+
+    def read(prompt: str) -> str | None:
+        line = next(lines, None)
+        full = Failure("invalid_request", "Too long.", code="context_length_exceeded")
+        client.refusal = full if line == "two" else None
+        client.words = client.words if line != "three" else []
+        return line
+
+    session = ChatSession()
+    async with served(client) as url:
+        await chat.chat(url, build_parser("chat").parse_args(["chat"]), session, None, read)
+    out = capsys.readouterr().out
+    assert "Too long.\n/clear begins a new conversation" in out
+    assert out.count("/retry  ") == 2  # at the beginning, and for a slash alone
+    assert "[an answer without words]" in out
+    assert [message["content"] for message in session.messages] == ["one", ANSWER]
+
+
+def test_no_rate_is_told_of_tokens_that_came_at_once() -> None:
+    answer = ChatAnswer(words=["a", "b"], first=0.5, last=0.5001, usage=Usage(9, 6))
+    assert answer.figures() == "[6 tokens, first token after 500 ms; prompt 9]"
 
 
 async def test_a_command_that_there_is_not_shows_those_that_there_are(

@@ -143,12 +143,10 @@ async def test_a_pasted_block_is_one_message(term: str, paste: bytes) -> None:
 
 async def test_lines_between_quotes_a_dropped_picture_and_figures(tmp_path: Path) -> None:
     client = FakeClient()
+    client.pace = 0.01
     picture = tmp_path / "a b.png"
     picture.write_bytes(b"image")
     async with served(client) as url, chatting(url) as terminal:
-        terminal.types(b"/set verbose\r")
-        await terminal.shows(b"verbose is on")
-        await terminal.shows(b"> ")
         terminal.types(b'"""one\r')
         await terminal.shows(b"... ")
         terminal.types(b'two"""\r')
