@@ -1,6 +1,6 @@
 // The message in hand: its text and its media, however they come: picked, dropped, pasted, recorded.
 
-import { $, announce, el, iconButton, toast } from "./dom.js";
+import { $, announce, el, iconButton, listed, toast } from "./dom.js";
 import { forget, itemOf, KINDS, kindOf, shown, sizeText } from "./media.js";
 import { record } from "./recorder.js";
 
@@ -49,8 +49,10 @@ export function offerMedia(takes) {
   $("mic").hidden = !takes.includes("audio");
   $("camera").hidden = !takes.includes("image");
   $("film").hidden = !takes.includes("video");
-  const words = kinds.map((kind) => `a ${KINDS[kind].toLowerCase()}`).join(" or ");
-  $("prompt").placeholder = kinds.length ? `Ask something, or drop ${words}` : "Ask something";
+  const words = listed(kinds.map((kind) => KINDS[kind].toLowerCase()), "or");
+  $("prompt").placeholder = kinds.length ? `Ask something, or drop a ${words}` : "Ask something";
+  $("attach").title = `Add a ${words}`;
+  grow(); // on a phone the placeholder has two lines
   $("files").accept = kinds.map((kind) => ACCEPTED[kind] ?? `${kind}/*`).join(",");
 }
 

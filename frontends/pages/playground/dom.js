@@ -121,3 +121,9 @@ export function debounced(milliseconds, act) {
     timer = setTimeout(() => act(...args), milliseconds);
   };
 }
+
+/** `a, b or c`. */
+export function listed(words, last) {
+  const before = words.slice(0, -1).join(", ");
+  return before ? `${before} ${last} ${words.at(-1)}` : words.join("");
+}

@@ -1,7 +1,7 @@
 // What stands where no conversation is yet: what can be asked here and, of the bundled model, what it knows.
 
 import * as api from "./api.js";
-import { el } from "./dom.js";
+import { el, listed } from "./dom.js";
 import { KINDS } from "./media.js";
 
 const NAMES = { image: "pictures", video: "clips", audio: "sounds", document: "documents" };
@@ -51,8 +51,8 @@ export function welcome(about, use) {
 }
 
 function takes({ takes: kinds }) {
-  const words = ["text", ...kinds.map((kind) => NAMES[kind])];
-  return words.length === 1 ? "text alone" : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+  if (!kinds.length) return "text alone";
+  return listed(["text", ...kinds.map((kind) => NAMES[kind])], "and");
 }
 
 async function offer(node, use) {

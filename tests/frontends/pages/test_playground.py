@@ -104,6 +104,8 @@ def uploaded(body: dict[str, Any]) -> bool:
 def test_the_examples_of_the_bundled_model_are_offered(browser: Browser, server: Server) -> None:
     with visiting(browser, server.url) as visit:
         page = visit.open()
+        told = "Ask something, or drop a picture, clip, sound or document"
+        expect(page.get_by_placeholder(told)).to_be_visible()
         for question, answer in (
             ("How many things are there?", "two"),
             ("What moves, and where?", "the blue cross moves down"),
@@ -203,6 +205,9 @@ def test_by_keyboard_alone(browser: Browser, server: Server) -> None:
 def test_on_a_phone(browser: Browser, server: Server) -> None:
     with visiting(browser, server.url, PHONE, has_touch=True, color_scheme="dark") as visit:
         page = visit.open()
+        prompt = page.get_by_label("Message", exact=True)
+        expect(prompt).to_have_attribute("placeholder", re.compile("document"))
+        assert prompt.evaluate("field => field.scrollHeight <= field.clientHeight + 1")
         page.get_by_role("button", name=QUESTION).click()
         expect(page.locator(".answer .prose")).to_have_text(ANSWER)
         wide = page.evaluate("document.documentElement.scrollWidth")
