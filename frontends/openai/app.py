@@ -6,7 +6,6 @@ import time
 from aiohttp import hdrs, web
 
 from ...protocol.config.roles import HttpConfig
-from ...protocol.errors import Failure
 from ..client.client import Client
 from . import access
 from .access import ABORTED, LEFT, TOLD, Told
@@ -34,7 +33,7 @@ from .files.handler import (
 )
 from .gate.auth import OPEN_PATHS, WATCHED_PATHS
 from .gate.connections import HttpConnection
-from .gate.head import body_fault, framing_fault, has_body
+from .gate.head import UNEXPECTED_BODY, body_fault, framing_fault, says_something
 from .gate.origins import preflight
 from .live.handler import PAGES, add_live_view
 from .ollama.handler import (
@@ -68,6 +67,7 @@ from .small_endpoints import (
     version,
 )
 from .transcriptions.handler import transcriptions, translations
+from .unknown_path import no_path
 
 BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
@@ -147,12 +147,19 @@ MORE: tuple[tuple[str, str, Handler], ...] = (
 )
 """Other methods and paths, none with a body."""
 BODILESS = frozenset(handler for _, _, handler in MORE)
-NO_PATH = Failure(
-    "not_found",
-    f"There is nothing at this path; there is POST {', '.join((*BODIES, *FORMS))}, and GET "
-    f"{', '.join(path for path in QUESTIONS if '{' not in path)}.",
-    code="unknown_path",
+THERE_IS = (
+    f"POST {', '.join((*BODIES, *FORMS))}, and GET "
+    f"{', '.join(path for path in QUESTIONS if '{' not in path)}"
 )
+METHODS: dict[str, list[str]] = {}
+"""Of every path that has no part to fill in."""
+for _method, _path in (
+    *((hdrs.METH_POST, path) for path in (*BODIES, *FORMS)),
+    *((hdrs.METH_GET, path) for path in QUESTIONS),
+    *((method, path) for method, path, _ in MORE),
+):
+    if "{" not in _path:
+        METHODS.setdefault(_path, []).append(_method)
 
 
 def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> web.Application:
@@ -253,7 +260,8 @@ async def _answer(request: web.Request, handler: Handler, state: AppState) -> we
             raise  # nobody is there to be answered
         return _refused(request, failure_of(error))
     except web.HTTPNotFound:
-        return _refused(request, Refusal(NO_PATH, 404))
+        failure = no_path(state.path_of(request), METHODS, THERE_IS)
+        return _refused(request, Refusal(failure, 404))
     except Exception as error:
         return _refused(request, failure_of(error))
     finally:
@@ -294,8 +302,8 @@ def _not_let_in(request: web.Request, state: AppState) -> Refusal | None:
     if (fault := _turned_away(request)) is not None:
         return fault
     takes_body = request.method == hdrs.METH_POST and request.match_info.http_exception is None
-    if request.match_info.handler in BODILESS and not has_body(headers):
-        return None
+    if request.match_info.handler in BODILESS:
+        return UNEXPECTED_BODY if says_something(headers) else None
     return body_fault(headers, path in FORMS) if takes_body else None
 
 

@@ -222,7 +222,13 @@ REFUSED: dict[str, tuple[list[tuple[str, str | None, bytes]], int, str, str | No
     "a field twice": ([("file", "a", b"x"), ("seed", None, b"3"), ("seed", None, b"4")], 400,
                       "invalid_form", "seed"),
     "a long field": ([("file", "a", b"x"), ("prompt", None, b"x" * 20_000)], 400, "invalid_form",
-                     None),
+                     "prompt"),
+    "a prompt beyond the context": (
+        [("file", "a", wav(speech(16_000, 1.0))), ("prompt", None, b"so " * 5000)], 400,
+        "context_length_exceeded", "prompt"),
+    "keywords beyond the context": (
+        [("file", "a", wav(speech(16_000, 1.0))), ("keywords[]", None, b"so " * 5000)], 400,
+        "context_length_exceeded", "keywords"),
     "no text": ([("file", "a", b"x"), ("prompt", None, b"\xff")], 400, "invalid_form", "prompt"),
     "a wrong id": ([("file", "a", b"x"), ("request_id", None, b"a b")], 400, "invalid_request_id",
                    "request_id"),

@@ -36,6 +36,10 @@ NO_FORM = refusal(
     "A file comes in a form; send Content-Type: multipart/form-data with its boundary.",
     Accept_Post=", ".join(FORM_TYPES),
 )
+EMPTY_OBJECT = len("{}")
+UNEXPECTED_BODY = refusal(
+    400, "unexpected_body", "This path takes no body; leave it out, or send `{}`."
+)
 
 
 def framing_fault(version: HttpVersion, headers: MultiMapping[str]) -> Refusal | None:
@@ -66,8 +70,10 @@ def body_fault(headers: MultiMapping[str], form: bool = False) -> Refusal | None
     return None if len(types) == 1 and types[0] in BODY_TYPES else NO_JSON
 
 
-def has_body(headers: MultiMapping[str]) -> bool:
-    return headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in headers
+def says_something(headers: MultiMapping[str]) -> bool:
+    """Whether there is a body that is more than an empty object, or of a length not told."""
+    size = int(headers.get(hdrs.CONTENT_LENGTH, "0"))
+    return size > EMPTY_OBJECT or hdrs.TRANSFER_ENCODING in headers
 
 
 def _word(text: str) -> str:

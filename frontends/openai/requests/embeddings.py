@@ -41,4 +41,9 @@ def parse_embedding(
     for at, one in enumerate(prompts):
         if request.add_special_tokens is False and isinstance(one, TextPrompt):
             prompts[at] = TextPrompt(one.text, framed=False)
-    return [Embedding(prompt=one, **common) for one in prompts]
+    given = request.input
+    alone = isinstance(given, str) or bool(given and isinstance(given[0], int))
+    return [
+        Embedding(prompt=one, where="input" if alone else f"input[{at}]", **common)
+        for at, one in enumerate(prompts)
+    ]

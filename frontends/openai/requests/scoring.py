@@ -1,6 +1,6 @@
 """What calls that compare inputs ask for. Pure; every refusal names the field."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ....protocol.errors import invalid
@@ -80,7 +80,8 @@ def parse_rerank(
         most = min(most, context)
     reader = _Reader(request, unread or Unread(), terms, most)
     query = reader.read(request.query, "query", second=False)
-    return [query, *reader.each(request.documents, "documents", second=True)]
+    documents = _side(request.documents, "documents")
+    return [query, *reader.each(documents, "documents", second=True)]
 
 
 def parse_score(
@@ -92,20 +93,22 @@ def parse_score(
     if names is None:
         pairs = ", or ".join(f"`{one}` and `{other}`" for one, other in NAMES)
         raise invalid(f"Give {pairs}.", min(given, default=NAMES[0][0]), "missing_field")
-    first, second = (_listed(getattr(request, name), name) for name in names)
-    pair_up(len(first), len(second), names[1])
+    sides = [_side(getattr(request, name), name) for name in names]
+    pair_up(len(sides[0]), len(sides[1]), names[1])
     reader = _Reader(request, unread or Unread(), terms)
     return [
-        *reader.each(first, names[0], second=False),
-        *reader.each(second, names[1], second=True),
+        *reader.each(sides[0], names[0], second=False),
+        *reader.each(sides[1], names[1], second=True),
     ]
 
 
-def _listed(given: Any, name: str) -> list[Any]:
-    listed = given if isinstance(given, list) else [given]
-    if not listed:
+def _side(given: Any, name: str) -> dict[str, Any]:
+    """Its inputs by their places: one that stands for itself has no number."""
+    if not isinstance(given, list):
+        return {name: given}
+    if not given:
         raise invalid("There must be at least one.", name, "missing_field")
-    return listed
+    return {f"{name}[{at}]": one for at, one in enumerate(given)}
 
 
 class _Reader:
@@ -128,11 +131,12 @@ class _Reader:
             else self._pooled(most, "max_tokens_per_doc", request.document_prompt_name),
         )
 
-    def each(self, given: Sequence[Any], name: str, second: bool) -> list[ComparedInput]:
+    def each(self, given: Mapping[str, Any], name: str, second: bool) -> list[ComparedInput]:
+        """`given`: by their places."""
         if len(given) > MAX_INPUTS:
             text = f"At most {MAX_INPUTS} inputs in one call."
             raise invalid(text, name, "too_many_prompts")
-        return [self.read(one, f"{name}[{at}]", second) for at, one in enumerate(given)]
+        return [self.read(one, where, second) for where, one in given.items()]
 
     def read(self, given: Any, where: str, second: bool) -> ComparedInput:
         media: list[Pending] = []

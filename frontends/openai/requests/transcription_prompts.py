@@ -27,24 +27,37 @@ class Wording(NamedTuple):
     prompt: Prompt
     mark: str = ""
     """Behind which the answer's text begins, if it is there."""
+    unused: tuple[str, ...] = ()
+    """Fields of the call that have no place in it."""
 
 
 def asked_of(model_type: str, wanted: Wanted) -> Wording:
     """Of the model's only item, slot 0."""
     languages = [NAMES[code] for code in wanted.languages]
     if wanted.task == "transcribe" and model_type == "voxtral":
-        code = f"lang:{wanted.languages[0]}" if wanted.languages else ""
-        text = f"<s>[INST][BEGIN_AUDIO][AUDIO][/INST]{code}[TRANSCRIBE]"
-        return Wording(TextPrompt(text, framed=False))
+        # By two letters, as it was trained.
+        codes = [f"lang:{code}" for code in wanted.languages if len(code) == 2][:1]
+        text = f"<s>[INST][BEGIN_AUDIO][AUDIO][/INST]{''.join(codes)}[TRANSCRIBE]"
+        unused = _unused(wanted, len(codes))
+        return Wording(TextPrompt(text, framed=False), unused=unused)
     if wanted.task == "transcribe" and model_type == "qwen3_asr":
         return _qwen3_asr(languages, wanted.hint)
-    words = _words(model_type, wanted, languages)
-    return Wording(ChatPrompt((ChatMessage("user", (Slot(0), Text(words))),)))
-
-
-def _words(model_type: str, wanted: Wanted, languages: list[str]) -> str:
     if wanted.task == "transcribe" and model_type in OWN_WORDS:
-        return OWN_WORDS[model_type]
+        return _with_words(OWN_WORDS[model_type], _unused(wanted, languages=0))
+    return _with_words(_words(wanted, languages))
+
+
+def _with_words(words: str, unused: tuple[str, ...] = ()) -> Wording:
+    prompt = ChatPrompt((ChatMessage("user", (Slot(0), Text(words))),))
+    return Wording(prompt, unused=unused)
+
+
+def _unused(wanted: Wanted, languages: int) -> tuple[str, ...]:
+    """Where nothing is said of what may occur, and of so many languages."""
+    return (*wanted.hints, *(("language",) if len(wanted.languages) > languages else ()))
+
+
+def _words(wanted: Wanted, languages: list[str]) -> str:
     spoken = f" It is in {' or '.join(languages)}." if languages else ""
     hint = f" These words may help: {wanted.hint}" if wanted.hint else ""
     return (TRANSLATED if wanted.task == "translate" else USUAL) + spoken + ALONE + hint

@@ -77,6 +77,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """Codes of those that are spoken, as far as the caller says."""
     hint: str
     """Words that may occur, or what was said before."""
+    hints: tuple[str, ...]
+    """The fields that say it."""
     stream: bool
     logprobs: bool
     """They are told."""
@@ -146,12 +148,16 @@ def read_wanted(body: TranscriptionRequest, task: Task) -> Wanted:
         {**sampling, "temperature": body.temperature, "max_tokens": limit},
         {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"},
     )
-    hint = ", ".join(filter(None, (word.strip() for word in body.keywords)))
+    hints = {
+        "prompt": (body.prompt or "").strip(),
+        "keywords": ", ".join(filter(None, (word.strip() for word in body.keywords))),
+    }
     return Wanted(
         task=task,
         format=next(form for form in FORMATS if form == body.response_format),
         languages=_languages(body),
-        hint=" ".join(filter(None, ((body.prompt or "").strip(), hint))),
+        hint=" ".join(filter(None, hints.values())),
+        hints=tuple(name for name, said in hints.items() if said),
         stream=stream,
         logprobs=told,
         segments="segment" in body.timestamp_granularities or not body.timestamp_granularities,

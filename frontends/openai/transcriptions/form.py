@@ -53,7 +53,7 @@ class SoundForm:
                         open_field[1].extend(event)
                         if len(open_field[1]) > MAX_FIELD:
                             text = f"A field has at most {MAX_FIELD} bytes."
-                            raise invalid(text, code="invalid_form")
+                            raise invalid(text, _shown(open_field[0]), "invalid_form")
             form.end()
             self._keep(open_field)
             if not begun:

@@ -48,12 +48,17 @@ async def _answer(request: web.Request, wish: Wish) -> web.StreamResponse:
         text = "The served model does not hear; this path needs one that takes sounds."
         raise refuse("unsupported", text, "model", "unsupported")
     with state.working():
-        sound, wanted, headers = await _read(request, state, wish)
+        unread = Unread()
+        sound, wanted = await _read(request, state, wish, unread)
         media, asked = state.client.media, asked_of(model.model_type, wanted)
+        for name in asked.unused:
+            unread.tell(name)
+        headers = state.ignored(unread.told)
         media.adopt([sound.blob])
         media.share(sound.blob)
         try:
-            task = PieceTask(sound, asked.prompt, wanted, request[TENANT])
+            hint = next((name for name in wanted.hints if name not in asked.unused), None)
+            task = PieceTask(sound, asked.prompt, wanted, request[TENANT], hint)
             parts = await cut(state.client, task)
             writer = TranscriptWriter(wanted, parts.times, asked.mark)
             hearing = Hearing(state.client, task, parts)
@@ -65,12 +70,11 @@ async def _answer(request: web.Request, wish: Wish) -> web.StreamResponse:
 
 
 async def _read(
-    request: web.Request, state: AppState, wish: Wish
-) -> tuple[FormSound, Wanted, dict[str, str]]:
-    """The file, what is wanted of it, and headers that name the ignored fields. RequestError."""
+    request: web.Request, state: AppState, wish: Wish, unread: Unread
+) -> tuple[FormSound, Wanted]:
+    """The file, and what is wanted of it. `unread` gathers what is ignored. RequestError."""
     form = Form(boundary_of(request.headers[hdrs.CONTENT_TYPE]))
     reading = SoundForm(state.client.media, state.config.engine.mm_hasher_algorithm)
-    unread = Unread()
     drafts = request[DRAFTS] = []
     with state.client.admission.expecting(request.content_length or 0):
         async with state.bodies.counted(request) as pieces:
@@ -83,7 +87,7 @@ async def _read(
             check_model(body.model, state.terms)
             check_id("request_id", body.request_id)
             wanted = read_wanted(body, wish)
-    return sound, wanted, state.ignored(unread.told)
+    return sound, wanted
 
 
 class _Call:

@@ -29,6 +29,8 @@ class PieceTask(NamedTuple):
     prompt: Prompt
     wanted: Wanted
     tenant: str
+    hint: str | None
+    """The field whose words make the prompt as long as it is."""
 
 
 class SoundCut(NamedTuple):
@@ -78,6 +80,8 @@ class Hearing:
                     yield index, stream, update
                     await self._look_ahead()
                 self._streams.popleft()
+        except RequestError as error:
+            raise _naming(error, self._task.hint) from None
         finally:
             for stream in self._streams:
                 await stream.cancel()
@@ -108,6 +112,14 @@ class Hearing:
         if len(self._cut.stretches) == 1:
             return item
         return msgspec.structs.replace(item, source=Piece(self._task.sound.blob, stretch))
+
+
+def _naming(error: RequestError, hint: str | None) -> RequestError:
+    """What is too long with a hint is so because of it: of the sound it is half of the context."""
+    failure = error.failure
+    if hint is None or failure.part is not None or failure.code != "context_length_exceeded":
+        return error
+    return RequestError(msgspec.structs.replace(failure, part=hint))
 
 
 def _digest(task: PieceTask) -> str:

@@ -187,12 +187,30 @@ async def test_what_is_unforeseen_says_nothing_of_itself(caplog: pytest.LogCaptu
     assert "Traceback" in caplog.text
 
 
+MEANT = {
+    "/chat/completions": "POST /v1/chat/completions",
+    "/v1/v1/chat/completions": "POST /v1/chat/completions",
+    "/V1/Chat/Completions/": "POST /v1/chat/completions",
+    "/v1/chat/completion": "POST /v1/chat/completions",
+    "/embeddings": "POST /v1/embeddings",
+    "/v1/file": "POST or GET /v1/files",
+    "/v1/health": "GET /health",
+    "/v1/chat/completions/mine": "POST /v1/chat/completions",
+}
+
+
 async def test_unknown_paths_and_methods_speak_json_too() -> None:
     async with served(FakeClient()) as url:
         status, text = await get(url, "/v1/nothing")
         assert (status, json.loads(text)["error"]["code"]) == (404, "unknown_path")
         assert "POST /v1/chat/completions, /v1/completions" in text
         assert "GET /v1/models, /health" in text
+        assert "mean" not in text
+        _, text = await get(url, "/v1/chat/completions/" + 99 * "mine")
+        assert "mine" not in text
+        for path, meant in MEANT.items():
+            status, text = await get(url, path)
+            assert (status, f"Did you mean {meant}?" in text) == (404, True)
         status, text = await get(url, CHAT)
         assert (status, json.loads(text)["error"]["code"]) == (405, "method_not_allowed")
         assert "it takes POST." in text

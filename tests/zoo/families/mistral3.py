@@ -253,7 +253,8 @@ def lighton_ocr() -> Animal:
 
 def voxtral() -> Animal:
     """Voxtral Mini 3B: sounds in pieces of thirty seconds, each 375 rows."""
-    tokens = Tokens(TEKKEN, leading=True, bos="<s>")
+    names = [*TEKKEN, *(f"<SPECIAL_{place}>" for place in range(26, 34)), "[TRANSCRIBE]"]
+    tokens = Tokens(names, leading=True, bos="<s>")
     return Animal(
         config={
             "architectures": ["VoxtralForConditionalGeneration"],

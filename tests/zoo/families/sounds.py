@@ -200,7 +200,7 @@ def _asr_name(name: str) -> str:
 
 
 def _asr(native: bool) -> Animal:
-    tokens = Tokens([*CHATML, *SOUND_MARKS], [*TOOLS, *THINKING])
+    tokens = Tokens([*CHATML, *SOUND_MARKS], [*TOOLS, *THINKING, "<asr_text>"])
     names = {
         "audio_bos_token": "<|audio_start|>",
         "audio_eos_token": "<|audio_end|>",

@@ -205,3 +205,17 @@ async def test_what_is_no_file_or_no_way_to_ask_is_refused(client: PinningClient
     assert (await call("POST", f"{place}/pin/x"))[0] == 404
     assert (await call("POST", f"{place}/pin", "wrong"))[0] == 401
     assert client.pins == {}
+
+
+async def test_a_body_that_says_something_is_refused_where_nothing_reads_it(url: str) -> None:
+    made = await upload(url)
+    place = f"{url}/v1/files/{made['id']}/pin"
+    for body in ({"json": {"ttl": 60}}, {"data": b"x" * 3}, {"data": _pieces()}):
+        status, told = await call("POST", place, **body)
+        assert (status, told["error"]["code"]) == (400, "unexpected_body")
+    assert (await call("GET", f"{url}/v1/files/{made['id']}"))[1]["pinned"] is False
+    assert (await call("POST", place, json={}))[0] == 200
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    yield b"{}"

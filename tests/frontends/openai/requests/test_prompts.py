@@ -46,3 +46,21 @@ def test_a_message_that_goes_on_has_no_generation_prompt_behind_it(kind: str) ->
         "continue_final_message",
         "contradicting_fields",
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ("a", ["input"]),
+        ([1, 2], ["input"]),
+        (["a"], ["input[0]"]),
+        (["a", ""], ["input[0]", "input[1]"]),
+        ([[1], [2, 3]], ["input[0]", "input[1]"]),
+    ],
+)
+def test_an_input_of_vectors_has_a_name_by_which_it_is_refused(
+    given: Any, where: list[str]
+) -> None:
+    body = json.dumps({"input": given}).encode()
+    asked = parse_embedding(decode(EmbeddingRequest, body))
+    assert [one.where for one in asked] == where

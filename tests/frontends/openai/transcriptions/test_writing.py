@@ -113,6 +113,22 @@ def test_prompts_by_family() -> None:
     assert asked_of("qwen3_asr", wanted()).mark == "<asr_text>"
 
 
+def test_what_a_family_has_no_place_for_is_told() -> None:
+    given = {"prompt": "Names", "keywords": "stage", "language": "fr"}
+    for kind, unused in {
+        "ultravox": (),
+        "qwen3_asr": (),
+        "voxtral": ("prompt", "keywords"),
+        "glmasr": ("prompt", "keywords", "language"),
+    }.items():
+        assert asked_of(kind, wanted(**given)).unused == unused
+    assert asked_of("voxtral", wanted("translate", **given)).unused == ()
+    cantonese = asked_of("voxtral", wanted(language="yue"))
+    assert cantonese.unused == ("language",)
+    assert isinstance(cantonese.prompt, TextPrompt)
+    assert "lang:" not in cantonese.prompt.text
+
+
 def test_languages_are_whispers_by_code_and_name() -> None:
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
