@@ -1,7 +1,7 @@
 """One item from its source to features: the decode worker's work without its sockets."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from ...protocol.requests.request import (
     Samples,
     Source,
 )
+from ...protocol.requests.sound import CutPlace
 from ..jobs.options import CUT, MOST_FPS, SIBLINGS, SOUND_TRACK, background_of
 from .audio import audio_of_samples, decode_audio, resampled_length
 from .clip_headers import look_video
@@ -234,8 +235,10 @@ class ItemDecoder:
             case _:
                 raise invalid("A sound must be an encoded file or samples.")
 
-    def _cut(self, data: bytes, options: Options, seconds: float, rows: int) -> Made:
-        """The pieces of a sound, and the layout of the first."""
+    def _cut(
+        self, data: bytes, options: Options, seconds: float, rows: int, place: Sequence[int] | None
+    ) -> Made:
+        """The pieces of a sound from `place` on, of one turn, and the layout of the first."""
         rate, limits = self._processor.sampling_rate, self._limits
         seconds = min(seconds, limits.audio_seconds)
         while (
@@ -243,11 +246,15 @@ class ItemDecoder:
             and (self._processor.size("audio", int(seconds * rate), options) or 0) > rows
         ):
             seconds /= 2
-        cut = cut_sound(data, lambda own_rate: int(seconds * own_rate), limits)
-        length = resampled_length(cut.stretches[0].end, cut.rate, rate)
+        begin = None if place is None else CutPlace(*place)
+        cut = cut_sound(data, lambda own_rate: int(seconds * own_rate), limits, begin)
+        first = cut.stretches[0]
+        length = resampled_length(first.end - first.start, cut.rate, rate)
         silence = np.broadcast_to(np.zeros((), np.float32), (length,))
         made = self._made("audio", silence, options, {}, LOOKED_AT)
-        look = ItemLook(seconds=round(cut.seconds, 6), rate=cut.rate, stretches=cut.stretches)
+        look = ItemLook(
+            seconds=round(cut.seconds, 6), rate=cut.rate, stretches=cut.stretches, rest=cut.rest
+        )
         return made._replace(look=look)
 
     def _packed(

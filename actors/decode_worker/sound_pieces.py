@@ -1,15 +1,16 @@
 """Long sounds: cut in one pass that keeps no samples, and decoded a piece at a time."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
 from ...protocol.config.roles import MediaLimits
 from ...protocol.errors import RequestError, too_large, undecodable
-from ...protocol.requests.sound import MOST_PIECES, Stretch
+from ...protocol.requests.sound import MOST_PIECES, CutPlace, Stretch, too_many_pieces
 from .audio import (
     CHAINED,
     NO_SOUND,
@@ -30,6 +31,9 @@ WARM_SECONDS = 0.5
 """What is decoded before a piece, since the state of a decoder reaches back."""
 TAIL_SECONDS = 1.0
 """The last piece is not shorter: of less, some models make nothing."""
+TURN_SECONDS = 1200.0
+"""Of a sound that are cut in one job, where it can be gone on with: others wait for a second or two
+meanwhile."""
 HIGHEST_RATE = 768_000
 """A file that claims more makes windows so large that they would keep its samples."""
 
@@ -40,6 +44,8 @@ class Cut(NamedTuple):
     rate: int
     """Samples a second, as its file has them."""
     stretches: tuple[Stretch, ...]
+    rest: CutPlace | None = None
+    """Where a next turn begins, if there is to be one."""
 
     @property
     def seconds(self) -> float:
@@ -62,10 +68,17 @@ class _Sound(NamedTuple):
     mono: Wave
 
 
-def cut_sound(data: bytes, longest: Callable[[int], int], limits: MediaLimits) -> Cut:
-    """`longest`: samples of a piece, by the sound's own rate. Raises RequestError."""
+def cut_sound(
+    data: bytes,
+    longest: Callable[[int], int],
+    limits: MediaLimits,
+    place: CutPlace | None = None,
+    turn: float = TURN_SECONDS,
+) -> Cut:
+    """`longest`: samples of a piece, by the sound's own rate. What is decoded from `place` on has
+    the same cuts as if all had been; about `turn` seconds of it are cut. Raises RequestError."""
     try:
-        return _cut(_by_ffmpeg(data, limits), longest, limits)
+        return _cut(_by_ffmpeg_from(data, limits, place), longest, limits, turn, place)
     except RequestError as refused:
         if refused.failure.kind != "unprocessable_media":
             raise
@@ -73,7 +86,8 @@ def cut_sound(data: bytes, longest: Callable[[int], int], limits: MediaLimits) -
             raise undecodable(CHAINED) from None
         try:
             with closing(_by_sndfile(data)) as sounds:
-                return _cut(sounds, longest, limits)
+                behind = _behind(sounds, 0, 0 if place is None else place.start)
+                return _cut(behind, longest, limits, turn, place)
         except UnreadableError:
             raise refused from None
 
@@ -132,32 +146,69 @@ def _by_sndfile(data: bytes) -> Generator[_Sound]:
             yield _Sound(rate, None, mono)
 
 
-def _cut(sounds: Iterator[_Sound], longest: Callable[[int], int], limits: MediaLimits) -> Cut:
+def _by_ffmpeg_from(data: bytes, limits: MediaLimits, place: CutPlace | None) -> Iterator[_Sound]:
+    """What lies behind a place."""
+    if place is None:
+        yield from _by_ffmpeg(data, limits)
+        return
+    sounds = _by_ffmpeg(data, limits, place.packet)
+    for one in sounds:
+        if one.mark is None or one.mark.pts is None or one.mark.pts < place.pts:
+            continue
+        if one.mark.pts > place.pts:
+            break
+        yield from _behind(chain((one,), sounds), place.first, place.start)
+        return
+    # What was noted of the place holds no more: count.
+    yield from _behind(_by_ffmpeg(data, limits), 0, place.start)
+
+
+def _behind(sounds: Iterable[_Sound], at: int, start: int) -> Iterator[_Sound]:
+    """From sample `start` on. The first sound begins with sample `at`, by which marks are told."""
+    for rate, mark, mono in sounds:
+        lead = max(0, start - at)
+        if lead < len(mono):
+            moved = None if mark is None else mark._replace(sample=at)
+            yield _Sound(rate, moved, mono[lead:])
+        at += len(mono)
+
+
+def _cut(
+    sounds: Iterable[_Sound],
+    longest: Callable[[int], int],
+    limits: MediaLimits,
+    turn: float,
+    place: CutPlace | None,
+) -> Cut:
     cutting: _Cutting | None = None
     for rate, mark, mono in sounds:
         if cutting is None:
             if rate > HIGHEST_RATE:
                 raise undecodable(f"A sampling rate of {rate} Hz is not taken.")
-            cutting = _Cutting(rate, longest(rate))
+            cutting = _Cutting(rate, longest(rate), place)
         cutting.add(mark, mono)
         _check_seconds(cutting.count / rate, limits)
+        if cutting.count - cutting.begun >= turn * rate and (rest := cutting.rest) is not None:
+            return Cut(rate, cutting.done, rest)
     if cutting is None or not cutting.count:
         raise undecodable(NO_SOUND)
     return Cut(cutting.rate, cutting.end())
 
 
 class _Cutting:
-    """Of one sound, in one pass."""
+    """Of one sound, in one pass, from a place on."""
 
-    def __init__(self, rate: int, longest: int) -> None:
-        self.rate, self.count = rate, 0
+    def __init__(self, rate: int, longest: int, place: CutPlace | None) -> None:
+        self._open = Stretch(0, 0)
+        if place is not None:
+            self._open = Stretch(place.start, 0, place.packet, place.pts, place.first)
+        self.rate, self.begun, self.count = rate, self._open.start, self._open.start
         self._window = max(1, rate // WINDOWS_A_SECOND)
         self._cutter = Cutter(longest // self._window, int(TAIL_SECONDS * WINDOWS_A_SECOND))
         self._rest: Wave = np.zeros(0, np.float32)
         """Less than a window."""
         self._marks: deque[_Mark] = deque()
         """From a little before the piece that has not ended."""
-        self._open = Stretch(0, 0)
         self._done: list[Stretch] = []
 
     def add(self, mark: _Mark | None, mono: Wave) -> None:
@@ -173,13 +224,25 @@ class _Cutting:
             with np.errstate(all="ignore"):
                 loud = np.square(joined[:whole]).reshape(-1, self._window).sum(axis=1)
             for place in self._cutter.add(loud.tolist()):
-                self._cut(place * self._window)
+                self._cut(self.begun + place * self._window)
+
+    @property
+    def done(self) -> tuple[Stretch, ...]:
+        return tuple(self._done)
+
+    @property
+    def rest(self) -> CutPlace | None:
+        """Where the piece begins that has not ended, if it can be found there again."""
+        begin = self._open
+        if begin.pts is None or begin.start == self.begun:
+            return None
+        return CutPlace(begin.start, begin.packet, begin.pts, begin.first)
 
     def end(self) -> tuple[Stretch, ...]:
         for place in self._cutter.end():
-            self._cut(place * self._window)
+            self._cut(self.begun + place * self._window)
         self._close(self.count)
-        return tuple(self._done)
+        return self.done
 
     def _cut(self, sample: int) -> None:
         self._close(sample)
@@ -197,7 +260,7 @@ class _Cutting:
         began = self._open
         self._done.append(Stretch(began.start, end, began.packet, began.pts, began.first))
         if len(self._done) > MOST_PIECES:
-            raise too_large(f"The sound falls into more than {MOST_PIECES} pieces.")
+            raise too_many_pieces()
 
 
 def _found(sounds: Iterator[_Sound], stretch: Stretch) -> tuple[int, Wave] | None:

@@ -12,7 +12,8 @@ SIBLINGS = "siblings"
 """Set by the shell alone: the prompt has another item of the modality in whose company this one has
 other rows."""
 CUT = "cut"
-"""Set by the shell alone: [seconds, rows], by which a sound is to be cut into pieces."""
+"""Set by the shell alone: [seconds, rows, place], by which a sound is to be cut into pieces; place:
+the fields of the `CutPlace` where to begin, or None."""
 MOST_FRAMES, MOST_FPS = "most_frames", "most_fps"
 """Set by the shell alone: the operator's ceilings for the number of frames and for the rate of
 sampling. A rate may also say how far apart a caller's own frames are; to that no ceiling

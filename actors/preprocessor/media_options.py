@@ -8,6 +8,8 @@ clamped, not refused. Pure.
 from collections.abc import Container, Iterable
 from typing import Any
 
+import msgspec
+
 from ...protocol.config.roles import PreprocessorConfig
 from ...protocol.errors import EngineError, RequestError, invalid, refuse
 from ...protocol.requests.request import (
@@ -112,7 +114,11 @@ class MediaOptions:
             for at, other in enumerate(request.media)
             if at != index and at not in unseen
         )
-        cut = {} if item.cut is None else {CUT: [item.cut.seconds, item.cut.rows]}
+        cut: dict[str, Any] = {}
+        if item.cut is not None:
+            place = item.cut.place
+            begin = None if place is None else list(msgspec.structs.astuple(place))
+            cut = {CUT: [item.cut.seconds, item.cut.rows, begin]}
         return cut | {name: True for name, on in ((SOUND_TRACK, sounds), (SIBLINGS, changed)) if on}
 
     def in_effect(self, request: Request) -> dict[str, dict[str, OptionValues]]:

@@ -4,7 +4,7 @@ import msgspec
 
 from ..wire import Record
 from .request import Modality
-from .sound import Stretch
+from .sound import CutPlace, Stretch
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -28,6 +28,8 @@ class ItemLook(Record, frozen=True):
     """Samples a second of a sound that was to be cut, as its file has them."""
     stretches: tuple[Stretch, ...] = ()
     """The pieces of such a sound, in order."""
+    rest: CutPlace | None = None
+    """Where it is to be cut further in a turn of its own; None: these are all."""
 
 
 class ItemCost(Record, frozen=True):

@@ -2,8 +2,20 @@
 
 import msgspec
 
+from ..errors import RequestError, too_large
+
 MOST_PIECES = 4096
 """Of one sound."""
+
+
+class CutPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where in a sound a piece begins, and the cutting goes on."""
+
+    start: int
+    packet: int
+    pts: int
+    first: int
+    """As of `Stretch`."""
 
 
 class CutOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -13,6 +25,8 @@ class CutOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No piece is longer."""
     rows: int
     """Nor has a larger embedding, where the model's processor says how large it will be."""
+    place: CutPlace | None = None
+    """Where to begin; None: with the sound."""
 
 
 class Stretch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,3 +42,7 @@ class Stretch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counting from the first sample finds it."""
     first: int = 0
     """Which sample that frame begins with."""
+
+
+def too_many_pieces(part: str | None = None) -> RequestError:
+    return too_large(f"The sound falls into more than {MOST_PIECES} pieces.", part)

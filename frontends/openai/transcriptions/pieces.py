@@ -1,14 +1,16 @@
 """The pieces of one sound as requests, a few of them at a time, and their answers in order."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
 
 from ....protocol.errors import RequestError
+from ....protocol.requests.preview import ItemLook
 from ....protocol.requests.request import Encoded, MediaItem, Piece, Prompt
-from ....protocol.requests.sound import CutOptions, Stretch
+from ....protocol.requests.sound import MOST_PIECES, CutOptions, Stretch, too_many_pieces
 from ...client.client import Client
 from ...client.stream import Stream, Update
 from ...inputs.previews import WANTED
@@ -39,11 +41,28 @@ class SoundCut(NamedTuple):
 
 
 async def cut(client: Client, task: PieceTask) -> SoundCut:
-    """Asks a decode worker where the sound is to be cut. Raises RequestError."""
+    """Asks decode workers where the sound is to be cut, in turns, between which others have theirs.
+    Raises RequestError."""
+    stretches: list[Stretch] = []
     options = CutOptions(task.wanted.piece_seconds, max(1, client.max_model_len // 2))
+    while True:
+        with _naming(task.hint):
+            look = await _turn(client, task, options, wait=bool(stretches))
+        assert look.stretches, "a turn that ends well has found pieces"
+        stretches += look.stretches
+        if len(stretches) > MOST_PIECES:
+            raise too_many_pieces(WHERE)
+        if look.rest is None:
+            break
+        options = msgspec.structs.replace(options, place=look.rest)
+    rate = look.rate or 1
+    return SoundCut(stretches, [Times(one.start / rate, one.end / rate) for one in stretches])
+
+
+async def _turn(client: Client, task: PieceTask, options: CutOptions, wait: bool) -> ItemLook:
     item = MediaItem("audio", Encoded(task.sound.blob), WHERE, cut=options, digest=_digest(task))
     stream = await submit(
-        client, Submission(task.prompt, (item,)), WANTED, wait=False, tenant=task.tenant,
+        client, Submission(task.prompt, (item,)), WANTED, wait=wait, tenant=task.tenant,
         priority=task.wanted.priority, streamed=False,
     )  # fmt: skip
     async with stream:
@@ -51,9 +70,7 @@ async def cut(client: Client, task: PieceTask) -> SoundCut:
             pass
     assert stream.previewed is not None, "a preview that ends well has a cost"
     (cost,) = stream.previewed.items
-    rate, stretches = cost.look.rate or 1, cost.look.stretches
-    assert stretches, "a sound that was cut has pieces"
-    return SoundCut(stretches, [Times(one.start / rate, one.end / rate) for one in stretches])
+    return cost.look
 
 
 class Hearing:
@@ -71,17 +88,16 @@ class Hearing:
     async def updates(self) -> AsyncGenerator[tuple[int, Stream, Update]]:
         """Close it: what is under way then is cancelled. Raises RequestError."""
         try:
-            for index in range(len(self._cut.stretches)):
-                if not self._streams:
-                    await self._begin(wait=index > 0)
-                stream = self._streams[0]
-                await self._look_ahead()
-                async for update in stream:
-                    yield index, stream, update
+            with _naming(self._task.hint):
+                for index in range(len(self._cut.stretches)):
+                    if not self._streams:
+                        await self._begin(wait=index > 0)
+                    stream = self._streams[0]
                     await self._look_ahead()
-                self._streams.popleft()
-        except RequestError as error:
-            raise _naming(error, self._task.hint) from None
+                    async for update in stream:
+                        yield index, stream, update
+                        await self._look_ahead()
+                    self._streams.popleft()
         finally:
             for stream in self._streams:
                 await stream.cancel()
@@ -114,12 +130,17 @@ class Hearing:
         return msgspec.structs.replace(item, source=Piece(self._task.sound.blob, stretch))
 
 
-def _naming(error: RequestError, hint: str | None) -> RequestError:
-    """What is too long with a hint is so because of it: of the sound it is half of the context."""
-    failure = error.failure
-    if hint is None or failure.part is not None or failure.code != "context_length_exceeded":
-        return error
-    return RequestError(msgspec.structs.replace(failure, part=hint))
+@contextmanager
+def _naming(hint: str | None) -> Iterator[None]:
+    """What is too long with a hint is so because of it: of the sound it is half of the context.
+    Raises RequestError."""
+    try:
+        yield
+    except RequestError as error:
+        failure = error.failure
+        if hint is None or failure.part is not None or failure.code != "context_length_exceeded":
+            raise
+        raise RequestError(msgspec.structs.replace(failure, part=hint)) from None
 
 
 def _digest(task: PieceTask) -> str:

@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from thespis.actors.decode_worker.audio import decode_audio
 from thespis.actors.decode_worker.quiet_places import Cutter
-from thespis.actors.decode_worker.sound_pieces import cut_sound, decode_piece
+from thespis.actors.decode_worker.sound_pieces import Cut, cut_sound, decode_piece
 from thespis.protocol.config.roles import MediaLimits
 from thespis.protocol.errors import RequestError
 from thespis.protocol.requests.sound import Stretch
@@ -43,6 +44,55 @@ def test_pieces_are_what_the_whole_would_be(name: str) -> None:
         assert made.shape == wanted.shape
         off = np.linalg.norm(made - wanted) / np.linalg.norm(wanted)
         assert off <= (2e-3 if name in NOISY else 0)
+
+
+def in_turns(data: bytes, pieces: int, turn: float) -> list[Cut]:
+    """Until nothing is left, each turn from where the last one ended."""
+    turns = [cut_sound(data, lambda rate: pieces * rate, LIMITS, None, turn)]
+    while (rest := turns[-1].rest) is not None:
+        turns.append(cut_sound(data, lambda rate: pieces * rate, LIMITS, rest, turn))
+    return turns
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_cut_in_turns_it_has_the_same_pieces(name: str) -> None:
+    data, own = recorded(name), CONTAINERS[name][2]
+    whole = cut_sound(data, lambda rate: 3 * rate, LIMITS)
+    assert whole.rest is None
+    turns = in_turns(data, 3, 6.0)
+    assert len(turns) > 2
+    found = [one for turn in turns for one in turn.stretches]
+    places = [(one.start, one.end) for one in found]
+    wanted = [(one.start, one.end) for one in whole.stretches]
+    if name in NOISY:
+        assert np.allclose(places, wanted, atol=own // 20)
+    else:
+        assert places == wanted
+    samples = decode_audio(data, own, MediaLimits())
+    for turn in turns[1:]:
+        stretch = turn.stretches[0]
+        assert stretch.packet > 0, "nothing is decoded twice"
+        made, known = decode_piece(data, stretch, own, LIMITS), samples[stretch.start : stretch.end]
+        off = np.linalg.norm(made - known) / np.linalg.norm(known)
+        assert off <= (2e-3 if name in NOISY else 1e-6)
+
+
+def test_a_place_that_is_not_there_is_found_by_counting() -> None:
+    data = recorded("mp3")
+    first, *others = in_turns(data, 3, 6.0)
+    assert first.rest is not None
+    wanted = [(one.start, one.end) for one in others[0].stretches]
+    for wrong in ({"pts": first.rest.pts + 1}, {"pts": 1 << 40}, {"pts": 0}, {"packet": 1 << 40}):
+        place = msgspec.structs.replace(first.rest, **wrong)
+        found = cut_sound(data, lambda rate: 3 * rate, LIMITS, place, 6.0)
+        assert [(one.start, one.end) for one in found.stretches] == wanted
+
+
+def test_what_has_no_times_is_cut_in_one_turn() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, speech(8000), 8000, format="VOC", subtype="PCM_16")
+    (cut,) = in_turns(file.getvalue(), 3, 6.0)
+    assert cut.seconds == pytest.approx(len(speech(8000)) / 8000)
 
 
 def test_what_only_libsndfile_reads_is_cut_by_counting() -> None:
