@@ -12,7 +12,7 @@ from .ring import FEW, Ring
 
 CALM = 4
 """Requests under way that a replica may always have more than its share: chance alone gives it
-some, and they share its steps."""
+some, and they share its steps. All doors together: each allows its part."""
 LOAD = 1.1
 """Times the mean that a replica may have under way, beside `CALM`."""
 EVEN = 10
@@ -24,7 +24,9 @@ MOST_KEYS = 1 << 16
 class Affinity:
     """What one caller of replicas remembers. Replicas are told by their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, doors: int = 1) -> None:
+        """`doors`: callers like this one, each of which knows its own requests alone."""
+        self._doors = doors
         self._homes: OrderedDict[str, str] = OrderedDict()
         """By key, the replica that has it."""
         self._under_way: dict[str, str] = {}
@@ -88,9 +90,10 @@ class Affinity:
         return self._idle(avoided)
 
     def _most(self, avoided: frozenset[str]) -> int:
-        """A replica with so many under way gets no more."""
+        """A replica with so many under way gets no more: 1 at least, whatever a door's part is."""
         total = self.load.total - sum(self.load.counts[one] for one in avoided)
-        return CALM + math.ceil(LOAD * (total + 1) / (len(self.replicas) - len(avoided)))
+        mean = (total + 1) / (len(self.replicas) - len(avoided))
+        return math.ceil(CALM / self._doors + LOAD * mean)
 
     def _fit(self, replica: str | None, avoided: frozenset[str]) -> bool:
         return replica in self.replicas and replica not in avoided

@@ -1,6 +1,7 @@
 """`AffinityRouter`: how Ray Serve asks our policy. Ray imports it by its name; the class is made
 then, since Ray is no requirement of this package."""
 
+import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ def _make() -> type:
     class AffinityRouter(RequestRouter):
         """In the process of the door, which passes `keys` and `avoid` with each call."""
 
-        def initialize_state(self, **_: Any) -> None:
-            self._affinity = Affinity()
+        def initialize_state(self, doors: int = 1, **_: Any) -> None:
+            self._affinity = Affinity(doors)
             self._seen: list[Any] | None = None
             """Serve's own list: it makes another one when the replicas are others."""
             self._by_name: dict[str, Any] = {}
@@ -33,7 +34,9 @@ def _make() -> type:
             if candidate_replicas is not self._seen:
                 self._seen = candidate_replicas
                 self._by_name = {one.replica_id.unique_id: one for one in candidate_replicas}
-                self._affinity.update(self._by_name)
+                # Each door in an order of its own: of replicas with as little to do they would all
+                # choose the same one.
+                self._affinity.update(random.sample([*self._by_name], len(self._by_name)))
             id = pending_request.metadata.internal_request_id
             own, shared = pending_request.kwargs.get("keys", ((), ""))
             avoid = pending_request.kwargs.get("avoid", ())

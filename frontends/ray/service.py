@@ -72,7 +72,9 @@ def application(engine: EngineConfig, server: ServerConfig, config: ServiceConfi
         max_ongoing_requests=places,
         max_queued_requests=places,
         ray_actor_options={"num_cpus": config.num_cpus, "num_gpus": config.num_gpus},
-        request_router_config=RequestRouterConfig(request_router_class=ROUTER),
+        request_router_config=RequestRouterConfig(
+            request_router_class=ROUTER, request_router_kwargs={"doors": config.doors}
+        ),
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_timeout_s=server.drain_timeout + 2 * END_SECONDS,
         **scaling(config, engine.max_num_seqs),

@@ -82,6 +82,19 @@ def test_two_doors_send_most_keys_to_the_same_replica() -> None:
     assert same >= 0.85 * len(calls)
 
 
+@pytest.mark.parametrize("doors", [1, 2, 8])
+def test_doors_allow_together_what_one_would(doors: int) -> None:
+    """Each knows its own requests alone. All ask for one picture, two requests for each replica."""
+    replicas = [f"r{n}" for n in range(32)]
+    policies = [Affinity(doors) for _ in range(doors)]
+    for number, policy in enumerate(policies):
+        policy.update(random.Random(number).sample(replicas, len(replicas)))
+    under_way: Counter[str] = Counter()
+    for n in range(2 * len(replicas)):
+        under_way[policies[n % doors].order(str(n), LikeKeys(("it",)))[0]] += 1
+    assert max(under_way.values()) <= CALM + 2 * LOAD + doors
+
+
 def test_when_a_replica_goes_only_what_it_had_moves() -> None:
     policy, calls = Affinity(), [LikeKeys((f"key{n}",)) for n in range(300)]
     _, before, _ = played(policy, calls, ["a", "b", "c"], at_once=1)
