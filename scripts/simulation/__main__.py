@@ -1,14 +1,17 @@
-"""Thousands of engines on paper: `scripts/dev simulate fleet | check`
+"""Thousands of engines on paper: `scripts/dev simulate fleet | router | check`
 
 `fleet` runs the real scheduler, admission, embedding store and router policies of many replicas
-between step times that were measured, and prints a table (docs/scale.md). `check` measures a real
+between step times that were measured, and prints a table (docs/scale.md). `router` measures what
+the real policy costs a router of so many replicas. `check` measures a real
 engine of the bundled model run after run, fits the step times to every other run, and compares the
 simulation of the remaining runs' arrivals with what their callers saw; the exit code is 1 where a
 figure is more than 20 % away. `--write FILE` keeps the fitted times.
 """
 
 import argparse
+import gc
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -20,10 +23,12 @@ from thespis.protocol.config.room import Room
 
 from . import compare
 from .asking import Workload
+from .costs import costs
 from .fleet import Fleet, Plan
+from .loss import loss_table
 from .report import Report, report_of, table
 from .routing import POLICIES
-from .times import Profile, read, write
+from .times import Profile, coarser, read, write
 
 MEASURED = Path(__file__).parent / "demo.json"
 BLOCKS = 8192
@@ -44,10 +49,14 @@ def main() -> int:
     fleet.add_argument("--routers", type=int, default=4)
     fleet.add_argument("--policy", choices=sorted(POLICIES), nargs="+", default=sorted(POLICIES))
     fleet.add_argument("--kill", type=float, default=0.0, help="part that dies half way through")
+    fleet.add_argument("--replaced", type=float, default=10.0, help="seconds later, by new ones")
     fleet.add_argument("--media", type=float, default=Workload(1.0).media)
+    fleet.add_argument("--grain", type=int, default=1, help="tokens simulated as one: 1, 2, 4, 8")
     fleet.add_argument("--seed", type=int, default=1)
     fleet.add_argument("--profile", type=Path, default=MEASURED)
     fleet.add_argument("--json", action="store_true")
+    router = verbs.add_parser("router", help="what a decision of the real one costs")
+    router.add_argument("--replicas", type=int, nargs="+", default=[20, 100, 1000])
     check = verbs.add_parser("check", help="a real engine beside the simulated one")
     check.add_argument("--rate", type=float, default=6.0, help="requests a second")
     check.add_argument("--seconds", type=float, default=8.0, help="of each run")
@@ -56,31 +65,38 @@ def main() -> int:
     check.add_argument("--seed", type=int, default=1)
     check.add_argument("--write", type=Path, metavar="FILE")
     given = parser.parse_args()
+    if given.verb == "router":
+        print(costs(given.replicas))
+        return 0
     return run_fleet(given) if given.verb == "fleet" else run_check(given)
 
 
 def run_fleet(given: argparse.Namespace) -> int:
-    profile = bounded(read(given.profile))
+    profile = coarser(bounded(read(given.profile)), given.grain)
     rows: list[tuple[str, Report]] = []
+    gc.disable()  # nothing of it is in circles, and a thousand schedulers are much to look through
     for name in given.policy:
         began = time.process_time()
         rows.append((name, simulate(profile, given, name)))
-        taken = time.process_time() - began
-        print(f"{name}: {taken:.0f} s of CPU", file=sys.stderr, flush=True)
+        gc.collect()
+        taken, most = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF)
+        print(f"{name}: {taken:.0f} s of CPU, {most.ru_maxrss >> 10} MiB", file=sys.stderr)
     if given.json:
         print(json.dumps({name: msgspec.to_builtins(report) for name, report in rows}, indent=2))
     else:
         print(table(rows))
+        if losses := loss_table((name, report.loss) for name, report in rows):
+            print(f"\n{losses}")
     return 0
 
 
 def simulate(profile: Profile, given: argparse.Namespace, name: str) -> Report:
     seconds, count = given.seconds, given.replicas
     deaths = ((seconds / 2, max(1, round(given.kill * count))),) if given.kill else ()
-    plan = Plan(replicas=count, routers=given.routers, deaths=deaths)
-    routers = [POLICIES[name](given.seed + each) for each in range(given.routers)]
+    plan = Plan(count, given.routers, deaths=deaths, replaced_seconds=given.replaced)
+    routers = [POLICIES[name](given.seed + n, given.routers) for n in range(given.routers)]
     fleet = Fleet(profile, plan, routers, given.seed)
-    work = Workload(rate=given.rate * count, media=given.media)
+    work = Workload(rate=given.rate * count, media=given.media, grain=given.grain)
     fleet.run(work.asks(seconds, given.seed), seconds, drain=60.0)
     return report_of(fleet, seconds)
 

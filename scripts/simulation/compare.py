@@ -6,9 +6,9 @@ import msgspec
 
 from .asking import Ask, Picture
 from .clock import Clock
+from .figures import at
 from .real import Run, Sent
 from .replica import Replica
-from .report import at
 from .times import Profile
 
 TOLERANCE = 0.2
@@ -59,11 +59,7 @@ def measured(run: Run) -> list[Caller]:
 
 def simulated(profile: Profile, run: Run, seed: int = 0) -> list[Caller]:
     clock, asks = Clock(), [_ask(index, sent) for index, sent in enumerate(run.sent)]
-
-    def heard(ask: Ask, position: int, token_ids: tuple[int, ...]) -> None:
-        ask.heard(position, token_ids, clock.now)
-
-    replica = Replica(profile, clock, heard, lambda ask: None, seed)
+    replica = Replica(profile, clock, lambda ask: None, seed)
     for ask in asks:
         clock.at(ask.at, lambda ask=ask: replica.take(ask))  # type: ignore[misc]
     clock.run(run.seconds + 60)
@@ -71,7 +67,7 @@ def simulated(profile: Profile, run: Run, seed: int = 0) -> list[Caller]:
     for ask in asks:
         if ask.first is None or ask.last is None or len(ask.got) < ask.answer:
             raise RuntimeError("the simulated engine did not answer a request whole")
-        callers.append(Caller(ask.first - ask.at, ask.gaps, ask.answer, ask.last))
+        callers.append(Caller(ask.first - ask.at, list(ask.gaps), ask.answer, ask.last))
     return callers
 
 

@@ -2,8 +2,8 @@
 
 import random
 import time
-from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from thespis.protocol.errors import RequestError
 
 from .asking import Ask
+from .bodies import likes_of
 from .clock import Clock
 from .replica import Replica
 from .routing import Router, Wanted
@@ -19,10 +20,8 @@ from .times import Profile
 NOTICED_SECONDS = 0.5
 """From a replica's death to the moment at which its routers know: a closed connection is seen at
 once, a node's end by its health check."""
-REPLACED_SECONDS = 10.0
-"""Until a new one takes its place."""
-TRIES = 3
-"""Replicas that are asked before a request is refused."""
+TRIES = 8
+"""Replicas that are asked before a request is refused: as many as the real router names."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -30,11 +29,14 @@ class Plan(msgspec.Struct, frozen=True):
 
     replicas: int
     routers: int = 4
-    """Each knows what it has sent itself at once, and what others have sent by reports."""
+    """Each knows what it has sent itself at once, and what others have sent by reports, if it
+    looks at those."""
     report_seconds: float = 1.0
     """From one report of the replicas' loads to the next."""
     deaths: tuple[tuple[float, int], ...] = ()
     """(when, how many replicas die)."""
+    replaced_seconds: float = 10.0
+    """From a death until a new one takes the place."""
     patience: float = 2.0
     """Seconds to the first token, and between two, that a caller takes for good."""
 
@@ -55,32 +57,42 @@ class Fleet:
     def __init__(self, profile: Profile, plan: Plan, routers: list[Router], seed: int = 0) -> None:
         self.clock = Clock()
         self.plan, self._profile = plan, profile
-        self.decoders = profile.times.decoders
+        self.decoders, self.grain = profile.times.decoders, profile.times.grain
         self._random = random.Random(seed)
         self.replicas = [self._new() for _ in range(plan.replicas)]
+        """By number: also the dead, and those that have taken their places."""
         self._routers = [(router, [0] * plan.replicas) for router in routers]
         self._turn = 0
-        self._living = [*range(plan.replicas)]
-        """As all routers know."""
+        self._living = dict.fromkeys(range(plan.replicas))
+        """As all routers know; those that come are the last."""
+        self._tell()
         self.asks: list[Ask] = []
         self.routing_seconds: list[float] = []
-        """Of real time, by decision."""
+        """Of a real processor, by decision..."""
+        self.keying_seconds: list[float] = []
+        """... and for the keys of a request, where its router looks at them."""
         self.refused = self.resumed = 0
         self.peak = 0
         """Requests that one replica had at once, at the most."""
-        self.gone: list[Replica] = []
+        self.died: dict[int, float] = {}
+        """When, by number."""
         self.busy: list[Busy] = []
         """Of all of them, when the last request has come."""
 
     def _new(self) -> Replica:
-        seed = self._random.getrandbits(32)
-        return Replica(self._profile, self.clock, self._heard, self._ended, seed)
+        return Replica(self._profile, self.clock, self._ended, self._random.getrandbits(32))
 
     def run(self, asks: Iterable[Ask], seconds: float, drain: float) -> None:
         coming = iter(asks)
 
         def arrive(ask: Ask) -> None:
             self.asks.append(ask)
+            self._turn = (self._turn + 1) % len(self._routers)
+            ask.router = self._turn
+            if self._routers[self._turn][0].keyed:
+                began = time.thread_time()
+                ask.likes = likes_of(ask, self.grain)
+                self.keying_seconds.append(time.thread_time() - began)
             self._send(ask)
             if (following := next(coming, None)) is not None:
                 self.clock.at(following.at, lambda: arrive(following))
@@ -91,38 +103,42 @@ class Fleet:
             self.clock.at(when, lambda count=count: self._kill(count))  # type: ignore[misc]
         self._report()
         self.clock.run(seconds)
-        self.busy = [Busy.of(replica) for replica in (*self.replicas, *self.gone)]
+        self.busy = [Busy.of(replica) for replica in self.replicas]
         self.clock.run(seconds + drain)
 
     def _report(self) -> None:
         for _, loads in self._routers:
-            for place in self._living:
-                loads[place] = self.replicas[place].busy
+            for number in self._living:
+                loads[number] = self.replicas[number].busy
         self.clock.after(self.plan.report_seconds, self._report)
 
+    def _tell(self) -> None:
+        for router, _ in self._routers:
+            router.update([*self._living])
+
     def _send(self, ask: Ask) -> None:
-        self._turn = (self._turn + 1) % len(self._routers)
-        router, loads = self._routers[self._turn]
-        wanted = Wanted(ask.id, tuple(picture.key for picture in ask.pictures), ask.head)
-        living: Sequence[int] = self._living
-        for _ in range(min(TRIES, len(living))):
-            began = time.perf_counter()
-            place = router.choose(wanted, living, loads)
-            self.routing_seconds.append(time.perf_counter() - began)
-            if self._place(ask, place):
-                ask.replica, ask.router = place, self._turn
-                loads[place] += 1
+        router, loads = self._routers[ask.router]
+        began = time.thread_time()
+        order = iter(router.order(Wanted(ask.id, ask.likes), loads))
+        best = next(order, None)
+        self.routing_seconds.append(time.thread_time() - began)
+        tried = () if best is None else (best, *islice(order, TRIES - 1))
+        for number in tried:
+            if self._place(ask, number):
+                router.moved(ask.id, number)
+                ask.replica = number
+                ask.went = number if ask.went < 0 else ask.went
+                loads[number] += 1
                 return
-            router.over(ask.id)
-            living = [other for other in living if other != place]
+        router.over(ask.id)
         if ask.resumed:  # it has been accepted: it is never refused any more
             self.clock.after(NOTICED_SECONDS, lambda: self._send(ask))
             return
         self.refused += 1
 
-    def _place(self, ask: Ask, place: int) -> bool:
+    def _place(self, ask: Ask, number: int) -> bool:
         """False: it has no room, or is dead, as a refused connection says."""
-        replica = self.replicas[place]
+        replica = self.replicas[number]
         if not replica.alive:
             return False
         ask.attempt += 1
@@ -134,9 +150,6 @@ class Fleet:
         self.peak = max(self.peak, replica.busy)
         return True
 
-    def _heard(self, ask: Ask, position: int, token_ids: tuple[int, ...]) -> None:
-        ask.heard(position, token_ids, self.clock.now)
-
     def _ended(self, ask: Ask) -> None:
         ask.ended = self.clock.now
         router, loads = self._routers[ask.router]
@@ -144,23 +157,25 @@ class Fleet:
         loads[ask.replica] = max(0, loads[ask.replica] - 1)
 
     def _kill(self, count: int) -> None:
-        living = [place for place, replica in enumerate(self.replicas) if replica.alive]
-        for place in self._random.sample(living, min(count, len(living))):
-            self.gone.append(self.replicas[place])
-            orphans = self.replicas[place].die()
-            self.clock.after(NOTICED_SECONDS, lambda p=place, o=orphans: self._miss(p, o))  # type: ignore[misc]
-            self.clock.after(REPLACED_SECONDS, lambda p=place: self._replace(p))  # type: ignore[misc]
+        living = [number for number, replica in enumerate(self.replicas) if replica.alive]
+        for number in self._random.sample(living, min(count, len(living))):
+            self.died[number] = self.clock.now
+            orphans = self.replicas[number].die()
+            self.clock.after(NOTICED_SECONDS, lambda n=number, o=orphans: self._miss(n, o))  # type: ignore[misc]
+            self.clock.after(self.plan.replaced_seconds, self._replace)
 
-    def _miss(self, place: int, orphans: list[Ask]) -> None:
-        self._living.remove(place)
+    def _miss(self, number: int, orphans: list[Ask]) -> None:
+        del self._living[number]
+        self._tell()
         for ask in orphans:
             self._routers[ask.router][0].over(ask.id)
             ask.resumed += 1
             self.resumed += 1
             self._send(ask)
 
-    def _replace(self, place: int) -> None:
-        self.replicas[place] = self._new()
-        insort(self._living, place)
+    def _replace(self) -> None:
+        self._living[len(self.replicas)] = None
+        self.replicas.append(self._new())
         for _, loads in self._routers:
-            loads[place] = 0
+            loads.append(0)
+        self._tell()

@@ -32,30 +32,28 @@ BATCH_ROWS = 512
 
 
 class Replica:
-    """`take` a request, and hear of it by `told`; at `die` nothing of it ever comes again."""
+    """`take` a request, and its caller hears of it; after `die` nothing ever leaves it again."""
 
     def __init__(
         self,
         profile: Profile,
         clock: Clock,
-        told: Callable[[Ask, int, tuple[int, ...]], None],
         ended: Callable[[Ask], None],
         seed: int = 0,
     ) -> None:
-        """`told`: tokens of a request from this position on have reached its caller; `ended`: and
-        no more will come."""
+        """`ended`: everything of a request has reached its caller."""
         config = profile.scheduler
         assert config.room is not None
         self.alive = True
         self._random = random.Random(seed)
         self._profile, self._times, self._clock = profile, profile.times, clock
-        self._told, self._ended = told, ended
+        self._ended = ended
         self.policy = Scheduler(config)
         self.policy.runner_joined(config.room)
         self.policy.encoder_joined()
         self.admission = Admission(profile.share)
         self.store = Store(config.store_bytes, config.hidden_bytes, FEATURES_BYTES)
-        self._pace = RowPace(BATCH_ROWS)
+        self._pace = RowPace(BATCH_ROWS // profile.times.grain)
         self._asks: dict[str, tuple[Ask, Cost]] = {}
         self._plans: deque[StepPlan] = deque()
         self._decoded: OrderedDict[str, None] = OrderedDict()
@@ -200,7 +198,7 @@ class Replica:
         ask, _ = self._asks[id]
         after = self._times.after
         seconds = after[len(after) // 2] if position else self._random.choice(after)
-        self._leave(ask, seconds, lambda: self._told(ask, position, token_ids))
+        ask.heard(position, token_ids, self._heard_at(ask, seconds))
 
     def _end(self, id: str) -> None:
         ask, cost = self._asks.pop(id)
@@ -208,13 +206,13 @@ class Replica:
         self.policy.end((id,))
         self._effects(self.store.over({id}))
         self.admission.give(cost)
-        self._leave(ask, 0.0, lambda: self._ended(ask))
+        self._clock.at(self._heard_at(ask, 0.0), lambda: self._ended(ask))
 
-    def _leave(self, ask: Ask, seconds: float, event: Callable[[], None]) -> None:
-        """Everything of a request in the order in which it left; what has left reaches its caller
-        whatever becomes of this engine."""
+    def _heard_at(self, ask: Ask, seconds: float) -> float:
+        """When what leaves now is heard: everything of a request in the order in which it left.
+        It reaches its caller whatever becomes of this engine."""
         ask.heard_last = max(ask.heard_last, self._clock.now + seconds)
-        self._clock.at(ask.heard_last, event)
+        return ask.heard_last
 
     # the encoder-cache
 

@@ -1,11 +1,13 @@
 """What a simulated fleet did, in figures."""
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable
 
 import msgspec
 
-from .asking import Ask
+from .figures import at, ms, part
 from .fleet import Fleet
+from .loss import Loss, loss_of
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -39,66 +41,56 @@ class Report(msgspec.Struct, frozen=True):
     route_us: float
     """Of one decision, the middle one."""
     route_us_p99: float
+    key_us: float
+    """For the keys of a request, where its router looks at them."""
     routers: float
-    """Processors that decisions alone would keep busy at this rate."""
+    """Processors that keys and decisions alone would keep busy at this rate."""
+    loss: Loss | None
 
 
 def report_of(fleet: Fleet, seconds: float) -> Report:
-    asks, replicas = fleet.asks, fleet.replicas + fleet.gone
+    asks, replicas = fleet.asks, fleet.replicas
     whole = [ask for ask in asks if ask.ended is not None and len(ask.got) >= ask.answer]
     firsts = [ask.first - ask.at for ask in asks if ask.first is not None]
-    gaps = [gap for ask in asks for gap in ask.gaps]
+    gaps = array("f")
+    for ask in asks:
+        gaps.extend(ask.gaps)
     tallies = [replica.policy.tally for replica in replicas]
     encoded = sum(replica.encoded for replica in replicas)
     shared = sum(replica.shared for replica in replicas)
     busy = [one.runner for one in fleet.busy]
-    deciding = sum(fleet.routing_seconds)
-    slots = len(fleet.replicas) * seconds
-    decoders = fleet.decoders * slots
+    deciding = sum(fleet.routing_seconds) + sum(fleet.keying_seconds)
+    slots = fleet.plan.replicas * seconds
+    decoders, grain = fleet.decoders * slots, fleet.grain
+    tokens = sum(1 + grain * (len(ask.got) - 1) for ask in asks if ask.got)
     return Report(
-        replicas=len(fleet.replicas),
+        replicas=fleet.plan.replicas,
         requests=len(asks),
-        tokens_per_second=round(sum(len(ask.got) for ask in asks) / seconds, 1),
-        ttft_ms_p50=_ms(firsts, 0.5),
-        ttft_ms_p99=_ms(firsts, 0.99),
-        itl_ms_p50=_ms(gaps, 0.5),
-        itl_ms_p99=_ms(gaps, 0.99),
-        good=_part(sum(_pleased(ask, fleet.plan.patience) for ask in whole), len(asks)),
-        refused=_part(fleet.refused, len(asks)),
+        tokens_per_second=round(tokens / seconds, 1),
+        ttft_ms_p50=ms(firsts, 0.5),
+        ttft_ms_p99=ms(firsts, 0.99),
+        itl_ms_p50=round(ms(gaps, 0.5) / grain, 2),
+        itl_ms_p99=round(ms(gaps, 0.99) / grain, 2),
+        good=part(sum(ask.pleased(fleet.plan.patience) for ask in whole), len(asks)),
+        refused=part(fleet.refused, len(asks)),
         resumed=fleet.resumed,
         lost=len(asks) - fleet.refused - len(whole),
-        runners=_part(sum(busy), slots),
-        encoders=_part(sum(one.encoder for one in fleet.busy), slots),
-        decoders=_part(sum(one.decoders for one in fleet.busy), decoders),
+        runners=part(sum(busy), slots),
+        encoders=part(sum(one.encoder for one in fleet.busy), slots),
+        decoders=part(sum(one.decoders for one in fleet.busy), decoders),
         uneven=round(max(busy) * len(busy) / max(1e-9, sum(busy)), 2),
         deepest=fleet.peak,
-        shared_items=_part(shared, shared + encoded),
-        shared_tokens=_part(
+        shared_items=part(shared, shared + encoded),
+        shared_tokens=part(
             sum(tally.prefix_hit_tokens for tally in tallies),
             sum(tally.prefix_query_tokens for tally in tallies),
         ),
         route_us=round(at(fleet.routing_seconds, 0.5) * 1e6, 1),
         route_us_p99=round(at(fleet.routing_seconds, 0.99) * 1e6, 1),
+        key_us=round(at(fleet.keying_seconds, 0.5) * 1e6, 1),
         routers=round(deciding / seconds, 3),
+        loss=loss_of(fleet),
     )
-
-
-def _pleased(ask: Ask, patience: float) -> bool:
-    assert ask.first is not None
-    return ask.first - ask.at <= patience and all(gap <= patience for gap in ask.gaps)
-
-
-def at(values: Sequence[float], place: float) -> float:
-    """0.5: the middle one."""
-    return sorted(values)[min(len(values) - 1, int(place * len(values)))] if values else 0.0
-
-
-def _ms(values: Sequence[float], place: float) -> float:
-    return round(at(values, place) * 1000, 2)
-
-
-def _part(some: float, all_: float) -> float:
-    return round(some / all_, 4) if all_ else 0.0
 
 
 def table(rows: Iterable[tuple[str, Report]]) -> str:
@@ -107,7 +99,7 @@ def table(rows: Iterable[tuple[str, Report]]) -> str:
         "case", "requests", "tokens/s", "TTFT p50 / p99 ms", "ITL p50 / p99 ms", "good", "refused",
         "resumed / lost", "runner / encoder / decoders busy", "busiest runner",
         "items / tokens shared",
-        "route µs p50 / p99", "cores for routing",
+        "deepest", "keys / decision p50 / p99 µs", "cores for routing",
     )  # fmt: skip
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, r in rows:
@@ -117,8 +109,8 @@ def table(rows: Iterable[tuple[str, Report]]) -> str:
             f"{r.itl_ms_p50:.1f} / {r.itl_ms_p99:.1f}",
             f"{r.good:.2%}", f"{r.refused:.2%}", f"{r.resumed} / {r.lost}",
             f"{r.runners:.0%} / {r.encoders:.0%} / {r.decoders:.0%}", f"{r.uneven:.2f}",
-            f"{r.shared_items:.0%} / {r.shared_tokens:.0%}", f"{r.route_us} / {r.route_us_p99}",
-            f"{r.routers}",
+            f"{r.shared_items:.1%} / {r.shared_tokens:.1%}", f"{r.deepest}",
+            f"{r.key_us} / {r.route_us} / {r.route_us_p99}", f"{r.routers}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

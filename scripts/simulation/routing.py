@@ -1,44 +1,63 @@
-"""Which replica gets a request: the policies that are compared, and what they may know."""
+"""How a router chooses a replica: the real policy of Ray's request router, and two to compare."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
+
+from thespis.frontends.ray.affinity import Affinity
+from thespis.frontends.ray.keys import LikeKeys
 
 
 class Wanted(NamedTuple):
     """What of a request says where it had better go."""
 
     id: str
-    own: tuple[str, ...]
-    """Keys of its pictures."""
-    shared: str
-    """Of the beginning of its prompt; "": it has one of its own."""
+    keys: LikeKeys = LikeKeys()
 
 
 class Router(Protocol):
-    def choose(self, wanted: Wanted, living: Sequence[int], loads: Sequence[int]) -> int:
-        """One of the `living` replicas, by their places; `loads`: requests that each is known to
-        have, by its place."""
+    """Replicas are told by numbers; one that takes the place of another has a number of its own."""
+
+    keyed: bool
+    """Whether it looks at keys, which somebody must make then."""
+
+    def update(self, living: Sequence[int]) -> None:
+        """These are there from now on."""
+        ...
+
+    def order(self, wanted: Wanted, loads: Sequence[int]) -> Iterable[int]:
+        """Replicas, the best first, the others for when that has no room. `loads`: requests that
+        each is known to have, by its number."""
+        ...
+
+    def moved(self, id: str, replica: int) -> None:
+        """The request is at this one now."""
         ...
 
     def over(self, id: str) -> None:
-        """A request that it has sent somewhere is answered, or has failed there."""
+        """It is answered, or nobody has taken it."""
         ...
 
 
 class Evenly:
     """The less loaded of two that are drawn."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+    keyed = False
 
-    def choose(self, wanted: Wanted, living: Sequence[int], loads: Sequence[int]) -> int:
-        count = len(living)
-        one, other = (
-            living[int(self._random.random() * count)],
-            living[int(self._random.random() * count)],
-        )
-        return one if loads[one] <= loads[other] else other
+    def __init__(self, seed: int, routers: int = 1) -> None:
+        self._random = random.Random(seed)
+        self._living: Sequence[int] = ()
+
+    def update(self, living: Sequence[int]) -> None:
+        self._living = tuple(living)
+
+    def order(self, wanted: Wanted, loads: Sequence[int]) -> Iterator[int]:
+        living, drawn = self._living, self._random.random
+        while count := len(living):
+            one, other = living[int(drawn() * count)], living[int(drawn() * count)]
+            yield one if loads[one] <= loads[other] else other
+
+    def moved(self, id: str, replica: int) -> None: ...
 
     def over(self, id: str) -> None: ...
 
@@ -46,15 +65,57 @@ class Evenly:
 class Blindly:
     """In turn, whatever each has."""
 
-    def __init__(self, seed: int) -> None:
-        self._next = seed
+    keyed = False
 
-    def choose(self, wanted: Wanted, living: Sequence[int], loads: Sequence[int]) -> int:
-        self._next += 1
-        return living[self._next % len(living)]
+    def __init__(self, seed: int, routers: int = 1) -> None:
+        self._next = seed
+        self._living: Sequence[int] = ()
+
+    def update(self, living: Sequence[int]) -> None:
+        self._living = tuple(living)
+
+    def order(self, wanted: Wanted, loads: Sequence[int]) -> Iterator[int]:
+        while self._living:
+            self._next += 1
+            yield self._living[self._next % len(self._living)]
+
+    def moved(self, id: str, replica: int) -> None: ...
 
     def over(self, id: str) -> None: ...
 
 
-POLICIES: dict[str, Callable[[int], Router]] = {"blindly": Blindly, "evenly": Evenly}
-"""With a seed."""
+class ByAffinity:
+    """The real one, as `frontends/ray/router.py` asks it. It hears nothing of what other routers
+    have sent: it knows its own requests alone, at once, whatever `loads` say."""
+
+    keyed = True
+
+    def __init__(self, seed: int, routers: int = 1) -> None:
+        self._random = random.Random(seed)
+        self.policy = Affinity(routers)
+        self._numbers: dict[str, int] = {}
+
+    def update(self, living: Sequence[int]) -> None:
+        self._numbers = {_name(number): number for number in living}
+        self.policy.update(self._random.sample([*self._numbers], len(self._numbers)))
+
+    def order(self, wanted: Wanted, loads: Sequence[int]) -> list[int]:
+        return [self._numbers[name] for name in self.policy.order(wanted.id, wanted.keys)]
+
+    def moved(self, id: str, replica: int) -> None:
+        self.policy.moved(id, _name(replica))
+
+    def over(self, id: str) -> None:
+        self.policy.over(id)
+
+
+def _name(number: int) -> str:
+    return f"replica-{number}"
+
+
+POLICIES: dict[str, Callable[[int, int], Router]] = {
+    "affinity": ByAffinity,
+    "blindly": Blindly,
+    "evenly": Evenly,
+}
+"""With a seed, and how many routers there are."""

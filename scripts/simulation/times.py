@@ -96,12 +96,18 @@ class Times(msgspec.Struct, frozen=True):
     encode: Line
     """Of a batch by its rows."""
     decoders: int = 1
+    grain: int = 1
+    """So many steps of those who decode are one; a prompt is computed beside the first of them."""
 
     def expected(self, shape: Shape) -> float:
-        return max(1e-4, sum(a * b for a, b in zip(self.step, shape.row(), strict=True)))
+        seconds = sum(a * b for a, b in zip(self.step, shape.row(), strict=True))
+        if self.grain > 1 and shape.decoded:
+            seconds += (self.grain - 1) * self.step[0]
+        return max(1e-4, seconds)
 
     def of(self, shape: Shape, beside: bool, rng: random.Random) -> float:
-        seconds = self.expected(shape) * rng.choice(self.spread)
+        drawn = [rng.choice(self.spread) for _ in range(self.grain)]
+        seconds = self.expected(shape) * sum(drawn) / self.grain
         return seconds * self.beside if beside else seconds
 
 
@@ -113,6 +119,39 @@ class Profile(msgspec.Struct, frozen=True):
     scheduler: SchedulerConfig
     share: Share
     times: Times
+
+
+def coarser(profile: Profile, grain: int) -> Profile:
+    """The same engine where each token stands for so many: everything that is counted in tokens or
+    rows is fewer, and takes as long together."""
+    if grain == 1:
+        return profile
+    config, share, times = profile.scheduler, profile.share, profile.times
+    if config.block_size % grain:
+        raise ValueError(f"a block's {config.block_size} tokens are not divided by {grain}")
+    fixed, decoded, prompt_tokens, chunks, newcomers, thousands = times.step
+    return Profile(
+        profile.model,
+        profile.cores,
+        msgspec.structs.replace(
+            config,
+            max_batched_tokens=config.max_batched_tokens // grain,
+            max_model_len=config.max_model_len // grain,
+            attention_even=config.attention_even // grain,
+            block_size=config.block_size // grain,
+            hidden_bytes=config.hidden_bytes * grain,
+        ),
+        msgspec.structs.replace(share, tokens=share.tokens // grain),
+        msgspec.structs.replace(
+            times,
+            step=(
+                fixed, decoded * grain, prompt_tokens * grain, chunks, newcomers,
+                thousands * grain * grain,
+            ),
+            encode=Line(times.encode.fixed, times.encode.each * grain, times.encode.spread),
+            grain=grain,
+        ),
+    )  # fmt: skip
 
 
 def fit_steps(steps: Sequence[StepSeen]) -> tuple[tuple[float, ...], Spread, float, float]:

@@ -11,13 +11,15 @@ from thespis.scripts.simulation.__main__ import MEASURED, bounded
 from thespis.scripts.simulation.asking import Ask, Workload
 from thespis.scripts.simulation.clock import Clock
 from thespis.scripts.simulation.fleet import NOTICED_SECONDS, Fleet, Plan
+from thespis.scripts.simulation.loss import loss_table
 from thespis.scripts.simulation.report import Report, report_of, table
-from thespis.scripts.simulation.routing import POLICIES, Blindly, Wanted
+from thespis.scripts.simulation.routing import POLICIES, Wanted
 from thespis.scripts.simulation.times import (
     Line,
     Profile,
     Shape,
     StepSeen,
+    coarser,
     fit_line,
     fit_steps,
     read,
@@ -34,7 +36,7 @@ def fleet_of(
     if share is not None:
         profile = msgspec.structs.replace(profile, share=share)
     plan = Plan(replicas=4, routers=2, deaths=deaths)
-    return Fleet(profile, plan, [POLICIES[policy](seed) for seed in range(2)], 1)
+    return Fleet(profile, plan, [POLICIES[policy](seed, 2) for seed in range(2)], 1)
 
 
 def run(fleet: Fleet, rate: float = 20.0) -> Report:
@@ -59,12 +61,69 @@ def test_streams_of_dead_replicas_go_on_elsewhere() -> None:
     late = [ask.ended - ask.at for ask in fleet.asks if ask.resumed and ask.ended is not None]
     assert min(late) >= NOTICED_SECONDS
     assert all(len(ask.got) == ask.answer for ask in fleet.asks)
+    loss = report.loss
+    assert loss is not None
+    assert (loss.dead, loss.interrupted) == (2, report.resumed)
+    assert loss.pause_ms_p50 >= NOTICED_SECONDS * 1000
+    assert "| evenly | 2 |" in loss_table([("evenly", loss)])
+
+
+def alike(policy: str, deaths: tuple[tuple[float, int], ...] = ()) -> Report:
+    """Pictures that many ask for, and little else."""
+    plan = Plan(replicas=8, routers=1, deaths=deaths)
+    fleet = Fleet(bounded(read(MEASURED)), plan, [POLICIES[policy](1, 1)], 1)
+    work = Workload(60.0, 1.0, 0.0, 1.0, known_pictures=200, tail=4.0, answer=6.0, longest=10)
+    fleet.run(work.asks(SECONDS, 1), SECONDS, drain=30.0)
+    return report_of(fleet, SECONDS)
+
+
+def test_the_real_router_brings_likes_together_and_moves_what_the_dead_had() -> None:
+    evenly, likes = alike("evenly"), alike("affinity")
+    assert likes.shared_items > 1.5 * evenly.shared_items
+    assert likes.key_us > 0 == evenly.key_us
+    loss = alike("affinity", deaths=((1.0, 4),)).loss
+    assert loss is not None
+    assert loss.moved > 0
+    assert loss.stayed_before > 0.5 < loss.stayed_after
+
+
+def test_one_takes_the_place_of_who_has_died() -> None:
+    profile = bounded(read(MEASURED))
+    plan = Plan(replicas=3, routers=2, deaths=((0.5, 1),), replaced_seconds=0.6)
+    fleet = Fleet(profile, plan, [POLICIES["affinity"](seed, 2) for seed in range(2)], 1)
+    run(fleet, 40.0)
+    (dead,) = fleet.died
+    late = {ask.went for ask in fleet.asks if ask.at > 1.2}
+    assert late == {0, 1, 2, 3} - {dead}
 
 
 def test_a_fleet_that_is_full_refuses_and_says_so() -> None:
     report = run(fleet_of(share=Share(1, 1 << 20, 1 << 30)), 200.0)
     assert report.refused > 0
     assert report.lost == 0
+
+
+def test_a_coarser_grain_has_the_same_work() -> None:
+    work = Workload(rate=20.0, answer=24.0, longest=60)
+    fine, coarse = (
+        sum(1 + grain * (ask.answer - 1) for ask in asks)
+        for grain in (1, 4)
+        for asks in [work_of(work, grain)]
+    )
+    assert fine <= coarse <= fine * 1.15
+    profile = coarser(bounded(read(MEASURED)), 4)
+    steps, one = profile.times, read(MEASURED).times
+    # Four steps of two who decode, at 800 tokens each; and a prompt of 400 alone.
+    four = 4 * one.expected(Shape(2, 0, 0, 0, 1600.0))
+    assert steps.expected(Shape(2, 0, 0, 0, 400.0)) == pytest.approx(four)
+    alone = one.expected(Shape(0, 400, 1, 1, 80_000.0))
+    assert steps.expected(Shape(0, 100, 1, 1, 5_000.0)) == pytest.approx(alone)
+    with pytest.raises(ValueError, match="not divided by 5"):
+        coarser(profile, 5)
+
+
+def work_of(work: Workload, grain: int) -> list[Ask]:
+    return list(msgspec.structs.replace(work, grain=grain).asks(2.0, 3))
 
 
 def test_one_seed_is_one_story() -> None:
@@ -135,9 +194,14 @@ def _again(asks: Sequence[Ask]) -> list[tuple[str, tuple[int, ...], int]]:
 
 
 def test_only_the_living_are_chosen() -> None:
-    wanted = Wanted("r", (), "")
-    for router in (*(make(3) for make in POLICIES.values()), Blindly(0)):
-        assert {router.choose(wanted, [1, 4], [0] * 5) for _ in range(40)} == {1, 4}
+    for make in POLICIES.values():
+        router = make(3, 1)
+        router.update([0, 1, 2, 4])
+        router.update([1, 4])
+        bests = {next(iter(router.order(Wanted(f"r{n}"), [0] * 5))) for n in range(40)}
+        assert bests == {1, 4}
+        router.update([])
+        assert not [*router.order(Wanted("nobody"), [0] * 5)]
 
 
 def test_the_measured_profile_is_whole() -> None:
