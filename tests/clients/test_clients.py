@@ -1,53 +1,29 @@
-"""Six client libraries, each as its manual has it: a chat, a stream, a tool, and an answer of a
+"""Four client libraries, each as its manual has it: a chat, a stream, a tool, and an answer of a
 pydantic class.
 
-The class is as people write them: open, with a default, an optional part and a union with tags. The
-bundled model is tiny; that its answers can be read says that they were held to what the library
+The bundled model is tiny; that its answers can be read says that they were held to what the library
 asked for.
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import instructor
 import litellm
 import openai
 import pytest
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from llama_index.core.llms import ChatMessage
-from llama_index.core.prompts import PromptTemplate
-from llama_index.core.tools import FunctionTool
-from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import SecretStr
 from pydantic_ai import Agent, NativeOutput, ToolOutput
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
-MODEL = "demo_model"
+from .asked import MODEL, Forecast
+
 QUESTION = "What is the weather?"
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 MOST = 400
-
-
-class Rain(BaseModel):
-    kind: Literal["rain"] = "rain"
-    millimetres: int = Field(ge=0, le=99)
-
-
-class Sun(BaseModel):
-    kind: Literal["sun"] = "sun"
-    hours: int = Field(ge=0, le=24)
-
-
-class Weather(BaseModel):
-    """The weather in a city."""
-
-    city: Literal["Oslo", "Rome"]
-    sky: Annotated[Rain | Sun, Field(discriminator="kind")]
-    wind: int | None = Field(default=None, ge=0, le=12)
-    sure: bool = True
 
 
 def get_weather(city: Literal["Oslo", "Rome"], days: Literal[1, 2, 3] = 1) -> str:
@@ -102,10 +78,10 @@ def test_openai(api: openai.OpenAI) -> None:
         == answer.choices[0].message.content
     )
     parsed = api.chat.completions.parse(
-        model=MODEL, messages=MESSAGES, response_format=Weather, max_tokens=MOST
+        model=MODEL, messages=MESSAGES, response_format=Forecast, max_tokens=MOST
     )
-    assert isinstance(parsed.choices[0].message.parsed, Weather)
-    tools: Any = [openai.pydantic_function_tool(Weather)]
+    assert isinstance(parsed.choices[0].message.parsed, Forecast)
+    tools: Any = [openai.pydantic_function_tool(Forecast)]
     called = api.chat.completions.parse(
         model=MODEL,
         messages=MESSAGES,
@@ -115,7 +91,7 @@ def test_openai(api: openai.OpenAI) -> None:
         max_tokens=MOST,
     )
     assert isinstance(
-        (called.choices[0].message.tool_calls or [])[0].function.parsed_arguments, Weather
+        (called.choices[0].message.tool_calls or [])[0].function.parsed_arguments, Forecast
     )
 
 
@@ -156,8 +132,8 @@ def test_litellm(url: str) -> None:
         "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
         == answer.choices[0].message.content
     )
-    typed = litellm.completion(**asked, response_format=Weather, max_tokens=MOST)
-    Weather.model_validate_json(typed.choices[0].message.content)
+    typed = litellm.completion(**asked, response_format=Forecast, max_tokens=MOST)
+    Forecast.model_validate_json(typed.choices[0].message.content)
     called = litellm.completion(
         **asked, tools=TOOLS, tool_choice=forced("get_weather"), max_tokens=MOST
     )
@@ -178,12 +154,12 @@ def test_langchain(url: str) -> None:
     )
     assert "".join(str(chunk.content) for chunk in chat.stream(QUESTION)) is not None
     for method in ("function_calling", "json_schema"):
-        answer = chat.with_structured_output(Weather, method=method).invoke(QUESTION)
-        assert isinstance(answer, Weather)
-    opened = {**Weather.model_json_schema(), "title": "Weather", "description": "The weather."}
+        answer = chat.with_structured_output(Forecast, method=method).invoke(QUESTION)
+        assert isinstance(answer, Forecast)
+    opened = {**Forecast.model_json_schema(), "title": "Forecast", "description": "The weather."}
     answer = chat.with_structured_output(opened, method="function_calling").invoke(QUESTION)
     assert isinstance(answer, dict)
-    Weather.model_validate(answer)
+    Forecast.model_validate(answer)
     called: Any = chat.bind_tools([tool(get_weather), tool(now)], tool_choice="get_weather").invoke(
         QUESTION
     )
@@ -193,48 +169,11 @@ def test_langchain(url: str) -> None:
 # pydantic-ai
 
 
-@pytest.mark.parametrize("output", [Weather, ToolOutput(Weather), NativeOutput(Weather)])
+@pytest.mark.parametrize("output", [Forecast, ToolOutput(Forecast), NativeOutput(Forecast)])
 def test_pydantic_ai(url: str, output: Any) -> None:
     model = OpenAIChatModel(MODEL, provider=OpenAIProvider(base_url=url, api_key="none"))
     settings = ModelSettings(max_tokens=MOST, parallel_tool_calls=False, seed=1)
     assert isinstance(
-        Agent(model, output_type=output, model_settings=settings).run_sync(QUESTION).output, Weather
+        Agent(model, output_type=output, model_settings=settings).run_sync(QUESTION).output,
+        Forecast,
     )
-
-
-# instructor
-
-
-@pytest.mark.parametrize("mode", [instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA])
-def test_instructor(api: openai.OpenAI, mode: instructor.Mode) -> None:
-    client = instructor.from_openai(api, mode=mode)
-    answer = client.chat.completions.create(
-        model=MODEL, messages=MESSAGES, response_model=Weather, max_retries=0, max_tokens=MOST
-    )
-    assert isinstance(answer, Weather)
-
-
-# llama-index
-
-
-def test_llama_index(url: str) -> None:
-    model = OpenAILike(
-        model=MODEL,
-        api_base=url,
-        api_key="none",
-        is_chat_model=True,
-        is_function_calling_model=True,
-        max_tokens=MOST,
-        max_retries=0,
-    )
-    assert model.chat([ChatMessage(QUESTION)], max_tokens=8).message.role == "assistant"
-    answer = model.structured_predict(
-        Weather, PromptTemplate("What is the weather in {city}?"), city="Oslo"
-    )
-    assert isinstance(answer, Weather)
-    tools = [FunctionTool.from_defaults(get_weather), FunctionTool.from_defaults(now)]
-    called = model.chat_with_tools(
-        tools, QUESTION, tool_required=True, allow_parallel_tool_calls=False
-    )
-    (selection,) = model.get_tool_calls_from_response(called)
-    assert selection.tool_name in ("get_weather", "now")
