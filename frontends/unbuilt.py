@@ -47,7 +47,9 @@ One engine serves one model on one machine: tensor_parallel_size divides a model
 more answers, run several engines behind a load balancer.
     pipeline_parallel_size data_parallel_size data_parallel_size_local
     data_parallel_address data_parallel_backend decode_context_parallel_size enable_expert_parallel
-    distributed_executor_backend nnodes headless mm_encoder_tp_mode
+    distributed_executor_backend nnodes headless
+Towers are not divided: encoders is the number of processes that encode, each with all of them.
+    mm_encoder_tp_mode
 Quantised caches are not built: the dtype is float32, bfloat16 or float16.
     kv_cache_dtype calculate_kv_scales
 What the weights are stored in is found out by itself: *.safetensors, or a GGUF file.

@@ -9,7 +9,9 @@ from .edges.client_to_scheduler import ClientToScheduler
 from .edges.decode_worker_to_preprocessor import DecodeWorkerToPreprocessor
 from .edges.detokenizer_to_client import DetokenizerToClient
 from .edges.detokenizer_to_scheduler import DetokenizerToScheduler
+from .edges.encode_worker_to_encoder_cache import EncodeWorkerToEncoderCache
 from .edges.encoder_cache_to_client import EncoderCacheToClient
+from .edges.encoder_cache_to_encode_worker import EncoderCacheToEncodeWorker
 from .edges.encoder_cache_to_preprocessor import EncoderCacheToPreprocessor
 from .edges.encoder_cache_to_scheduler import EncoderCacheToScheduler
 from .edges.fetcher_to_client import FetcherToClient
@@ -31,15 +33,16 @@ FETCHER = "fetcher"
 PREPROCESSOR = "preprocessor"
 DECODE_WORKER = "decode-worker"
 ENCODER_CACHE = "encoder-cache"
+ENCODE_WORKER = "encode-worker"
 SCHEDULER = "scheduler"
 GPU_RUNNER = "gpu-runner"
 RANK = "gpu-runner-rank"
 DETOKENIZER = "detokenizer"
 HTTP = "http"
 FACTS = "facts"
-"""The roles. Clients are `http` and `client-<name>`, decode workers `decode-worker-<n>`, ranks
-`gpu-runner-<n>` from 1 on, of which `gpu-runner` is the first: `kind_of`.
-`facts` ends when it has told the director what the model is."""
+"""The roles. Clients are `http` and `client-<name>`, decode workers `decode-worker-<n>`, encode
+workers `encode-worker-<n>` from 1 on, ranks `gpu-runner-<n>` from 1 on, of which `gpu-runner` is
+the first: `kind_of`. `facts` ends when it has told the director what the model is."""
 
 
 class Edge(NamedTuple):
@@ -66,6 +69,8 @@ EDGES: tuple[Edge, ...] = (
     Edge(ENCODER_CACHE, PREPROCESSOR, EncoderCacheToPreprocessor, 16384),
     Edge(ENCODER_CACHE, SCHEDULER, EncoderCacheToScheduler, 16384),
     Edge(ENCODER_CACHE, CLIENT, EncoderCacheToClient, 4096),
+    Edge(ENCODER_CACHE, ENCODE_WORKER, EncoderCacheToEncodeWorker, 1024),
+    Edge(ENCODE_WORKER, ENCODER_CACHE, EncodeWorkerToEncoderCache, 1024),
     Edge(SCHEDULER, ENCODER_CACHE, SchedulerToEncoderCache, 16384),
     Edge(SCHEDULER, GPU_RUNNER, SchedulerToGpuRunner, 64),
     Edge(SCHEDULER, DETOKENIZER, SchedulerToDetokenizer, 65536),
@@ -80,7 +85,7 @@ EDGES: tuple[Edge, ...] = (
 def kind_of(role: str) -> str:
     """Its row of the table: `client-7f3a`, `http` -> `client`, `decode-worker-0` ->
     `decode-worker`, `gpu-runner-1` -> `gpu-runner-rank`. The same of a name (`name_of`)."""
-    for kind in (CLIENT, DECODE_WORKER):
+    for kind in (CLIENT, DECODE_WORKER, ENCODE_WORKER):
         if role == kind or role.startswith(f"{kind}-"):
             return kind
     if role.startswith(f"{GPU_RUNNER}-"):

@@ -34,11 +34,14 @@ class Shape(NamedTuple):
     mrope: tuple[int, int, int]
     vision: int
     audio: int
+    depth: int = 2
+    """Of the vision tower."""
 
 
 SHAPES = {
     "tiny": Shape(hidden=64, layers=3, ffn=96, mrope=(2, 3, 3), vision=32, audio=32),
     "S": Shape(hidden=128, layers=4, ffn=384, mrope=(4, 6, 6), vision=64, audio=64),
+    "eye": Shape(hidden=128, layers=2, ffn=256, mrope=(4, 6, 6), vision=768, audio=64, depth=12),
 }
 
 
@@ -243,10 +246,10 @@ def _omni_config(vocab: dict[str, int], shape: Shape) -> Any:
             "output_dim": shape.hidden,
         },
         vision_config={
-            "depth": 2,
+            "depth": shape.depth,
             "hidden_size": shape.vision,
             "intermediate_size": shape.vision * 2,
-            "num_heads": 2,
+            "num_heads": max(2, shape.vision // 64),
             "out_hidden_size": shape.hidden,
             "window_size": 56,
             "fullatt_block_indexes": [1],
@@ -291,10 +294,10 @@ def _qwen_vl(folder: Path, shape: Shape) -> Any:
     _generation(folder, vocab)
     config = transformers.Qwen2VLConfig(
         vision_config={
-            "depth": 2,
+            "depth": shape.depth,
             "embed_dim": shape.vision,
             "hidden_size": shape.hidden,
-            "num_heads": 2,
+            "num_heads": max(2, shape.vision // 64),
             "mlp_ratio": 2,
         },
         text_config={

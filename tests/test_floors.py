@@ -12,7 +12,9 @@ from .helpers.sources import FILES, ROOT, source
 from .helpers.sources import FLOORS as ORDER
 
 FLOORS = {floor: height for height, floor in enumerate(ORDER, start=1)}
-WITH_TORCH = {("actors", "encoder_cache"), ("actors", "facts"), ("actors", "gpu_runner")}
+WITH_TORCH = {
+    ("actors", folder) for folder in ("encode_worker", "encoder_cache", "facts", "gpu_runner")
+}
 """The actors that may use gpu_runtime."""
 WITH_PROCESSORS = (
     "actors/decode_worker/actor.py",

@@ -37,8 +37,8 @@ ORDER = {
         "kernel quarantine",
         "prompting",
         "jobs",
-        "decode_worker detokenizer director encoder_cache facts fetcher gpu_runner preprocessor "
-        "scheduler",
+        "decode_worker detokenizer director encode_worker encoder_cache facts fetcher gpu_runner "
+        "preprocessor scheduler",
     ),
     "frontends": (
         "hub start_bar unbuilt validation",

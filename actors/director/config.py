@@ -8,6 +8,7 @@ from ...protocol.facts import ModelFacts
 from ...protocol.topology import (
     DECODE_WORKER,
     DETOKENIZER,
+    ENCODE_WORKER,
     ENCODER_CACHE,
     FACTS,
     FETCHER,
@@ -18,7 +19,7 @@ from ...protocol.topology import (
     kind_of,
 )
 
-FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, GPU_RUNNER, RANK)
+FORKED = (FACTS, DECODE_WORKER, ENCODER_CACHE, ENCODE_WORKER, GPU_RUNNER, RANK)
 """These need torch or transformers and are forked from the zygote, which has imported them once."""
 
 MODULES = {
@@ -65,7 +66,7 @@ class Cast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             kind
             for kind in FORKED
             if self.is_forked(kind)
-            and kind != RANK  # which is of the GPU runner's module
+            and kind not in (RANK, ENCODE_WORKER)  # which need what others of these import
             and (kind != FACTS or self.facts is None)
         ]
         return ["torch", RUNTIME, *(MODULES[kind] for kind in forked)] if forked else []

@@ -16,10 +16,12 @@ import msgspec
 import torch
 
 from ...gpu_runtime.models.encoder import load_encoder
+from ...gpu_runtime.models.encoding import Encodes, Tensors, Views, as_bytes, copy_all, encode
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
-from ...protocol.edges.control import Cache, Gone, Peer
+from ...protocol.edges.control import Cache, Excuse, Gone, Peer
+from ...protocol.edges.encode_worker_to_encoder_cache import BatchEncoded, Copied
 from ...protocol.edges.encoder_cache_to_client import Pinned
 from ...protocol.edges.encoder_cache_to_preprocessor import (
     FeaturesRead,
@@ -38,19 +40,27 @@ from ...protocol.edges.preprocessor_to_encoder_cache import (
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
-from ...protocol.memory.blobs import Arena, BlobError, BlobReader, BlobRef, arena_limit
-from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
+from ...protocol.memory.blobs import BlobError, BlobReader
+from ...protocol.memory.shortage import shortage
 from ...protocol.refusals import NO_FOLDER
 from ...protocol.requests.prepared import Timing
-from ...protocol.topology import CLIENT, ENCODER_CACHE, PREPROCESSOR, SCHEDULER, kind_of
+from ...protocol.topology import (
+    CLIENT,
+    ENCODE_WORKER,
+    ENCODER_CACHE,
+    PREPROCESSOR,
+    SCHEDULER,
+    kind_of,
+)
 from ..kernel.actor import Actor, run
 from ..kernel.cores import Cores
 from ..kernel.launch import Launch
 from ..kernel.tombstones import Tombstones
-from .batching import Job, RowPace, choose
-from .compute import Encoder, Tensors, Views, as_bytes, copy, encode
+from .batching import Job, RowPace
+from .dealer import Dealer
 from .disk.fingerprint import fingerprint
 from .disk.tier import Tier
+from .embeddings import EmbeddingArena
 from .entries import FreeEmbedding, ReadKept, StoreEffect
 from .kept_store import KeptStore
 from .recaller import Recaller
@@ -68,12 +78,14 @@ WATCH_SECONDS = 0.5
 class EncoderCache(Actor):
     store: KeptStore
     config: EncoderCacheConfig
-    encoder: Encoder
+    encoder: Encodes
+    embeddings: EmbeddingArena
+    dealer: Dealer
+    """To those who encode beside it."""
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         self.reader = BlobReader(launch.directory)
-        self.arena: Arena | None = None
         self.recaller: Recaller | None = None
         """None: nothing is kept on disk."""
         self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1, 1))
@@ -81,11 +93,11 @@ class EncoderCache(Actor):
         self._work = asyncio.Event()
         """Set when the queue may have something to encode."""
         self._thread, self._readers = anyio.CapacityLimiter(1), anyio.CapacityLimiter(READERS)
-        self._watching = False
+        self._watching = self._encoding = False
         self._over = Tombstones()
         self._encoded_items = self._encoded_batches = 0
 
-    def load(self, config: EncoderCacheConfig) -> Encoder:
+    def load(self, config: EncoderCacheConfig) -> Encodes:
         """Tests put their own encoder here."""
         with allow_kernels(config.native_kernels):
             return load_encoder(
@@ -100,7 +112,8 @@ class EncoderCache(Actor):
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
-        self.cores = Cores(self.launch.directory, ENCODER_CACHE, self.config.threads)
+        threads, sharing = self.config.threads, self.config.sharing
+        self.cores = Cores(self.launch.directory, ENCODER_CACHE, threads, sharing)
         self.encoder = self.load(self.config)
         self._pace = RowPace(self.config.max_batch_rows)
         self._dtype: torch.dtype = getattr(torch, self.config.dtype)
@@ -111,11 +124,14 @@ class EncoderCache(Actor):
         tier = self._open_tier()
         row_bytes = width * self._dtype.itemsize
         self.store = KeptStore(self.config.store_bytes, row_bytes, FEATURES_BYTES, ahead)
+        writer = f"{self.launch.role}.{self.launch.epoch}"
+        self.embeddings = EmbeddingArena(
+            self.launch.directory, writer, self.config.store_bytes, self.config.dtype, self.store
+        )
+        self.dealer = Dealer(self.launch.epoch, self.store, self._pace, self)
         if tier is not None:
             self.store.kept = tier.knows
-            self.recaller = Recaller(tier, self.store, self)
-        writer = f"{self.launch.role}.{self.launch.epoch}"
-        self.arena = Arena(self.launch.directory, writer, arena_limit(self.config.store_bytes))
+            self.recaller = Recaller(tier, self.store, self.embeddings, self)
         self.tasks.start_soon(self._encode_forever)
         return {}
 
@@ -133,8 +149,8 @@ class EncoderCache(Actor):
             await anyio.to_thread.run_sync(self.recaller.tier.close)
         self.reader.close()
         self.cores.close()
-        if self.arena is not None:
-            self.arena.close()
+        if hasattr(self, "embeddings"):  # else it has not begun
+            self.embeddings.close()
 
     def on_message(self, sender: str, message: Any) -> None:
         match message:
@@ -161,6 +177,9 @@ class EncoderCache(Actor):
                 self.answer(RecalledId(message.name, None))
             case Pin() | Unpin():
                 self._pin(message)
+            case Copied() | BatchEncoded():
+                self.dealer.hear(sender, message)
+                self._deal()
 
     def _pin(self, message: Pin | Unpin) -> None:
         def answer(failure: Failure | None) -> None:
@@ -186,6 +205,10 @@ class EncoderCache(Actor):
     def on_peer(self, role: str, peer: Peer) -> None:
         if role == PREPROCESSOR:
             self.apply(self.store.source(True))
+        elif kind_of(role) == ENCODE_WORKER:
+            self.dealer.missed(role)  # the news of its predecessor's death may come later
+            self.dealer.workers.joined(role)
+            self._deal()
 
     def on_gone(self, gone: Gone) -> None:
         role, writer = gone.role, gone.incarnation
@@ -198,6 +221,11 @@ class EncoderCache(Actor):
             self.apply(self.store.source(False))
             if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death
                 self.apply(self.store.source(True))
+        elif kind_of(role) == ENCODE_WORKER and role not in self.peers:
+            had = self.dealer.missed(role)
+            if had and not gone.outside:
+                # What it had is judged by what it does here.
+                self.link.send(Excuse(role, (gone.epoch,)))
         self.apply(self.store.unlease(partial(self._is_by, writer)))
 
     def _is_by(self, writer: str, features: Features) -> bool:
@@ -208,13 +236,15 @@ class EncoderCache(Actor):
         store = self.store
         return {
             "encoded_items": self._encoded_items,
-            "encoded_batches": self._encoded_batches,
+            "encoded_batches": self._encoded_batches + self.dealer.batches,
             "encoder_hits": store.hits,
             "joined": store.joined,
             "evicted": store.evicted,
             "bytes_used": store.bytes_used,
             "lost": store.lost_count,
             "failed": store.failed_count,
+            "encode_workers": self.dealer.workers.here,
+            "encode_workers_busy": self.dealer.workers.busy,
             **store.gauges(),
             **({} if self.recaller is None else self.recaller.tier.counters()),
         }
@@ -223,11 +253,10 @@ class EncoderCache(Actor):
         return self.store.seen()
 
     def apply(self, effects: Iterable[StoreEffect]) -> None:
-        assert self.arena is not None
         for effect in effects:
             match effect:
                 case FreeEmbedding(blob):
-                    self.arena.free(blob)
+                    self.embeddings.free(blob)
                 case ReadKept():
                     assert self.recaller is not None
                     self.recaller.read(effect)
@@ -236,6 +265,7 @@ class EncoderCache(Actor):
                 case _:
                     self.send(SCHEDULER, effect)
         self._work.set()
+        self._deal()
         if self.store.waiting_for_features and not self._watching:
             self._watching = True
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._guard, self._watch)
@@ -250,16 +280,17 @@ class EncoderCache(Actor):
             await self._work.wait()
             queue = self.store.queue()
             if queue:
-                batch = choose(queue, self._pace.rows(queue[0].features.modality))
-                await self._encode(batch)
+                await self._encode(self.dealer.next_here(queue))
             else:
                 self.cores.rest()
                 self._work.clear()
 
     async def _encode(self, batch: list[Job]) -> None:
         start = time.monotonic()
+        self._encoding = True
         items = await self._read(batch)
         if not items:
+            self._encoding = False
             return
         jobs = [job for job, _ in items]
         shapes = [(job.rows, self.config.model.embed_width) for job in jobs]
@@ -275,6 +306,7 @@ class EncoderCache(Actor):
             kind.ready,
             limiter=self._thread,
         )
+        self._encoding = False  # what is told now of these must not give others what is next here
         rows = sum(job.rows for job in jobs)
         made = "taken" if kind.ready else "encoded"
         ended = time.monotonic()
@@ -285,13 +317,21 @@ class EncoderCache(Actor):
             self._encoded_batches += 1
             self._pace.learn(kind.modality, rows, ended - began)
         for job, result in zip(jobs, results, strict=True):
-            self._keep(job, result, timing)
+            self.dealer.workers.encoded(job.key)
+            self.keep(job, result, timing)
+
+    def _deal(self) -> None:
+        """Only beside what is encoded here, which saves a copy."""
+        if self._encoding:
+            self.dealer.deal()
 
     async def _read(self, batch: list[Job]) -> list[tuple[Job, Tensors]]:
         """Copy the items' features and end the leases; what cannot be read is lost."""
         readable: list[tuple[Job, Views]] = []
         for job in batch:
             self.store.begin(job.key)
+        self._deal()  # the rest
+        for job in batch:
             try:
                 # Mapped here and copied there: a map in use outlives `forget`.
                 views = {
@@ -299,31 +339,34 @@ class EncoderCache(Actor):
                 }
             except BlobError as error:
                 short = shortage(error)
-                self.apply(
-                    self.store.lost(job.key) if short is None else self._unread(job.key, short)
-                )
+                self.apply(self.store.lost(job.key) if short is None else self._unread(job, short))
                 continue
             readable.append((job, views))
         all_views = [views for _, views in readable]
         if sum(ref.nbytes for views in all_views for ref, _ in views.values()) <= COPIED_INLINE:
-            copies = _copy_all(all_views)
+            copies = copy_all(all_views)
         else:
-            copies = await anyio.to_thread.run_sync(_copy_all, all_views, limiter=self._thread)
+            copies = await anyio.to_thread.run_sync(copy_all, all_views, limiter=self._thread)
         kept: list[tuple[Job, Tensors]] = []
         for (job, _), tensors in zip(readable, copies, strict=True):
-            intact, effects = self.store.read(job.key)
+            intact, effects = self.store.copied(job)
             self.apply(effects)
             if intact:
+                self.apply(self.store.read(job.key))
                 kept.append((job, tensors))
         return kept
 
-    def _unread(self, key: str, failure: Failure) -> list[StoreEffect]:
+    def _unread(self, job: Job, failure: Failure) -> list[StoreEffect]:
         """Its features cannot be mapped: made again, they could not be mapped either."""
-        intact, effects = self.store.read(key)
-        return effects + (self.store.failed(key, failure) if intact else [])
+        intact, effects = self.store.copied(job)
+        if not intact:
+            return effects
+        return self.store.read(job.key) + self.store.failed(job.key, failure)
 
-    def _keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
-        blob = self._write(result) if isinstance(result, torch.Tensor) else result
+    # hands of the dealer and of the recaller
+
+    def keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
+        blob = self.embeddings.put(result) if isinstance(result, torch.Tensor) else result
         if isinstance(blob, Failure):
             self.apply(self.store.failed(job.key, blob))
             return
@@ -338,33 +381,6 @@ class EncoderCache(Actor):
             shape = (rows.shape[0], rows.shape[1])
             self.recaller.tier.keep(key, kept.name, as_bytes(rows), shape, kept.item)
 
-    def _write(self, embedding: torch.Tensor) -> BlobRef | Failure:
-        """Into the arena, [rows, embed_width]."""
-        place = self.allocate((embedding.shape[0], embedding.shape[1]))
-        if isinstance(place, Failure):
-            return place
-        blob, view = place
-        with view:
-            view[:] = as_bytes(embedding)
-        return blob
-
-    def allocate(self, shape: tuple[int, int]) -> tuple[BlobRef, memoryview] | Failure:
-        assert self.arena is not None
-        while True:
-            try:
-                return self.arena.allocate(self.config.dtype, shape)
-            except SpaceError as error:  # the books say it fits: the space is in fragments
-                spare = self.store.evict_one()
-                if spare is None:
-                    return shortage(error) or NO_SPACE
-                self.arena.free(spare.blob)
-
-    # hands of the recaller
-
-    def free(self, blob: BlobRef) -> None:
-        assert self.arena is not None
-        self.arena.free(blob)
-
     def answer(self, message: Recalled | RecalledId) -> None:
         self.send(PREPROCESSOR, message)
 
@@ -376,14 +392,6 @@ class EncoderCache(Actor):
 
     async def wait(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._readers)
-
-
-def _copy_all(items: list[Views]) -> list[Tensors]:
-    copies = [copy(views) for views in items]
-    for views in items:
-        for _, view in views.values():
-            view.release()
-    return copies
 
 
 def main(launch: Launch) -> None:

@@ -1,5 +1,6 @@
 """Which items go through the encoder together, and how much of that is worth waiting for. Pure."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,13 @@ def choose(queue: Sequence[Job], max_rows: int) -> list[Job]:
         batch.append(job)
         rows += job.rows
     return batch
+
+
+def part(queue: Sequence[Job], encoders: int) -> int:
+    """Rows of the next batch from `queue` where so many encoders rest, so that all of them have
+    something of its kind. What is ready is only read, which no other does."""
+    rows = sum(job.rows for job in queue if _kind(job) == _kind(queue[0]))
+    return rows if queue[0].features.ready else math.ceil(rows / encoders)
 
 
 class RowPace:

@@ -27,6 +27,10 @@ class FeatureBooks:
     def get(self, key: str) -> Features:
         return self._records[key][-1]
 
+    def holds(self, features: Features) -> bool:
+        """This very lease: another's bytes lie elsewhere."""
+        return any(held is features for held in self._records.get(features.key, ()))
+
     def put(self, features: Features) -> None:
         self._records.setdefault(features.key, []).append(features)
         self.bytes_used += _nbytes(features)

@@ -12,8 +12,8 @@ from ...protocol.edges.decode_worker_to_preprocessor import Decoded
 from ...protocol.edges.encoder_cache_to_preprocessor import Recalled, RecalledId
 from ...protocol.edges.preprocessor_to_encoder_cache import Recall, RecallId
 from ...protocol.errors import Failure
-from ...protocol.memory.blobs import BlobRef
 from .disk.tier import Stored, Tier
+from .embeddings import EmbeddingArena
 from .entries import ReadKept, StoreEffect
 from .kept_store import KeptStore
 
@@ -25,12 +25,6 @@ class Hands(Protocol):
 
     def apply(self, effects: Iterable[StoreEffect]) -> None:
         """What the books say."""
-
-    def allocate(self, shape: tuple[int, int]) -> tuple[BlobRef, memoryview] | Failure:
-        """Room for an embedding, for which the books have room."""
-
-    def free(self, blob: BlobRef) -> None:
-        """Room in which nothing was put."""
 
     def answer(self, message: Recalled | RecalledId) -> None: ...
 
@@ -44,8 +38,8 @@ class Hands(Protocol):
 class Recaller:
     """Of the loop."""
 
-    def __init__(self, tier: Tier, store: KeptStore, hands: Hands) -> None:
-        self.tier, self._store, self._hands = tier, store, hands
+    def __init__(self, tier: Tier, store: KeptStore, room: EmbeddingArena, hands: Hands) -> None:
+        self.tier, self._store, self._room, self._hands = tier, store, room, hands
 
     def recall(self, message: Recall) -> None:
         """Answered at once where the item is in memory, and later otherwise."""
@@ -99,7 +93,7 @@ class Recaller:
 
     async def _fill(self, key: str, stored: Stored, item: Decoded | None) -> bool:
         """Into its room; False: it could not be read."""
-        place = self._hands.allocate(stored.head.shape)
+        place = self._room.allocate(stored.head.shape)
         if isinstance(place, Failure):
             stored.close()
             self._give_up(key)
@@ -110,7 +104,7 @@ class Recaller:
         if intact:
             self._hands.apply(self._store.recalled(key, blob, item))
         else:
-            self._hands.free(blob)
+            self._room.free(blob)
             self._give_up(key)
         return intact
 

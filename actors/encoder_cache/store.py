@@ -216,14 +216,16 @@ class Store:
         entry.state, entry.modality = EntryState.ENCODING, features.modality
         entry.item = None if features.kept is None else features.kept.item
 
-    def read(self, key: str) -> tuple[bool, list[StoreEffect]]:
-        """Its features are copied. False: they were void meanwhile, the copy may be anything."""
-        intact = key in self._features
-        if intact:
+    def copied(self, job: Job) -> tuple[bool, list[StoreEffect]]:
+        """Its features are. False: they were void meanwhile, and the copy may be anything."""
+        intact = self._features.holds(job.features)
+        return intact, [] if intact else self.again(job.key)
+
+    def read(self, key: str) -> list[StoreEffect]:
+        """Its features are not needed any more."""
+        if key in self._features:
             self._out.append(FeaturesRead(self._features.give_back(key)))
-        else:
-            self._lose(self._entries[key])
-        return intact, self._effects()
+        return self._effects()
 
     def encoded(self, key: str, blob: BlobRef, timing: Timing | None) -> list[StoreEffect]:
         entry = self._entries[key]
@@ -246,6 +248,22 @@ class Store:
             entry.failure = failure  # for who is about to ask
             return self._effects()
         self._drop(entry)
+        return self._effects()
+
+    def again(self, key: str) -> list[StoreEffect]:
+        """What was made of it is nothing: it is the next, of the same features or of others that
+        have come, if anybody wants it still."""
+        entry = self._entries[key]
+        wanted = entry.holders or (self._begun is not None and self._begun.key == key)
+        if wanted and key in self._features:
+            entry.state = EntryState.QUEUED
+            self._open = {key: entry, **self._open}
+        elif wanted and entry.later and self._source:
+            entry.state = EntryState.WANTED
+            self._open[key] = entry
+            self._asked.append(key)
+        else:
+            self._lose(entry)
         return self._effects()
 
     def lost(self, key: str) -> list[StoreEffect]:

@@ -1,8 +1,8 @@
-"""Which of the two processes that compute has the cores: all of them while the other rests, else
-its part of them.
+"""Which of the processes that compute has the cores: all of them while the others rest, else its
+part of them. Encoders, of which there may be several, divide theirs.
 
 Each holds a lock of the kernel for as long as it has something to compute, and looks whether the
-other holds its own: nobody waits for anybody, and what a process held is free when it has ended,
+others hold theirs: nobody waits for anybody, and what a process held is free when it has ended,
 however it ended.
 """
 
@@ -10,11 +10,11 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...protocol.config.roles import Threads
-from ...protocol.topology import ENCODER_CACHE, GPU_RUNNER
+from ...protocol.topology import GPU_RUNNER
 
 PAUSE_SECONDS = 0.02
 """Who has been seen to compute goes on: between two steps of streams, or two pictures, nobody takes
@@ -22,7 +22,6 @@ the other's part. A plan waits in the runner's socket before most of them; who w
 half of the cores idle behind every picture."""
 LOOK_SECONDS = 0.002
 """From one look at who else computes to the next, within a step or a picture."""
-_OTHER = {GPU_RUNNER: ENCODER_CACHE, ENCODER_CACHE: GPU_RUNNER}
 
 
 class Cores:
@@ -33,38 +32,53 @@ class Cores:
         run_dir: Path,
         role: str,
         threads: Threads,
+        others: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        cores: int | None = None,
     ) -> None:
-        self._threads = threads
+        """`others`: roles that compute here, too. `cores`: of this machine, all that it may use
+        unless told otherwise."""
+        self._role, self._threads = role, threads
         self._clock = clock
-        self._met = -math.inf
-        """When the other was last seen to compute."""
+        self._cores = cores or len(os.sched_getaffinity(0))
+        self._met = dict.fromkeys(others, -math.inf)
+        """When each other was last seen to compute."""
         self._look_at = -math.inf
         """When to look again."""
         self._held = False
         self.shared = False
-        """Whether the other computes, too, as was to be seen at the last look."""
-        self._fds = [_open(run_dir, name) for name in (role, _OTHER[role])]
+        """Whether another computes, too, as was to be seen at the last look."""
+        self._own = _open(run_dir, role)
+        self._fds = {other: _open(run_dir, other) for other in others}
 
     def take(self, long: bool = False) -> int:
         """Threads to compute on from now on; to be asked again by and by, as the other comes and
         goes. `long`: the attention of long chunks is next."""
         alone = self._threads.long if long else self._threads.alone
-        own, other = self._fds
         if not self._held:
-            # Not where the other looks just now: the next time, then.
-            self._held = _lock(own, fcntl.LOCK_EX)
-        if alone == self._threads.beside:
+            # Not where another looks just now: the next time, then.
+            self._held = _lock(self._own, fcntl.LOCK_EX)
+        encoding = self._role != GPU_RUNNER
+        if alone == self._threads.beside and not (encoding and len(self._fds) > 1):
             self.shared = False
             return alone
         now = self._clock()
         self._look_at = now + LOOK_SECONDS
-        if _lock(other, fcntl.LOCK_SH):
-            fcntl.flock(other, fcntl.LOCK_UN)
-        else:
-            self._met = now
-        self.shared = now - self._met < PAUSE_SECONDS
-        return self._threads.beside if self.shared else alone
+        for other, fd in self._fds.items():
+            if _lock(fd, fcntl.LOCK_SH):
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            else:
+                self._met[other] = now
+        computing = {other for other, met in self._met.items() if now - met < PAUSE_SECONDS}
+        self.shared = bool(computing)
+        if not encoding:
+            return self._threads.beside if self.shared else alone
+        beside_runner = GPU_RUNNER in computing
+        most = self._threads.beside if beside_runner else alone
+        if not (encoders := len(computing - {GPU_RUNNER})):
+            return most
+        part = self._cores - self._cores // 2 if beside_runner else self._cores
+        return max(1, min(most, part // (1 + encoders)))
 
     def again(self) -> int | None:
         """Threads to go on with in the middle of it; None: it is too early to look."""
@@ -73,13 +87,14 @@ class Cores:
     def rest(self) -> None:
         """Nothing is to be computed now. Idempotent."""
         if self._held:
-            fcntl.flock(self._fds[0], fcntl.LOCK_UN)
+            fcntl.flock(self._own, fcntl.LOCK_UN)
             self._held = False
 
     def close(self) -> None:
-        for fd in self._fds:
-            os.close(fd)
-        self._fds, self._held = [], False
+        if self._own >= 0:
+            for fd in (self._own, *self._fds.values()):
+                os.close(fd)
+        self._own, self._fds, self._held = -1, {}, False
 
 
 def _open(run_dir: Path, role: str) -> int:

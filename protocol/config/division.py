@@ -16,6 +16,7 @@ from ..topology import (
     CLIENT,
     DECODE_WORKER,
     DETOKENIZER,
+    ENCODE_WORKER,
     ENCODER_CACHE,
     FETCHER,
     GPU_RUNNER,
@@ -73,9 +74,14 @@ def actors_of(engine: EngineConfig) -> tuple[str, ...]:
     """The roles that every engine plays, whatever its model; a server has the HTTP frontend beside
     them."""
     workers = (f"{DECODE_WORKER}-{worker}" for worker in range(workers_of(engine)))
-    return (
-        FETCHER, PREPROCESSOR, ENCODER_CACHE, SCHEDULER, *ranks_of(engine), DETOKENIZER, *workers
-    )  # fmt: skip
+    encoders, ranks = encoders_of(engine), ranks_of(engine)
+    return (FETCHER, PREPROCESSOR, *encoders, SCHEDULER, *ranks, DETOKENIZER, *workers)
+
+
+def encoders_of(engine: EngineConfig) -> tuple[str, ...]:
+    """The encoder-cache, which encodes itself, and who encodes beside it."""
+    others = (f"{ENCODE_WORKER}-{worker}" for worker in range(1, engine.encoders))
+    return (ENCODER_CACHE, *others)
 
 
 def ranks_of(engine: EngineConfig) -> tuple[str, ...]:
@@ -117,24 +123,14 @@ def divide(
     roles: dict[str, RoleConfig] = {
         FETCHER: _fetcher(engine, variables),
         PREPROCESSOR: preprocessor,
-        ENCODER_CACHE: EncoderCacheConfig(
-            model=model,
-            dtype=sizes.dtype,
-            device=sizes.device,
-            threads=sizes.encoder,
-            native_kernels=engine.native_kernels,
-            store_bytes=in_bytes(engine.encoder_cache_gb),
-            modalities=_encoded(engine.limit_mm_per_prompt),
-            max_batch_rows=_batch_rows(engine, sizes.device),
-            deterministic=engine.deterministic,
-            disk=_disk_tier(engine),
-        ),
         SCHEDULER: _scheduler(engine, model, sizes),
         DETOKENIZER: DetokenizerConfig(model=model),
     }
     roles |= {
         role: _runner(engine, model, sizes, rank) for rank, role in enumerate(ranks_of(engine))
     }
+    _check_encoders(engine, model)
+    roles |= {role: _encoder(engine, model, sizes, role) for role in encoders_of(engine)}
     roles |= {role: preprocessor for role in actors_of(engine) if kind_of(role) == DECODE_WORKER}
     roles[CLIENT] = client = ClientConfig(
         model=model,
@@ -146,6 +142,39 @@ def divide(
     if server is not None:
         roles[HTTP] = HttpConfig(client=client, dtype=sizes.dtype, server=server, engine=engine)
     return Division(roles=roles, max_model_len=sizes.context, name=engine.name)
+
+
+def _encoder(
+    engine: EngineConfig, model: ModelFacts, sizes: Sizes, role: str
+) -> EncoderCacheConfig:
+    # Where an operator has said how many threads each has, or answers must not depend on who else
+    # computes, encoders do not divide the cores between them.
+    apart = bool(engine.encoder_threads) or engine.deterministic
+    others = () if apart else (one for one in encoders_of(engine) if one != role)
+    return EncoderCacheConfig(
+        model=model,
+        dtype=sizes.dtype,
+        device=sizes.device,
+        threads=sizes.encoder,
+        native_kernels=engine.native_kernels,
+        store_bytes=in_bytes(engine.encoder_cache_gb),
+        modalities=_encoded(engine.limit_mm_per_prompt),
+        max_batch_rows=_batch_rows(engine, sizes.device),
+        deterministic=engine.deterministic,
+        disk=_disk_tier(engine) if role == ENCODER_CACHE else None,
+        sharing=(GPU_RUNNER, *others),
+        ranks=engine.tensor_parallel_size,
+    )
+
+
+def _check_encoders(engine: EngineConfig, model: ModelFacts) -> None:
+    """Raises EngineError for several where nothing will have to be encoded."""
+    taken = set(_encoded(engine.limit_mm_per_prompt)) & set(model.placeholders)
+    if engine.encoders > 1 and not taken:
+        raise EngineError(
+            f"encoders={engine.encoders} is for media, and this model takes text alone, or "
+            "limit_mm_per_prompt leaves nothing else: leave encoders out."
+        )
 
 
 def _as_told(engine: EngineConfig, model: ModelFacts) -> ModelFacts:
@@ -245,6 +274,7 @@ def _runner(engine: EngineConfig, model: ModelFacts, sizes: Sizes, rank: int) ->
         max_batched_tokens=step_of(engine, model, sizes.context),
         max_model_len=sizes.context,
         gpu_memory_utilization=engine.gpu_memory_utilization,
+        sharing=encoders_of(engine),
     )
 
 

@@ -102,7 +102,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     runner_threads: int = 0
     """CPU threads of the GPU runner; 0: by the model's size, all cores while the encoder rests"""
     encoder_threads: int = 0
-    """CPU threads of the encoder; 0: by the model's size, up to all cores while the runner rests"""
+    """CPU threads of each encoder; 0: by the model's size, up to all cores while others rest"""
     trust_remote_code: bool = False
     """accepted for compatibility; no code from a checkpoint is ever run"""
     chat_template: str | None = None
@@ -134,6 +134,9 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     none, since much of a picture can be told from its embedding)"""
     encoder_cache_dir_gb: float = 10.0
     """GiB in that folder"""
+    encoders: int = 1
+    """processes that encode media, each with the towers' weights: on a GPU of its own where there
+    are several, else on its part of the cores"""
     decode_workers: int = 0
     """processes that decode media; 0: one for every two cores, eight at most"""
     allowed_local_media_path: str | None = None

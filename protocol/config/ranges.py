@@ -24,6 +24,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mm_processor_cache_gb": (0, _GIB),
     "encoder_cache_gb": (0, _GIB),
     "encoder_cache_dir_gb": (ABOVE_ZERO, _GIB),
+    "encoders": (1, 64),
     "decode_workers": (0, 256),
     "media_cache_max_size_mb": (ABOVE_ZERO, 1 << 40),
     "media_cache_ttl_hours": (ABOVE_ZERO, 1 << 40),

@@ -8,6 +8,7 @@ import msgspec
 from ..facts import ModelFacts
 from ..requests.pooling import Pooler
 from ..requests.request import MODALITIES, Modality
+from ..topology import ENCODER_CACHE, GPU_RUNNER
 from .engine import EngineConfig, Quantization, RunnerKind
 from .room import Room
 from .server import ServerConfig
@@ -143,6 +144,10 @@ class EncoderCacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """By operations that always add up in the same order."""
     disk: DiskTier | None = None
     """None: embeddings are kept in memory alone."""
+    sharing: tuple[str, ...] = (GPU_RUNNER,)
+    """Roles that compute on the same cores."""
+    ranks: int = 1
+    """GPUs that the model is on, the first ones."""
 
 
 class SchedulerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -200,6 +205,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     max_batched_tokens: int
     max_model_len: int
     gpu_memory_utilization: float
+    sharing: tuple[str, ...] = (ENCODER_CACHE,)
+    """Roles that compute on the same cores."""
 
 
 class DetokenizerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

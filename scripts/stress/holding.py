@@ -12,7 +12,8 @@ HELD: dict[str, tuple[str, ...]] = {
         "cache_pins",
         "features_leased",
     ),
-    "encoder-cache": ("pinned", "features_waiting", "waiting_for_space"),
+    "encoder-cache": ("pinned", "features_waiting", "waiting_for_space", "encode_workers_busy"),
+    "encode-worker-1": ("arena_bytes_used",),
     "scheduler": (
         "running",
         "waiting",

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import get_args
 
 from thespis.actors.director.supervisor import RESTARTS, WINDOW
+from thespis.scripts.stress.chaos.campaign import beside
 from thespis.scripts.stress.chaos.faults import (
     HARMLESS,
     HUNGRY,
@@ -31,6 +32,14 @@ def test_every_round_kills_every_role_alone_and_has_each_kind() -> None:
         )
         assert {f.kind for f in faults} == set(get_args(Kind))
         assert all("http" not in f.roles for f in draw_round(random.Random(seed), http=False))
+
+
+def test_encode_workers_are_struck_where_there_are_any() -> None:
+    more = beside("encoders")
+    assert (more, beside("plain")) == (("encode-worker-1",), ())
+    faults = draw_round(random.Random(1), http=True, more=more)
+    assert Fault("kill", more) in faults
+    assert all(not set(more) & set(f.roles) for f in draw_round(random.Random(1), http=True))
 
 
 def test_the_short_round_strikes_every_role_and_has_each_kind() -> None:

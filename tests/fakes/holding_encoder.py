@@ -5,16 +5,16 @@ import time
 import torch
 
 from thespis.actors.encoder_cache.actor import EncoderCache
-from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.kernel.actor import run
 from thespis.actors.kernel.launch import Launch
+from thespis.gpu_runtime.models.encoding import Encodes, Tensors
 from thespis.protocol.config.roles import EncoderCacheConfig
 
 SECONDS = 2.0
 
 
 class HoldingEncoder:
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encodes) -> None:
         self._encoder = encoder
 
     def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
@@ -23,7 +23,7 @@ class HoldingEncoder:
 
 
 class HoldingEncoderCache(EncoderCache):
-    def load(self, config: EncoderCacheConfig) -> Encoder:
+    def load(self, config: EncoderCacheConfig) -> Encodes:
         return HoldingEncoder(super().load(config))
 
 

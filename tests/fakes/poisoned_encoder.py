@@ -1,18 +1,21 @@
-"""The real encoder-cache, with one thing that it dies of: a picture that is white all over."""
+"""The real encoder-cache and encode workers, with one thing that they die of: a picture that is
+white all over."""
 
 import os
 
 import torch
 
+from thespis.actors.encode_worker.actor import EncodeWorker
 from thespis.actors.encoder_cache.actor import EncoderCache
-from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.kernel.actor import run
 from thespis.actors.kernel.launch import Launch
+from thespis.gpu_runtime.models.encoding import Encodes, Tensors
 from thespis.protocol.config.roles import EncoderCacheConfig
+from thespis.protocol.topology import ENCODER_CACHE
 
 
 class PoisonedEncoder:
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encodes) -> None:
         self._encoder = encoder
 
     def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
@@ -22,9 +25,17 @@ class PoisonedEncoder:
 
 
 class PoisonedEncoderCache(EncoderCache):
-    def load(self, config: EncoderCacheConfig) -> Encoder:
+    def load(self, config: EncoderCacheConfig) -> Encodes:
+        return PoisonedEncoder(super().load(config))
+
+
+class PoisonedEncodeWorker(EncodeWorker):
+    def load(self, config: EncoderCacheConfig) -> Encodes:
         return PoisonedEncoder(super().load(config))
 
 
 def main(launch: Launch) -> None:
-    run(PoisonedEncoderCache(launch))
+    if launch.role == ENCODER_CACHE:
+        run(PoisonedEncoderCache(launch))
+    else:
+        PoisonedEncodeWorker(launch).run()

@@ -7,7 +7,7 @@ from thespis.protocol.config.division import divide
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.topology import EDGES, edges_from, edges_to, kind_of, picture
 
-from .config.test_division import MODEL
+from .config.test_division import SEEING
 
 
 def test_an_edge_stands_once_in_the_table_and_has_a_bound() -> None:
@@ -16,8 +16,8 @@ def test_an_edge_stands_once_in_the_table_and_has_a_bound() -> None:
 
 
 def test_every_role_of_a_division_is_in_the_table() -> None:
-    engine = EngineConfig(decode_workers=2, tensor_parallel_size=2)
-    kinds = {kind_of(role) for role in divide(engine, MODEL).roles}
+    engine = EngineConfig(decode_workers=2, tensor_parallel_size=2, encoders=2)
+    kinds = {kind_of(role) for role in divide(engine, SEEING).roles}
     assert kinds == {kind for edge in EDGES for kind in (edge.sender, edge.receiver)}
 
 
@@ -27,6 +27,8 @@ def test_every_role_of_a_division_is_in_the_table() -> None:
         ("client-7f", "client"),
         ("client", "client"),
         ("decode-worker-12", "decode-worker"),
+        ("encode-worker-1", "encode-worker"),
+        ("encoder-cache", "encoder-cache"),
         ("gpu-runner", "gpu-runner"),
         ("gpu-runner-1", "gpu-runner-rank"),
         ("scheduler", "scheduler"),

@@ -89,13 +89,17 @@ async def test_kills_from_outside_refuse_nobody() -> None:
             assert (llm._running()._suspects.refused, llm._running()._suspects.quiet) == (0, True)
 
 
-async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_are_not() -> None:
+@pytest.mark.parametrize("encoders", [1, 2])
+async def test_a_picture_that_ends_the_encoder_each_time_is_refused_and_others_are_not(
+    encoders: int,
+) -> None:
+    poisoned = ("encoder-cache", "encode-worker")
     engine = await asyncio.to_thread(
         start_engine,
-        EngineConfig(),
+        EngineConfig(encoders=encoders),
         cast=cast_of(
-            {"encoder-cache": "poisoned_encoder", "gpu-runner": "fake_runner"},
-            forked=("decode-worker", "encoder-cache"),
+            dict.fromkeys(poisoned, "poisoned_encoder") | {"gpu-runner": "fake_runner"},
+            forked=("decode-worker", *poisoned),
         ),
     )
     short = SamplingParams(max_tokens=4, temperature=0)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 import torch
 
-from thespis.actors.encoder_cache.compute import as_bytes
 from thespis.actors.encoder_cache.disk.tier import Tier
 from thespis.actors.jobs.identity import part_keys
+from thespis.gpu_runtime.models.encoding import as_bytes
 from thespis.protocol.config.roles import DiskTier
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
 

@@ -16,7 +16,10 @@ from ....protocol.config.roles import EncoderCacheConfig
 from ....protocol.version import version
 from ...jobs.identity import KEY_VERSION
 
-SOURCES = ("gpu_runtime", "actors/decode_worker", "actors/jobs", "actors/encoder_cache", "protocol")
+SOURCES = (
+    "gpu_runtime", "actors/decode_worker", "actors/encode_worker", "actors/jobs",
+    "actors/encoder_cache", "protocol",
+)  # fmt: skip
 """Folders of this package, in which items are decoded and encoded."""
 PACKAGES = (
     "av", "numpy", "pillow", "pillow-heif", "safetensors", "soundfile", "soxr", "tokenizers",

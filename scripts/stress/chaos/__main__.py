@@ -13,7 +13,7 @@ from pathlib import Path
 from thespis.protocol.checkpoint.folder import demo_model
 from thespis.tests.zoo.catalog import NAMES, build
 
-from .campaign import CALM_SECONDS, CALM_SHARE, LLM_SHARE, WORLDS, Campaign, Options, rounds
+from .campaign import CALM_SECONDS, CALM_SHARE, LLM_SHARE, WORLDS, Campaign, Options, beside, rounds
 
 
 def main() -> int:
@@ -74,12 +74,12 @@ def main() -> int:
 
 
 async def run(campaign: Campaign, seconds: float) -> None:
-    seed = campaign.options.seed
+    seed, more = campaign.options.seed, beside(campaign.options.world)
     await campaign.prepare()
     await campaign.online(
-        rounds(seed, http=True), seconds * (1 - LLM_SHARE) - campaign.options.calm
+        rounds(seed, True, more), seconds * (1 - LLM_SHARE) - campaign.options.calm
     )
-    await campaign.offline(rounds(seed + 1, http=False), seconds * LLM_SHARE)
+    await campaign.offline(rounds(seed + 1, False, more), seconds * LLM_SHARE)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import aiohttp
 from thespis import LLM, AsyncLLM
 from thespis.frontends.client.client import Client
 from thespis.gpu_runtime.facts.model import model_facts
+from thespis.protocol.config.division import encoders_of
+from thespis.protocol.config.engine import EngineConfig
 
 from ..faces import AsyncFace, Face, HttpFace, LlmFace, observe
 from ..history import Record
@@ -27,7 +29,7 @@ from ..media_server import media_server
 from ..pool import Ask, make_pool
 from ..serve import ENGINE, KEYS, SURROUNDINGS, served
 from ..watch import Memory, segments_of, session_of
-from .faults import Fault, Pace, draw_round
+from .faults import ROLES, Fault, Pace, draw_round
 from .load import Load
 from .oracle import Oracle, stop_string
 from .report import BUSY, Report
@@ -46,6 +48,7 @@ CALM_SHARE, CALM_SECONDS = 0.12, 120.0
 WORLDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "deterministic": {"deterministic": True},
+    "encoders": {"encoders": 2},
     "speculative": {
         "speculative_config": {
             "method": "ngram",
@@ -304,11 +307,17 @@ class Campaign:
             self.report.slopes = memory.slopes(self.options.calm / 2)
 
 
-def rounds(seed: int, http: bool) -> Iterator[Fault]:
-    """Faults without end."""
+def beside(world: str) -> tuple[str, ...]:
+    """Roles that engines have in this world and not in the plain one."""
+    config = EngineConfig(**WORLDS[world])
+    return tuple(role for role in encoders_of(config) if role not in ROLES)
+
+
+def rounds(seed: int, http: bool, more: tuple[str, ...] = ()) -> Iterator[Fault]:
+    """Faults without end; `more`: see `draw_round`."""
     draw, killed = random.Random(seed), Counter[str]()
     while True:
-        faults = draw_round(draw, http, killed)
+        faults = draw_round(draw, http, killed, more)
         killed.update(role for fault in faults for role in fault.roles)
         yield from faults
 

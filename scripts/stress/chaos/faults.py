@@ -60,30 +60,35 @@ class Fault(NamedTuple):
         return f"{name} {' '.join(self.roles or self.at)}{between}".rstrip()
 
 
-def draw_round(draw: random.Random, http: bool, killed: Counter[str] | None = None) -> list[Fault]:
+def draw_round(
+    draw: random.Random, http: bool, killed: Counter[str] | None = None, more: tuple[str, ...] = ()
+) -> list[Fault]:
     """Each role killed once, the frontend twice, and one fault of every other kind (two signals),
     in any order.
 
     `http`: the frontend is one of the engine's. `killed`: how often each has been struck in earlier
-    rounds; who was least is the second in a pair or chain.
+    rounds; who was least is the second in a pair or chain. `more`: encode workers, which not every
+    engine has.
     """
-    roles = (*ROLES, "http", "http") if http else ROLES  # twice, since the engine of `LLM` has none
-    order = sorted(draw.sample(ROLES, len(ROLES)), key=lambda role: (killed or Counter())[role])
+    actors = (*ROLES, *more)
+    # twice, since the engine of `LLM` has none
+    roles = (*actors, "http", "http") if http else actors
+    order = sorted(draw.sample(actors, len(actors)), key=lambda role: (killed or Counter())[role])
     faults = [Fault("kill", (role,)) for role in roles]
     faults.append(Fault("pair", (order[1], order[0])))
-    before = draw.choice([role for role in ROLES if role != "zygote"])  # nobody waits for a zygote
+    before = draw.choice([role for role in actors if role != "zygote"])  # nobody waits for a zygote
     second = before if draw.random() < AGAIN else order[2]
     faults.append(Fault("chain", (before, second), draw.uniform(0.0, 0.4)))
     faults.append(Fault("stop", (draw.choice([role for role in roles if role != "zygote"]),)))
-    faults.append(Fault("full", (draw.choice(ARENAS),)))
+    faults.append(Fault("full", (draw.choice((*ARENAS, *more)),)))
     faults.append(Fault("janitor", (order[3],), draw.uniform(0.0, 0.4)))
-    faults.append(Fault("memory", (draw.choice(HUNGRY),)))
+    faults.append(Fault("memory", (draw.choice((*HUNGRY, *more)),)))
     everybody = tuple(dict.fromkeys(roles))
     signals: tuple[Literal["SIGTERM", "SIGHUP"], ...] = ("SIGTERM", "SIGHUP")
     faults.append(Fault("signal", (), at=everybody, signal=draw.choice(signals)))
     faults.append(Fault("signal", (), at=(draw.choice(everybody),), signal=draw.choice(signals)))
     faults.append(Fault("starve", (), STARVE_SECONDS))
-    faults.append(Fault("files", (), at=(draw.choice(OPENERS),)))
+    faults.append(Fault("files", (), at=(draw.choice((*OPENERS, *more)),)))
     draw.shuffle(faults)
     return faults
 

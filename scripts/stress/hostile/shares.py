@@ -19,6 +19,7 @@ ROLES = (
     "preprocessor",
     "decode-worker",
     "encoder-cache",
+    "encode-worker",
     "scheduler",
     "gpu-runner",
     "detokenizer",

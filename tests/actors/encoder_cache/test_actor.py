@@ -11,8 +11,8 @@ import torch
 
 from thespis.actors.encoder_cache import batching
 from thespis.actors.encoder_cache.actor import EncoderCache
-from thespis.actors.encoder_cache.compute import Encoder, Tensors
 from thespis.actors.kernel.launch import Launch
+from thespis.gpu_runtime.models.encoding import Encodes, Tensors
 from thespis.protocol.config.roles import EncoderCacheConfig, Threads
 from thespis.protocol.edges.control import Gone
 from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead
@@ -56,7 +56,7 @@ class FakeEncoder:
 class Cache(EncoderCache):
     fake = FakeEncoder()
 
-    def load(self, config: EncoderCacheConfig) -> Encoder:
+    def load(self, config: EncoderCacheConfig) -> Encodes:
         return self.fake
 
 
@@ -91,8 +91,7 @@ class Stage:
         ).reshape(ref.shape)
 
 
-@asynccontextmanager
-async def stage(run_dir: Path, **changes: object) -> AsyncIterator[Stage]:
+def config_of(**changes: object) -> EncoderCacheConfig:
     config = EncoderCacheConfig(
         model=INFO,
         dtype="float32",
@@ -102,11 +101,16 @@ async def stage(run_dir: Path, **changes: object) -> AsyncIterator[Stage]:
         store_bytes=1 << 20,
         max_batch_rows=8,
     )
+    return msgspec.structs.replace(config, **changes)
+
+
+@asynccontextmanager
+async def stage(run_dir: Path, **changes: object) -> AsyncIterator[Stage]:
     cache = Cache(Launch("encoder-cache", 0, str(run_dir), ""))
     cache.fake = FakeEncoder()
     arena = Arena(run_dir, WRITER, 1 << 26)
     try:
-        async with acting(cache, msgspec.structs.replace(config, **changes)) as sent:
+        async with acting(cache, config_of(**changes)) as sent:
             here = Stage(cache, sent, arena, run_dir)
             yield here
             here.reader.close()
@@ -201,8 +205,7 @@ async def test_space_is_reused_when_holders_release(tmp_path: Path) -> None:
             here.cache.on_message("scheduler", Release(f"h{index}"))
         counters = here.cache.counters()
         assert (counters["evicted"], counters["entries"], counters["bytes_used"]) == (9, 3, 192)
-        assert here.cache.arena is not None
-        assert here.cache.arena.used == 192
+        assert here.cache.embeddings.bytes_used == 192
 
 
 async def test_features_that_are_gone_are_lost(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from thespis.protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, F
 from thespis.protocol.edges.encoder_cache_to_scheduler import EmbeddingReady, Lost
 from thespis.protocol.edges.scheduler_to_encoder_cache import Need
 
-from .test_store import ROWS, encode, features, lies_in, need, store
+from .test_store import ROWS, begin, encode, features, lies_in, need, store
 
 
 def later(holder: str, *keys: str) -> Need:
@@ -99,3 +99,14 @@ def test_what_is_let_go_while_it_waits_for_space_is_not_claimed() -> None:
     books.release("other")
     books.release("h")
     assert len(books) == 0
+
+
+def test_features_whose_encoder_died_when_they_were_gone_are_asked_for_again() -> None:
+    books = store()
+    books.need(later("h", "a"), 0.0)
+    books.features(features("a", "w.1-1"))
+    begin(books, "a")
+    books.unlease(lambda made: lies_in(made, "w.1-"))
+    assert books.again("a") == [FeaturesWanted(("a",))]
+    books.features(features("a", "w.2-1"))
+    assert [job.key for job in books.queue()] == ["a"]

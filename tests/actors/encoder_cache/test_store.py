@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from thespis.actors.encoder_cache.batching import Job
 from thespis.actors.encoder_cache.entries import FreeEmbedding, ReadKept, StoreEffect
 from thespis.actors.encoder_cache.kept_store import KeptStore as Store
 from thespis.actors.encoder_cache.store import LOST_SECONDS
@@ -49,11 +50,15 @@ def lies_in(made: Features, writer: str) -> bool:
     return any(ref.segment.startswith(writer) for ref in made.tensors.values())
 
 
-def encode(books: Store, key: str) -> list[StoreEffect]:
+def begin(books: Store, key: str) -> Job:
+    [job] = [job for job in books.queue() if job.key == key]
     books.begin(key)
-    intact, effects = books.read(key)
-    assert intact
-    return effects + books.encoded(key, blob(key), None)
+    return job
+
+
+def encode(books: Store, key: str) -> list[StoreEffect]:
+    assert books.copied(begin(books, key)) == (True, [])
+    return books.read(key) + books.encoded(key, blob(key), None)
 
 
 def blob(key: str) -> BlobRef:
@@ -72,7 +77,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.pinned: set[tuple[str, str]] = set()
         """Answered with EmbeddingReady and not released."""
         self.held: dict[str, BlobRef] = {}
-        self.encoding: list[str] = []
+        self.encoding: list[Job] = []
+        self.copied: list[Job] = []
+        """Those of them whose features are not needed, or for a second time only."""
         self.leases: Counter[str] = Counter()
         self.disk: set[str] = set()
         """Keys of what can be read."""
@@ -135,18 +142,29 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.books.queue())
     @rule()
     def begin(self) -> None:
-        key = self.books.queue()[0].key
-        self.books.begin(key)
-        self.encoding.append(key)
+        self.encoding.append(begin(self.books, self.books.queue()[0].key))
 
     @precondition(lambda self: self.encoding)
+    @rule()
+    def copy(self) -> None:
+        job = self.encoding.pop(0)
+        intact, effects = self.books.copied(job)
+        self.take(effects)
+        if intact:
+            self.copied.append(job)
+
+    @precondition(lambda self: self.encoding or self.copied)
+    @rule(which=st.integers(0, 3))
+    def encoder_dies(self, which: int) -> None:
+        """One beside the process of these books."""
+        hand = self.encoding if self.encoding else self.copied
+        self.take(self.books.again(hand.pop(which % len(hand)).key))
+
+    @precondition(lambda self: self.copied)
     @rule(fails=st.booleans())
     def end(self, fails: bool) -> None:
-        key = self.encoding.pop(0)
-        intact, effects = self.books.read(key)
-        self.take(effects)
-        if not intact:
-            return
+        key = self.copied.pop(0).key
+        self.take(self.books.read(key))
         if fails:
             self.take(self.books.failed(key, FAULT))
         else:
@@ -217,10 +235,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.now += LOST_SECONDS
             while self.reading:
                 self.is_read(False)
-            while self.encoding:
-                self.end(False)
             while self.books.queue():
                 self.begin()
+            while self.encoding:
+                self.copy()
+            while self.copied:
                 self.end(False)
             self.take(self.books.expire(self.now))
             if not any(self.open.values()):
@@ -338,7 +357,7 @@ def test_features_sent_twice_are_two_leases() -> None:
     books.features(features("a"))
     books.need(need("x", "a"), 0.0)
     books.begin("a")
-    assert books.read("a") == (True, [FeaturesRead(("a", "a"))])
+    assert books.read("a") == [FeaturesRead(("a", "a"))]
 
 
 def test_space_is_had_in_order_of_arrival() -> None:
@@ -407,9 +426,50 @@ def test_a_copy_made_while_its_writer_went_is_not_encoded() -> None:
     books = store()
     books.features(features("a"))
     books.need(need("x", "a"), 0.0)
-    books.begin("a")
+    job = begin(books, "a")
     books.source(False)
-    assert books.read("a") == (False, [Lost("a", ("x",))])
+    assert books.copied(job) == (False, [Lost("a", ("x",))])
+
+
+def test_a_copy_of_bytes_that_were_given_back_is_made_again_of_others() -> None:
+    books = store()
+    books.features(features("a", "w.0-1", request="r"))
+    books.need(need("x", "a"), 0.0)
+    job = begin(books, "a")
+    books.features(features("a", "v.0-1", request="s"))
+    books.over({"r"})
+    assert books.copied(job) == (False, [])
+    assert [lies_in(job.features, "v.") for job in books.queue()] == [True]
+    assert encode(books, "a") == [FeaturesRead(("a",)), EmbeddingReady("a", ("x",), blob("a"))]
+
+
+def test_what_an_encoder_died_with_is_next_of_the_same_features() -> None:
+    books = store()
+    for key in "abc":
+        books.features(features(key))
+    books.need(need("x", *"abc"), 0.0)
+    begin(books, "a")
+    job = begin(books, "b")
+    assert books.copied(job) == (True, [])
+    assert books.again("b") == []
+    assert books.again("a") == []
+    assert [job.key for job in books.queue()] == ["a", "b", "c"]
+    assert encode(books, "b") == [FeaturesRead(("b",)), EmbeddingReady("b", ("x",), blob("b"))]
+
+
+def test_what_an_encoder_died_with_is_nothing_where_nobody_wants_it_or_can_give_it() -> None:
+    books = store()
+    for key in "ab":
+        books.features(features(key))
+    books.need(need("x", "a"), 0.0)
+    books.need(need("y", "b"), 0.0)
+    begin(books, "a")
+    begin(books, "b")
+    books.release("y")
+    books.source(False)
+    assert books.again("a") == [Lost("a", ("x",))]
+    assert books.again("b") == []
+    assert (len(books), books.bytes_used) == (0, 0)
 
 
 def test_features_nobody_asks_for_are_given_back_beyond_the_bound() -> None:

@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from thespis.actors.kernel.cores import Cores
 from thespis.protocol.config.roles import Threads
-cores = Cores(Path(sys.argv[1]), sys.argv[2], Threads(4, 2, 4))
+cores = Cores(Path(sys.argv[1]), sys.argv[2], Threads(4, 2, 4), [sys.argv[3]])
 print(cores.take(), flush=True)
 sys.stdin.read()
 """
@@ -42,9 +42,16 @@ def clock() -> Clock:
     return Clock()
 
 
+PAIR = (GPU_RUNNER, ENCODER_CACHE)
+SEVERAL = (*PAIR, "encode-worker-1", "encode-worker-2")
+
+
 @contextmanager
-def cores(run_dir: Path, role: str, clock: Clock) -> Iterator[Cores]:
-    made = Cores(run_dir, role, Threads(ALL, PART, ALL), clock)
+def cores(
+    run_dir: Path, role: str, clock: Clock, all_roles: Sequence[str] = PAIR
+) -> Iterator[Cores]:
+    others = [other for other in all_roles if other != role]
+    made = Cores(run_dir, role, Threads(ALL, PART, ALL), others, clock, ALL)
     yield made
     made.close()
 
@@ -95,7 +102,7 @@ def test_one_that_closes_has_given_its_own_back(tmp_path: Path, clock: Clock) ->
 def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(
     tmp_path: Path, clock: Clock
 ) -> None:
-    command = [sys.executable, "-P", "-c", TAKE, str(tmp_path), ENCODER_CACHE]
+    command = [sys.executable, "-P", "-c", TAKE, str(tmp_path), ENCODER_CACHE, GPU_RUNNER]
     with (
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -113,7 +120,7 @@ def test_the_dead_hold_nothing_and_nobody_waits_for_the_stopped(
 
 
 def test_one_that_takes_as_many_anyway_is_seen_by_the_other(tmp_path: Path, clock: Clock) -> None:
-    small = Cores(tmp_path, GPU_RUNNER, Threads(1, 1, 1))
+    small = Cores(tmp_path, GPU_RUNNER, Threads(1, 1, 1), [ENCODER_CACHE])
     with cores(tmp_path, ENCODER_CACHE, clock) as encoder:
         assert small.take() == 1
         assert encoder.take() == PART
@@ -125,10 +132,49 @@ def test_one_that_takes_as_many_anyway_is_seen_by_the_other(tmp_path: Path, cloc
 
 
 def test_a_long_step_of_a_small_model_has_all_of_them(tmp_path: Path, clock: Clock) -> None:
-    runner = Cores(tmp_path, GPU_RUNNER, Threads(1, 1, ALL))
+    runner = Cores(tmp_path, GPU_RUNNER, Threads(1, 1, ALL), [ENCODER_CACHE])
     with cores(tmp_path, ENCODER_CACHE, clock) as encoder:
         assert (runner.take(), runner.take(long=True)) == (1, ALL)
         encoder.take()
         assert (runner.take(long=True), runner.shared) == (1, True)
         assert (runner.take(), runner.shared) == (1, False), "it has as many, whoever computes"
     runner.close()
+
+
+def test_encoders_divide_their_part_of_the_cores(tmp_path: Path, clock: Clock) -> None:
+    with ExitStack() as stack:
+        runner, first, second, third = (
+            stack.enter_context(cores(tmp_path, role, clock, SEVERAL)) for role in SEVERAL
+        )
+        assert first.take() == ALL
+        assert second.take() == ALL // 2
+        assert first.take() == ALL // 2
+        assert third.take() == ALL // 3 == 1
+        assert runner.take() == PART, "as beside one"
+        assert first.take() == 1, "a third of half of them, and never none"
+        second.rest()
+        third.rest()
+        clock.pause()
+        assert first.take() == PART, "the runner computes still"
+        runner.rest()
+        clock.pause()
+        assert first.take() == ALL
+
+
+def test_encoders_that_have_as_many_anyway_divide_what_there_is(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """A small model's, which keeps no more busy: on many cores each has that, on few its part."""
+    few = Threads(2, 2, 2)
+    with ExitStack() as stack:
+        for there, each in ((ALL, 2), (2, 1)):
+            run_dir = tmp_path / str(there)
+            run_dir.mkdir()
+            one, other = (
+                Cores(run_dir, role, few, [GPU_RUNNER, beside], clock, there)
+                for role, beside in (SEVERAL[1:3], SEVERAL[2:0:-1])
+            )
+            stack.callback(one.close)
+            stack.callback(other.close)
+            assert one.take() == 2
+            assert (other.take(), one.take()) == (each, each)

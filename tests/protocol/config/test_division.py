@@ -9,7 +9,7 @@ from thespis.protocol.config.roles import HttpConfig, RunnerConfig, SchedulerCon
 from thespis.protocol.config.room import Room
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
-from thespis.protocol.facts import KvGroup, ModelFacts, RecurrentGroup
+from thespis.protocol.facts import KvGroup, ModelFacts, PlaceholderFacts, RecurrentGroup
 from thespis.protocol.requests.pooling import Pooler
 
 MODEL = ModelFacts(
@@ -23,6 +23,13 @@ MODEL = ModelFacts(
     eos_token_ids=(1,),
     dtype="bfloat16",
     fingerprint="f" * 64,
+)
+
+SEEING = msgspec.structs.replace(
+    MODEL,
+    placeholders={
+        "image": PlaceholderFacts(token="<i>", text="<i>", embed_token="<i>", embed_token_id=7)
+    },
 )
 
 
@@ -88,6 +95,43 @@ def test_threads_are_as_many_as_the_model_keeps_busy_and_shared_while_both_compu
     assert (roles["gpu-runner"].threads, roles["encoder-cache"].threads) == (runner, encoder)
     told: Any = divide(EngineConfig(runner_threads=3, encoder_threads=5), model).roles
     assert (told["gpu-runner"].threads, told["encoder-cache"].threads) == ((3, 3, 3), (5, 5, 5))
+
+
+def test_one_encoder_is_the_encoder_cache_itself() -> None:
+    assert [role for role in actors_of(EngineConfig()) if "encode" in role] == ["encoder-cache"]
+    encoder, runner = part("encoder-cache"), part("gpu-runner")
+    assert (encoder.sharing, runner.sharing) == (("gpu-runner",), ("encoder-cache",))
+
+
+def test_of_several_encoders_each_knows_who_computes_beside_it_and_one_has_the_disk() -> None:
+    config = EngineConfig(encoders=3, encoder_cache_dir="/kept", tensor_parallel_size=2)
+    roles: Any = divide(config, SEEING).roles
+    names = ("encoder-cache", "encode-worker-1", "encode-worker-2")
+    assert roles["gpu-runner"].sharing == names
+    for name in names:
+        assert roles[name].sharing == ("gpu-runner", *(other for other in names if other != name))
+        assert roles[name].threads == roles["encoder-cache"].threads
+        assert roles[name].ranks == 2
+        assert (roles[name].disk is None) == (name != "encoder-cache")
+
+
+@pytest.mark.parametrize("settings", [{"encoder_threads": 2}, {"deterministic": True}])
+def test_encoders_whose_threads_are_fixed_do_not_divide_the_cores(settings: dict[str, Any]) -> None:
+    roles: Any = divide(EngineConfig(encoders=2, **settings), SEEING).roles
+    one: Any = divide(EngineConfig(**settings), SEEING).roles["encoder-cache"]
+    for role in ("encoder-cache", "encode-worker-1"):
+        assert (roles[role].sharing, roles[role].threads) == (("gpu-runner",), one.threads)
+
+
+@pytest.mark.parametrize(
+    ("model", "limits"), [(MODEL, {}), (SEEING, {"image": 0, "video": 0, "audio": 0})]
+)
+def test_several_encoders_with_nothing_to_encode_are_refused(
+    model: ModelFacts, limits: dict[str, int]
+) -> None:
+    divide(EngineConfig(limit_mm_per_prompt=limits), model)
+    with pytest.raises(EngineError, match="encoders=2 is for media"):
+        divide(EngineConfig(encoders=2, limit_mm_per_prompt=limits), model)
 
 
 def test_kv_blocks_on_a_cpu_hold_every_sequence_whole() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from thespis.actors.encoder_cache.compute import Tensors, as_bytes, copy, encode
+from thespis.gpu_runtime.models.encoding import Tensors, as_bytes, copy, encode
 from thespis.protocol.errors import Failure
 from thespis.protocol.memory.blobs import BlobRef
 

@@ -1,4 +1,4 @@
-"""The encoder's thread: bytes to tensors, tensors to embeddings. A bad item costs itself alone."""
+"""What encodes: bytes to tensors, tensors to embeddings. A bad item costs itself alone."""
 
 import logging
 from typing import Protocol
@@ -16,7 +16,7 @@ EMBEDS = "embeds"
 """The tensor of a ready-made embedding, [rows, embed_width]."""
 
 
-class Encoder(Protocol):
+class Encodes(Protocol):
     def encode(self, kind: str, items: list[Tensors], rows: list[int]) -> list[torch.Tensor]:
         """One [rows, embed_width] per item."""
         ...
@@ -33,13 +33,22 @@ def copy(views: Views) -> Tensors:
     return tensors
 
 
+def copy_all(items: list[Views]) -> list[Tensors]:
+    """Of many, whose views end."""
+    copies = [copy(views) for views in items]
+    for views in items:
+        for _, view in views.values():
+            view.release()
+    return copies
+
+
 def as_bytes(tensor: torch.Tensor) -> memoryview:
     """The bytes of a contiguous CPU tensor, writable."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def encode(
-    encoder: Encoder,
+    encoder: Encodes,
     modality: str,
     items: list[Tensors],
     shapes: list[tuple[int, int]],
