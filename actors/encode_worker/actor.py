@@ -8,7 +8,7 @@ import msgspec
 import torch
 
 from ...gpu_runtime.models.encoder import load_encoder
-from ...gpu_runtime.models.encoding import Encodes, Tensors, as_bytes, copy, encode
+from ...gpu_runtime.models.encoding import Encodes, Tensors, bytes_of, copy, encode
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Gone
@@ -149,7 +149,7 @@ class EncodeWorker(BlockingActor):
         except SpaceError as error:
             return EncodedItem(failure=shortage(error) or NO_SPACE)
         with view:
-            view[:] = as_bytes(result)
+            view[:] = bytes_of(result)
         self._held[number].append(blob)
         self._items += 1
         return EncodedItem(blob=blob)

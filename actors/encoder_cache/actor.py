@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from ...gpu_runtime.models.encoder import load_encoder
-from ...gpu_runtime.models.encoding import Encodes, Tensors, Views, as_bytes, copy_all, encode
+from ...gpu_runtime.models.encoding import Encodes, Tensors, Views, bytes_of, copy_all, encode
 from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
@@ -379,7 +379,7 @@ class EncoderCache(Actor):
     def _keep_on_disk(self, key: str, kept: Kept, rows: torch.Tensor) -> None:
         if self.recaller is not None:
             shape = (rows.shape[0], rows.shape[1])
-            self.recaller.tier.keep(key, kept.name, as_bytes(rows), shape, kept.item)
+            self.recaller.tier.keep(key, kept.name, bytes_of(rows), shape, kept.item)
 
     def answer(self, message: Recalled | RecalledId) -> None:
         self.send(PREPROCESSOR, message)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ...gpu_runtime.models.encoding import as_bytes
+from ...gpu_runtime.models.encoding import bytes_of
 from ...protocol.errors import Failure
 from ...protocol.memory.blobs import Arena, BlobRef, arena_limit
 from ...protocol.memory.shortage import NO_SPACE, SpaceError, shortage
@@ -41,7 +41,7 @@ class EmbeddingArena:
             return place
         blob, view = place
         with view:
-            view[:] = as_bytes(embedding)
+            view[:] = bytes_of(embedding)
         return blob
 
     def free(self, blob: BlobRef) -> None:

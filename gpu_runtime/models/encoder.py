@@ -24,9 +24,7 @@ from ..layers.serving import replace_linears
 from ..weights.checkpoint import Checkpoint
 from ..weights.filling import fill
 from .device import prepare_device
-
-Tensors = dict[str, torch.Tensor]
-"""One item's features, by the names that the model's `get_..._features` takes."""
+from .encoding import Tensors
 
 
 class Encoder:

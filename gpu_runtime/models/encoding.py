@@ -11,6 +11,7 @@ from ...protocol.memory.shortage import shortage
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, torch.Tensor]
+"""One item's features, by the names that the model's `get_..._features` takes."""
 Views = dict[str, tuple[BlobRef, memoryview]]
 EMBEDS = "embeds"
 """The tensor of a ready-made embedding, [rows, embed_width]."""
@@ -28,7 +29,7 @@ def copy(views: Views) -> Tensors:
     for name, (ref, view) in views.items():
         tensor = torch.empty(ref.shape, dtype=getattr(torch, ref.dtype))
         if ref.nbytes:
-            as_bytes(tensor)[:] = view
+            bytes_of(tensor)[:] = view
         tensors[name] = tensor
     return tensors
 
@@ -42,7 +43,7 @@ def copy_all(items: list[Views]) -> list[Tensors]:
     return copies
 
 
-def as_bytes(tensor: torch.Tensor) -> memoryview:
+def bytes_of(tensor: torch.Tensor) -> memoryview:
     """The bytes of a contiguous CPU tensor, writable."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 

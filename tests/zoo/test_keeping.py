@@ -10,7 +10,7 @@ import torch
 
 from thespis.actors.encoder_cache.disk.tier import Tier
 from thespis.actors.jobs.identity import part_keys
-from thespis.gpu_runtime.models.encoding import as_bytes
+from thespis.gpu_runtime.models.encoding import bytes_of
 from thespis.protocol.config.roles import DiskTier
 from thespis.protocol.edges.decode_worker_to_preprocessor import Decoded
 
@@ -50,8 +50,8 @@ def test_a_later_engine_reads_what_was_made(name: str, zoo: Zoo, tmp_path: Path)
             [rows] = encoder.encode(part.kind, [tensors], [part.rows])
             shape = (part.rows, facts.embed_width)
             assert tuple(rows.shape) == shape
-            made[own] = bytes(as_bytes(rows.contiguous()))
-            first.keep(own, own, as_bytes(rows.contiguous()), shape, None if place else told)
+            made[own] = bytes(bytes_of(rows.contiguous()))
+            first.keep(own, own, bytes_of(rows.contiguous()), shape, None if place else told)
         told_of[kind] = msgspec.structs.replace(told, job=0)
     first.close()
     later = tier()

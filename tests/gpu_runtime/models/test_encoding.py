@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from thespis.gpu_runtime.models.encoding import Tensors, as_bytes, copy, encode
+from thespis.gpu_runtime.models.encoding import Tensors, bytes_of, copy, encode
 from thespis.protocol.errors import Failure
 from thespis.protocol.memory.blobs import BlobRef
 
@@ -34,7 +34,7 @@ def test_a_broken_device_ends_the_process() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int64", "uint8", "bool"])
 def test_a_copy_has_the_bytes_shape_and_type(dtype: str) -> None:
     tensor = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(getattr(torch, dtype))
-    data = bytes(as_bytes(tensor))
+    data = bytes(bytes_of(tensor))
     [same] = copy({"x": (BlobRef("", 0, dtype, (2, 3)), memoryview(data))}).values()
     assert same.dtype == tensor.dtype
     assert torch.equal(same, tensor)
