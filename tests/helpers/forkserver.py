@@ -45,7 +45,10 @@ LIGHT = (*_LIGHT, f"{DIRECTOR}.life", engine.HTTP_MODULE)
 """What needs no torch: a process without is forked in half the time."""
 PRELOAD = tuple(dict.fromkeys((*Cast().imports(), *MODULES.values(), *LIGHT)))
 """Heaviest first."""
-READ_LATER = ("THESPIS_", "FAKE_", "FAULTY", "PYTEST_", "PYTHONPATH")
+READ_LATER = (
+    *("THESPIS_", "FAKE_", "FAULTY", "PYTEST_", "PYTHONPATH"),
+    *("TORCHINDUCTOR_", "LITELLM_"),  # which torch and LiteLLM set when a test first uses them
+)
 """How variables begin which nothing that is imported here has read."""
 BESIDE = "PYTEST_FORKSERVER"
 """The variable with the descriptor of a fork server that is there already."""

@@ -46,11 +46,11 @@ def begun(
 
 @pytest.mark.parametrize("forked", [True, False])
 def test_it_is_as_if_it_had_been_executed(warm: Warm, tmp_path: Path, forked: bool) -> None:
-    """Where its surroundings are others than the server's, it is."""
-    surroundings = {} if forked else {"OMP_NUM_THREADS": "3"}
+    """Where others of its surroundings than are read later differ from the server's, it is."""
+    varied = "TORCHINDUCTOR_CACHE_DIR" if forked else "OMP_NUM_THREADS"
     with (
         (tmp_path / "listening").open("wb") as listening,
-        begun(warm, tmp_path, listening, **surroundings) as process,
+        begun(warm, tmp_path, listening, **{varied: "3"}) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None
