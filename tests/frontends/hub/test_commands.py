@@ -97,6 +97,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.timeout(60)
 def test_ctrl_c_ends_a_fetch_at_once_and_the_next_goes_on(demo: FakeHub, cache: Path) -> None:
     demo.seconds_per_chunk = 0.1
     process = subprocess.Popen(

@@ -1,11 +1,13 @@
 """A model by its id, from a hub on loopback: what is asked, what is kept, and what is said where it
 cannot be had."""
 
+import contextlib
 import json
 import os
 import shutil
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -415,14 +417,31 @@ def test_two_starts_at_once_fetch_it_once(hub: FakeHub, model: Repository, cache
     assert hub.fetched().count("model.safetensors") == 1
 
 
+def largest(cache: Path) -> int:
+    """Bytes of the largest file that is not whole yet."""
+    size = 0
+    for file in cache.rglob("*.incomplete"):
+        with contextlib.suppress(FileNotFoundError):  # it became whole
+            size = max(size, file.stat().st_size)
+    return size
+
+
 def test_a_fetch_that_is_stopped_ends_soon_and_is_gone_on_with(
     hub: FakeHub, model: Repository, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.seconds_per_chunk = 0.2
     stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
+
+    def stop_it_half_way() -> None:
+        while "model.safetensors" not in hub.fetched() or largest(cache) < 1 << 16:
+            time.sleep(0.02)
+        stop.set()
+
+    half_way = threading.Thread(target=stop_it_half_way)
+    half_way.start()
     with pytest.raises(Stopped):
         fetched(MAIN, str(cache), stop)
+    half_way.join()
     hub.seconds_per_chunk = 0
     hub.asked.clear()
     fetched(MAIN, str(cache))
