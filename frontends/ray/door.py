@@ -63,15 +63,6 @@ def broken_off(failure: Failure, content_type: str) -> bytes:
     return msgspec.json.encode({"error": error_body(failure)["error"]["message"]}) + b"\n"
 
 
-class _Nothing:
-    async def stream(self) -> AsyncIterator[bytes]:
-        yield b""
-
-
-NOTHING = _Nothing()
-"""Sends no body."""
-
-
 class RayDoor:
     """As Serve knows it: the deployment that its proxies send every call to."""
 
@@ -128,11 +119,10 @@ class RayDoor:
     async def _body(self, request: Any, path: str, headers: CIMultiDict[str]) -> HeldBody:
         """Raises RequestError for one that is not taken. Of who has no key nothing is read: a
         replica says so."""
-        known = self._keys.tenant(dialect_of(path, headers).credentials(headers)) is not None
-        told = headers.get(hdrs.CONTENT_LENGTH, "") if known else ""
-        return await self._bodies.receive(
-            request if known else NOTHING, int(told) if told.isdecimal() else 0
-        )
+        if self._keys.tenant(dialect_of(path, headers).credentials(headers)) is None:
+            return HeldBody(self._bodies, 0)
+        told = headers.get(hdrs.CONTENT_LENGTH, "")
+        return await self._bodies.receive(request, int(told) if told.isdecimal() else 0)
 
     async def _likes(self, headers: CIMultiDict[str], body: bytes) -> LikeKeys:
         if len(body) <= AT_ONCE:
