@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,23 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-async def talk(client: FakeClient, *lines: str, flags: tuple[str, ...] = ()) -> ChatSession:
-    left: Iterator[str] = iter(lines)
-    session = ChatSession()
+async def talk(
+    client: FakeClient,
+    *lines: str,
+    flags: tuple[str, ...] = (),
+    before: Callable[[str], None] = lambda line: None,
+) -> ChatSession:
+    """`before`: what happens before each line is read."""
+    left, session = iter(lines), ChatSession()
+
+    def read(prompt: str) -> str | None:
+        if (line := next(left, None)) is not None:
+            before(line)
+        return line
+
     given = build_parser("chat").parse_args(["chat", *flags])
     async with served(client) as url:
-        await chat.chat(url, given, session, None, lambda prompt: next(left, None))
+        await chat.chat(url, given, session, None, read)
     return session
 
 
@@ -124,16 +135,11 @@ async def test_a_refused_message_is_taken_back_and_may_be_asked_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     client = FakeClient()
-    lines = iter(["x", "/show", "/retry"])
 
-    def read(prompt: str) -> str | None:
-        line = next(lines, None)
+    def before(line: str) -> None:
         client.refusal = Failure("invalid_request", "Too \x1b[31mlong.") if line == "x" else None
-        return line
 
-    session = ChatSession()
-    async with served(client) as url:
-        await chat.chat(url, build_parser("chat").parse_args(["chat"]), session, None, read)
+    session = await talk(client, "x", "/show", "/retry", before=before)
     out = capsys.readouterr().out
     assert "long." in out
     assert "\x1b" not in out
@@ -143,17 +149,11 @@ async def test_a_refused_message_is_taken_back_and_may_be_asked_again(
 
 async def test_a_retry_that_fails_leaves_the_answer_that_was() -> None:
     client = FakeClient()
-    lines = iter(["x", "/retry"])
 
-    def read(prompt: str) -> str | None:
-        line = next(lines, None)
-        if line == "/retry":
-            client.refusal = Failure("overloaded", "Full.")
-        return line
+    def before(line: str) -> None:
+        client.refusal = Failure("overloaded", "Full.") if line == "/retry" else None
 
-    session = ChatSession()
-    async with served(client) as url:
-        await chat.chat(url, build_parser("chat").parse_args(["chat"]), session, None, read)
+    session = await talk(client, "x", "/retry", before=before)
     assert [message["content"] for message in session.messages] == ["x", ANSWER]
 
 
@@ -232,18 +232,13 @@ async def test_what_comes_of_a_full_context_and_of_no_words(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     client = FakeClient()
-    lines = iter(["one", "two", "/", "three"])
+    full = Failure("invalid_request", "Too long.", code="context_length_exceeded")
 
-    def read(prompt: str) -> str | None:
-        line = next(lines, None)
-        full = Failure("invalid_request", "Too long.", code="context_length_exceeded")
+    def before(line: str) -> None:
         client.refusal = full if line == "two" else None
         client.words = client.words if line != "three" else []
-        return line
 
-    session = ChatSession()
-    async with served(client) as url:
-        await chat.chat(url, build_parser("chat").parse_args(["chat"]), session, None, read)
+    session = await talk(client, "one", "two", "/", "three", before=before)
     out = capsys.readouterr().out
     assert "Too long.\n/clear begins a new conversation" in out
     assert out.count("/retry  ") == 2  # at the beginning, and for a slash alone
