@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,8 +86,39 @@ def get_weather(city: Literal["Oslo", "Rome"]) -> str:
     return f"rain in {city}"
 
 
+async def left_half_way(
+    stream: Any, url: str, until: Callable[[Any], object] = lambda piece: True
+) -> None:
+    """At the first piece that is as it should be."""
+    async with cancelled(url):
+        async for piece in stream:
+            if until(piece):
+                break
+        await (stream.aclose() if hasattr(stream, "aclose") else stream.close())
+
+
+@asynccontextmanager
+async def cancelled(url: str) -> AsyncIterator[None]:
+    """What is left inside ends at the server, too, and not because its answer is whole."""
+    before = await _aborted(url)
+    yield
+    for _ in range(200):
+        if await _aborted(url) > before:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("the server has cancelled nothing")
+
+
+async def _aborted(url: str) -> float:
+    """Calls, by the server's own count."""
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{url.removesuffix('/v1')}/metrics")).text
+    ends = [line for line in text.splitlines() if line.startswith("thespis_answers_total{")]
+    return sum(float(line.split()[-1]) for line in ends if '"abort"' in line)
+
+
 async def ends(url: str) -> None:
-    """Nothing is under way at the server any more: what was left has been cancelled."""
+    """Nothing is under way at the server any more; what was left may have been answered whole."""
     load = f"{url.removesuffix('/v1')}/load"
     async with httpx.AsyncClient() as client:
         for _ in range(200):

@@ -86,8 +86,8 @@ async def test_agents_are_left_half_way(model: Any, url: str) -> None:
     endless = agents.ModelSettings(max_tokens=900, extra_body=asked.ENDLESS)
     agent = agents.Agent(name="a", model=model, model_settings=endless)
     streamed = agents.Runner.run_streamed(agent, QUESTION)
-    async for event in streamed.stream_events():
-        if event.type == "raw_response_event" and "delta" in event.data.type:
-            streamed.cancel()
-            break
-    await asked.ends(url)
+    async with asked.cancelled(url):
+        async for event in streamed.stream_events():
+            if event.type == "raw_response_event" and "delta" in event.data.type:
+                streamed.cancel()
+                break

@@ -138,7 +138,4 @@ async def test_errors_and_left_half_way(proxy: str, url: str) -> None:
             assert raised.value.status_code in (400, 422)
         endless = {**ASKED, "max_tokens": 900, "extra_body": asked.ENDLESS}
         left = await api.chat.completions.create(**endless, messages=SEEN, stream=True)
-        async for _ in left:
-            break
-        await left.close()
-    await asked.ends(url)
+        await asked.left_half_way(left, url)

@@ -48,10 +48,7 @@ async def test_llama_index(url: str) -> None:
         model.chat(seen(b"\x89PNG\r\n\x1a\nnone"))
     endless = like(url, max_tokens=900, additional_kwargs={"extra_body": asked.ENDLESS})
     left = await endless.astream_chat(seen())
-    async for _ in left:
-        break
-    await left.aclose()
-    await asked.ends(url)
+    await asked.left_half_way(left, url)
 
 
 def test_llama_index_fills_classes_and_calls_tools(url: str) -> None:

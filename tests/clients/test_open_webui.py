@@ -75,9 +75,9 @@ def test_vectors(vectors: str) -> None:
 async def test_a_chat_that_is_stopped(url: str) -> None:
     body = {"stream": True, "model": MODEL, "messages": SEEN, "max_tokens": 900, **asked.ENDLESS}
     async with (
+        asked.cancelled(url),
         httpx.AsyncClient(base_url=url, headers=HEADERS) as client,
         client.stream("POST", "/chat/completions", json=body) as reply,
     ):
         async for _ in reply.aiter_lines():
             break
-    await asked.ends(url)

@@ -85,11 +85,9 @@ async def test_openai_cancelled_half_way(url: str) -> None:
     async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
         endless = {**ASKED, "max_output_tokens": 900, "extra_body": asked.ENDLESS}
         stream = await client.responses.create(**endless, input=QUESTION, stream=True)
-        async for event in stream:
-            if event.type == "response.output_text.delta":
-                break
-        await stream.close()
-    await asked.ends(url)
+        await asked.left_half_way(
+            stream, url, lambda event: event.type == "response.output_text.delta"
+        )
 
 
 # langchain
@@ -138,8 +136,4 @@ async def test_langchain_cancelled_half_way(url: str) -> None:
         use_responses_api=True,
     )
     stream: Any = chat.astream(QUESTION)
-    async for chunk in stream:
-        if chunk.text:
-            break
-    await stream.aclose()
-    await asked.ends(url)
+    await asked.left_half_way(stream, url, lambda chunk: chunk.text)

@@ -48,10 +48,7 @@ async def test_openai_errors_and_left_half_way(url: str) -> None:
             assert raised.value.param == asked.WHERE
         endless = {**ASKED, "max_tokens": 900, "extra_body": asked.ENDLESS}
         left = await api.chat.completions.create(**endless, messages=SEEN, stream=True)
-        async for _ in left:
-            break
-        await left.close()
-    await asked.ends(url)
+        await asked.left_half_way(left, url)
 
 
 # litellm
@@ -100,7 +97,7 @@ async def test_litellm_errors_and_left_half_way(lite: Any, url: str) -> None:
     async for _ in left:
         break
     await left.aclose()
-    await asked.ends(url)
+    await asked.ends(url)  # litellm may read on to the end of the answer
 
 
 # langchain
@@ -132,11 +129,7 @@ async def test_langchain_tools_errors_and_left_half_way(url: str) -> None:
         chat(url).invoke([HumanMessage(asked.BROKEN[0]["content"])])
     endless: Any = chat(url, max_completion_tokens=900, extra_body=asked.ENDLESS)
     stream: Any = endless.astream([HumanMessage(PARTS)])
-    async for part in stream:
-        if part.text:
-            break
-    await stream.aclose()
-    await asked.ends(url)
+    await asked.left_half_way(stream, url, lambda part: part.text)
 
 
 # pydantic-ai
@@ -172,10 +165,12 @@ async def test_pydantic_ai(url: str, kind: Any) -> None:
     filling: Any = Agent(model, output_type=Weather, model_settings=once)
     assert isinstance((await filling.run(QUESTION)).output, Weather)
     endless = ModelSettings(max_tokens=900, extra_body=asked.ENDLESS)
-    async with agent.run_stream([picture, QUESTION], model_settings=endless) as run:
+    async with (
+        asked.cancelled(url),
+        agent.run_stream([picture, QUESTION], model_settings=endless) as run,
+    ):
         async for _ in run.stream_text(delta=True):
             break
-    await asked.ends(url)
 
 
 async def test_pydantic_ai_hears(url: str) -> None:
