@@ -58,13 +58,18 @@ def find_paths(text: str, is_file: Callable[[str], bool] = is_file) -> list[Foun
         if text[at].isspace() or text[at] in "([{":
             at += 1
             continue
-        end, word = _quoted(text, at) or _bare(text, at)
+        quoted = _quoted(text, at)
+        end, word = quoted or _bare(text, at)
+        after = end if quoted else _past_signs(text, end)
         path = _local(word)
         if text.startswith(_BEGINS, at) and not is_file(word):
-            end, path = _spaced(text, at, end, is_file) or (end, path)
+            spaced = _spaced(text, at, end, is_file)
+            if spaced is not None:
+                end, path = spaced
+                after = end
         if path is not None and (kind := kind_of(path)) is not None:
             found.append(Found(at, end, path, kind))
-        at = end
+        at = after
     return found
 
 
@@ -134,13 +139,23 @@ def _bare(text: str, at: int) -> tuple[int, str]:
     return max(at, begin + 1), "".join(char for _, char in pieces)
 
 
+def _past_signs(text: str, end: int) -> int:
+    """Behind what was taken off a word: it holds no word, and to look at each sign again would take
+    as long as their square."""
+    while end < len(text) and text[end] in _BEHIND:
+        end += 1
+    return end
+
+
 def _spaced(
     text: str, begin: int, end: int, is_file: Callable[[str], bool]
 ) -> tuple[int, str] | None:
     """A path whose spaces nothing marks, from `begin` to beyond `end`, and where it ends."""
-    for tried, found in enumerate(_ENDING.finditer(text, end, begin + MOST_PATH)):
+    newline = text.find("\n", begin, begin + MOST_PATH)
+    last = begin + MOST_PATH if newline < 0 else newline
+    for tried, found in enumerate(_ENDING.finditer(text, end, last)):
         path = text[begin : found.end()]
-        if tried == MOST_TRIED or "\n" in path:
+        if tried == MOST_TRIED:
             break
         if is_file(path):
             return found.end(), path

@@ -172,9 +172,12 @@ def settings_of(found: Mapping[str, Any]) -> Settings:
     settings = Settings()
     for name, value in found.items():
         for one in value if isinstance(value, list) else [value]:
-            if name not in SETTINGS or not isinstance(one, str | int | float):
+            known = SETTINGS.get(name)
+            if known is None:
                 raise SettingError(_unknown(name))
-            settings._put(name, SETTINGS[name], str(one))
+            if not isinstance(one, str | int | float):
+                raise SettingError(f"{name} may be {known.may}")
+            settings._put(name, known, str(one))
     return settings
 
 

@@ -38,7 +38,9 @@ NO_FORM = refusal(
 )
 EMPTY_OBJECT = len("{}")
 UNEXPECTED_BODY = refusal(
-    400, "unexpected_body", "This path takes no body; leave it out, or send `{}`."
+    400,
+    "unexpected_body",
+    "This path takes no body; leave it out, or send `{}` with its Content-Length.",
 )
 
 

@@ -116,6 +116,23 @@ def test_spaces_that_nothing_marks_belong_to_a_file_that_is_there(
     assert without(text, found) == (text if words is None else words)
 
 
+def test_signs_behind_a_path_are_looked_at_once() -> None:
+    signs = "?" * 100_000
+    (found,) = find_paths(f"/tmp/a.png{signs}", lambda _: False)
+    assert found.path == "/tmp/a.png"
+
+
+def test_a_path_with_spaces_ends_in_its_line() -> None:
+    asked: list[str] = []
+
+    def is_file(path: str) -> bool:
+        asked.append(path)
+        return False
+
+    assert not find_paths("./one two\n" * 10_000 + "./three.txt four.png", is_file)
+    assert not any("\n" in path for path in asked)
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from thespis.frontends.cli.chat import saved
-from thespis.frontends.cli.chat.settings import SETTINGS, SettingError, Settings
+from thespis.frontends.cli.chat.settings import (
+    SETTINGS,
+    SettingError,
+    Settings,
+    settings_of,
+)
 from thespis.frontends.cli.chat.shell import COMMANDS, HELP
 from thespis.frontends.cli.files import read
 from thespis.protocol.errors import EngineError
@@ -160,3 +165,10 @@ def test_the_page_knows_every_setting_and_command() -> None:
     assert all(f"`{name}`" in page for name in SETTINGS)
     assert all(f"`/{name}" in page for name in COMMANDS)
     assert all(f"/{name}" in HELP for name in COMMANDS if name != "help")
+
+
+def test_a_saved_value_of_a_wrong_kind_is_refused_as_a_typed_one_is() -> None:
+    with pytest.raises(SettingError, match=r"^temperature may be 0 to 2"):
+        settings_of({"temperature": None})
+    with pytest.raises(SettingError, match=r"^stop may be a text"):
+        settings_of({"stop": [["a"]]})
