@@ -22,6 +22,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,8 @@ PRELOAD = tuple(dict.fromkeys((*Cast().imports(), *MODULES.values(), *LIGHT)))
 """Heaviest first."""
 READ_LATER = (
     *("THESPIS_", "FAKE_", "FAULTY", "PYTEST_", "PYTHONPATH"),
-    *("TORCHINDUCTOR_", "LITELLM_"),  # which torch and LiteLLM set when a test first uses them
+    # Which torch, LiteLLM and scikit-learn (of librosa) set when a test first uses them:
+    *("TORCHINDUCTOR_", "LITELLM_", "KMP_INIT_AT_FORK"),
 )
 """How variables begin which nothing that is imported here has read."""
 BESIDE = "PYTEST_FORKSERVER"
@@ -143,8 +145,11 @@ class Warm:
         self._servers: dict[bool, ForkServer] = {}
         """Of the light, and of the others."""
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._environment = _without_what_varies(os.environ)
+        self.environment = _without_what_varies(os.environ)
         self._starting = threading.local()
+        self._lasting = ThreadPoolExecutor(1)
+        """Begins the servers, which die with the thread that they are children of: a test's threads
+        end with the test."""
 
     def start_director(
         self, start: Callable[..., Any], run_dir: Path, directions: DirectorConfig, log: Any
@@ -165,7 +170,7 @@ class Warm:
     ) -> "subprocess.Popen[bytes]":
         """As `subprocess.Popen` for what `engine` starts, a director. One whose surroundings differ
         from the server's has an interpreter of its own: what is imported may have read them."""
-        if _without_what_varies(env) != self._environment | {"HF_HUB_OFFLINE": "1"}:
+        if _without_what_varies(env) != self.environment | {"HF_HUB_OFFLINE": "1"}:
             return subprocess.Popen(command, stderr=stderr, env=env, pass_fds=pass_fds, **others)
         with ExitStack() as stack:
             theirs_in, orders = os.pipe()
@@ -175,7 +180,8 @@ class Warm:
             files = {0: theirs_in, 1: theirs_out, 2: 2 if stderr is None else stderr.fileno()}
             files |= {fd: fd for fd in pass_fds}
             _, _, _, module, *arguments = command
-            server = self._serving(getattr(self._starting, "light", False))
+            light = getattr(self._starting, "light", False)
+            server = self._lasting.submit(self._serving, light).result()
             pid = server.start(module, arguments, env, files, session=True)
         return Adopted(command, pid, open(orders, "wb", 0), open(answers, "rb", 0))
 
@@ -208,6 +214,7 @@ class Warm:
             server.close()
         for process in self._processes:
             process.wait()
+        self._lasting.shutdown()
 
 
 def without_torch(cast: Cast) -> bool:

@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pytest
 
-from .forkserver import Adopted, Warm
+from .forkserver import Adopted, Warm, engines_start_warm
+from .torchless import TORCHLESS, played_by
 
 pytestmark = pytest.mark.process
 PROGRAM = """
@@ -56,7 +59,8 @@ def test_it_is_as_if_it_had_been_executed(warm: Warm, tmp_path: Path, forked: bo
         assert process.stdout is not None
         process.stdin.write(b"hello\n")
         said, number = process.stdout.read(), listening.fileno()
-    assert type(process) is (Adopted if forked else subprocess.Popen)
+    differing = sorted(dict(os.environ.items() ^ warm.environment.items()))
+    assert type(process) is (Adopted if forked else subprocess.Popen), differing
     assert said.decode().splitlines() == [
         f"__main__ ['--word', 'two words'] said {os.environ['TMPDIR']}",
         f"{forked}",
@@ -67,3 +71,29 @@ def test_it_is_as_if_it_had_been_executed(warm: Warm, tmp_path: Path, forked: bo
     ]
     assert (tmp_path / "log").read_text() == "That is all.\n"
     assert process.returncode == 1
+
+
+def test_it_outlives_the_thread_that_asked_first(tmp_path: Path) -> None:
+    """As one of a test's event loop, whose end is that of its children which die with a parent."""
+    fakes: Any = SimpleNamespace(**played_by(TORCHLESS))
+    (tmp_path / "short.py").write_text("")
+    ended: list[int] = []
+
+    def start(*_: object) -> Any:
+        return warm.popen(
+            [sys.executable, "-P", "-m", "short"],
+            stderr=None,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            pass_fds=[],
+        )
+
+    def live() -> None:
+        with warm.start_director(start, tmp_path, fakes, None) as process:
+            ended.append(process.wait())
+
+    with engines_start_warm() as warm:
+        for _ in range(2):
+            thread = threading.Thread(target=live)
+            thread.start()
+            thread.join()
+    assert ended == [0, 0]

@@ -7,8 +7,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,6 +235,24 @@ async def test_a_second_sigterm_ends_it_now_and_says_so(monkeypatch: pytest.Monk
         assert (events.error, events.done) == ("shutting_down", True)
 
 
+def role(title: str) -> str:
+    return title.removeprefix("thespis ")
+
+
+def until_all_are_there(director: int) -> None:
+    deadline = time.monotonic() + 30
+    while not {role(title) for title in processes_of(director).values()} >= EVERYBODY:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def tell(pids: Iterable[int], *numbers: signal.Signals) -> None:
+    for pid in pids:
+        for number in numbers:
+            with suppress(ProcessLookupError):  # what a fork leaves between ends by itself
+                os.kill(pid, number)
+
+
 async def test_streams_outlive_a_signal_to_every_process_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -243,20 +261,19 @@ async def test_streams_outlive_a_signal_to_every_process_at_once(
         engine_of_fakes(monkeypatch, 60.0) as engine,
         aiohttp.ClientSession(engine.url) as http,
     ):
-        titles = processes_of(engine.director)
-        assert {title.removeprefix("thespis ") for title in titles.values()} >= EVERYBODY
-        others = [pid for pid in titles if pid != engine.director]
+        await asyncio.to_thread(until_all_are_there, engine.director)
         streams = [
             await begin(http, "/v1/completions", {**ENDLESS, "max_tokens": 200}) for _ in range(12)
         ]
+        titles = processes_of(engine.director)
+        lasting = {pid for pid, title in titles.items() if role(title) in EVERYBODY}
+        others = [pid for pid in titles if pid != engine.director]
         for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM"):
-            for pid in others:
-                os.kill(pid, signal.Signals[name])
+            tell(others, signal.Signals[name])
         async with AsyncLLM(run_dir=engine.run_dir) as llm:
             assert not any((await llm.status()).restarts.values())
-        for pid in (engine.director, *others):
-            os.kill(pid, signal.SIGTERM)
-            os.kill(pid, signal.SIGINT)
+        assert lasting <= set(processes_of(engine.director))
+        tell((engine.director, *others), signal.SIGTERM, signal.SIGINT)
         await until_refused(http)
         reading = [task for _, task in streams]
         _, unread = await asyncio.wait(reading, timeout=1.1)
