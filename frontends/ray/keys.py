@@ -36,9 +36,12 @@ def keys_of(headers: Mapping[str, str], body: bytes, salt: str) -> LikeKeys:
     if not body.startswith(b"{") or len(body) > MOST_READ or body.count(b",") > MOST_VALUES:
         return LikeKeys()
     try:
-        asked = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+        return _read(headers, msgspec.json.decode(body), salt)
+    except (msgspec.DecodeError, RecursionError):  # the latter of what is said of it, too
         return LikeKeys()  # a replica says what is wrong with it
+
+
+def _read(headers: Mapping[str, str], asked: Mapping[str, Any], salt: str) -> LikeKeys:
     tenant = "".join(headers.get(name, "") for name in _CREDENTIALS)
     digest = _Digests(f"{salt}\0{tenant}\0{asked.get('model')}")
     turns = _turns(asked)

@@ -1,6 +1,8 @@
 """By what requests are told to be alike: their media and how their prompts begin, tenants apart."""
 
+import gc
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -90,3 +92,14 @@ def test_tenants_and_services_share_nothing() -> None:
 def test_no_body_is_too_strange(body: bytes) -> None:
     """A replica says what is wrong with it."""
     assert isinstance(keys_of({}, body, "s"), LikeKeys)
+
+
+@pytest.mark.parametrize("name", ["system", "model"])
+def test_what_can_just_be_read_may_be_too_deep_to_be_told(name: str) -> None:
+    gc.disable()  # where a finalizer would run into the same end
+    try:
+        for deep in range(1, sys.getrecursionlimit()):
+            body = f'{{"{name}": {"[" * deep}{"]" * deep}}}'.encode()
+            assert isinstance(keys_of({}, body, "s"), LikeKeys)
+    finally:
+        gc.enable()
