@@ -109,7 +109,7 @@ class Mixer:
 def frames_of(container: Any, stream: Any, begin: int = 0) -> Iterator[tuple[int, Any]]:
     """Decoded frames, each with the number of its packet, from packet `begin` on. As players do, it
     passes over a few packets that are no sound: tags and the ends of a cut."""
-    good = bad = 0
+    good, bad = begin, 0  # whoever begins there has passed all before
     for number, packet in enumerate(container.demux(stream)):
         if number < begin:
             continue
