@@ -18,7 +18,7 @@ from ...protocol.errors import EngineError
 from .api import Api, Chunk, Stage
 from .files import MOST_BYTES, read
 from .flags import add_server
-from .printing import printable
+from .printing import printable, well_formed
 from .server import serving
 
 PARTS = {
@@ -106,7 +106,10 @@ def media_part(kind: str, path: Path) -> dict[str, Any]:
     data = base64.b64encode(read(path, MOST_FILE)).decode()
     if kind == "document":  # what it is, its content says
         url = f"data:application/octet-stream;base64,{data}"
-        return {"type": PARTS[kind], PARTS[kind]: {"file_data": url, "filename": path.name}}
+        return {
+            "type": PARTS[kind],
+            PARTS[kind]: {"file_data": url, "filename": well_formed(path.name)},
+        }
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return {"type": PARTS[kind], PARTS[kind]: {"url": f"data:{media_type};base64,{data}"}}
 

@@ -14,10 +14,11 @@ from ....protocol.errors import EngineError
 from ..api import Api
 from ..demo import PARTS
 from ..flags import add_flags, add_model, add_server, build
+from ..printing import well_formed
 from ..server import serving
 from .keyboard import Keyboard
 from .session import ChatSession
-from .settings import Settings
+from .settings import SETTINGS, Settings, Value
 from .shell import HELP, Shell, one_question
 
 MOST_PIPED = 16 << 20
@@ -39,17 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"{kind} of the question, or of the first message; may be repeated",
         )
     add_server(parser)
-    parser.add_argument("--system", metavar="TEXT", help="a system message")
+    parser.add_argument("--system", type=well_formed, metavar="TEXT", help="a system message")
     parser.add_argument(
         "--temperature",
-        type=float,
+        type=_setting("temperature"),
         default=0.0,
         metavar="X",
         help="0: always the most likely token (default: %(default)s)",
     )
     parser.add_argument(
         "--max-tokens",
-        type=int,
+        type=_setting("max_tokens"),
         metavar="N",
         help="tokens of one answer (default: as many as the context leaves)",
     )
@@ -61,6 +62,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "at the prompt:\n" + HELP
 
 
+def _setting(name: str) -> Callable[[str], Value]:
+    """The reader of a flag that is called as what /set sets, and may be what that may."""
+
+    def read(text: str) -> Value:
+        try:
+            return SETTINGS[name].read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"it may be {SETTINGS[name].may}; got {text!r}"
+            ) from None
+
+    return read
+
+
 def run(given: argparse.Namespace) -> int:
     _tell_question(given)
     question = _question(given)
@@ -69,6 +84,7 @@ def run(given: argparse.Namespace) -> int:
         for path in getattr(given, kind):
             session.attach(kind, path)
     with contextlib.suppress(AttributeError):  # what a program has put in its place
+        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         with contextlib.ExitStack() as stack:

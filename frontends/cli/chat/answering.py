@@ -1,6 +1,7 @@
 """One answer: asked for, shown as it comes, and what it took."""
 
 import asyncio
+import shutil
 import signal
 import sys
 import time
@@ -78,19 +79,24 @@ def show(text: str) -> None:
     print(printable(text), end="", flush=True)
 
 
+def _at_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 class Waiting:
     """How long the first token has been waited for, in a line that goes when it comes. Only people
     at a terminal see it."""
 
     def __init__(self) -> None:
         self._line = ""
-        self._task = asyncio.ensure_future(self._tell()) if sys.stdout.isatty() else None
+        self._task = asyncio.ensure_future(self._tell()) if _at_terminal() else None
 
     async def _tell(self) -> None:
         began = time.perf_counter()
         await asyncio.sleep(PATIENCE_SECONDS)
         while True:
             line = f"waiting for the first token, {time.perf_counter() - began:.0f} s"
+            line = line[: shutil.get_terminal_size().columns - 1]  # one that is folded stays
             print(f"\r{line}", end="", flush=True)
             self._line = line
             await asyncio.sleep(TELL_SECONDS)

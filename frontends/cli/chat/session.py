@@ -5,6 +5,7 @@ from typing import Any
 from ....protocol.errors import EngineError
 from ..demo import media_part
 from ..files import named
+from ..printing import well_formed
 from .paths import Found, find_paths, without
 
 
@@ -42,6 +43,7 @@ class ChatSession:
         return without(text, taken), said
 
     def say(self, text: str) -> None:
+        text = well_formed(text)  # not before, as paths are found by their very bytes
         content = [*self.waiting, {"type": "text", "text": text}] if self.waiting else text
         self.messages.append({"role": "user", "content": content})
         self.waiting, self._refused = [], None

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ..printing import well_formed
+
 Value = float | int | str | bool | list[str]
 MOST_STOPS = 4
 """As OpenAI's API has it."""
@@ -48,7 +50,7 @@ def _switch(text: str) -> bool:
 def _text(text: str) -> str:
     if not text:
         raise ValueError
-    return text
+    return well_formed(text)
 
 
 def _form(text: str) -> str:

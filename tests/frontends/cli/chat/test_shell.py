@@ -342,9 +342,14 @@ async def test_one_question_by_words_or_by_a_pipe(picture: Path) -> None:
         client.refusal = Failure("invalid_request", "Too long.")
         code, out, err = await piped(url, "a b")
         assert (code, err) == (1, b"thespis chat: Too long.\n")
+        client.refusal = None
+        assert (await piped(url, os.fsdecode(b"caf\xe9 au lait")))[::2] == (0, b"")
+        code, out, err = await piped(url, "a b", "--temperature", "nan")
+        assert (code, out) == (2, b"")
+        assert b"--temperature: it may be 0 to 2;" in err
     said = [submitted[0].messages[-1].content[-1].text for submitted in client.submitted]  # type: ignore[union-attr]
-    assert said == ["one\ntwo", "what is it?", "sum up:\n\n/clear"]
-    assert [len(submitted[1]) for submitted in client.submitted] == [0, 1, 0]
+    assert said == ["one\ntwo", "what is it?", "sum up:\n\n/clear", "caf\ufffd au lait"]
+    assert [len(submitted[1]) for submitted in client.submitted] == [0, 1, 0, 0]
 
 
 @pytest.mark.timeout(60)
@@ -379,3 +384,11 @@ def test_one_word_is_a_model_and_several_are_a_question(
     given = build_parser("chat").parse_args(["chat", *words])
     chat._tell_question(given)
     assert (given.model, given.question) == (model, question)
+
+
+async def test_an_answer_may_have_nowhere_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, given = FakeClient(), build_parser("chat").parse_args(["chat"])
+    monkeypatch.setattr(sys, "stdout", None)  # as `>&-` has it
+    async with served(client) as url:
+        assert await chat.chat(url, given, ChatSession(), "hello") == 0
+    assert len(client.submitted) == 1

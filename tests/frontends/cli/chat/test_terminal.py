@@ -5,6 +5,7 @@ import contextlib
 import os
 import pty
 import sys
+import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,6 +32,9 @@ class Terminal:
 
     def types(self, keys: bytes) -> None:
         os.write(self._keyboard, keys)
+
+    def resized(self, columns: int) -> None:
+        termios.tcsetwinsize(self._keyboard, (24, columns))
 
     async def interrupted(self) -> None:
         """Ctrl-C until the next prompt is there: readline hears nothing in the moment between its
@@ -190,6 +194,36 @@ async def test_who_waits_for_the_first_token_is_told_how_long() -> None:
         await terminal.shows(b"> ")
         terminal.types(CTRL_D)
         assert await terminal.process.wait() == 0
+
+
+async def test_a_narrow_terminal_shows_the_waiting_in_one_line() -> None:
+    client = FakeClient()
+    client.words, client.pace = ["circle"], 1.8
+    async with served(client) as url, chatting(url) as terminal:
+        terminal.resized(columns=20)
+        terminal.types(b"slow\r")
+        await terminal.shows(b"waiting for the fir")
+        gone = await terminal.shows(b"circle")
+        assert gone.replace(b"\rwaiting for the fir", b"") == b"\r" + b" " * 19 + b"\r"
+
+
+async def test_a_byte_that_is_no_text_ends_no_conversation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    picture = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(picture, "wb") as file:
+        file.write(b"image")
+    client = FakeClient()
+    async with served(client) as url, chatting(url) as terminal:
+        for line in (b"caf\xff?", b"Look, " + picture + b" is it."):
+            terminal.types(line + b"\r")
+            await terminal.shows(b"circle")
+            await terminal.shows(b"> ")
+        terminal.types(CTRL_D)
+        assert await terminal.process.wait() == 0
+    assert said(client) == ["caf\ufffd?", "Look, \ufffd.png is it."]
+    assert [len(submitted[1]) for submitted in client.submitted] == [0, 1]
 
 
 async def test_an_answer_sends_the_terminal_no_commands() -> None:
