@@ -16,7 +16,7 @@ from .batches.inner import Handler
 from .batches.running import BATCHES, Batches
 from .blame import Blame
 from .bodies.reading import OWN_ID_HEADER, sane_id
-from .bodies.receiving import BODY_WANTED, expect
+from .bodies.receiving import BODY_WANTED, expect, expect_nothing
 from .chat.handler import chat_completions
 from .completions.handler import completions
 from .dialects import OPENAI, Dialect, dialect_of
@@ -170,6 +170,11 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
     app[BATCHES] = batches = Batches(app, BATCHED)
     app.on_startup.extend((state.open, batches.open))
     app.on_cleanup.extend((batches.close, state.close))
+    bodiless = (
+        *((hdrs.METH_GET, path, handler) for path, handler in QUESTIONS.items()),
+        *((method, path, ollama_change) for method, path in CHANGES),
+        *MORE,
+    )
     for root in dict.fromkeys(("", config.server.root_path)):  # a proxy may strip it, or not
         app.add_routes(
             web.post(root + path, handler, expect_handler=expect)
@@ -178,9 +183,10 @@ def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> 
         app.add_routes(
             web.post(root + path, handler, expect_handler=expect) for path, handler in FORMS.items()
         )
-        app.add_routes(web.get(root + path, handler) for path, handler in QUESTIONS.items())
-        app.add_routes(web.route(method, root + path, ollama_change) for method, path in CHANGES)
-        app.add_routes(web.route(method, root + path, handler) for method, path, handler in MORE)
+        app.add_routes(
+            web.route(method, root + path, handler, expect_handler=expect_nothing)
+            for method, path, handler in bodiless
+        )
         app.add_routes(state.playground.routes(root))
         if "/" not in state.playground.open_paths:
             app.add_routes([web.get(f"{root}/", ollama_heartbeat)])

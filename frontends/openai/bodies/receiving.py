@@ -32,6 +32,12 @@ async def expect(request: web.Request) -> None:
     """Instead of aiohttp's `100 Continue`, which `Bodies` sends after all that can refuse."""
 
 
+async def expect_nothing(request: web.Request) -> None:
+    """The same where no body is taken: nobody is told to send one."""
+    if request.headers["Expect"].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+
+
 class Bodies:
     """Receives bodies within limits on each one's bytes and structure, and on the bytes of all."""
 

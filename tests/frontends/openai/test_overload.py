@@ -9,7 +9,7 @@ from thespis.frontends.client.admission import Admission, Cost
 from thespis.protocol.edges.control import Share
 from thespis.protocol.errors import Failure
 
-from .fake import FakeClient, full, served
+from .fake import FakeClient, full, http_config, served
 
 HEAD = (
     "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
@@ -55,6 +55,16 @@ async def test_who_asks_before_he_sends_is_not_told_to_go_on_where_he_would_be_r
         assert (await answer_to(url, asking)).startswith("HTTP/1.1 100 ")
         client.admission = full()
         assert (await answer_to(url, asking)).startswith("HTTP/1.1 429 ")
+
+
+@pytest.mark.parametrize(("key", "length", "status"), [("", 2, 401), ("k", 9, 400), ("k", 2, 404)])
+async def test_nobody_is_told_to_send_a_body_where_none_is_taken(
+    key: str, length: int, status: int
+) -> None:
+    head = HEAD.format(path="/v1/files/none/pin", length=length).removesuffix("\r\n")
+    asking = f"{head}Authorization: Bearer {key}\r\nExpect: 100-continue\r\n\r\n"
+    async with served(FakeClient(), http_config(api_key=("k",))) as url:
+        assert (await answer_to(url, asking)).startswith(f"HTTP/1.1 {status} ")
 
 
 async def test_a_refused_body_that_comes_all_the_same_is_thrown_away_and_the_connection_lives() -> (
