@@ -17,6 +17,11 @@ NOT_KEPT = Failure(
     "pin",
     "not_kept",
 )
+EMPTY_PROMPT = Failure(
+    "invalid_request",
+    "The prompt is empty; give it a text, token ids or media.",
+    code="empty_prompt",
+)
 
 
 def beyond_context(what: str, context: int) -> RequestError:

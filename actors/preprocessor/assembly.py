@@ -9,9 +9,9 @@ import numpy as np
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, Part
 from ...protocol.edges.preprocessor_to_client import Previewed
-from ...protocol.errors import invalid
+from ...protocol.errors import RequestError, invalid
 from ...protocol.facts import ModelFacts
-from ...protocol.refusals import beyond_context
+from ...protocol.refusals import EMPTY_PROMPT, beyond_context
 from ...protocol.requests.pooling import MAX_BYTES
 from ...protocol.requests.prepared import EffectiveOptions, Item, Prepared, Span
 from ...protocol.requests.preview import ItemCost
@@ -194,7 +194,7 @@ def _items(
 def check_empty(tokens: int) -> None:
     """Raises RequestError."""
     if tokens < 1:
-        raise invalid("The prompt is empty.", code="empty_prompt")
+        raise RequestError(EMPTY_PROMPT)
 
 
 def check_room(request: Request, tokens: int, context: int, model: ModelFacts) -> None:

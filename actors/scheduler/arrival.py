@@ -3,6 +3,7 @@
 from ...protocol.config.roles import SchedulerConfig
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.errors import Failure
+from ...protocol.refusals import EMPTY_PROMPT
 from ...protocol.requests.pooling import needs_every_state
 from ...protocol.requests.prepared import Prepared
 from .costs import constraining
@@ -25,7 +26,7 @@ def refusal(prepared: Prepared, config: SchedulerConfig, longest: int | None) ->
     holds; None while the runner has not said."""
     prompt = len(prepared.token_ids)
     if not prompt:
-        return Failure("invalid_request", "The prompt is empty.", code="empty_prompt")
+        return EMPTY_PROMPT
     wanted = 0 if prepared.pooling is not None else max(1, resolve_max_tokens(prepared, config))
     if prompt + wanted > config.max_model_len:
         return _too_long(prompt, wanted, config.max_model_len, "the model's context")

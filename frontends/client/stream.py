@@ -66,6 +66,8 @@ class Stream:
         """Of its media; there as early."""
         self.previewed: Previewed | None = None
         """Of a request for what it would cost; there with its end."""
+        self.where = ""
+        """What its caller calls its prompt, where that is refused for what it is."""
         self._cancel = cancel
         self._news = False
         """Something has come that the caller has not read."""

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 
+import msgspec
 from aiohttp import web
 
 from ....protocol.edges.detokenizer_to_client import PositionLogprobs
@@ -28,6 +29,8 @@ PIECE = 1 << 20
 """Bytes of an answer that are written in one turn of the loop."""
 SCORES_AT_ONCE = 1 << 13
 """Log-probabilities that a stream writes in one turn."""
+OF_PROMPTS = ("empty_prompt", "context_length_exceeded")
+"""Codes of what a prompt is refused for."""
 MOST_WHOLE = 256 << 20
 """Bytes of an answer that is not streamed: as many as a body has by default."""
 
@@ -104,16 +107,18 @@ async def submit_all(
             await asyncio.sleep(0)  # others get their turns: to send a long text takes long
         wanted, turn = generation.sampling, generation.priority
         given = None if carried is None else carried.given(number)
-        stream = await submit(
-            client,
-            generation,
-            wanted if given is None else wanted.replace(seed=given.seed),
-            wait=False,
-            tenant=tenant,
-            priority=turn,
-            streamed=streamed,
-            so_far=() if given is None else given.so_far(),
-        )
+        with _naming(generation.where):
+            stream = await submit(
+                client,
+                generation,
+                wanted if given is None else wanted.replace(seed=given.seed),
+                wait=False,
+                tenant=tenant,
+                priority=turn,
+                streamed=streamed,
+                so_far=() if given is None else given.so_far(),
+            )
+        stream.where = generation.where
         if given is not None:
             stream.skip_prompt(given.scored)
         streams.append(await stack.enter_async_context(stream))
@@ -123,7 +128,7 @@ async def submit_all(
 async def merged(streams: Sequence[Stream]) -> AsyncIterator[tuple[int, Update]]:
     """The updates of several streams as they come, each with the number of its stream."""
     if len(streams) == 1:
-        async for update in streams[0]:
+        while (update := await _next(streams[0])) is not None:
             yield 0, update
         return
     waiting = {asyncio.ensure_future(_next(stream)): index for index, stream in enumerate(streams)}
@@ -143,7 +148,20 @@ async def merged(streams: Sequence[Stream]) -> AsyncIterator[tuple[int, Update]]
 
 
 async def _next(stream: Stream) -> Update | None:
-    return await anext(stream, None)
+    with _naming(stream.where):
+        return await anext(stream, None)
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """What the prompt itself is refused for names it. Raises RequestError."""
+    try:
+        yield
+    except RequestError as error:
+        failure = error.failure
+        if not where or failure.part is not None or failure.code not in OF_PROMPTS:
+            raise
+        raise RequestError(msgspec.structs.replace(failure, part=where)) from None
 
 
 async def answer_whole(

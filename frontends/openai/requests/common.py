@@ -7,7 +7,8 @@ import msgspec
 
 from ....protocol.chat_templates.reasoning import Marks
 from ....protocol.chat_templates.tool_styles import Style
-from ....protocol.errors import invalid
+from ....protocol.errors import RequestError, invalid
+from ....protocol.refusals import EMPTY_PROMPT
 from ....protocol.requests.guide import Guide
 from ....protocol.requests.pooling import PoolingParams
 from ....protocol.requests.request import ChatMessage, ChatPrompt, TextPrompt, TokenPrompt
@@ -49,6 +50,8 @@ class Generation(Submission, frozen=True, kw_only=True):
     priority: int = 0
     reading: Reading = Reading()
     """How the text of the answer is read."""
+    where: str = ""
+    """What its caller calls the prompt, where it is refused for what it is: `prompt[3]`."""
 
 
 class Embedding(Submission, frozen=True, kw_only=True):
@@ -69,7 +72,7 @@ def read_prompts(
     if isinstance(prompt, str):
         return [TextPrompt(prompt)]
     if not prompt:
-        raise invalid("The prompt is empty.", name, "empty_prompt")
+        raise RequestError(msgspec.structs.replace(EMPTY_PROMPT, part=name))
     kinds = {type(entry) for entry in prompt}
     if len(kinds) > 1:
         raise invalid("The list mixes texts and token ids.", name, "wrong_type")

@@ -44,7 +44,12 @@ def parse_completion(
         for n, text in enumerate(rows)
     ]
     embedded = [Generation(prompt=EmbedsPrompt(), media=(item,), **made) for item in items]
-    return [*embedded, *(Generation(prompt=prompt, **made) for prompt in prompts)]
+    given = request.prompt
+    one = not isinstance(given, list) or isinstance(next(iter(given), None), int)
+    return embedded + [
+        Generation(prompt=prompt, where="prompt" if one else f"prompt[{n}]", **made)
+        for n, prompt in enumerate(prompts)
+    ]
 
 
 def prompt_only(request: CompletionRequest) -> bool:

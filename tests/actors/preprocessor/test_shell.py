@@ -693,7 +693,7 @@ async def test_large_items_are_hashed_beside_the_loop(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("tokens", "code", "end"),
     [
-        (0, "empty_prompt", "is empty."),
+        (0, "empty_prompt", "is empty; give it a text, token ids or media."),
         (3000, "context_length_exceeded", "tokens, the model's context is 2048 tokens."),
     ],
 )
