@@ -1,5 +1,6 @@
 """The policy of the router alone: likes meet, and nobody has more to do than the others."""
 
+import math
 import random
 from collections import Counter, defaultdict, deque
 
@@ -194,6 +195,61 @@ def test_a_replica_that_comes_gets_what_is_new_until_it_has_as_much() -> None:
     sent, _, _ = played(policy, calls[400:], replicas, at_once=1)
     assert max(policy.kept.counts.values()) - min(policy.kept.counts.values()) <= 25
     assert sent["d"] == max(sent.values())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_comes_and_goes_the_books_are_right_and_nobody_has_more_than_its_share(
+    seed: int,
+) -> None:
+    """Replicas that come and go, fail or have no room, requests that are asked for again, and keys
+    of which a few are asked for most."""
+    drawn = random.Random(seed)
+    doors, names = drawn.choice([1, 2, 8]), [f"r{n}" for n in range(drawn.choice([1, 3, 7, 30]))]
+    policy, there, under_way = Affinity(doors), set[str](), dict[str, str]()
+    for step in range(300):
+        match drawn.randrange(20):
+            case 0:
+                there = set(drawn.sample(names, drawn.randint(0, len(names))))
+                policy.update(there)
+            case 1 if under_way:
+                id = drawn.choice(list(under_way))
+                under_way[id] = drawn.choice(names)
+                policy.moved(id, under_way[id])
+            case 2 | 3 | 4 | 5 if under_way:
+                id = drawn.choice(list(under_way))
+                policy.over(id)
+                del under_way[id]
+            case 6 if under_way:
+                _asked(policy, drawn, drawn.choice(list(under_way)), there, under_way, doors)
+            case _:
+                _asked(policy, drawn, str(step), there, under_way, doors)
+        assert policy.load.counts == Counter(under_way.values())
+        assert policy.kept.counts == Counter(policy._homes.values())
+
+
+def _asked(
+    policy: Affinity,
+    drawn: random.Random,
+    id: str,
+    there: set[str],
+    under_way: dict[str, str],
+    doors: int,
+) -> None:
+    own = tuple(f"key{int(drawn.paretovariate(0.7))}" for _ in range(drawn.randrange(4)))
+    failed = (
+        drawn.sample(sorted(there), drawn.randint(0, len(there))) if drawn.random() < 0.2 else []
+    )
+    order = policy.order(id, LikeKeys(own, drawn.choice(["", "system"])), [*failed, "gone"])
+    under_way.pop(id, None)
+    assert len(set(order)) == len(order) == min(FEW, len(there))
+    assert there.issuperset(order)
+    if not order:
+        return
+    under_way[id] = order[0]
+    able = there.difference(failed) or there
+    assert [one in able for one in order] == sorted((one in able for one in order), reverse=True)
+    load = Counter(where for where in under_way.values() if where in able)
+    assert load[order[0]] <= math.ceil(CALM / doors + LOAD * load.total() / len(able))
 
 
 def test_levels_say_what_a_look_at_everybody_says() -> None:
