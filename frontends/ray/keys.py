@@ -45,7 +45,7 @@ def _read(headers: Mapping[str, str], asked: Mapping[str, Any], salt: str) -> Li
     tenant = "".join(headers.get(name, "") for name in _CREDENTIALS)
     digest = _Digests(f"{salt}\0{tenant}\0{asked.get('model')}")
     turns = _turns(asked)
-    media = dict.fromkeys(digest.of(part) for part in _media(turns))
+    media = dict.fromkeys(digest.of(part) for part in _media((asked, *turns)))
     own = list(media)[:MOST_MEDIA]
     system, first = _beginning(asked, turns)
     if first:
@@ -89,7 +89,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _media(turns: Sequence[Any]) -> Iterator[Any]:
-    """Every part that is no text; of a part with an id, that alone."""
+    """Every part that is no text; of a part with an id, that alone. A body may be its own turn."""
     for turn in turns:
         for part in _parts(turn):
             kind = part.get("type") if isinstance(part, dict) else None

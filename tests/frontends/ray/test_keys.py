@@ -63,6 +63,8 @@ def test_apis_have_their_own_places() -> None:
     assert keys({"input": "Hi", "instructions": "Be kind."}).own
     ollama = {"messages": [{"role": "user", "content": "What?", "images": ["AAAA"]}]}
     assert len(keys(ollama).own) == 2
+    generate = {"prompt": "What?", "images": ["AAAA"]}
+    assert keys(generate).own[0] == keys(ollama).own[0]
 
 
 def test_tenants_and_services_share_nothing() -> None:
