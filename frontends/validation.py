@@ -19,6 +19,8 @@ _HOLDERS = (list, tuple, *_MAPPINGS)
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _EXPECTED = re.compile(r"^Expected `([^`]+)`(?: >= 0)?, got `([^`]+)`$")
+_BEYOND = re.compile(r"^Expected `([^`]+)`((?: of length)? [<>]=? [-\d.]+)$")
+_LARGE = "Number out of range"
 
 
 def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
@@ -32,12 +34,16 @@ def wrong_field(text: str, root: str = "", within: str = "") -> RequestError:
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]
         return invalid("This field is required.", path, "missing_field")
-    expected = _EXPECTED.match(found["what"])
-    words = "The value is not valid."
-    if expected:
+    words, code = "The value is not valid.", "wrong_type"
+    begin = "Of its keys: expected" if found["key"] else "Expected"
+    if found["what"] == _LARGE:
+        words, code = "The number is out of range.", "out_of_range"
+    elif beyond := _BEYOND.match(found["what"]):
+        words, code = f"{begin} {beyond[1]}{beyond[2]}.", code if found["key"] else "out_of_range"
+    elif expected := _EXPECTED.match(found["what"]):
         wanted = expected[1].removesuffix(" | null").replace(" | ", " or ")
-        words = f"{'Of its keys: e' if found['key'] else 'E'}xpected {wanted}, got {expected[2]}."
-    return invalid(words, path or None, "wrong_type")
+        words = f"{begin} {wanted}, got {expected[2]}."
+    return invalid(words, path or None, code)
 
 
 def text_field(given: Mapping[str, Any], name: str, where: str) -> str:

@@ -83,8 +83,10 @@ def read_prompts(
         where = name if lists[0] is prompt else f"{name}[{index}]"
         if ids and max(ids) >= 1 << 64:
             raise invalid("It holds a number beyond 64 bits.", where, "out_of_range")
-        if not ids or min(ids) < 0:
-            raise invalid("Token ids must be given and not be negative.", where, "empty_prompt")
+        if not ids:
+            raise RequestError(msgspec.structs.replace(EMPTY_PROMPT, part=where))
+        if min(ids) < 0:
+            raise invalid("Token ids are not negative.", where, "out_of_range")
     return [TokenPrompt(tuple(ids)) for ids in lists]
 
 

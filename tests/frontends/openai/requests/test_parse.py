@@ -315,12 +315,33 @@ def test_a_completion_takes_texts_and_token_ids(prompt: Any, expected: list[obje
     assert [job.prompt for job in parse_completion(request)] == expected
 
 
-@pytest.mark.parametrize("prompt", [[], [[]], ["a", 1], [-1], [[1], "a"]])
-def test_a_completion_without_a_proper_prompt_is_refused(prompt: Any) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "part", "code"),
+    [
+        ([], "prompt", "empty_prompt"),
+        ([[1], []], "prompt[1]", "empty_prompt"),
+        (["a", 1], "prompt", "wrong_type"),
+        ([[1], "a"], "prompt", "wrong_type"),
+        ([-1], "prompt", "out_of_range"),
+        ([[1], [2, -1]], "prompt[1][1]", "out_of_range"),
+        ([[1 << 31]], "prompt[0][0]", "out_of_range"),
+    ],
+)
+def test_a_completion_without_a_proper_prompt_is_refused(prompt: Any, part: str, code: str) -> None:
     failure = refused(
         lambda: parse_completion(decode(CompletionRequest, json.dumps({"prompt": prompt}).encode()))
     )
-    assert (failure.part or "").startswith("prompt")
+    assert (failure.part, failure.code) == (part, code)
+
+
+def test_what_a_number_may_be_is_told() -> None:
+    for body, text in (
+        (b'{"prompt": [[-1]]}', "Expected int >= 0."),
+        (b'{"prompt": [[2147483648]]}', "Expected int <= 2147483647."),
+        (b'{"prompt": "a", "temperature": 1e999}', "The number is out of range."),
+    ):
+        failure = refused(lambda body=body: decode(CompletionRequest, body))
+        assert (failure.text, failure.code) == (text, "out_of_range")
 
 
 @pytest.mark.parametrize(
