@@ -13,7 +13,12 @@ from .helpers.bodies import Answers, recorded
 from .helpers.certificates import authorities_read_once
 from .helpers.checkpoints import Checkpoints
 from .helpers.environment import BEGAN, HERE
-from .helpers.forkserver import Warm, engines_start_as_shipped, engines_start_warm
+from .helpers.forkserver import (
+    Warm,
+    engines_start_as_shipped,
+    engines_start_warm,
+    nobody_gives_way,
+)
 from .helpers.leaks import left_behind, settle
 from .helpers.serving import FOR_PAGES, Server, served
 from .helpers.tracebacks import give_lines
@@ -89,8 +94,9 @@ def nothing_is_orphaned(
 
 @pytest.fixture(scope="session", autouse=True)
 def warm(nothing_is_left_behind: None) -> Iterator[Warm]:
-    """What every engine of this process begins with is imported once."""
-    with engines_start_warm() as warm:
+    """What every engine of this process begins with is imported once, and its processes are as
+    good as others."""
+    with nobody_gives_way(), engines_start_warm() as warm:
         yield warm
 
 

@@ -29,7 +29,7 @@ _GROUP_SIGNALS = (
 """What terminals, service managers and containers send to every process of a group. The director
 gets them too, and ends the others in order."""
 
-_YIELDING = 10
+YIELDING = 10
 """Niceness: a tenth of a processor that is wanted by another, too."""
 
 
@@ -66,7 +66,7 @@ def give_way(pid: int = 0) -> None:
     """For work on what one caller sent: processors go first to what all streams pass. `pid`: of a
     child that has one thread yet; 0: this process."""
     niceness = os.getpriority(os.PRIO_PROCESS, pid)
-    os.setpriority(os.PRIO_PROCESS, pid, niceness + _YIELDING)
+    os.setpriority(os.PRIO_PROCESS, pid, niceness + YIELDING)
 
 
 def settle() -> None:

@@ -34,6 +34,7 @@ import msgspec
 
 from thespis.actors.director import processes, zygote
 from thespis.actors.director.config import FORKED, MODULES, Cast, DirectorConfig
+from thespis.actors.kernel import launch
 from thespis.actors.kernel.launch import die_with_parent, ignore_group_signals, settle
 from thespis.frontends import engine
 from thespis.protocol.checkpoint.folder import demo_model
@@ -241,6 +242,13 @@ def engines_start_warm() -> Iterator[Warm]:
 
 
 @contextmanager
+def nobody_gives_way() -> Iterator[None]:
+    """To tests beside this one, which would never be done, while its own time runs out."""
+    with mock.patch.object(launch, "YIELDING", 0):
+        yield
+
+
+@contextmanager
 def engines_start_as_shipped() -> Iterator[None]:
     with mock.patch.object(engine, "subprocess", subprocess):
         yield
@@ -371,6 +379,7 @@ def _become_server(connection: socket.socket, parent: int) -> None:
     import setproctitle
 
     die_with_parent()
+    launch.YIELDING = 0  # see `nobody_gives_way`
     if os.getppid() == parent:
         setproctitle.setproctitle("fork server of tests")
         serve(connection)

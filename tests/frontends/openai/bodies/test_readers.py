@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from thespis.actors.kernel import launch
 from thespis.frontends.openai import app_state
 from thespis.frontends.openai.app_state import terms_of
 from thespis.frontends.openai.bodies import reader, readers, reading
@@ -74,8 +75,9 @@ LARGE = {
 }
 
 
-def test_a_reader_gives_way_before_its_imports() -> None:
+def test_a_reader_gives_way_before_its_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take as long as six steps of streams, and come with the first large body."""
+    monkeypatch.setattr(launch, "YIELDING", 10)  # here it is 0
     one = readers.Reader()
     try:
         niceness = os.getpriority(os.PRIO_PROCESS, one._process.pid)
