@@ -125,12 +125,12 @@ class Shell:
 
     def _save(self, path: Path) -> str:
         saved.write(path, saved.encode(self._model, self.settings, self.session.messages))
-        return f"{_messages(self.session)} are in {path}"
+        return f"{_messages(self.session)} in {path}"
 
     def _load(self, path: Path) -> str:
         self.settings, messages = saved.decode(read(path))
         self.session.replace(messages)
-        return f"{_messages(self.session)} are remembered"
+        return f"{_messages(self.session)} remembered"
 
     async def _retry(self) -> None:
         before = list(self.session.messages)
@@ -177,7 +177,7 @@ class Shell:
 
 def _messages(session: ChatSession) -> str:
     count = len(session.messages)
-    return f"{count} message{'' if count == 1 else 's'}"
+    return "1 message is" if count == 1 else f"{count} messages are"
 
 
 def _tell(text: str) -> None:
