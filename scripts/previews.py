@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -140,11 +140,17 @@ def forms(modalities: Sequence[str]) -> list[Callable[[Random], File]]:
     """All that there are, each as what draws one of it."""
     found: list[Callable[[Random], File]] = []
     if "image" in modalities:
-        found += [lambda draw, form=form: random_picture(draw, form) for form in PICTURES]  # type: ignore[misc]
+        found += [partial(random_picture, form=form) for form in PICTURES]
     if "video" in modalities:
-        found += [lambda draw, form=form: random_clip(draw, *form) for form in CLIPS]  # type: ignore[misc]
+        found += [
+            partial(random_clip, codec=codec, container=container, options=options)
+            for codec, container, options in CLIPS
+        ]
     if "audio" in modalities:
-        found += [lambda draw, form=form: random_sound(draw, *form) for form in SOUNDS]  # type: ignore[misc]
+        found += [
+            partial(random_sound, codec=codec, container=container, rate=rate)
+            for codec, container, rate in SOUNDS
+        ]
     return found
 
 

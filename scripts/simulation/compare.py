@@ -1,5 +1,6 @@
 """The step model against a real run: the same arrivals through one simulated engine."""
 
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -61,7 +62,7 @@ def simulated(profile: Profile, run: Run, seed: int = 0) -> list[Caller]:
     clock, asks = Clock(), [_ask(index, sent) for index, sent in enumerate(run.sent)]
     replica = Replica(profile, clock, lambda ask: None, seed)
     for ask in asks:
-        clock.at(ask.at, lambda ask=ask: replica.take(ask))  # type: ignore[misc]
+        clock.at(ask.at, partial(replica.take, ask))
     clock.run(run.seconds + 60)
     callers: list[Caller] = []
     for ask in asks:

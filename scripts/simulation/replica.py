@@ -3,6 +3,7 @@
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from thespis.actors.encoder_cache.batching import RowPace, choose
 from thespis.actors.encoder_cache.entries import StoreEffect
@@ -127,7 +128,7 @@ class Replica:
             self._decoders -= 1
             seconds = self._times.decode.seconds(picture.pixels, self._random)
             self.decode_seconds += seconds
-            self._after(seconds, lambda picture=picture: self._has_decoded(picture))  # type: ignore[misc]
+            self._after(seconds, partial(self._has_decoded, picture))
 
     def _has_decoded(self, picture: Picture) -> None:
         self._decoders += 1

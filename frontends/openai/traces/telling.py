@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from .call import EndedCall
@@ -64,7 +65,7 @@ class Teller:
     def _run(self) -> None:
         collectors: list[Collector] = []
         for make in self._makers:
-            self._guarded(lambda make=make: collectors.append(make()))  # type: ignore[misc]
+            self._guarded(partial(_join, collectors, make))
         closing = False
         while not closing:
             self._some.wait()
@@ -75,7 +76,7 @@ class Teller:
             while self._waiting:
                 call = self._waiting.popleft()
                 for collector in collectors:
-                    self._guarded(lambda one=collector, call=call: one.tell(call))  # type: ignore[misc]
+                    self._guarded(partial(collector.tell, call))
         for collector in collectors:
             self._guarded(collector.close)
 
@@ -87,3 +88,7 @@ class Teller:
             if not self._failed:
                 log.warning("traces are lost: %s", type(error).__name__)
             self._failed = True
+
+
+def _join(collectors: list[Collector], make: Callable[[], Collector]) -> None:
+    collectors.append(make())
