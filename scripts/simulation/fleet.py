@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -100,7 +101,7 @@ class Fleet:
         if (first := next(coming, None)) is not None:
             self.clock.at(first.at, lambda: arrive(first))
         for when, count in self.plan.deaths:
-            self.clock.at(when, lambda count=count: self._kill(count))  # type: ignore[misc]
+            self.clock.at(when, partial(self._kill, count))
         self._report()
         self.clock.run(seconds)
         self.busy = [Busy.of(replica) for replica in self.replicas]
@@ -161,7 +162,7 @@ class Fleet:
         for number in self._random.sample(living, min(count, len(living))):
             self.died[number] = self.clock.now
             orphans = self.replicas[number].die()
-            self.clock.after(NOTICED_SECONDS, lambda n=number, o=orphans: self._miss(n, o))  # type: ignore[misc]
+            self.clock.after(NOTICED_SECONDS, partial(self._miss, number, orphans))
             self.clock.after(self.plan.replaced_seconds, self._replace)
 
     def _miss(self, number: int, orphans: list[Ask]) -> None:

@@ -39,7 +39,7 @@ class Router(Protocol):
         ...
 
 
-class Evenly:
+class TwoChoices:
     """The less loaded of two that are drawn."""
 
     keyed = False
@@ -62,7 +62,7 @@ class Evenly:
     def over(self, id: str) -> None: ...
 
 
-class Blindly:
+class RoundRobin:
     """In turn, whatever each has."""
 
     keyed = False
@@ -115,7 +115,7 @@ def _name(number: int) -> str:
 
 POLICIES: dict[str, Callable[[int, int], Router]] = {
     "affinity": ByAffinity,
-    "blindly": Blindly,
-    "evenly": Evenly,
+    "round-robin": RoundRobin,
+    "two-choices": TwoChoices,
 }
 """With a seed, and how many routers there are."""

@@ -30,7 +30,9 @@ SECONDS = 2.0
 
 
 def fleet_of(
-    policy: str = "evenly", deaths: tuple[tuple[float, int], ...] = (), share: Share | None = None
+    policy: str = "two-choices",
+    deaths: tuple[tuple[float, int], ...] = (),
+    share: Share | None = None,
 ) -> Fleet:
     profile = bounded(read(MEASURED))
     if share is not None:
@@ -65,7 +67,7 @@ def test_streams_of_dead_replicas_go_on_elsewhere() -> None:
     assert loss is not None
     assert (loss.dead, loss.interrupted) == (2, report.resumed)
     assert loss.pause_ms_p50 >= NOTICED_SECONDS * 1000
-    assert "| evenly | 2 |" in loss_table([("evenly", loss)])
+    assert "| two-choices | 2 |" in loss_table([("two-choices", loss)])
 
 
 def alike(policy: str, deaths: tuple[tuple[float, int], ...] = ()) -> Report:
@@ -78,9 +80,9 @@ def alike(policy: str, deaths: tuple[tuple[float, int], ...] = ()) -> Report:
 
 
 def test_the_real_router_brings_likes_together_and_moves_what_the_dead_had() -> None:
-    evenly, likes = alike("evenly"), alike("affinity")
-    assert likes.shared_items > 1.5 * evenly.shared_items
-    assert likes.key_us > 0 == evenly.key_us
+    drawn, likes = alike("two-choices"), alike("affinity")
+    assert likes.shared_items > 1.5 * drawn.shared_items
+    assert likes.key_us > 0 == drawn.key_us
     loss = alike("affinity", deaths=((1.0, 4),)).loss
     assert loss is not None
     assert loss.moved > 0
