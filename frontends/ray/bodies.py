@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from ...protocol.errors import Failure, RequestError, invalid
+from ...protocol.errors import Failure, RequestError, invalid, refuse
 
 PATIENCE_SECONDS = 20.0
 """For the next piece of a body, as at a server of one engine."""
 AT_ONCE = 4
 """Bodies of the largest size that are held."""
-TOO_LARGE = Failure(
-    "too_large", "The body is larger than this service takes.", code="body_too_large"
-)
 FULL = Failure(
     "overloaded", "The service holds as much as it can; try again later.", code="overloaded"
 )
@@ -35,7 +32,11 @@ class HeldBody:
     def count(self, size: int) -> None:
         """It has so many bytes. Raises RequestError where that is too much."""
         if size > self._bodies.most:
-            raise RequestError(TOO_LARGE)
+            text = (
+                f"The body is larger than {self._bodies.most / (1 << 20):.4g} MiB; who runs the "
+                f"service may give it a larger max_body_mb."
+            )
+            raise refuse("too_large", text, code="body_too_large")
         more = max(0, size - self._counted)
         if self._bodies.held + more > AT_ONCE * self._bodies.most:
             raise RequestError(FULL)
