@@ -76,6 +76,9 @@ class _Refusal(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Chunk)
 
 
+UNKNOWN_MODEL = "model_not_found"
+
+
 class ApiError(EngineError):
     """The server refused or broke off; the text is the server's, and so is the code, if any."""
 
@@ -137,7 +140,8 @@ class Api:
         except (KeyError, IndexError, TypeError):
             raise ApiError(self._stranger()) from None
         if wanted not in names:
-            raise ApiError(f"{self.base_url} serves {', '.join(names)} and no model {wanted!r}.")
+            text = f"{self.base_url} serves {', '.join(names)} and no model {wanted!r}."
+            raise ApiError(text, UNKNOWN_MODEL)
         return wanted
 
     def _stranger(self) -> str:

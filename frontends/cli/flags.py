@@ -92,7 +92,7 @@ def _reading(kind: Any, name: str) -> dict[str, Any]:
     if get_origin(kind) is dict:
         return {"type": _json_object_like(EXAMPLES.get(name, '{"key": 1}')), "metavar": "JSON"}
     names = {int: "N", float: "X", str: "TEXT"}
-    return {"type": kind if kind is str else _number(kind), "metavar": names[kind]}
+    return {"type": kind if kind is str else number(kind), "metavar": names[kind]}
 
 
 def _is_checkpoint(path: str) -> bool:
@@ -132,7 +132,9 @@ def _one_of(words: Sequence[str], hint: str) -> Callable[[str], str]:
     return read
 
 
-def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
+def number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Unlike argparse, it says what is wanted in the words of people."""
+
     def read(text: str) -> float:
         try:
             return kind(text)

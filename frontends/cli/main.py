@@ -1,12 +1,13 @@
 """`thespis`: one command, a few verbs, of which only the one that is called is imported."""
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
+
+from .elsewhere import WORDS_OF_RUN, meant
 
 EXAMPLES = """\
 examples:
@@ -54,7 +55,9 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=_Commands,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument(
+        "-v", "-V", "--version", action="store_true", help="print the version and exit"
+    )
     verbs = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, known in COMMANDS.items():
         verb = verbs.add_parser(
@@ -104,16 +107,13 @@ def parse(given: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace
     """The parser and what it has read. Ends the program with the usage of the command meant."""
     words = [word for word in given if not word.startswith("-")]
     parser = build_parser(words[0] if words else None)
-    if words and given[0] != words[0] and given[0] not in ("-h", "--help", "--version"):
+    if words and given[0] != words[0] and given[0] not in ("-h", "--help", "-v", "-V", "--version"):
         parser.error(
             f"there is no flag {given[0]} before the command: flags follow it, as in `thespis "
             f"serve --port 9000`"
         )
     if words and words[0] not in COMMANDS:
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        parser.error(
-            f"there is no command {words[0]!r}" + (f". Did you mean {near[0]!r}?" if near else "")
-        )
+        parser.error(f"there is no command {words[0]!r}. {meant(words[0], COMMANDS)}")
     verb = _verb_of(parser, words)
     _refuse_unknown_kind(verb, words)
     hyphenated = _hyphenated(given, verb)
@@ -140,9 +140,7 @@ def _refuse_unknown_kind(verb: argparse.ArgumentParser, words: list[str]) -> Non
     """Of a command that has others below it."""
     for action in verb._actions:
         if isinstance(action, argparse._SubParsersAction) and words[1:]:
-            near = difflib.get_close_matches(words[1], action.choices, n=1)
-            kinds = f"There are {', '.join(action.choices)}."
-            told = f"Did you mean {near[0]!r}?" if near else kinds
+            told = meant(words[1], list(action.choices), words[0])
             verb.error(f"there is no {words[0]} {words[1]!r}. {told}")
 
 
@@ -185,6 +183,10 @@ def _unknown(strange: list[str], parser: argparse.ArgumentParser) -> str:
             taken = "MODEL and QUESTION stand side by side, and every other word belongs to a flag"
         elif "model" in taken_by:
             taken = "there is one MODEL, and every other word belongs to a flag"
+        elif parser.prog.endswith(" run"):
+            taken = WORDS_OF_RUN
+        elif "--base-url" in parser._option_string_actions and "://" in strange[0]:
+            taken = "an address is given by --base-url"
         else:
             taken = "this command takes flags alone"
         return f"unexpected argument {strange[0]!r}: {taken}"

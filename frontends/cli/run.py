@@ -7,6 +7,7 @@ from ...protocol.checkpoint.folder import demo_model
 from ...protocol.config.engine import EngineConfig
 from ...protocol.config.server import ServerConfig
 from .demo import ask_all, load_examples
+from .flags import number
 from .server import serve_until_stopped, serving
 
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=number(int),
         default=8000,
         metavar="N",
         help="port to listen on; 0: any free one (default: %(default)s)",

@@ -19,7 +19,7 @@ from ..python.progress import ProgressBar
 from ..ray.batches.batch import PARQUET, BatchPlan, positive, run_file
 from ..ray.batches.cluster import LOCAL
 from ..ray.installed import check_installed
-from .flags import add_flags, build
+from .flags import add_flags, build, number
 
 EPILOG = """\
 Each line of FILE is {"custom_id": ..., "method": "POST", "url": "/v1/chat/completions", "body":
@@ -55,11 +55,11 @@ def _add_ray(parser: argparse._ArgumentGroup) -> None:
         "answer by replicas of the engine; ADDRESS: of a cluster that sees FILE at the same path"
     )
     parser.add_argument("--ray", nargs="?", const=LOCAL, metavar="ADDRESS", help=words)
-    parser.add_argument("--replicas", type=int, metavar="N", help="engines (default: 1)")
+    parser.add_argument("--replicas", type=number(int), metavar="N", help="engines (default: 1)")
     words = "that Ray reserves for a replica, and the threads of its engine (default: a fair part)"
-    parser.add_argument("--cpus-per-replica", type=float, metavar="X", help=words)
+    parser.add_argument("--cpus-per-replica", type=number(float), metavar="X", help=words)
     words = "that Ray gives to a replica (default: 0)"
-    parser.add_argument("--gpus-per-replica", type=float, metavar="X", help=words)
+    parser.add_argument("--gpus-per-replica", type=number(float), metavar="X", help=words)
 
 
 def _refuse_what_needs_ray(target: Path, given: argparse.Namespace) -> None:

@@ -8,10 +8,11 @@ import stat
 import sys
 from collections.abc import Callable
 
+from ....protocol.checkpoint.foreign import foreign_name
 from ....protocol.config.engine import EngineConfig
 from ....protocol.config.server import ServerConfig
 from ....protocol.errors import EngineError
-from ..api import Api
+from ..api import UNKNOWN_MODEL, Api, ApiError
 from ..demo import PARTS
 from ..flags import add_flags, add_model, add_server, build
 from ..printing import well_formed
@@ -78,6 +79,7 @@ def _setting(name: str) -> Callable[[str], Value]:
 
 def run(given: argparse.Namespace) -> int:
     _tell_question(given)
+    _refuse_lone_word(given)
     question = _question(given)
     session = ChatSession()
     for kind in PARTS:
@@ -118,7 +120,12 @@ async def chat(
     # An engine of our own calls its model as it likes; a server that runs may have several.
     wanted = given.model or None if given.base_url is not None else None
     async with Api(url, given.api_key) as api:
-        shell = Shell(api, await api.model(wanted), session, settings)
+        try:
+            model = await api.model(wanted)
+        except ApiError as error:
+            advice = _lone(given) if error.code == UNKNOWN_MODEL else ""
+            raise ApiError(f"{error}{advice}", error.code) from None
+        shell = Shell(api, model, session, settings)
         if question is not None:
             return await one_question(shell, question)
         print(HELP, flush=True)
@@ -132,6 +139,23 @@ def _tell_question(given: argparse.Namespace) -> None:
         given.question, given.model = given.model, ""
 
 
+def _lone(given: argparse.Namespace) -> str:
+    """To whom a question of one word has become a model."""
+    if not given.model or given.question or "/" in given.model:
+        return ""
+    return (
+        " One word alone is taken for a model: a question of one word stands behind it, `thespis "
+        f"chat MODEL {given.model}`, or comes by a pipe."
+    )
+
+
+def _refuse_lone_word(given: argparse.Namespace) -> None:
+    """Before anything is started. Raises EngineError."""
+    is_ours = given.base_url is None
+    if is_ours and (advice := _lone(given)) and not os.path.lexists(given.model):
+        raise EngineError(foreign_name(given.model) + advice)
+
+
 def _question(given: argparse.Namespace) -> str | None:
     """None: a person is at the keyboard. Raises EngineError."""
     if sys.stdin is not None and sys.stdin.isatty():
@@ -143,7 +167,8 @@ def _question(given: argparse.Namespace) -> str | None:
         raise EngineError(f"The question is larger than {MOST_PIPED >> 20} MiB.")
     text = "\n\n".join(filter(None, (given.question, data.decode("utf-8", "replace").strip())))
     if not text:
-        raise EngineError('There is no question: `thespis chat "question"`, or by a pipe.')
+        none = 'There is no question: `thespis chat "question"`, or by a pipe.'
+        raise EngineError(none + _lone(given))
     return text
 
 

@@ -4,7 +4,9 @@ built."""
 import pytest
 
 from thespis import LLM
-from thespis.frontends.cli.main import main, parse
+from thespis.frontends.cli.bench import KINDS
+from thespis.frontends.cli.elsewhere import HERE
+from thespis.frontends.cli.main import COMMANDS, main, parse
 from thespis.frontends.unbuilt import CALLED_HERE, UNBUILT
 from thespis.protocol.config.engine import EngineConfig
 from thespis.protocol.config.server import ServerConfig
@@ -75,9 +77,21 @@ def test_an_unknown_flag_of_serve(
         (["server"], "there is no command 'server'. Did you mean 'serve'?"),
         (["--port", "9", "serve"], "flags follow it"),
         (["chat", "a", "b", "c"], "'c': MODEL and QUESTION stand side by side"),
-        (["./folder"], "there is no command './folder'"),
+        (
+            ["./folder"],
+            "there is no command './folder'. A model stands behind a command: thespis s",
+        ),
+        (["list"], "there is no command 'list'. `thespis models` lists"),
+        (["help"], "`thespis --help` lists"),
+        (["RM", "ORG/NAME"], "`hf cache rm"),
+        (["zzz"], "there is no command 'zzz'. There are serve, demo,"),
+        (["bench", "throughput"], "there is no bench 'throughput'. `thespis bench offline`"),
+        (["run", "llama3"], "'llama3': it asks the bundled model alone; `thespis chat MODEL`"),
+        (["run", "--port", "abc"], "argument --port: expected a whole number, got 'abc'"),
+        (["run-batch", "x", "--replicas", "two"], "expected a whole number, got 'two'"),
         (["models", "one"], "unexpected argument 'one': this command takes flags alone"),
-        (["bench", "serve", "http://x"], "'http://x': this command takes flags alone"),
+        (["bench", "serve", "x"], "'x': this command takes flags alone"),
+        (["bench", "serve", "http://x"], "'http://x': an address is given by --base-url"),
         (["bench", "offline", "one", "two"], "'two': there is one MODEL, and every other word"),
     ],
 )
@@ -85,6 +99,20 @@ def test_other_commands(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in refused(arguments, capsys)
+
+
+@pytest.mark.parametrize("flag", ["--version", "-v", "-V"])
+def test_the_version_is_asked_for_as_elsewhere(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([flag])
+    assert capsys.readouterr().out.startswith("thespis ")
+
+
+def test_no_command_that_there_is_is_said_not_to_be() -> None:
+    kinds = {f"bench-{kind}" for kind in KINDS}
+    assert not HERE.keys() & {*COMMANDS, *kinds}
+    assert all(word == word.lower() for word in HERE)
 
 
 def test_flags_may_have_underscores() -> None:

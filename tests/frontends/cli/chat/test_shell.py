@@ -15,7 +15,7 @@ from thespis.frontends.cli import chat
 from thespis.frontends.cli.api import ApiError, Chunk, ChunkChoice, Delta, PromptDetails, Usage
 from thespis.frontends.cli.chat.answering import ChatAnswer
 from thespis.frontends.cli.chat.session import ChatSession
-from thespis.frontends.cli.main import build_parser
+from thespis.frontends.cli.main import build_parser, main
 from thespis.protocol.errors import Failure
 from thespis.protocol.requests.request import ChatPrompt, Encoded, Slot, Text
 
@@ -339,6 +339,10 @@ async def test_one_question_by_words_or_by_a_pipe(picture: Path) -> None:
         code, out, err = await piped(url)
         assert (code, out) == (1, b"")
         assert b"There is no question" in err
+        code, out, err = await piped(url, "hello")
+        assert code == 1
+        assert b"There is no question" in err
+        assert b"question of one word stands behind it, `thespis chat MODEL hello`" in err
         client.refusal = Failure("invalid_request", "Too long.")
         code, out, err = await piped(url, "a b")
         assert (code, err) == (1, b"thespis chat: Too long.\n")
@@ -392,3 +396,23 @@ async def test_an_answer_may_have_nowhere_to_go(monkeypatch: pytest.MonkeyPatch)
     async with served(client) as url:
         assert await chat.chat(url, given, ChatSession(), "hello") == 0
     assert len(client.submitted) == 1
+
+
+def test_a_word_that_is_no_model_may_have_been_a_question(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before an engine is started for it."""
+    with pytest.raises(SystemExit) as end:
+        main(["chat", "hello?", "--image", "cat.png"])
+    assert end.value.code == 1
+    told = capsys.readouterr().err
+    assert "No model at 'hello?'" in told
+    assert "`thespis chat MODEL hello?`" in told
+
+
+async def test_of_a_server_that_runs_too() -> None:
+    given = build_parser("chat").parse_args(["chat", "hello"])
+    async with served(FakeClient()) as url:
+        given.base_url = url
+        with pytest.raises(ApiError, match=r"no model 'hello'\. One word alone is taken for a"):
+            await chat.chat(url, given, ChatSession(), None, lambda prompt: None)
