@@ -241,8 +241,11 @@ class Supervisor:
         cause = how(status, memory)
         told = member.role == FACTS and status == 0  # this may overtake what it has told
         wanted = self.closing or member.retired or told
+        level = logging.INFO if wanted or member.dragged is not None else logging.WARNING
+        if self.closing and not self._opened:
+            level = logging.DEBUG  # a start has failed: nine that are killed for it bury the reason
         log.log(
-            logging.INFO if wanted or member.dragged is not None else logging.WARNING,
+            level,
             "%s.%d has ended (%s)",
             member.role,
             epoch,

@@ -3,6 +3,7 @@ for that process later."""
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ def test_its_refusal_or_death_is_the_sentence_of_the_start(
 
 @pytest.mark.process
 @pytest.mark.timeout(60)
-def test_a_setting_that_contradicts_the_model_is_the_sentence_of_the_start() -> None:
+def test_a_setting_that_contradicts_the_model_is_the_sentence_of_the_start(tmp_path: Path) -> None:
     modules = dict.fromkeys(ROLES, "plain") | FACTS
     for facts in (None, DEMO):
         cast = cast_of(modules, facts, **forked_together(modules))
@@ -81,7 +82,12 @@ def test_a_setting_that_contradicts_the_model_is_the_sentence_of_the_start() -> 
             EngineError,
             match=r"^max_model_len=9999999 is more than the model's context of 4096 tokens\.$",
         ):
-            start_engine(EngineConfig(max_model_len=9_999_999), cast=cast)
+            start_engine(
+                EngineConfig(max_model_len=9_999_999), cast=cast, log_path=tmp_path / "log"
+            )
+    log = (tmp_path / "log").read_text()
+    assert log.count("ERROR director max_model_len") == 2
+    assert "signal 9" not in log, "who is killed for it is no news"
 
 
 def parts(**settings: object) -> Parts:
