@@ -152,11 +152,6 @@ def _json(body: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
 
-def seen_as(kind: str) -> str:
-    """A document is seen as pictures of its pages."""
-    return "image" if kind == "document" else kind
-
-
 def is_bundled(config: HttpConfig) -> bool:
     """Whether the model is the package's own."""
     return Path(config.client.model.path) == demo_model().resolve()
@@ -170,10 +165,10 @@ def about(config: HttpConfig) -> dict[str, Any]:
         "version": version(),
         "max_model_len": config.client.max_model_len,
         "output": model.output,
-        "takes": [
-            kind for kind in (*MODALITIES, "document") if seen_as(kind) in model.placeholders
-        ],
+        # A document is pictures of its pages to who sees, and the text of them to all others.
+        "takes": [*(kind for kind in MODALITIES if kind in model.placeholders), "document"],
         "bundled": is_bundled(config),
+        "live_view": config.server.live_view,
         "defaults": {
             "temperature": usual.temperature,
             "top_p": usual.top_p,

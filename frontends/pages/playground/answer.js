@@ -9,7 +9,7 @@ export async function ask({ about, turns, options, turn, signal, changed }) {
   const began = performance.now();
   const since = () => (performance.now() - began) / 1000;
   try {
-    const body = await bodyOf(about.model, turns, options);
+    const body = await bodyOf(about, turns, options);
     const asked = { ...body, timeline: true, stream: true, stream_options: { include_usage: true } };
     for await (const chunk of api.stream("v1/chat/completions", asked, signal)) {
       if (take(turn, chunk)) {

@@ -6,7 +6,7 @@ import { add, draft, fill, offerMedia, startComposer, taken } from "./composer.j
 import { book, load, retake, save, titleOf } from "./conversations.js";
 import { refresh } from "./cost.js";
 import { askForKey } from "./dialogs.js";
-import { $, announce, icon, newId, toast } from "./dom.js";
+import { $, announce, el, icon, newId, toast } from "./dom.js";
 import { keep } from "./media.js";
 import { showOptions } from "./options.js";
 import { bodyOf } from "./request.js";
@@ -17,9 +17,12 @@ import { fillAnswer, turnNode } from "./turns.js";
 import { startPanels, closePanels } from "./panels.js";
 import { welcome } from "./welcome.js";
 
+const ANEW = 3000; // milliseconds until a server that was not reached is asked again
 let about = null; // what the server has told of itself
 let keyed = false;
-let running = null; // {stop, conversation}, while an answer comes
+const running = new Map(); // of conversations to which an answer comes: what stops it
+const drafts = new WeakMap(); // of conversations that are not open: the message that was begun
+let shown = null; // the conversation to which the message in hand belongs
 
 async function start() {
   for (const node of document.querySelectorAll("[data-icon]")) node.prepend(icon(node.dataset.icon));
@@ -30,38 +33,44 @@ async function start() {
     stop,
     editLast,
     leaveEdit,
-    busy: () => running !== null,
+    busy,
     takes: () => about?.takes ?? [],
     changed: () => refresh(now),
   });
   startSidebar(() => {
     closePanels();
-    fill("");
+    $("prompt").focus();
   });
   book.changed = show;
   keepEnd();
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && running && !document.querySelector("dialog[open]")) stop();
+    if (event.key === "Escape" && busy() && !document.querySelector("dialog[open]")) stop();
   });
   await load();
   await meet();
 }
 
-/** Learns who the server is, with a key where it asks for one. */
+const busy = () => running.has(book.current);
+
+/** Learns who the server is, with a key where it asks for one. Waits for one that is not there. */
 async function meet() {
-  try {
-    ({ keyed } = await api.getJson("playground/door"));
-    while (about === null) {
+  while (about === null) {
+    try {
+      ({ keyed } = await api.getJson("playground/door"));
       if (keyed && !api.key.get()) await askForKey(false);
       about = await api.getJson("playground/about").catch(refusedKey);
+    } catch (error) {
+      const passes = error.status === 0 || error.status === 429 || error.status >= 500;
+      $("model").textContent = "not reached";
+      const words = passes ? `${error.message} It is asked again every few seconds.` : error.message;
+      $("log").replaceChildren(el("p", { class: "note", role: "status" }, words));
+      if (!passes) return;
+      await new Promise((resolve) => setTimeout(resolve, ANEW));
     }
-  } catch (error) {
-    toast(error.message);
-    $("model").textContent = "not reached";
-    return;
   }
   $("model").textContent = about.model;
   $("version").textContent = `Thespis ${about.version}`;
+  $("live").hidden = !about.live_view;
   document.title = `${about.model} · Thespis`;
   offerMedia(about.takes);
   $("prompt").disabled = $("send").disabled = about.output !== "token";
@@ -79,7 +88,8 @@ async function refusedKey(error) {
 function show() {
   showSidebar();
   const { turns, options } = book.current;
-  if (running && !book.all.includes(running.conversation)) stop(); // it was deleted
+  for (const [conversation, end] of running) if (!book.all.includes(conversation)) end(); // it was deleted
+  takeUp(book.current);
   if (draft.editing && !turns.includes(draft.editing)) leaveEdit();
   $("title").textContent = titleOf(book.current);
   if (about === null) return;
@@ -92,6 +102,16 @@ function show() {
   });
   toEnd();
   showBusy();
+}
+
+/** Lays the message in hand aside for the one that was begun in `conversation`. */
+function takeUp(conversation) {
+  const before = shown;
+  shown = conversation;
+  if (before === null || before === conversation) return;
+  drafts.set(before, { ...draft });
+  const { text = "", media, editing } = drafts.get(conversation) ?? {};
+  fill(text, media, editing);
 }
 
 const now = () => ({
@@ -107,15 +127,15 @@ function turnsBefore(turn) {
 }
 
 const deeds = {
-  edit: (turn) => !running && fill(turn.text, turn.media, turn),
+  edit: (turn) => !busy() && fill(turn.text, turn.media, turn),
   again(turn) {
-    if (running) return;
+    if (busy()) return;
     retake(book.current, turnsBefore(turn));
     answerTo(book.current);
   },
   async code(turn) {
     try {
-      await showSnippets(await bodyOf(about.model, turnsBefore(turn), book.current.options), keyed);
+      await showSnippets(await bodyOf(about, turnsBefore(turn), book.current.options), keyed);
     } catch (error) {
       toast(error.message);
     }
@@ -123,7 +143,7 @@ const deeds = {
 };
 
 async function tryExample(file, question) {
-  if (running) return;
+  if (busy()) return;
   await add([file]);
   $("prompt").value = draft.text = question;
   book.current.options.temperature ||= "0"; // its likeliest answer is the one that it was taught
@@ -131,7 +151,7 @@ async function tryExample(file, question) {
 }
 
 function send() {
-  if (about === null || running) return;
+  if (about === null || busy()) return;
   const conversation = book.current;
   const before = turnsBefore(draft.editing);
   const { text, media } = taken();
@@ -146,7 +166,7 @@ async function answerTo(conversation) {
   conversation.turns.push(turn);
   save(conversation);
   const stopping = new AbortController();
-  running = { stop: () => stopping.abort(), conversation };
+  running.set(conversation, () => stopping.abort());
   show();
   announce("The answer is coming.");
   const drawn = drawing(turn);
@@ -158,16 +178,27 @@ async function answerTo(conversation) {
     signal: stopping.signal,
     changed: drawn,
   });
-  running = null;
+  running.delete(conversation);
   save(conversation);
   redraw(turn);
   showBusy();
   showSidebar();
-  announce(turn.state === "failed" ? turn.error.message : `Answer: ${split(turn).text || "empty"}`);
+  const words = turn.state === "failed" ? turn.error.message : `Answer: ${split(turn).text || "empty"}`;
+  announce(conversation === book.current ? words : `The answer in “${titleOf(conversation)}” has ended.`);
+  if (turn.error?.code === "model_not_found") return meetAnother(conversation, turn);
   if (turn.error?.status === 401) {
     api.key.forget();
     await askForKey(true);
   }
+}
+
+/** The server was started again, with another model: that one is asked. */
+async function meetAnother(conversation, turn) {
+  const before = about?.model;
+  about = null;
+  await meet();
+  const isLast = conversation === book.current && turn === conversation.turns.at(-1);
+  if (about && about.model !== before && isLast) deeds.again(turn);
 }
 
 /** Draws at most once a frame, and what takes long less often: each time reads the whole text. */
@@ -210,7 +241,7 @@ function toEnd() {
 }
 
 function stop() {
-  running?.stop();
+  running.get(book.current)?.();
 }
 
 function editLast() {
@@ -224,12 +255,12 @@ function leaveEdit() {
 
 function showBusy() {
   const button = $("send");
-  const words = running ? "Stop" : "Send";
-  button.replaceChildren(icon(running ? "stop" : "send"));
+  const words = busy() ? "Stop" : "Send";
+  button.replaceChildren(icon(busy() ? "stop" : "send"));
   button.setAttribute("aria-label", words);
-  button.title = running ? "Stop (Esc)" : "Send (Enter)";
-  $("log").setAttribute("aria-busy", String(running !== null));
-  document.body.classList.toggle("busy", running !== null);
+  button.title = busy() ? "Stop (Esc)" : "Send (Enter)";
+  $("log").setAttribute("aria-busy", String(busy()));
+  document.body.classList.toggle("busy", busy());
 }
 
 $("leave-edit").addEventListener("click", leaveEdit);

@@ -76,17 +76,20 @@ function pressed(event) {
 }
 
 async function pasted(event) {
-  const files = [...event.clipboardData.files];
+  const { files: [...files], types } = event.clipboardData;
   if (!files.length) return;
+  // Who copies cells or words from an office program means these, and not the picture of them beside.
+  if (types.includes("text/plain") && types.includes("text/html")) return;
   event.preventDefault();
   await add(files);
 }
 
 function startDrop() {
   let depth = 0; // of elements that the pointer has entered
+  const brings = ({ dataTransfer }) => dataTransfer.types.includes("Files"); // and no words
   const shade = (on) => document.body.classList.toggle("dropping", on);
   addEventListener("dragenter", (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return;
+    if (!brings(event)) return;
     depth += 1;
     shade(true);
   });
@@ -94,8 +97,9 @@ function startDrop() {
     depth = Math.max(0, depth - 1);
     if (!depth) shade(false);
   });
-  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("dragover", (event) => brings(event) && event.preventDefault());
   addEventListener("drop", async (event) => {
+    if (!brings(event)) return;
     event.preventDefault();
     depth = 0;
     shade(false);
@@ -107,13 +111,13 @@ function startDrop() {
 export async function add(files) {
   const takes = acts.takes();
   for (const file of files) {
-    const kind = kindOf(file);
+    const kind = await kindOf(file);
     if (kind && !takes.includes(kind)) {
       toast(`This model takes no ${KINDS[kind].toLowerCase()}s: ${file.name}.`);
       continue;
     }
     try {
-      draft.media.push(await itemOf(file));
+      draft.media.push(await itemOf(file, kind));
       announce(`${KINDS[kind]} added: ${file.name}.`);
     } catch (error) {
       toast(error.message);

@@ -17,7 +17,7 @@ async function show({ about, turns, options, draft }) {
   if (!about || (!draft.text && !draft.media.length)) return clear(line);
   const signal = (asking = new AbortController()).signal;
   try {
-    tell(line, await preview(about.model, [...turns, draft], options, signal), draft);
+    tell(line, await preview(about, [...turns, draft], options, signal), draft);
   } catch (error) {
     if (error.name === "AbortError") return;
     clear(line);
@@ -30,9 +30,9 @@ async function show({ about, turns, options, draft }) {
 }
 
 /** Whatever the server says against names that it may have forgotten, it is then sent all of it. */
-async function preview(model, turns, options, signal) {
+async function preview(about, turns, options, signal) {
   const items = turns.flatMap((turn) => turn.media ?? []).filter(({ kind }) => kind !== "document");
-  const ask = async () => api.postJson("v1/media/preview", await bodyOf(model, turns, options, known), signal);
+  const ask = async () => api.postJson("v1/media/preview", await bodyOf(about, turns, options, known), signal);
   const named = items.some(({ id }) => known.has(id));
   const answer = await ask().catch((error) => {
     if (error.name === "AbortError" || !named) throw error;

@@ -17,16 +17,27 @@ const blobs = new Map(); // by id, so that a turn is sent and shown without the 
 const urls = new Map();
 
 /** What a file is: image, video, audio, document, or nothing that could be asked about. */
-export function kindOf(file) {
+export async function kindOf(file) {
   const [kind] = (file.type || "").split("/");
   if (kind in KINDS) return kind;
   if (file.type === "application/pdf" || kind === "text") return "document";
-  return Object.keys(BY_END).find((one) => BY_END[one].test(file.name ?? "")) ?? null;
+  const kinds = Object.keys(BY_END);
+  return kinds.find((one) => BY_END[one].test(file.name ?? "")) ?? ((await isText(file)) ? "document" : null);
 }
 
-/** An item of a file: its facts, which go with the turn; its bytes are kept beside. */
-export async function itemOf(file) {
-  const kind = kindOf(file);
+/** Whether a file begins as text does: source code, settings and logs have many names. */
+async function isText(file) {
+  try {
+    const bytes = await file.slice(0, 4096).arrayBuffer();
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    return bytes.byteLength > 0 && !text.includes("\0");
+  } catch {
+    return false; // other bytes, or a folder
+  }
+}
+
+/** An item of a file of that kind: its facts, which go with the turn; its bytes are kept beside. */
+export async function itemOf(file, kind) {
   if (kind === null) throw new Error(`${file.name || "This"} is no picture, clip, sound or document.`);
   let blob = file;
   if (kind === "audio" && !SENT_AS_THEY_ARE.test(file.type)) {
@@ -82,10 +93,13 @@ export async function dataUrl(item) {
   });
 }
 
-/** The item as a part of a message; with `known` under its name, and without its bytes if it is there. */
-export async function partOf(item, known) {
-  if (item.kind === "document")
-    return { type: "file", file: { file_data: await dataUrl(item), filename: item.name } };
+/** The item as a part of a message to a model that takes such; with `known` under its name, and without its
+ * bytes if it is there. */
+export async function partOf(item, takes, known) {
+  if (item.kind === "document") {
+    const part = { type: "file", file: { file_data: await dataUrl(item), filename: item.name } };
+    return takes.includes("image") ? part : { ...part, text: "only" }; // who sees no pages reads them
+  }
   const type = `${item.kind}_url`;
   if (known?.has(item.id)) return { type, [type]: null, uuid: item.id };
   const part = { type, [type]: { url: await dataUrl(item) } };

@@ -2,23 +2,23 @@
 
 import { partOf } from "./media.js";
 
-/** The body. `turns`: those that the model is to see; `known`: ids of items that are named alone, where
- * items have names at all. */
-export async function bodyOf(model, turns, options, known = null) {
+/** The body. `about`: the server; `turns`: those that the model is to see; `known`: ids of items that are
+ * named alone, where items have names at all. */
+export async function bodyOf(about, turns, options, known = null) {
   const messages = [];
   if (options.system?.trim()) messages.push({ role: "system", content: options.system });
   for (const turn of turns) {
-    const message = await messageOf(turn, known);
+    const message = await messageOf(turn, about.takes, known);
     if (message !== null) messages.push(message);
   }
   const kinds = new Set(turns.flatMap((turn) => (turn.media ?? []).map((item) => item.kind)));
-  return { model, messages, ...settings(options, kinds) };
+  return { model: about.model, messages, ...settings(options, kinds) };
 }
 
-async function messageOf(turn, known) {
+async function messageOf(turn, takes, known) {
   if (turn.role === "user") {
     if (!turn.media?.length) return { role: "user", content: turn.text };
-    const parts = await Promise.all(turn.media.map((item) => partOf(item, known)));
+    const parts = await Promise.all(turn.media.map((item) => partOf(item, takes, known)));
     if (turn.text) parts.push({ type: "text", text: turn.text });
     return { role: "user", content: parts };
   }

@@ -36,7 +36,8 @@ function entry(conversation) {
     },
     title,
   );
-  const node = el("li", { class: current ? "current" : "" }, open);
+  const coming = conversation.turns.at(-1)?.state === "streaming";
+  const node = el("li", { class: `${current ? "current" : ""} ${coming ? "coming" : ""}`.trim() }, open);
   if (conversation.turns.length) {
     node.append(
       el(

@@ -61,6 +61,8 @@ async def test_a_key_lets_into_what_is_told_of_the_server() -> None:
         status, body, _ = await get(url, "/playground/about", Authorization="Bearer k")
         told = msgspec.json.decode(body)
         assert (status, told["model"], told["bundled"]) == (200, "fake-model", True)
+        assert told["live_view"] is True
+        assert told["takes"] == ["document"], "of which this model is given the text"
         assert told["defaults"]["temperature"] == 1.0
         assert str(demo_model()).encode() not in body
 

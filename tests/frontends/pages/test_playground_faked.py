@@ -1,12 +1,13 @@
 """S75: what a real model says too seldom: markup, calls, thoughts, errors; and keys."""
 
 import io
+import json
 from typing import Any
 
 import msgspec
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from thespis.protocol.errors import Failure
 from thespis.protocol.facts import PlaceholderFacts
@@ -66,6 +67,103 @@ def test_an_answer_streams_and_is_stopped(browser: Browser) -> None:
         expect(prose).to_contain_text("word3")
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_text("Stopped.")).to_be_visible()
+
+
+def test_each_conversation_has_its_answer_and_its_message_in_hand(browser: Browser) -> None:
+    """One is asked while another is answered, and what was begun in one is there afterwards."""
+    client = FakeClient()
+    client.words, client.pace = [f"word{n} " for n in range(500)], 0.02
+    with faked(client) as url, visiting(browser, url) as visit:
+        page = visit.open()
+        prompt, prose = page.locator("#prompt"), page.locator(".answer .prose")
+        prompt.fill("First")
+        page.keyboard.press("Enter")
+        expect(prose).to_contain_text("word3")
+        prompt.fill("begun here")
+        page.get_by_role("button", name="New conversation").click()
+        expect(prompt).to_have_value("")
+        expect(page.locator("#list .coming")).to_have_text("First")
+        prompt.fill("Second")
+        page.keyboard.press("Enter")
+        expect(prose).to_contain_text("word3")
+        page.keyboard.press("Escape")
+        expect(page.get_by_text("Stopped.")).to_be_visible()
+        page.locator("#list .open", has_text="First").click()
+        expect(prompt).to_have_value("begun here")
+        expect(page.locator(".answer")).to_have_attribute("aria-busy", "true")
+        expect(page.get_by_text("Stopped.")).to_be_hidden()
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_text("Stopped.")).to_be_visible()
+        expect(page.locator("#list .coming")).to_have_count(0)
+        page.locator("#list .open", has_text="Second").click()
+        expect(prompt).to_have_value("")
+        with page.context.expect_page() as coming:
+            page.get_by_role("link", name="Live view").click()
+        expect(coming.value.locator("#model")).to_have_text("fake-model")
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(browser: Browser) -> None:
+    with faked(FakeClient()) as url, visiting(browser, url, errors=True) as visit:
+        visit.page.route("**/playground/about", lambda route: route.abort())
+        page = visit.open(ready=".note")
+        expect(page.locator("#log")).to_contain_text("cannot be reached. It is asked again")
+        page.unroute("**/playground/about")
+        expect(page.locator("#model")).to_have_text("fake-model")
+        expect(page.locator(".welcome")).to_be_visible()
+
+
+def test_after_a_new_start_with_another_model_that_one_is_asked(browser: Browser) -> None:
+    with faked(FakeClient()) as url, visiting(browser, url, errors=True) as visit:
+        told: dict[str, Any] = {}
+
+        def of_the_one_before(route: Route) -> None:
+            told.update(route.fetch().json())
+            route.fulfill(json=told | {"model": "before"})
+
+        visit.page.route("**/playground/about", of_the_one_before, times=1)
+        page = visit.open()
+        expect(page.locator("#model")).to_have_text("before")
+        page.locator("#prompt").fill("Look")
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer .prose")).to_have_text("a red circle é!")
+        expect(page.locator("#model")).to_have_text("fake-model")
+        expect(page.get_by_role("article", name="Answer")).to_have_count(1)
+
+
+BRING = """([type, given, files]) => {
+    const carried = new DataTransfer();
+    for (const [kind, text] of given) carried.setData(kind, text);
+    for (const [name, text] of files) carried.items.add(new File([text], name));
+    const told = { bubbles: true, cancelable: true };
+    const event = type === "paste"
+        ? new ClipboardEvent(type, { ...told, clipboardData: carried })
+        : new DragEvent(type, { ...told, dataTransfer: carried });
+    document.getElementById("prompt").dispatchEvent(event);
+    return event.defaultPrevented;
+}"""
+
+
+def test_words_are_left_to_the_browser_and_files_of_text_are_documents(browser: Browser) -> None:
+    """Cells of a table come with a picture of themselves; code and settings have many names."""
+    cells = [["text/plain", "1\t2"], ["text/html", "<table></table>"]]
+    with faked(FakeClient()) as url, visiting(browser, url) as visit:
+        page = visit.open()
+        for type_, given, files, taken in (
+            ("paste", cells, [["cells.png", "x"]], False),
+            ("drop", [["text/plain", "dragged words"]], [], False),
+            ("dragover", [["text/plain", "dragged words"]], [], False),
+            ("paste", [["text/plain", "settings.yaml"]], [["settings.yaml", "port: 80"]], True),
+            ("drop", [], [["main.rs", "fn main() {} // é"]], True),
+        ):
+            assert page.evaluate(BRING, [type_, given, files]) is taken, (type_, given)
+        expect(page.locator("#tray .item-name")).to_have_text(["settings.yaml", "main.rs"])
+        expect(page.locator("#attach")).to_have_attribute("title", "Add a document")
+        page.evaluate(BRING, ["drop", [], [["odd.bin", "a\0b"]]])
+        expect(page.locator("#toast")).to_contain_text("odd.bin is no picture, clip, sound or doc")
+        with page.expect_request("**/v1/chat/completions") as coming:
+            page.keyboard.press("Enter")
+        parts = json.loads(coming.value.post_data or "")["messages"][0]["content"]
+        assert [part["text"] for part in parts] == ["only", "only"], "this model sees no pages"
 
 
 def test_an_answer_is_markdown_and_never_html(browser: Browser) -> None:
