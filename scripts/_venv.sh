@@ -62,7 +62,13 @@ ensure_venv() {
         echo "Installing into .venv (once; some minutes on a fresh machine) ..." >&2
         "$ROOT/.venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))' || warn_of_cuda
         # With an extra come packages of many thousand modules of which few are ever imported: those are compiled then.
-        (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary pypdfium2 ${extra:+--no-compile} -c constraints.txt -e ".${extra:+[$extra]}")
+        if ! (cd "$ROOT" && .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary pypdfium2 ${extra:+--no-compile} -c constraints.txt -e ".${extra:+[$extra]}"); then
+            cat >&2 <<'EOF'
+Installing failed; pip says above why. It takes a package index that can be reached from here (PIP_INDEX_URL=INDEX names another) and
+2 GB of disk, 8 with CUDA. The same command begins again.
+EOF
+            return 1
+        fi
         echo "$(venv_stamp) base $extra" >"$ROOT/.venv/thespis-stamp"
     fi
     exec 9<&-
