@@ -87,6 +87,8 @@ class _Counting:
         )
         self._preskip = struct.unpack_from("<H", (codec.extradata or b"").ljust(12, b"\0"), 10)[0]
         self._packets = 0
+        self._prepares = 0
+        """Samples that the first packet says it has, and does not give."""
         self.count = 0
 
     def add(self, packet: Any) -> None:
@@ -101,6 +103,8 @@ class _Counting:
         if self._name == "vorbis":  # cut already; what stands before zero only prepares the rest
             heard = packet.pts is not None and packet.pts >= 0
             samples, start, end = samples if heard else 0, 0, 0
+            if not self._packets:  # the first only prepares the rest, wherever it stands
+                self._prepares, samples = samples, 0
         self._packets += 1
         self.count += max(0, samples) - start - end
 
@@ -118,7 +122,7 @@ class _Counting:
     def total(self) -> int:
         """Raises RequestError where it is not certain."""
         count = self.count
-        if self._name == "vorbis" and count != self._stream.duration:
+        if self._name == "vorbis" and count + self._prepares != self._stream.duration:
             self._known = False
         if not self._known or count < 0:
             raise cost_unknown("sound", UNSURE)

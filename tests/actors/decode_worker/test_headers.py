@@ -1,5 +1,6 @@
 """What headers tell of an item is what decoding it gives, and reading them decodes nothing."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from thespis.actors.decode_worker.audio import decode_audio
 from thespis.actors.decode_worker.clip_headers import look_video
@@ -100,6 +102,19 @@ def test_a_codec_whose_packets_do_not_say_it_is_refused_by_name(codec: str) -> N
     data = random_sound(Random(0), codec, "wav", RATE).data
     assert outcome(len, look_audio, data, RATE, LIMITS) == UNKNOWN
     assert outcome(len, decode_audio, data, RATE, LIMITS) != UNKNOWN
+
+
+def test_an_ogg_of_one_page_has_the_samples_that_its_decoder_gives() -> None:
+    """Its first packet stands at zero there, and gives nothing all the same."""
+    told = 0
+    for samples in range(8000, 48000, 4000):
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros(samples), RATE, format="OGG")
+        cost = outcome(len, look_audio, file.getvalue(), RATE, LIMITS)
+        if cost != UNKNOWN:
+            told += 1
+            assert cost == len(decode_audio(file.getvalue(), RATE, LIMITS))
+    assert told >= 5
 
 
 def test_fields_are_no_frames() -> None:
