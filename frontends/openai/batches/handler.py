@@ -59,6 +59,7 @@ async def list_batches(request: web.Request) -> web.StreamResponse:
 async def one_batch(request: web.Request) -> web.StreamResponse:
     state, id = request.app[APP_STATE], request.match_info["id"]
     told = await state.storage.run(_told, state, request[TENANT], id)
+    request.app[BATCHES].watch()
     if (live := request.app[BATCHES].live(id)) is not None and not live.ended:
         told["request_counts"] = msgspec.to_builtins(live.counts)
     return json_response(told)

@@ -64,6 +64,10 @@ class Batches:
     def wake(self) -> None:
         """There is something to do."""
         self._wake.set()
+        self.watch()
+
+    def watch(self) -> None:
+        """There are batches, which another server may leave."""
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch())
 

@@ -100,6 +100,24 @@ async def test_what_another_server_has_in_hand_is_left_alone(
             os.close(fd)
 
 
+async def test_a_batch_of_a_server_that_has_gone_is_another_ones_who_is_asked_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of two replicas one is let go. When both began nothing had ever been stored."""
+    monkeypatch.setattr(running, "LOOK_SECONDS", 0.1)
+    config = http_config(data_folder=str(tmp_path / "data"), api_key=("sesame",))
+    slow = FakeClient()
+    slow.pace = 0.05
+    async with served(FakeClient(), config) as other, connect(other) as api:
+        async with served(slow, config) as url, connect(url) as before:
+            batch = await created(before, jsonl(*(line(str(n)) for n in range(40))))
+            while not slow.submitted:
+                await asyncio.sleep(0.01)
+        done = await ended(api, batch)
+        assert done.request_counts is not None
+        assert (done.status, done.request_counts.completed) == ("completed", 40)
+
+
 async def test_batches_go_on_after_what_went_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
