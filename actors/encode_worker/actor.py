@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import torch
 
-from ...gpu_runtime.models.encoder import load_encoder
+from ...gpu_runtime.models.encoder import encoder_of
 from ...gpu_runtime.models.encoding import Encodes, Tensors, bytes_of, copy, encode
-from ...gpu_runtime.native.library import allow_kernels
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.control import Gone
 from ...protocol.edges.encode_worker_to_encoder_cache import BatchEncoded, Copied, EncodedItem
@@ -51,11 +50,7 @@ class EncodeWorker(BlockingActor):
         if device == "cuda":
             number = int(self.launch.role.rpartition("-")[2])
             device = device_of(number, torch.cuda.device_count(), config.ranks)
-        with allow_kernels(config.native_kernels):
-            return load_encoder(
-                config.model, config.dtype, device, config.threads.alone, config.modalities,
-                self._share_cores, config.deterministic,
-            )  # fmt: skip
+        return encoder_of(config, device, self._share_cores)
 
     def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)

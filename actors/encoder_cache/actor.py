@@ -1,7 +1,8 @@
-"""The encoder-cache's shell: the vision and audio towers, and the store of what they made.
+"""The encoder-cache's shell: messages in, messages out.
 
-Messages are handled in the loop while one thread encodes. The books (`store`) decide, this file
-does: it reads features, writes embeddings into the arena and sends the answers.
+They are handled in the loop while one thread encodes (`own_encoder`), and encode workers beside it
+(`dealer`). The books (`store`) decide, this file does: it writes embeddings into the arena and
+sends the answers.
 """
 
 import asyncio
@@ -15,9 +16,8 @@ import anyio.to_thread
 import msgspec
 import torch
 
-from ...gpu_runtime.models.encoder import load_encoder
-from ...gpu_runtime.models.encoding import Encodes, Tensors, Views, bytes_of, copy_all, encode
-from ...gpu_runtime.native.library import allow_kernels
+from ...gpu_runtime.models.encoder import encoder_of
+from ...gpu_runtime.models.encoding import Encodes, bytes_of
 from ...protocol.config.roles import EncoderCacheConfig, Threads
 from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
 from ...protocol.edges.control import Cache, Excuse, Gone, Peer
@@ -40,8 +40,7 @@ from ...protocol.edges.preprocessor_to_encoder_cache import (
 from ...protocol.edges.scheduler_to_encoder_cache import Need, Release
 from ...protocol.edges.view import Seen
 from ...protocol.errors import Failure
-from ...protocol.memory.blobs import BlobError, BlobReader
-from ...protocol.memory.shortage import shortage
+from ...protocol.memory.blobs import BlobReader
 from ...protocol.refusals import NO_FOLDER
 from ...protocol.requests.prepared import Timing
 from ...protocol.topology import (
@@ -63,6 +62,7 @@ from .disk.tier import Tier
 from .embeddings import EmbeddingArena
 from .entries import FreeEmbedding, ReadKept, StoreEffect
 from .kept_store import KeptStore
+from .own_encoder import OwnEncoder
 from .recaller import Recaller
 
 T = TypeVar("T")
@@ -70,8 +70,6 @@ READERS = 4
 """Threads that wait for a disk."""
 FEATURES_BYTES = 2 << 30
 """Features that may wait here for a `Need`; they lie in the decode workers' arenas."""
-COPIED_INLINE = 1 << 20
-"""Bytes of features that are copied in the loop (0.1 ms): to wake a thread takes longer."""
 WATCH_SECONDS = 0.5
 
 
@@ -82,6 +80,7 @@ class EncoderCache(Actor):
     embeddings: EmbeddingArena
     dealer: Dealer
     """To those who encode beside it."""
+    own: OwnEncoder
 
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
@@ -90,20 +89,14 @@ class EncoderCache(Actor):
         """None: nothing is kept on disk."""
         self.cores = Cores(launch.directory, ENCODER_CACHE, Threads(1, 1, 1))
         """Until it is known how many threads there are."""
-        self._work = asyncio.Event()
-        """Set when the queue may have something to encode."""
         self._thread, self._readers = anyio.CapacityLimiter(1), anyio.CapacityLimiter(READERS)
-        self._watching = self._encoding = False
+        self._watching = False
         self._over = Tombstones()
-        self._encoded_items = self._encoded_batches = 0
+        self._encoded_items = 0
 
     def load(self, config: EncoderCacheConfig) -> Encodes:
         """Tests put their own encoder here."""
-        with allow_kernels(config.native_kernels):
-            return load_encoder(
-                config.model, config.dtype, config.device, config.threads.alone, config.modalities,
-                self._share_cores, config.deterministic, config.disk is not None,
-            )  # fmt: skip
+        return encoder_of(config, config.device, self._share_cores)
 
     def _share_cores(self) -> None:
         """Part by part, on the thread that encodes: a large picture takes seconds."""
@@ -113,26 +106,30 @@ class EncoderCache(Actor):
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=EncoderCacheConfig)
         threads, sharing = self.config.threads, self.config.sharing
+        self.cores.close()
         self.cores = Cores(self.launch.directory, ENCODER_CACHE, threads, sharing)
         self.encoder = self.load(self.config)
-        self._pace = RowPace(self.config.max_batch_rows)
-        self._dtype: torch.dtype = getattr(torch, self.config.dtype)
+        pace = RowPace(self.config.max_batch_rows)
+        dtype: torch.dtype = getattr(torch, self.config.dtype)
         width = self.config.model.embed_width
         # What may have killed the predecessor is encoded when it is asked for, and not beside an
         # item that is tried alone.
         ahead = self.launch.outside
         tier = self._open_tier()
-        row_bytes = width * self._dtype.itemsize
+        row_bytes = width * dtype.itemsize
         self.store = KeptStore(self.config.store_bytes, row_bytes, FEATURES_BYTES, ahead)
         writer = f"{self.launch.role}.{self.launch.epoch}"
         self.embeddings = EmbeddingArena(
             self.launch.directory, writer, self.config.store_bytes, self.config.dtype, self.store
         )
-        self.dealer = Dealer(self.launch.epoch, self.store, self._pace, self)
+        self.dealer = Dealer(self.launch.epoch, self.store, pace, self)
+        self.own = OwnEncoder(
+            self.encoder, self.cores, width, dtype, self.store, self.dealer, pace, self
+        )
         if tier is not None:
             self.store.kept = tier.knows
             self.recaller = Recaller(tier, self.store, self.embeddings, self)
-        self.tasks.start_soon(self._encode_forever)
+        self.tasks.start_soon(self.own.run)
         return {}
 
     def _open_tier(self) -> Tier | None:
@@ -179,7 +176,7 @@ class EncoderCache(Actor):
                 self._pin(message)
             case Copied() | BatchEncoded():
                 self.dealer.hear(sender, message)
-                self._deal()
+                self.own.wake()
 
     def _pin(self, message: Pin | Unpin) -> None:
         def answer(failure: Failure | None) -> None:
@@ -206,9 +203,9 @@ class EncoderCache(Actor):
         if role == PREPROCESSOR:
             self.apply(self.store.source(True))
         elif kind_of(role) == ENCODE_WORKER:
-            self.dealer.missed(role)  # the news of its predecessor's death may come later
+            self.dealer.worker_gone(role)  # the news of its predecessor's death may come later
             self.dealer.workers.joined(role)
-            self._deal()
+            self.own.wake()
 
     def on_gone(self, gone: Gone) -> None:
         role, writer = gone.role, gone.incarnation
@@ -222,7 +219,7 @@ class EncoderCache(Actor):
             if PREPROCESSOR in self.peers:  # its successor was faster than the news of its death
                 self.apply(self.store.source(True))
         elif kind_of(role) == ENCODE_WORKER and role not in self.peers:
-            had = self.dealer.missed(role)
+            had = self.dealer.worker_gone(role)
             if had and not gone.outside:
                 # What it had is judged by what it does here.
                 self.link.send(Excuse(role, (gone.epoch,)))
@@ -236,14 +233,14 @@ class EncoderCache(Actor):
         store = self.store
         return {
             "encoded_items": self._encoded_items,
-            "encoded_batches": self._encoded_batches + self.dealer.batches,
+            "encoded_batches": self.own.batches + self.dealer.batches,
             "encoder_hits": store.hits,
             "joined": store.joined,
             "evicted": store.evicted,
             "bytes_used": store.bytes_used,
             "lost": store.lost_count,
             "failed": store.failed_count,
-            "encode_workers": self.dealer.workers.here,
+            "encode_workers": self.dealer.workers.count,
             "encode_workers_busy": self.dealer.workers.busy,
             **store.gauges(),
             **({} if self.recaller is None else self.recaller.tier.counters()),
@@ -264,8 +261,7 @@ class EncoderCache(Actor):
                     self.send(PREPROCESSOR, effect)
                 case _:
                     self.send(SCHEDULER, effect)
-        self._work.set()
-        self._deal()
+        self.own.wake()
         if self.store.waiting_for_features and not self._watching:
             self._watching = True
             asyncio.get_running_loop().call_later(WATCH_SECONDS, self._guard, self._watch)
@@ -275,95 +271,7 @@ class EncoderCache(Actor):
         self._watching = False
         self.apply(self.store.expire(time.monotonic()))
 
-    async def _encode_forever(self) -> None:
-        while True:
-            await self._work.wait()
-            queue = self.store.queue()
-            if queue:
-                await self._encode(self.dealer.next_here(queue))
-            else:
-                self.cores.rest()
-                self._work.clear()
-
-    async def _encode(self, batch: list[Job]) -> None:
-        start = time.monotonic()
-        self._encoding = True
-        items = await self._read(batch)
-        if not items:
-            self._encoding = False
-            return
-        jobs = [job for job, _ in items]
-        shapes = [(job.rows, self.config.model.embed_width) for job in jobs]
-        kind = jobs[0].features
-        began = time.monotonic()
-        results = await anyio.to_thread.run_sync(
-            encode,
-            self.encoder,
-            kind.modality,
-            [tensors for _, tensors in items],
-            shapes,
-            self._dtype,
-            kind.ready,
-            limiter=self._thread,
-        )
-        self._encoding = False  # what is told now of these must not give others what is next here
-        rows = sum(job.rows for job in jobs)
-        made = "taken" if kind.ready else "encoded"
-        ended = time.monotonic()
-        timing = Timing(
-            "encode", start, ended, f"{kind.modality}, {rows} rows {made} in a batch of {len(jobs)}"
-        )
-        if not kind.ready:
-            self._encoded_batches += 1
-            self._pace.learn(kind.modality, rows, ended - began)
-        for job, result in zip(jobs, results, strict=True):
-            self.dealer.workers.encoded(job.key)
-            self.keep(job, result, timing)
-
-    def _deal(self) -> None:
-        """Only beside what is encoded here, which saves a copy."""
-        if self._encoding:
-            self.dealer.deal()
-
-    async def _read(self, batch: list[Job]) -> list[tuple[Job, Tensors]]:
-        """Copy the items' features and end the leases; what cannot be read is lost."""
-        readable: list[tuple[Job, Views]] = []
-        for job in batch:
-            self.store.begin(job.key)
-        self._deal()  # the rest
-        for job in batch:
-            try:
-                # Mapped here and copied there: a map in use outlives `forget`.
-                views = {
-                    name: (ref, self.reader.view(ref)) for name, ref in job.features.tensors.items()
-                }
-            except BlobError as error:
-                short = shortage(error)
-                self.apply(self.store.lost(job.key) if short is None else self._unread(job, short))
-                continue
-            readable.append((job, views))
-        all_views = [views for _, views in readable]
-        if sum(ref.nbytes for views in all_views for ref, _ in views.values()) <= COPIED_INLINE:
-            copies = copy_all(all_views)
-        else:
-            copies = await anyio.to_thread.run_sync(copy_all, all_views, limiter=self._thread)
-        kept: list[tuple[Job, Tensors]] = []
-        for (job, _), tensors in zip(readable, copies, strict=True):
-            intact, effects = self.store.copied(job)
-            self.apply(effects)
-            if intact:
-                self.apply(self.store.read(job.key))
-                kept.append((job, tensors))
-        return kept
-
-    def _unread(self, job: Job, failure: Failure) -> list[StoreEffect]:
-        """Its features cannot be mapped: made again, they could not be mapped either."""
-        intact, effects = self.store.copied(job)
-        if not intact:
-            return effects
-        return self.store.read(job.key) + self.store.failed(job.key, failure)
-
-    # hands of the dealer and of the recaller
+    # hands of those who encode (`EncodingHands`) and of the recaller
 
     def keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
         blob = self.embeddings.put(result) if isinstance(result, torch.Tensor) else result
@@ -389,6 +297,9 @@ class EncoderCache(Actor):
             await work
 
         self.tasks.start_soon(run)
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(work, limiter=self._thread)
 
     async def wait(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._readers)

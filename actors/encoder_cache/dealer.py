@@ -1,12 +1,11 @@
 """Between the books and the encode workers: they get what waits while something is encoded here,
-and what they made goes into the arena as if it had been made here.
+and what they made is kept as if it had been made here.
 
 Features stay leased until a worker has answered, so what one died with needs nobody else to be
 encoded again.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import torch
 
@@ -19,36 +18,24 @@ from ...protocol.edges.encoder_cache_to_encode_worker import (
     Proceed,
 )
 from ...protocol.errors import Failure
-from ...protocol.memory.blobs import BlobError, BlobReader
+from ...protocol.memory.blobs import BlobError
 from ...protocol.requests.prepared import Timing
 from .batching import Job, RowPace, choose, part
 from .entries import StoreEffect
+from .hands import EncodingHands
 from .store import Store
 from .workers import Workers
 
 
-class DealerHands(Protocol):
-    """What it asks of the process around it."""
-
-    reader: BlobReader
-
-    def apply(self, effects: Iterable[StoreEffect]) -> None:
-        """What the books say."""
-
-    def keep(self, job: Job, result: torch.Tensor | Failure, timing: Timing) -> None:
-        """What an item has become."""
-
-    def send(self, name: str, message: Any) -> bool: ...
-
-
 class Dealer:
-    """Of the loop."""
+    """Belongs to the loop."""
 
-    def __init__(self, epoch: int, store: Store, pace: RowPace, hands: DealerHands) -> None:
+    def __init__(self, epoch: int, store: Store, pace: RowPace, hands: EncodingHands) -> None:
         """`epoch`: of this encoder-cache."""
         self.workers = Workers(epoch)
         self._store, self._pace, self._hands = store, pace, hands
         self.batches = 0
+        """Encoded by workers since the start."""
 
     def next_here(self, queue: Sequence[Job]) -> list[Job]:
         """What the encoder-cache encodes itself: as much less as others can take."""
@@ -69,14 +56,16 @@ class Dealer:
             self._hands.send(resting[0], Encode(number, batch[0].features.modality, items))
 
     def hear(self, role: str, message: Copied | BatchEncoded) -> None:
+        """What this worker says."""
         match message:
             case Copied(number):
                 self._proceed(role, number)
             case BatchEncoded():
                 self._take(role, message)
 
-    def missed(self, role: str) -> bool:
-        """It is dead: what it had, if anything, is encoded here, of the same features."""
+    def worker_gone(self, role: str) -> bool:
+        """What it had is encoded here, of the same features; whether it had something.
+        Idempotent."""
         jobs = self.workers.gone(role)
         for job in reversed(jobs):  # each goes before what waits
             self._hands.apply(self._store.again(job.key))
@@ -94,7 +83,7 @@ class Dealer:
             void.extend(effects)
             return whole
 
-        places = self.workers.keep(role, number, intact)
+        places = self.workers.keep_only(role, number, intact)
         answer = EmbeddingsTaken(number) if places is None else Proceed(number, places)
         self._hands.send(role, answer)
         self._hands.apply(void)
@@ -117,7 +106,7 @@ class Dealer:
             try:
                 view = self._hands.reader.view(item.blob)
             except BlobError:  # it has died since
-                self.workers.fear(job)
+                self.workers.suspect(job)
                 self._hands.apply(self._store.again(job.key))
                 return
             result = copy({"rows": (item.blob, view)})["rows"]

@@ -12,7 +12,7 @@ from .store import Store
 
 
 class EmbeddingArena:
-    """Of the loop."""
+    """Belongs to the loop."""
 
     def __init__(self, run_dir: Path, writer: str, limit: int, dtype: str, store: Store) -> None:
         """`limit`: bytes of what the books count."""

@@ -36,7 +36,7 @@ class Hands(Protocol):
 
 
 class Recaller:
-    """Of the loop."""
+    """Belongs to the loop."""
 
     def __init__(self, tier: Tier, store: KeptStore, room: EmbeddingArena, hands: Hands) -> None:
         self.tier, self._store, self._room, self._hands = tier, store, room, hands

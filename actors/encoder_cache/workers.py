@@ -7,12 +7,12 @@ from ...protocol.bounded import Bounded
 from ...protocol.edges.encoder_cache_to_encode_worker import first_number
 from .batching import Job
 
-FEARED = 4096
-"""Keys at most; the oldest go first."""
+MOST_SUSPECTS = 4096
+"""Keys that are remembered; the oldest go first."""
 
 
-class Hand(NamedTuple):
-    """What one is encoding."""
+class Given(NamedTuple):
+    """The batch that a worker is encoding."""
 
     number: int
     jobs: tuple[Job, ...]
@@ -21,67 +21,73 @@ class Hand(NamedTuple):
 class Workers:
     def __init__(self, epoch: int) -> None:
         """`epoch`: of their encoder-cache."""
-        self._hands: dict[str, Hand | None] = {}
+        self._given: dict[str, Given | None] = {}
         """By role; None: it rests."""
         self._number = first_number(epoch)
-        self._feared: Bounded[str, None] = Bounded(FEARED)
+        self._suspects: Bounded[str, None] = Bounded(MOST_SUSPECTS)
         """Keys of what a worker has died with: the encoder-cache encodes it itself, so that what
         ends an encoder is judged in one place."""
 
     @property
-    def here(self) -> int:
-        return len(self._hands)
+    def count(self) -> int:
+        return len(self._given)
 
     @property
     def busy(self) -> int:
-        return sum(hand is not None for hand in self._hands.values())
+        return sum(given is not None for given in self._given.values())
 
     @property
     def resting(self) -> list[str]:
-        return [role for role, hand in self._hands.items() if hand is None]
+        return [role for role, given in self._given.items() if given is None]
 
     def may_have(self, job: Job) -> bool:
         """A ready embedding is only read, which the encoder-cache does."""
-        return not job.features.ready and job.key not in self._feared
+        return not job.features.ready and job.key not in self._suspects
 
     def joined(self, role: str) -> None:
-        self._hands[role] = None
+        self._given[role] = None
 
     def give(self, role: str, jobs: Sequence[Job]) -> int:
         """The number of the batch."""
         self._number += 1
-        self._hands[role] = Hand(self._number, tuple(jobs))
+        self._given[role] = Given(self._number, tuple(jobs))
         return self._number
 
-    def keep(self, role: str, number: int, which: Callable[[Job], bool]) -> tuple[int, ...] | None:
-        """Of what it has, these alone: their places; None: it has no such batch."""
-        hand = self._hands.get(role)
-        if hand is None or hand.number != number:
+    def keep_only(
+        self, role: str, number: int, whole: Callable[[Job], bool]
+    ) -> tuple[int, ...] | None:
+        """Of what it has, what is `whole`: the places in its batch; None: it has no such batch."""
+        given = self._given_with(role, number)
+        if given is None:
             return None
-        kept = tuple(place for place, job in enumerate(hand.jobs) if which(job))
-        self._hands[role] = Hand(number, tuple(hand.jobs[place] for place in kept))
+        kept = tuple(place for place, job in enumerate(given.jobs) if whole(job))
+        self._given[role] = Given(number, tuple(given.jobs[place] for place in kept))
         return kept
 
     def answered(self, role: str, number: int) -> tuple[Job, ...] | None:
-        """What it had; None: it had no such batch."""
-        hand = self._hands.get(role)
-        if hand is None or hand.number != number:
+        """What it had, and rests now; None: it had no such batch."""
+        given = self._given_with(role, number)
+        if given is None:
             return None
-        self._hands[role] = None
-        return hand.jobs
+        self._given[role] = None
+        return given.jobs
 
     def gone(self, role: str) -> tuple[Job, ...]:
-        """What it had. Idempotent."""
-        hand = self._hands.pop(role, None)
-        jobs = () if hand is None else hand.jobs
+        """What it had, which is suspect now. Idempotent."""
+        given = self._given.pop(role, None)
+        jobs = () if given is None else given.jobs
         for job in jobs:
-            self.fear(job)
+            self.suspect(job)
         return jobs
 
-    def fear(self, job: Job) -> None:
+    def suspect(self, job: Job) -> None:
         """No worker gets it before it has been encoded here."""
-        self._feared[job.key] = None
+        self._suspects[job.key] = None
 
-    def encoded(self, key: str) -> None:
-        """Here, and nobody has died."""
-        self._feared.pop(key, None)
+    def clear(self, key: str) -> None:
+        """It has been encoded here, and this process lives."""
+        self._suspects.pop(key, None)
+
+    def _given_with(self, role: str, number: int) -> Given | None:
+        given = self._given.get(role)
+        return given if given is not None and given.number == number else None

@@ -9,6 +9,7 @@ from blake3 import blake3
 from torch import nn
 from torch.nn import functional as F
 
+from ...protocol.config.roles import EncoderCacheConfig
 from ...protocol.facts import ModelFacts
 from ...protocol.pixels import PixelForm
 from ...protocol.requests.request import MODALITIES, Modality
@@ -21,6 +22,7 @@ from ..layers.linear import Linear
 from ..layers.patches import PatchProduct, replace_patch_convolutions
 from ..layers.pixels import expand
 from ..layers.serving import replace_linears
+from ..native.library import allow_kernels
 from ..weights.checkpoint import Checkpoint
 from ..weights.filling import fill
 from .device import prepare_device
@@ -97,6 +99,15 @@ def _may_join(kind: str, items: Sequence[Tensors]) -> bool:
         return False
     shapes = [{name: tensor.shape[1:] for name, tensor in item.items()} for item in items]
     return all(shape == shapes[0] for shape in shapes)
+
+
+def encoder_of(config: EncoderCacheConfig, device: str, before_part: Callable[[], None]) -> Encoder:
+    """What an encoder's process is told, on this device; see `load_encoder`."""
+    with allow_kernels(config.native_kernels):
+        return load_encoder(
+            config.model, config.dtype, device, config.threads.alone, config.modalities,
+            before_part, config.deterministic, digested=config.disk is not None,
+        )  # fmt: skip
 
 
 def load_encoder(

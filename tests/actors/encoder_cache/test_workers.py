@@ -1,7 +1,7 @@
 """Who of the encode workers has what, and how the queue is divided among those that rest."""
 
 from thespis.actors.encoder_cache.batching import Job, choose, part
-from thespis.actors.encoder_cache.workers import FEARED, Workers
+from thespis.actors.encoder_cache.workers import MOST_SUSPECTS, Workers
 from thespis.protocol.edges.encoder_cache_to_encode_worker import epoch_of
 from thespis.protocol.edges.preprocessor_to_encoder_cache import Features
 from thespis.protocol.requests.request import Modality
@@ -15,11 +15,11 @@ def job(key: str, rows: int = 4, ready: bool = False, modality: Modality = "imag
 
 def test_one_that_has_joined_rests_until_it_is_given_something() -> None:
     workers = Workers(3)
-    assert (workers.here, workers.busy, workers.resting) == (0, 0, [])
+    assert (workers.count, workers.busy, workers.resting) == (0, 0, [])
     workers.joined(ONE)
     workers.joined(TWO)
     number = workers.give(ONE, [job("a")])
-    assert (workers.here, workers.busy, workers.resting) == (2, 1, [TWO])
+    assert (workers.count, workers.busy, workers.resting) == (2, 1, [TWO])
     assert epoch_of(number) == 3
     assert workers.give(TWO, [job("b")]) > number
     assert workers.answered(ONE, number) == (job("a"),)
@@ -32,17 +32,17 @@ def test_an_answer_to_nothing_that_was_asked_changes_nothing() -> None:
     number = workers.give(ONE, [job("a")])
     for role, what in ((ONE, number + 1), (TWO, number), ("nobody", 0)):
         assert workers.answered(role, what) is None
-        assert workers.keep(role, what, lambda job: True) is None
+        assert workers.keep_only(role, what, lambda job: True) is None
     assert workers.busy == 1
     assert workers.answered(ONE, number) is not None
     assert workers.answered(ONE, number) is None
 
 
-def test_what_is_not_whole_leaves_its_hand() -> None:
+def test_what_is_not_whole_leaves_its_batch() -> None:
     workers = Workers(1)
     workers.joined(ONE)
     number = workers.give(ONE, [job("a"), job("b"), job("c")])
-    assert workers.keep(ONE, number, lambda job: job.key != "b") == (0, 2)
+    assert workers.keep_only(ONE, number, lambda job: job.key != "b") == (0, 2)
     assert workers.answered(ONE, number) == (job("a"), job("c"))
 
 
@@ -52,18 +52,18 @@ def test_what_one_died_with_no_other_gets_until_it_has_been_encoded() -> None:
     workers.give(ONE, [job("a"), job("b")])
     assert workers.gone(ONE) == (job("a"), job("b"))
     assert workers.gone(ONE) == ()
-    assert workers.here == 0
+    assert workers.count == 0
     assert not workers.may_have(job("a"))
     assert workers.may_have(job("c"))
-    workers.encoded("a")
+    workers.clear("a")
     assert workers.may_have(job("a"))
     assert not workers.may_have(job("d", ready=True)), "that is only read"
 
 
 def test_no_flood_of_deaths_is_remembered_without_end() -> None:
     workers = Workers(1)
-    for number in range(FEARED + 10):
-        workers.fear(job(str(number)))
+    for number in range(MOST_SUSPECTS + 10):
+        workers.suspect(job(str(number)))
     assert workers.may_have(job("9"))
     assert not workers.may_have(job("10"))
 
