@@ -10,16 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from ...actors.quarantine.fingerprints import outline
 from ...protocol.config.roles import ClientConfig
-from ...protocol.edges.client_to_encoder_cache import Pin, Unpin
-from ...protocol.edges.client_to_preprocessor import Tokenize
 from ...protocol.edges.client_to_scheduler import ChoiceSoFar
 from ...protocol.edges.control import (
     AskStatus,
     Cache,
     Drain,
-    Excuse,
     Gone,
     Live,
     Refused,
@@ -29,7 +25,7 @@ from ...protocol.edges.control import (
     Status,
 )
 from ...protocol.edges.preprocessor_to_client import Tokenized
-from ...protocol.errors import EngineError, Failure, RequestError
+from ...protocol.errors import EngineError, Failure
 from ...protocol.memory.blobs import read_once
 from ...protocol.requests.pooling import PoolingParams
 from ...protocol.requests.preview import Preview
@@ -39,13 +35,14 @@ from ...protocol.wire import Message
 from .admission import Admission, Cost, estimate_tokens
 from .connection import Connection
 from .deadline import LATE, before
+from .deaths import Deaths
 from .delivery import Delivery, check_sendable
 from .dispatcher import Dispatcher
 from .joining import Joined
-from .ledger import Ledger, LedgerEntry, Progress, blobs_of, needs_fetch
+from .ledger import Ledger, LedgerEntry, Progress, blobs_of
 from .media_store import MediaStore
 from .observer import Observer
-from .questions import RESTARTED, Questions
+from .questions import Questions
 from .stream import Stream
 from .suspects import Suspects
 from .wanted import check_wanted
@@ -90,6 +87,10 @@ class Client:
         self._dispatcher = Dispatcher(
             connection, self._ledger, self._delivery, self._questions, self.admission, self.media
         )
+        self._deaths = Deaths(
+            connection, self._ledger, self._suspects, self._delivery, self._questions,
+            self._dispatcher,
+        )  # fmt: skip
         self._random = random.Random(config.seed)
         """Draws the seeds of requests that have none."""
         self._loop = asyncio.get_running_loop()
@@ -188,7 +189,7 @@ class Client:
             if not request.preview:
                 check_wanted(self.model, self.model_name, request.pooling)
             check_sendable(request)
-            self._refuse_poison(request)
+            self._deaths.check(request)
             async with before(request.deadline):
                 await self._enter(cost, wait)
         except BaseException:
@@ -221,7 +222,7 @@ class Client:
         """Token ids and text of a prompt without media, as the preprocessor would make them."""
         self._raise_if_dead()
         request = self._questions.request(prompt)
-        self._refuse_poison(request)
+        self._deaths.check(request)
         return await self._questions.tokenize(request)
 
     async def pin(self, tenant: str, owner: str, name: str, expires: float | None = None) -> None:
@@ -311,7 +312,7 @@ class Client:
     def on_director(self, message: Any) -> None:
         match message:
             case Gone(role, epoch, outside):
-                self._on_gone(role, epoch, outside)
+                self._deaths.gone(role, epoch, outside)
                 self._dispatcher.tell_of_change()
             case Reshare(share):
                 self.admission.reshare(share)
@@ -333,43 +334,6 @@ class Client:
         self._dispatcher.tell_of_change()
         self._suspects.met(self._connection.others)
         self._delivery.do_due()
-
-    def _on_gone(self, role: str, epoch: int, outside: bool) -> None:
-        asked = self._questions.tokenizing if role == "preprocessor" else []
-        # Questions have no entry in the ledger: they are repeated by their callers, and known again
-        # by what they ask.
-        names = {f"tokenize {outline(request)}": request for request in asked}
-        proof = self._delivery.take_up(role, epoch, outside, names)
-        self._suspects.born(role, self._connection.others)
-        if proof is not None:
-            self._connection.link.send(Excuse(role, proof.epochs))
-            entry = self._ledger.live(proof.name)
-            self._refuse_alike(names[proof.name] if entry is None else entry.request)
-        if role == "preprocessor":
-            # What it was asked is lost with it; the callers may ask again.
-            self._questions.on_all(Tokenize, RequestError(RESTARTED))
-            self._dispatcher.end_leases(self._ledger.all())
-        elif role == "encoder-cache":
-            for question in (Pin, Unpin):
-                self._questions.on_all(question, RequestError(RESTARTED))
-        elif role == "fetcher":
-            # For requests that are over, no other process will say that the media are free.
-            self._dispatcher.end_leases(
-                [entry for entry in self._ledger.all() if entry.over and needs_fetch(entry.request)]
-            )
-
-    def _refuse_alike(self, request: Request) -> None:
-        """Refuse this request and every other that is the same work."""
-        self._suspects.ban(request, time.monotonic())
-        for entry in self._ledger.live_ones():
-            refused = self._suspects.refusal(entry.request, time.monotonic())
-            if refused is not None:
-                self._dispatcher.end(entry, refused)
-
-    def _refuse_poison(self, request: Request) -> None:
-        refused = self._suspects.refusal(request, time.monotonic())
-        if refused is not None:
-            raise RequestError(refused)
 
     def on_gap(self) -> None:
         """Messages are missing; some may have said that media are free."""
