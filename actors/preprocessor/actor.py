@@ -31,9 +31,8 @@ from ...protocol.edges.encoder_cache_to_preprocessor import FeaturesRead, Featur
 from ...protocol.edges.fetcher_to_preprocessor import Fetched
 from ...protocol.edges.preprocessor_to_client import PreparedCopy, Previewed, Tokenized
 from ...protocol.edges.preprocessor_to_scheduler import Submit
-from ...protocol.edges.shared import MediaRead, RequestFailed
+from ...protocol.edges.shared import RequestFailed
 from ...protocol.edges.view import Seen
-from ...protocol.errors import Failure
 from ...protocol.memory.blobs import BlobReader
 from ...protocol.requests.guide import needs_check
 from ...protocol.requests.prepared import Timing
@@ -50,9 +49,10 @@ from .assembly import Assembler, check_room
 from .decoding import ItemDecoding
 from .documents import has_documents
 from .effort import effort_of
-from .feeding import Feed, Feeds
+from .feeding import Feeds
 from .hashing import Hashing
 from .identities import Identities, cache_miss
+from .open_requests import OpenRequests
 from .page_plans import PagePlans, in_era
 from .pending_request import UNRENDERED, PendingRequest, brings_template
 from .questions import Questions
@@ -68,14 +68,13 @@ class Preprocessor(Actor):
     def __init__(self, launch: Launch) -> None:
         super().__init__(launch)
         self._reader = BlobReader(launch.directory)
-        self._pending: dict[str, PendingRequest] = {}
         self._over = Tombstones()
         self._era = ""
         """Of the keys of requests that come now: see `key_salt`."""
         self._epochs: dict[str, int] = {}
         self._pids: dict[str, int] = {}
         """Of the decode workers, like their epochs."""
-        self._count = {"prepared": 0, "previewed": 0, "failed": 0}
+        self._count = {"prepared": 0, "previewed": 0}
 
     async def on_start(self, config: bytes) -> dict[str, int]:
         self.config = msgspec.json.decode(config, type=PreprocessorConfig)
@@ -95,9 +94,9 @@ class Preprocessor(Actor):
             excuse=lambda role, epoch: self.link.send(Excuse(role, (epoch,))),
             later=self._later,
             complete=self._submit,
-            fail=self._fail,
+            fail=lambda pending, failure: self._open.fail(pending, failure),
             rendered=self._rendered,
-            give_back=lambda request: self._say_read(request, True),
+            give_back=lambda request: self._open.say_read(request),
             read=lambda pending: self._guarded(pending, lambda: self._expand(pending)),
             guarded=self._guarded,
             effort=lambda role: effort_of(self._pids[role], time.monotonic()),
@@ -107,6 +106,9 @@ class Preprocessor(Actor):
         self._hashing = Hashing(self._identities, shell, self.tasks.start_soon, self._decoding.ids)
         self._feeds = Feeds(self._decoding, shell)
         self._plans = PagePlans(self.config, self._validator, self._identities)
+        self._open = OpenRequests(
+            self.send, self.catch_up, self._decoding, self._feeds, self._identities
+        )
         return {}
 
     async def on_stop(self) -> None:
@@ -114,11 +116,12 @@ class Preprocessor(Actor):
         self._reader.close()
 
     def counters(self) -> dict[str, float]:
-        open_ones = {"open_requests": len(self._pending), "open_documents": len(self._feeds)}
-        return {**self._count, **open_ones, **self._decoding.counters()}
+        open_ones = {"open_requests": len(self._open), "open_documents": len(self._feeds)}
+        counted = {**self._count, "failed": self._open.failed}
+        return {**counted, **open_ones, **self._decoding.counters()}
 
     def seen(self) -> Seen:
-        return view.seen(self._pending.values(), self._decoding.store)
+        return view.seen(self._open, self._decoding.store)
 
     # messages
 
@@ -127,7 +130,7 @@ class Preprocessor(Actor):
             case Prepare(request):
                 self._accept(request, False, ())
             case Fetched(request) if self.peers.departed(request.client):
-                self._give_back(request, True)
+                self._open.give_back(request, True)
             case Fetched(request, timings):
                 self._accept(request, True, timings)
             case Tokenize(request):
@@ -148,8 +151,8 @@ class Preprocessor(Actor):
     def on_end(self, ids: tuple[str, ...]) -> None:
         self._over.add(ids)
         for id in ids:
-            if (pending := self._pending.get(id)) is not None:
-                self._drop(pending)
+            if (pending := self._open.get(id)) is not None:
+                self._open.drop(pending)
             self._feeds.end(id)
 
     def on_reset(self, cache: Cache, number: int) -> None:
@@ -173,22 +176,22 @@ class Preprocessor(Actor):
             case topology.ENCODER_CACHE:
                 self._decoding.reader_gone()
             case topology.CLIENT:
-                self._drop_all(lambda one: one.request.client == writer)
+                self._open.drop_all(lambda one: one.request.client == writer)
             case topology.FETCHER:
                 # Clients have theirs fetched again; who brings the same bytes himself goes on.
                 written = partial(self._reader.written_by, writer)
-                self._drop_all(lambda one: any(written(blob.segment) for blob in one.blobs))
+                self._open.drop_all(lambda one: any(written(blob.segment) for blob in one.blobs))
 
     # requests
 
     def _accept(self, request: Request, fetched: bool, timings: tuple[Timing, ...]) -> None:
-        known = self._pending.get(request.id)
+        known = self._open.get(request.id)
         late = known is not None and known.request.attempt >= request.attempt
         if late or request.id in self._over:
-            self._give_back(request, fetched)
+            self._open.give_back(request, fetched)
             return
         if known is not None:
-            self._drop(known)
+            self._open.drop(known)
         self._feeds.end(request.id)
         start = time.monotonic()
         try:
@@ -201,11 +204,11 @@ class Preprocessor(Actor):
             rendered = UNRENDERED if later else self._renderer.render(request.prompt, request.media)
             sampling = self._tokenizer.spelled(request.sampling, self.config.model.vocab)
         except Exception as error:  # by structure: one request's fault ends one request
-            self._refuse(request, fetched, failure_of(error))
+            self._open.refuse(request, fetched, failure_of(error))
             return
         told = [*timings, Timing("preprocess", start, time.monotonic())]
         pending = PendingRequest(request, fetched, rendered, told, sampling)
-        self._pending[request.id] = pending
+        self._open.add(pending)
         self._guarded(pending, lambda: self._begin(pending))
 
     def _begin(self, pending: PendingRequest) -> None:
@@ -232,7 +235,7 @@ class Preprocessor(Actor):
         pending.rendered = rendered
         if pending.question:
             self._tell_tokens(pending.request, rendered)
-            self._release(pending)
+            self._open.release(pending)
         else:
             self._guarded(pending, lambda: self._want_items(pending))
 
@@ -290,7 +293,7 @@ class Preprocessor(Actor):
                 return
             prepared = self._assembler.assemble(pending, options)
         except Exception as error:
-            self._fail(pending, failure_of(error))
+            self._open.fail(pending, failure_of(error))
             return
         # Not before the prompt is known to be right, since an encoder that rests begins at once;
         # before Submit, since Need must not find nothing.
@@ -304,14 +307,14 @@ class Preprocessor(Actor):
         text = pending.rendered.shown if isinstance(request.prompt, ChatPrompt) else None
         self.send(request.client, PreparedCopy(prepared, submitted_to, text, pending.sources()))
         self._count["prepared"] += 1
-        self._release(pending)
-        self._say_read(request, pending.fetched and not pending.pages)
+        self._open.release(pending)
+        self._open.say_read(request, pending.fetched and not pending.pages)
 
     def _tell_cost(self, pending: PendingRequest, cost: Previewed) -> None:
         self.send(pending.request.client, cost)
         self._count["previewed"] += 1
-        self._release(pending)
-        self._say_read(pending.request, pending.fetched)
+        self._open.release(pending)
+        self._open.say_read(pending.request, pending.fetched)
 
     def _tokenize(self, request: Request) -> None:
         try:
@@ -319,7 +322,7 @@ class Preprocessor(Actor):
             if brings_template(request):
                 pending = PendingRequest(request, False, UNRENDERED, [], request.sampling)
                 pending.question = True
-                self._pending[request.id] = pending
+                self._open.add(pending)
                 self._questions.want_rendering(pending)
             else:
                 self._tell_tokens(request, self._renderer.render(request.prompt, request.media))
@@ -336,53 +339,12 @@ class Preprocessor(Actor):
         try:
             step()
         except Exception as error:
-            self._fail(pending, failure_of(error))
-
-    def _fail(self, pending: PendingRequest, failure: Failure) -> None:
-        if failure.kind == "restarted":
-            # the news of the death comes first, and may have dropped the request
-            self.catch_up()
-        if not pending.over:
-            if pending.feed is not None:
-                self._feeds.failed(pending)
-            self._identities.free(pending)
-            self._release(pending)
-            self._refuse(pending.request, pending.fetched, failure)
-
-    def _refuse(self, request: Request, fetched: bool, failure: Failure) -> None:
-        self._count["failed"] += 1
-        self.send(request.client, RequestFailed(request.id, request.attempt, failure))
-        self._say_read(request, fetched)
-
-    def _say_read(self, request: Request, fetched: bool) -> None:
-        """To the fetcher, whose bytes its media may have been."""
-        if fetched:
-            self.send(topology.FETCHER, MediaRead(request.id, request.attempt))
-
-    def _drop(self, pending: PendingRequest) -> None:
-        """Nobody waits for it any more."""
-        self._release(pending)
-        self._give_back(pending.request, pending.fetched)
-
-    def _drop_all(self, concerned: Callable[[PendingRequest | Feed], bool]) -> None:
-        for pending in [pending for pending in self._pending.values() if concerned(pending)]:
-            self._drop(pending)
-        self._feeds.end_all(concerned)
-
-    def _give_back(self, request: Request, fetched: bool) -> None:
-        self.send(request.client, MediaRead(request.id, request.attempt))
-        self._say_read(request, fetched)
-
-    def _release(self, pending: PendingRequest) -> None:
-        pending.over = True
-        if self._pending.get(pending.request.id) is pending:
-            del self._pending[pending.request.id]
-        self._decoding.release(pending)
+            self._open.fail(pending, failure_of(error))
 
     def _worker_gone(self, role: str, epoch: int, outside: bool) -> None:
         """Its features are lost: who has them pinned wants them again."""
         lost = self._decoding.worker_gone(role, epoch, outside)
-        for pending in list(self._pending.values()):
+        for pending in self._open:
             for index, entry in enumerate(pending.entries):
                 if entry in lost and not pending.over:
                     pending.entries[index] = None

@@ -3,38 +3,17 @@ are asked for, so that a request's pages are never there all at once."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
 from ...protocol import topology
 from ...protocol.edges.preprocessor_to_encoder_cache import Features, FeaturesGone
-from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.request import Request
-from ..jobs.identity import blob_of
 from .decoding import ItemDecoding
 from .identities import cache_miss
-from .pending_request import UNRENDERED, PagePlan, PendingRequest
+from .pending_request import UNRENDERED, Feed, PagePlan, PendingRequest
 from .shell import Shell
 from .store import FeatureEntry
-
-
-@dataclass(eq=False)
-class Feed:
-    """The pages of one request, from its submission to its end."""
-
-    request: Request
-    fetched: bool
-    """Its bytes are the fetcher's, who wants them back."""
-    plans: dict[str, PagePlan]
-    """By key of each embedding that becomes of a page."""
-    making: dict[str, PendingRequest] = field(default_factory=dict)
-    """By key of a page: those that are being made."""
-
-    @property
-    def blobs(self) -> list[BlobRef]:
-        sources = (item.source for item in self.request.media if item.source is not None)
-        return list(dict.fromkeys(map(blob_of, sources)))
 
 
 class Feeds:
@@ -106,6 +85,7 @@ class Feeds:
     def made(self, page: PendingRequest) -> None:
         """Pass a page's features on. They are not kept here: a document would fill the store."""
         (entry,) = page.held
+        assert page.feed is not None
         page.feed.making.pop(entry.key, None)
         send_features(self._shell, page.request, [entry])
         page.over = True
@@ -115,6 +95,7 @@ class Feeds:
     def failed(self, page: PendingRequest) -> None:
         """It will not be made, so its request ends; others that have the page are told by their
         own."""
+        assert page.feed is not None
         self.end(page.feed.request.id)
 
     def end(self, id: str) -> None:

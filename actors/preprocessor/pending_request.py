@@ -1,7 +1,6 @@
 """What the shell keeps of one request until it is submitted or refused."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...protocol.edges.decode_worker_to_preprocessor import Decoded, DocumentRead
 from ...protocol.memory.blobs import BlobRef
@@ -74,8 +73,8 @@ class PendingRequest:
     page_digests: dict[int, str] = field(default_factory=dict)
     plans: list[PagePlan] = field(default_factory=list)
     """Of all of them."""
-    feed: Any = None
-    """Of which `Feed` it is a page, where it is no request of its own."""
+    feed: "Feed | None" = None
+    """Of which it is a page, where it is no request of its own."""
     over: bool = False
     """Answered or ended; what still comes for it is dropped."""
 
@@ -128,6 +127,24 @@ class PendingRequest:
     def take_guide(self, guide: Guide) -> None:
         self.unchecked = False
         self.sampling = self.sampling.replace(structured_outputs=guide)
+
+
+@dataclass(eq=False)
+class Feed:
+    """The pages of one request, from its submission to its end."""
+
+    request: Request
+    fetched: bool
+    """Its bytes are the fetcher's, who wants them back."""
+    plans: dict[str, PagePlan]
+    """By key of each embedding that becomes of a page."""
+    making: dict[str, PendingRequest] = field(default_factory=dict)
+    """By key of a page: those that are being made."""
+
+    @property
+    def blobs(self) -> list[BlobRef]:
+        sources = (item.source for item in self.request.media if item.source is not None)
+        return list(dict.fromkeys(map(blob_of, sources)))
 
 
 @dataclass(frozen=True, eq=False)

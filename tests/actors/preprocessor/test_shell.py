@@ -104,7 +104,7 @@ class Stage:
         """Nothing of any request is left but features for reuse."""
         actor = self.actor
         pinned = [entry for entry in actor._decoding.store._entries.values() if entry.pins]
-        return not (actor._pending or actor._decoding.pool.tasks() or pinned)
+        return not (actor._open or actor._decoding.pool.tasks() or pinned)
 
 
 @asynccontextmanager
