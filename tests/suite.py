@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from typing import IO
 
@@ -95,6 +96,8 @@ def begin(part: str, parts: Sequence[str], log: IO[bytes]) -> int:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             code = run(part, parts)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

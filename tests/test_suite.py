@@ -1,7 +1,13 @@
 """The suite's parts: every test is in one, and one that has no folder of its own is in `others`."""
 
+import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from . import suite
 from .suite import OTHERS, TYPES, chosen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,3 +35,19 @@ def test_a_folder_in_another_is_in_its_own_part_alone() -> None:
     assert chosen("a/c", those) == ["tests/a/c/"]
     ignored = [f"--ignore=tests/{name}" for name in ("a", "b", "a/c")]
     assert chosen(OTHERS, those) == ["tests/", *ignored]
+
+
+def test_a_part_that_cannot_run_says_why(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It failed without a word."""
+
+    def run(part: str, parts: Sequence[str]) -> int:
+        raise RuntimeError(f"no {part}")
+
+    monkeypatch.setattr(suite, "run", run)
+    with tempfile.TemporaryFile() as log, capfd.disabled():
+        pid = suite.begin("spec", ["spec"], log)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+        log.seek(0)
+        assert log.read().endswith(b"RuntimeError: no spec\n")

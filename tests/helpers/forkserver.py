@@ -60,6 +60,8 @@ MOST_BYTES, MOST_FILES = 1 << 20, 16
 MALLOC = {-3: "MALLOC_MMAP_THRESHOLD_", -1: "MALLOC_TRIM_THRESHOLD_"}
 """By mallopt's number."""
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
+_ONE_AT_A_TIME = threading.Lock()
+"""One order of this process, to whichever server: whose child an orphan becomes is set for all."""
 _ABOVE = 1000
 """Descriptors that have come wait there while their numbers are made free."""
 
@@ -82,7 +84,6 @@ class ForkServer:
     def __init__(self, connection: socket.socket, pid: int | None = None) -> None:
         """`pid`: of the server, where it is this process's child."""
         self._connection, self._pid = connection, pid
-        self._one_at_a_time = threading.Lock()
 
     def start(
         self,
@@ -95,7 +96,7 @@ class ForkServer:
         """`files`: by the number that the process knows it by, a descriptor of this one. Returns
         the pid of a child of this process. Raises OSError where there is none."""
         order = Order(module, list(arguments), dict(environment), os.getcwd(), list(files), session)
-        with self._one_at_a_time, _adopting():
+        with _ONE_AT_A_TIME, _adopting():
             socket.send_fds(self._connection, [msgspec.json.encode(order)], [*files.values()])
             answer = self._connection.recv(64)
         if not answer:
@@ -343,6 +344,8 @@ def copied(prepare: Callable[[], None]) -> ForkServer:
             _take_files({0: null, 1: 2, 2: 2, 3: theirs.fileno()})
             prepare()
             _become_server(socket.socket(fileno=3), parent)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)
     theirs.close()

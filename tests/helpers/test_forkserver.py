@@ -1,18 +1,22 @@
 """What is forked finds what it would have been exec'ed with, and nothing else."""
 
+import ctypes
 import os
+import select
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
 
-from .forkserver import Adopted, Warm, engines_start_warm
+from .forkserver import MOST_BYTES, Adopted, ForkServer, Warm, engines_start_warm
 from .torchless import TORCHLESS, played_by
 
 pytestmark = pytest.mark.process
@@ -100,3 +104,35 @@ def test_it_outlives_the_thread_that_asked_first(tmp_path: Path) -> None:
             thread.start()
             thread.join()
     assert ended == [0, 0]
+
+
+PR_GET_CHILD_SUBREAPER = 37
+
+
+def adopts() -> int:
+    """Whether this process takes orphans, by the kernel's word."""
+    told = ctypes.c_int()
+    ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(told))
+    return told.value
+
+
+def test_who_waits_for_one_server_does_not_end_the_adopting_for_another() -> None:
+    """Two threads with engines of two kinds: the first that was answered let the other's child go,
+    and the second left this process adopting for ever."""
+    before = adopts()
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(2))
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        (one, first), (other, second) = (map(stack.enter_context, pair) for pair in pairs)
+        waits = pool.submit(ForkServer(one).start, "m", [], {}, {})
+        first.recv(MOST_BYTES)
+        waits_too = pool.submit(ForkServer(other).start, "m", [], {}, {})
+        select.select([second], [], [], 0.1)
+        assert adopts() == 1
+        first.send(b"7")
+        assert waits.result() == 7
+        second.recv(MOST_BYTES)
+        assert adopts() == 1
+        second.send(b"7")
+        assert waits_too.result() == 7
+    assert adopts() == before
