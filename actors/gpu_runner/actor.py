@@ -48,6 +48,7 @@ class GpuRunner(BlockingActor):
         decoded = placed(msgspec.json.decode(config, type=RunnerConfig))
         self._others = tuple(f"{GPU_RUNNER}-{rank}" for rank in range(1, decoded.ranks))
         threads = decoded.threads
+        self._cores.close()
         self._cores = Cores(self.launch.directory, GPU_RUNNER, threads, decoded.sharing)
         self._runner = Runner(
             decoded,

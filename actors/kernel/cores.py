@@ -10,7 +10,7 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ...protocol.config.roles import Threads
@@ -58,8 +58,8 @@ class Cores:
         if not self._held:
             # Not where another looks just now: the next time, then.
             self._held = _lock(self._own, fcntl.LOCK_EX)
-        encoding = self._role != GPU_RUNNER
-        if alone == self._threads.beside and not (encoding and len(self._fds) > 1):
+        encodes = self._role != GPU_RUNNER
+        if alone == self._threads.beside and not (encodes and len(self._fds) > 1):
             self.shared = False
             return alone
         now = self._clock()
@@ -71,14 +71,8 @@ class Cores:
                 self._met[other] = now
         computing = {other for other, met in self._met.items() if now - met < PAUSE_SECONDS}
         self.shared = bool(computing)
-        if not encoding:
-            return self._threads.beside if self.shared else alone
-        beside_runner = GPU_RUNNER in computing
-        most = self._threads.beside if beside_runner else alone
-        if not (encoders := len(computing - {GPU_RUNNER})):
-            return most
-        part = self._cores - self._cores // 2 if beside_runner else self._cores
-        return max(1, min(most, part // (1 + encoders)))
+        beside = self._threads.beside
+        return threads_among(computing, encodes, alone, beside, self._cores)
 
     def again(self) -> int | None:
         """Threads to go on with in the middle of it; None: it is too early to look."""
@@ -95,6 +89,26 @@ class Cores:
             for fd in (self._own, *self._fds.values()):
                 os.close(fd)
         self._own, self._fds, self._held = -1, {}, False
+
+
+def threads_among(
+    computing: Collection[str], encodes: bool, alone: int, beside: int, cores: int
+) -> int:
+    """Threads of a process while these roles compute, too. Pure.
+
+    `encodes`: it is an encoder, else the runner. `alone`: threads while nobody else computes.
+    `beside`: while runner and encoders do, on `cores` that the two kinds halve; encoders divide
+    what is theirs.
+    """
+    if not encodes:
+        return beside if computing else alone
+    beside_runner = GPU_RUNNER in computing
+    most = beside if beside_runner else alone
+    encoders = 1 + len(set(computing) - {GPU_RUNNER})
+    if encoders == 1:
+        return most
+    share = cores - cores // 2 if beside_runner else cores
+    return max(1, min(most, share // encoders))
 
 
 def _open(run_dir: Path, role: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from thespis.actors.kernel.cores import LOOK_SECONDS, PAUSE_SECONDS, Cores
+from thespis.actors.kernel.cores import LOOK_SECONDS, PAUSE_SECONDS, Cores, threads_among
 from thespis.protocol.config.roles import Threads
 from thespis.protocol.topology import ENCODER_CACHE, GPU_RUNNER
 
@@ -139,6 +139,26 @@ def test_a_long_step_of_a_small_model_has_all_of_them(tmp_path: Path, clock: Clo
         assert (runner.take(long=True), runner.shared) == (1, True)
         assert (runner.take(), runner.shared) == (1, False), "it has as many, whoever computes"
     runner.close()
+
+
+@pytest.mark.parametrize(
+    ("computing", "runner", "encoder"),
+    [
+        ((), 16, 12),
+        ((GPU_RUNNER,), None, 6),
+        ((ENCODER_CACHE,), 5, 8),
+        ((ENCODER_CACHE, "encode-worker-1"), 5, 5),
+        ((GPU_RUNNER, ENCODER_CACHE), None, 4),
+        ((GPU_RUNNER, *(f"encode-worker-{number}" for number in range(1, 20))), None, 1),
+    ],
+)
+def test_threads_on_sixteen_cores(
+    computing: tuple[str, ...], runner: int | None, encoder: int
+) -> None:
+    """The runner keeps all busy alone, and has five beside others; an encoder twelve, and six."""
+    if runner is not None:
+        assert threads_among(computing, False, 16, 5, 16) == runner
+    assert threads_among(computing, True, 12, 6, 16) == encoder
 
 
 def test_encoders_divide_their_part_of_the_cores(tmp_path: Path, clock: Clock) -> None:
