@@ -520,7 +520,7 @@ def test_features_go_with_their_request_and_who_needs_them_loses_them() -> None:
 
 
 def test_so_many_small_embeddings_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thespis.actors.encoder_cache.store.ITEMS", 2)
+    monkeypatch.setattr("thespis.actors.encoder_cache.books.ITEMS", 2)
     books = store(capacity=100)
     for key in "abc":
         books.features(features(key))
