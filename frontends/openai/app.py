@@ -67,7 +67,7 @@ from .small_endpoints import (
     version,
 )
 from .transcriptions.handler import transcriptions, translations
-from .unknown_path import no_path
+from .unknown_path import methods_of, no_path
 
 BODIES: dict[str, Handler] = {
     "/v1/chat/completions": chat_completions,
@@ -151,15 +151,14 @@ THERE_IS = (
     f"POST {', '.join((*BODIES, *FORMS))}, and GET "
     f"{', '.join(path for path in QUESTIONS if '{' not in path)}"
 )
-METHODS: dict[str, list[str]] = {}
-"""Of every path that has no part to fill in."""
-for _method, _path in (
-    *((hdrs.METH_POST, path) for path in (*BODIES, *FORMS)),
-    *((hdrs.METH_GET, path) for path in QUESTIONS),
-    *((method, path) for method, path, _ in MORE),
-):
-    if "{" not in _path:
-        METHODS.setdefault(_path, []).append(_method)
+METHODS = methods_of(
+    (
+        *((hdrs.METH_POST, path) for path in (*BODIES, *FORMS)),
+        *((hdrs.METH_GET, path) for path in QUESTIONS),
+        *((method, path) for method, path, _ in MORE),
+    )
+)
+"""By path."""
 
 
 def make_app(client: Client, config: HttpConfig, blame: Blame | None = None) -> web.Application:

@@ -1,7 +1,7 @@
 """What is said of a path at which nothing is: which there are, and which was meant. Pure."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...protocol.errors import Failure
 
@@ -9,6 +9,15 @@ LONGEST = 64
 """Characters of a path that is compared with those there are."""
 LIKE = 0.8
 """How alike the one that was meant is: one with a prefix too many or too few is still."""
+
+
+def methods_of(routes: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The methods of every path that has no part to fill in; `routes`: (method, path)."""
+    methods: dict[str, list[str]] = {}
+    for method, path in routes:
+        if "{" not in path:
+            methods.setdefault(path, []).append(method)
+    return methods
 
 
 def no_path(path: str, methods: Mapping[str, Sequence[str]], there_is: str) -> Failure:

@@ -48,6 +48,7 @@ class FetcherConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 PAGE_PIXELS = 100_000_000
+"""Of a page as it is drawn, for which it has `page_seconds` once more."""
 
 
 class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,7 +80,7 @@ class MediaLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return min(most, self.decode_seconds)
 
     def page_cpu_seconds(self, pixels: int) -> float:
-        """As much again for every `PAGE_PIXELS`, and no more than a picture of these."""
+        """Of a page that is drawn with so many; no more than a picture has."""
         seconds = self.page_seconds * (1 + pixels / PAGE_PIXELS)
         return min(seconds, self.cpu_seconds("image"))
 

@@ -12,12 +12,11 @@ class Copied(Message, frozen=True):
 
 
 class EncodedItem(Record, frozen=True):
-    """One of the two."""
+    """Its embedding, or why there is none; with neither its features could not be read."""
 
     blob: BlobRef | None = None
     """[rows, embed_width], in the worker's arena until `EmbeddingsTaken`."""
     failure: Failure | None = None
-    """None of both: its features could not be read."""
 
 
 class BatchEncoded(Message, frozen=True):

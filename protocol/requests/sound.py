@@ -9,13 +9,13 @@ MOST_PIECES = 4096
 
 
 class CutPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where in a sound a piece begins, and the cutting goes on."""
+    """Where in a sound a piece begins, and the cutting goes on: see `Stretch`, whose fields these
+    are."""
 
     start: int
     packet: int
     pts: int
     first: int
-    """As of `Stretch`."""
 
 
 class CutOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -115,10 +115,10 @@ async def chat(
         temperature=given.temperature,
         max_tokens=given.max_tokens,
         system=given.system,
-        verbose=given.verbose or question is None or None,
+        verbose=(given.verbose or question is None) or None,
     )
     # An engine of our own calls its model as it likes; a server that runs may have several.
-    wanted = given.model or None if given.base_url is not None else None
+    wanted = (given.model or None) if given.base_url is not None else None
     async with Api(url, given.api_key) as api:
         try:
             model = await api.model(wanted)
