@@ -152,7 +152,8 @@ def test_langchain(url: str) -> None:
         max_retries=0,
         max_completion_tokens=MOST,
     )
-    assert "".join(str(chunk.content) for chunk in chat.stream(QUESTION)) is not None
+    *_, last = chat.stream(QUESTION)
+    assert last.chunk_position == "last"
     for method in ("function_calling", "json_schema"):
         answer = chat.with_structured_output(Forecast, method=method).invoke(QUESTION)
         assert isinstance(answer, Forecast)
