@@ -12,7 +12,7 @@ ITEMS = 16384
 """Entries at most, but for those in use: each costs 1 KB here, however few rows it has."""
 
 
-class Books:
+class EntryBooks:
     """The store's own, which says what happens; these keep in step what belongs together: an entry,
     its place in the queue, its holders, its space and the block that it had."""
 

@@ -19,7 +19,7 @@ from ...protocol.memory.blobs import BlobRef
 from ...protocol.requests.prepared import Timing
 from . import view
 from .batching import Job
-from .books import Books
+from .books import EntryBooks
 from .entries import (
     Claim,
     EmbeddingEntry,
@@ -35,13 +35,13 @@ LOST_SECONDS = 2.0
 
 
 class Store:
-    """Claims in order of arrival, and the events of the entries that `Books` keeps."""
+    """Claims in order of arrival, and the events of the entries that `EntryBooks` keeps."""
 
     def __init__(
         self, capacity: int, row_bytes: int, features_limit: int, ahead: bool = True
     ) -> None:
         """`ahead`: an encoder that rests begins with features before anybody has asked for them."""
-        self._books = Books(capacity, row_bytes)
+        self._books = EntryBooks(capacity, row_bytes)
         self._ahead = ahead
         self._claims: deque[Claim] = deque()
         self._features = FeatureBooks(features_limit)

@@ -674,7 +674,8 @@ async def test_bytes_that_are_gone_before_the_news_of_it_end_nothing(
     arena = Arena(tmp_path, "fetcher.1", 1 << 25)
     item = MediaItem("image", Encoded(arena.put(bytes(size))), "here")
     arena.close()
-    monkeypatch.setattr(stage.actor, "catch_up", lambda: stage.actor.on_gone(Gone("fetcher", 1)))
+    news = Gone("fetcher", 1)
+    monkeypatch.setattr(stage.actor._open, "_catch_up", lambda: stage.actor.on_gone(news))
     stage.actor.on_message("fetcher", Fetched(request(chat("x", 0), (item,), id="url"), ()))
     await stage.sent.until(MediaRead)
     assert stage.failures() == {}
