@@ -40,7 +40,7 @@ def test_a_whole_life_in_json(tmp_path: Path) -> None:
     assert code == 0
     lines = [json.loads(line) for line in command.log.splitlines()]
     assert all({"time", "level", "role", "event"} <= line.keys() for line in lines)
-    assert {line["level"] for line in lines} == {"info"}, "a wanted stop is no warning"
+    assert not [line for line in lines if line["level"] != "info"], "a wanted stop is no warning"
     (told,) = (line for line in lines if line.get("path"))
     assert (told["id"], told["status"], told["role"]) == ("mine", 200, "http")
     assert told["output_tokens"] == answer["usage"]["completion_tokens"]
