@@ -126,27 +126,33 @@ def start_engine(
     """
     if server is not None:
         server = with_otlp_headers(with_tls(with_keys(server)))
-    config = located(config)
-    checkpoint = inspect(config.model)
-    template = chat_template_of(checkpoint, config.chat_template)
-    if server is not None and template is None and not _makes_vectors(config, checkpoint):
-        raise no_template(checkpoint)
+    config = checked(config, server is not None)
     cast = cast or Cast()
     directions = DirectorConfig(
-        # The template's text: a restarted process gets the same one.
-        engine=msgspec.structs.replace(config, chat_template=template),
+        engine=config,
         server=server,
         cast=msgspec.structs.replace(cast, modules={HTTP: HTTP_MODULE, **cast.modules}),
         face_pid=os.getpid(),
     )
-    machine = this_machine()
-    refuse_impossible(config, machine)
     warning = check_file_limit(
         workers_of(config), server is not None, share_of(config).requests, file_limit()
     )
     if warning is not None:
         log.warning("%s", warning)
     return _run(directions, log_path, inherit_log)
+
+
+def checked(config: EngineConfig, served: bool) -> EngineConfig:
+    """The same with its model in a folder, fetched where it must be, and a chat template as text:
+    a restarted process gets the same one. `served`: chats will be asked for. Raises EngineError
+    where it is plain that no engine can start here."""
+    config = located(config)
+    checkpoint = inspect(config.model)
+    template = chat_template_of(checkpoint, config.chat_template)
+    if served and template is None and not _makes_vectors(config, checkpoint):
+        raise no_template(checkpoint)
+    refuse_impossible(config, this_machine())
+    return msgspec.structs.replace(config, chat_template=template)
 
 
 def _run(directions: DirectorConfig, log_path: Path | None, inherit_log: bool) -> EngineHandle:

@@ -9,6 +9,7 @@ from ...protocol.config.engine import EngineConfig
 from ...protocol.config.replicas import ReplicasConfig
 from ...protocol.config.server import ServerConfig
 from ...protocol.errors import EngineError
+from ..engine import checked
 from .installed import check_installed
 from .service import ServiceConfig, application
 
@@ -25,6 +26,7 @@ def cpus_each(replicas: int, cores: int | None) -> int:
 def serve_replicas(engine: EngineConfig, server: ServerConfig, replicas: ReplicasConfig) -> int:
     """Until a signal comes. Raises EngineError."""
     check_installed("--replicas")
+    engine = checked(engine, served=True)  # Ray would try every replica thrice and say it in a log
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray import serve

@@ -1,6 +1,7 @@
 """The service as it is configured; of the rest `scripts/dev ray` is the test."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ def test_without_ray_the_command_says_what_to_install(
     assert told == "thespis serve: --replicas needs Ray: pip install 'thespis[ray]'.\n"
     with pytest.raises(EngineError, match=r"thespis\[ray\]"):
         build({})
+
+
+def test_a_model_that_is_not_there_is_said_before_ray_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(installed, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--replicas", "2", "/nowhere/model"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("thespis serve: No model at '/nowhere/model': ")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two", ""])
