@@ -24,9 +24,10 @@ MOST_KEYS = 1 << 16
 class Affinity:
     """What one caller of replicas remembers. Replicas are told by their names."""
 
-    def __init__(self, doors: int = 1) -> None:
-        """`doors`: callers like this one, each of which knows its own requests alone."""
-        self._doors = doors
+    def __init__(self, doors: int = 1, at_once: float = math.inf) -> None:
+        """`doors`: callers like this one, each of which knows its own requests alone. `at_once`:
+        requests that a replica runs together, beyond which they wait there."""
+        self._doors, self._room = doors, at_once / doors
         self._homes: OrderedDict[str, str] = OrderedDict()
         """By key, the replica that has it."""
         self._under_way: dict[str, str] = {}
@@ -90,10 +91,14 @@ class Affinity:
         return self._idle(avoided)
 
     def _most(self, avoided: frozenset[str]) -> int:
-        """A replica with so many under way gets no more: 1 at least, whatever a door's part is."""
+        """A replica with so many under way gets no more: 1 at least, whatever a door's part is.
+        While there is room, nobody waits at one that has none."""
         total = self.load.total - sum(self.load.counts[one] for one in avoided)
         mean = (total + 1) / (len(self.replicas) - len(avoided))
-        return math.ceil(CALM / self._doors + LOAD * mean)
+        most = CALM / self._doors + LOAD * mean
+        if most > self._room > self.load.counts[self._idle(avoided)]:
+            most = self._room
+        return math.ceil(most)
 
     def _fit(self, replica: str | None, avoided: frozenset[str]) -> bool:
         return replica in self.replicas and replica not in avoided

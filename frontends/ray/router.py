@@ -1,6 +1,7 @@
 """`AffinityRouter`: how Ray Serve asks our policy. Ray imports it by its name; the class is made
 then, since Ray is no requirement of this package."""
 
+import math
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ def _make() -> type:
     class AffinityRouter(RequestRouter):
         """In the process of the door, which passes `keys` and `avoid` with each call."""
 
-        def initialize_state(self, doors: int = 1, **_: Any) -> None:
-            self._affinity = Affinity(doors)
+        def initialize_state(self, doors: int = 1, at_once: float = math.inf, **_: Any) -> None:
+            self._affinity = Affinity(doors, at_once)
             self._seen: list[Any] | None = None
             """Serve's own list: it makes another one when the replicas are others."""
             self._by_name: dict[str, Any] = {}

@@ -65,7 +65,7 @@ def application(engine: EngineConfig, server: ServerConfig, config: ServiceConfi
     from ray import serve
     from ray.serve.config import RequestRouterConfig
 
-    places = engine.max_requests or 2 * engine.max_num_seqs
+    places = places_of(engine)
     engines = serve.deployment(
         RayReplica,
         name=ENGINE,
@@ -73,7 +73,8 @@ def application(engine: EngineConfig, server: ServerConfig, config: ServiceConfi
         max_queued_requests=places,
         ray_actor_options={"num_cpus": config.num_cpus, "num_gpus": config.num_gpus},
         request_router_config=RequestRouterConfig(
-            request_router_class=ROUTER, request_router_kwargs={"doors": config.doors}
+            request_router_class=ROUTER,
+            request_router_kwargs={"doors": config.doors, "at_once": at_once(engine)},
         ),
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_timeout_s=server.drain_timeout + 2 * END_SECONDS,
@@ -93,7 +94,17 @@ def application(engine: EngineConfig, server: ServerConfig, config: ServiceConfi
     return door.bind(engines.bind(told), msgspec.json.encode(limits))
 
 
-def scaling(config: ServiceConfig, at_once: int) -> dict[str, Any]:
+def places_of(engine: EngineConfig) -> int:
+    """Requests that one replica takes."""
+    return engine.max_requests or 2 * engine.max_num_seqs
+
+
+def at_once(engine: EngineConfig) -> int:
+    """Of those, that it runs together: more of them wait, in it or at the doors."""
+    return min(engine.max_num_seqs, places_of(engine))
+
+
+def scaling(config: ServiceConfig, most: int) -> dict[str, Any]:
     """As Serve takes it. It counts the requests that run at a replica and that wait, there and at
     the doors: one more replica comes when more wait than run."""
     if config.max_replicas is None or config.max_replicas == config.replicas:
@@ -102,7 +113,7 @@ def scaling(config: ServiceConfig, at_once: int) -> dict[str, Any]:
         "autoscaling_config": {
             "min_replicas": config.replicas,
             "max_replicas": config.max_replicas,
-            "target_ongoing_requests": at_once,
+            "target_ongoing_requests": most,
         }
     }
 

@@ -94,7 +94,8 @@ def simulate(profile: Profile, given: argparse.Namespace, name: str) -> Report:
     seconds, count = given.seconds, given.replicas
     deaths = ((seconds / 2, max(1, round(given.kill * count))),) if given.kill else ()
     plan = Plan(count, given.routers, deaths=deaths, replaced_seconds=given.replaced)
-    routers = [POLICIES[name](given.seed + n, given.routers) for n in range(given.routers)]
+    doors, at_once = given.routers, profile.scheduler.max_num_seqs
+    routers = [POLICIES[name](given.seed + n, doors, at_once) for n in range(doors)]
     fleet = Fleet(profile, plan, routers, given.seed)
     work = Workload(rate=given.rate * count, media=given.media, grain=given.grain)
     fleet.run(work.asks(seconds, given.seed), seconds, drain=60.0)

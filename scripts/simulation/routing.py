@@ -1,5 +1,6 @@
 """How a router chooses a replica: the real policy of Ray's request router, and two to compare."""
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -44,7 +45,7 @@ class TwoChoices:
 
     keyed = False
 
-    def __init__(self, seed: int, routers: int = 1) -> None:
+    def __init__(self, seed: int, routers: int = 1, at_once: float = math.inf) -> None:
         self._random = random.Random(seed)
         self._living: Sequence[int] = ()
 
@@ -67,7 +68,7 @@ class RoundRobin:
 
     keyed = False
 
-    def __init__(self, seed: int, routers: int = 1) -> None:
+    def __init__(self, seed: int, routers: int = 1, at_once: float = math.inf) -> None:
         self._next = seed
         self._living: Sequence[int] = ()
 
@@ -90,9 +91,9 @@ class ByAffinity:
 
     keyed = True
 
-    def __init__(self, seed: int, routers: int = 1) -> None:
+    def __init__(self, seed: int, routers: int = 1, at_once: float = math.inf) -> None:
         self._random = random.Random(seed)
-        self.policy = Affinity(routers)
+        self.policy = Affinity(routers, at_once)
         self._numbers: dict[str, int] = {}
 
     def update(self, living: Sequence[int]) -> None:
@@ -113,9 +114,9 @@ def _name(number: int) -> str:
     return f"replica-{number}"
 
 
-POLICIES: dict[str, Callable[[int, int], Router]] = {
+POLICIES: dict[str, Callable[[int, int, float], Router]] = {
     "affinity": ByAffinity,
     "round-robin": RoundRobin,
     "two-choices": TwoChoices,
 }
-"""With a seed, and how many routers there are."""
+"""With a seed, how many routers there are, and the sequences that a replica runs at once."""

@@ -38,7 +38,7 @@ def fleet_of(
     if share is not None:
         profile = msgspec.structs.replace(profile, share=share)
     plan = Plan(replicas=4, routers=2, deaths=deaths)
-    return Fleet(profile, plan, [POLICIES[policy](seed, 2) for seed in range(2)], 1)
+    return Fleet(profile, plan, [POLICIES[policy](seed, 2, 64) for seed in range(2)], 1)
 
 
 def run(fleet: Fleet, rate: float = 20.0) -> Report:
@@ -73,7 +73,7 @@ def test_streams_of_dead_replicas_go_on_elsewhere() -> None:
 def alike(policy: str, deaths: tuple[tuple[float, int], ...] = ()) -> Report:
     """Pictures that many ask for, and little else."""
     plan = Plan(replicas=8, routers=1, deaths=deaths)
-    fleet = Fleet(bounded(read(MEASURED)), plan, [POLICIES[policy](1, 1)], 1)
+    fleet = Fleet(bounded(read(MEASURED)), plan, [POLICIES[policy](1, 1, 64)], 1)
     work = Workload(60.0, 1.0, 0.0, 1.0, known_pictures=200, tail=4.0, answer=6.0, longest=10)
     fleet.run(work.asks(SECONDS, 1), SECONDS, drain=30.0)
     return report_of(fleet, SECONDS)
@@ -92,7 +92,7 @@ def test_the_real_router_brings_likes_together_and_moves_what_the_dead_had() -> 
 def test_one_takes_the_place_of_who_has_died() -> None:
     profile = bounded(read(MEASURED))
     plan = Plan(replicas=3, routers=2, deaths=((0.5, 1),), replaced_seconds=0.6)
-    fleet = Fleet(profile, plan, [POLICIES["affinity"](seed, 2) for seed in range(2)], 1)
+    fleet = Fleet(profile, plan, [POLICIES["affinity"](seed, 2, 64) for seed in range(2)], 1)
     run(fleet, 40.0)
     (dead,) = fleet.died
     late = {ask.went for ask in fleet.asks if ask.at > 1.2}
@@ -197,7 +197,7 @@ def _again(asks: Sequence[Ask]) -> list[tuple[str, tuple[int, ...], int]]:
 
 def test_only_the_living_are_chosen() -> None:
     for make in POLICIES.values():
-        router = make(3, 1)
+        router = make(3, 1, 64)
         router.update([0, 1, 2, 4])
         router.update([1, 4])
         bests = {next(iter(router.order(Wanted(f"r{n}"), [0] * 5))) for n in range(40)}

@@ -64,6 +64,39 @@ def test_what_everybody_wants_is_everywhere() -> None:
     assert most <= 0
 
 
+@pytest.mark.parametrize("doors", [1, 2, 4])
+def test_nobody_waits_at_a_replica_while_another_has_room(doors: int) -> None:
+    """A replica has come because another was full: what is asked for next it gets, whoever has the
+    likes of it. Beyond what both run, each has its part."""
+    policies = [Affinity(doors, at_once=4) for _ in range(doors)]
+    under_way: Counter[str] = Counter()
+    for n in range(32):
+        if n == 4:
+            for policy in policies:
+                policy.update(["a", "b"])
+        elif n == 0:
+            for policy in policies:
+                policy.update(["a"])
+        under_way[policies[n % doors].order(str(n), LikeKeys(("it",)))[0]] += 1
+        if n == 7:
+            assert under_way == {"a": 4, "b": 4}
+    assert max(under_way.values()) <= CALM + LOAD * 16 + doors
+
+
+@pytest.mark.parametrize("doors", [1, 2, 4])
+def test_a_replica_that_has_come_gets_what_is_asked_for_next(doors: int) -> None:
+    """However many wait at another one, which has the likes of it."""
+    policies = [Affinity(doors, at_once=4) for _ in range(doors)]
+    for policy in policies:
+        policy.update(["a"])
+    for n in range(8):
+        policies[n % doors].order(str(n), LikeKeys(("it",)))
+    for policy in policies:
+        policy.update(["a", "b"])
+    bests = [policies[n % doors].order(str(n), LikeKeys(("it",)))[0] for n in range(8, 12)]
+    assert bests == ["b"] * 4
+
+
 def test_a_caller_alone_stays_where_his_conversation_is() -> None:
     sent, _, _ = played(
         Affinity(), [LikeKeys(("talk",), "system")] * 50, ["a", "b", "c"], at_once=1

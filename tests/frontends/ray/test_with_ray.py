@@ -20,14 +20,14 @@ def test_serve_takes_the_application() -> None:
     assert (scaling.min_replicas, scaling.max_replicas) == (2, 3)
     chosen = engines._bound_deployment._deployment_config.request_router_config
     assert chosen.request_router_class == ROUTER
-    assert chosen.request_router_kwargs == {"doors": 2}
+    assert chosen.request_router_kwargs == {"doors": 2, "at_once": 64}
 
 
 async def test_the_router_orders_replicas_as_the_policy_says() -> None:
     from thespis.frontends.ray.router import AffinityRouter
 
     router: Any = object.__new__(AffinityRouter)
-    router.initialize_state(doors=2)
+    router.initialize_state(doors=2, at_once=64)
     replicas = [SimpleNamespace(replica_id=SimpleNamespace(unique_id=name)) for name in "abc"]
 
     def asked(id: str, **more: Any) -> Any:
