@@ -1,6 +1,7 @@
 """A service of replicas as Ray Serve runs it: `build`, which Serve's configuration files name, and
 what it puts together. Ray is imported when it is called."""
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ ENGINE, DOOR = "thespis-engine", "thespis-door"
 """Names of the deployments."""
 HEALTH_SECONDS = 2.0
 """Between questions whether an engine is there."""
+TOLD_SECONDS = 10.0
+"""Between words of a door on the requests that it has, which decide how many replicas there are."""
 DOOR_CALLS = 1 << 14
 """Calls that one door may have under way; the bound that callers meet is the engines'."""
 
@@ -35,6 +38,12 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     replicas: int = 1
     max_replicas: int | None = None
     """So many where much is asked; None: always `replicas`."""
+    upscale_delay_s: float = 30.0
+    """So long more are wanted before one comes..."""
+    downscale_delay_s: float = 600.0
+    """... and fewer before one goes."""
+    look_back_period_s: float = 30.0
+    """What is wanted is told by the mean of so long."""
     num_cpus: float = 1.0
     """That one engine takes of its node."""
     num_gpus: float = 0.0
@@ -47,6 +56,14 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(
                 "replicas must be at least 1, and max_replicas no fewer: got "
                 f"{self.replicas} and {most}."
+            )
+        delays = self.upscale_delay_s, self.downscale_delay_s
+        for name, seconds in zip(("upscale_delay_s", "downscale_delay_s"), delays, strict=True):
+            if not 0 <= seconds < math.inf:
+                raise ValueError(f"{name} must be a number of seconds, got {seconds}.")
+        if not TOLD_SECONDS < (past := self.look_back_period_s) < math.inf:
+            raise ValueError(
+                f"look_back_period_s must be more than {TOLD_SECONDS:.0f} seconds, got {past}."
             )
         if self.doors < 1:
             raise ValueError(f"doors must be at least 1, got {self.doors}.")
@@ -78,7 +95,7 @@ def application(engine: EngineConfig, server: ServerConfig, config: ServiceConfi
         ),
         health_check_period_s=HEALTH_SECONDS,
         graceful_shutdown_timeout_s=server.drain_timeout + 2 * END_SECONDS,
-        **scaling(config, engine.max_num_seqs),
+        **scaling(config, engine),
     )
     door = serve.deployment(
         RayDoor,
@@ -104,16 +121,19 @@ def at_once(engine: EngineConfig) -> int:
     return min(engine.max_num_seqs, places_of(engine))
 
 
-def scaling(config: ServiceConfig, most: int) -> dict[str, Any]:
-    """As Serve takes it. It counts the requests that run at a replica and that wait, there and at
-    the doors: one more replica comes when more wait than run."""
+def scaling(config: ServiceConfig, engine: EngineConfig) -> dict[str, Any]:
+    """As Serve takes it. It counts the requests that have come to replicas and that wait at doors,
+    and wants so many replicas that each can run its part at once."""
     if config.max_replicas is None or config.max_replicas == config.replicas:
         return {"num_replicas": config.replicas}
     return {
         "autoscaling_config": {
             "min_replicas": config.replicas,
             "max_replicas": config.max_replicas,
-            "target_ongoing_requests": most,
+            "target_ongoing_requests": at_once(engine),
+            "upscale_delay_s": config.upscale_delay_s,
+            "downscale_delay_s": config.downscale_delay_s,
+            "look_back_period_s": config.look_back_period_s,
         }
     }
 

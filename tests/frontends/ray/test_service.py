@@ -16,7 +16,14 @@ from thespis.frontends.ray.local import cpus_each
 from thespis.frontends.ray.relay import CUT
 from thespis.frontends.ray.replica import passed_on
 from thespis.frontends.ray.router import __name__ as router
-from thespis.frontends.ray.service import ROUTER, ServiceConfig, build, scaling
+from thespis.frontends.ray.service import (
+    ENGINE,
+    ROUTER,
+    ServiceConfig,
+    at_once,
+    build,
+    scaling,
+)
 from thespis.protocol.config.engine import EngineConfig, configure
 from thespis.protocol.config.server import ServerConfig
 from thespis.protocol.errors import EngineError
@@ -28,20 +35,25 @@ def test_the_example_for_a_cluster_is_taken() -> None:
     (application,) = yaml.safe_load(EXAMPLE.read_text())["applications"]
     assert application["import_path"] == f"{build.__module__}:{build.__name__}"
     config = configure(ServiceConfig, application["args"])
-    assert configure(EngineConfig, config.engine).max_num_seqs == 64
+    engine = configure(EngineConfig, config.engine)
+    assert engine.max_num_seqs == 64
     assert configure(ServerConfig, config.server).api_key_file is not None
-    assert scaling(config, 64) == {
-        "autoscaling_config": {
-            "min_replicas": 2,
-            "max_replicas": 8,
-            "target_ongoing_requests": 64,
-        }
-    }
+    (engines,) = application["deployments"]
+    ours = ServiceConfig(replicas=2, max_replicas=8)
+    assert engines == {"name": ENGINE, **scaling(ours, engine)}, "what it says is ours"
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"replicas": 0}, {"replicas": 3, "max_replicas": 2}, {"doors": 0}, {"replica": 2}],
+    [
+        {"replicas": 0},
+        {"replicas": 3, "max_replicas": 2},
+        {"doors": 0},
+        {"replica": 2},
+        {"upscale_delay_s": -1},
+        {"downscale_delay_s": float("nan")},
+        {"look_back_period_s": 10},
+    ],
 )
 def test_a_wrong_configuration_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=re.escape(next(iter(wrong)))):
@@ -49,8 +61,15 @@ def test_a_wrong_configuration_is_refused_by_name(wrong: dict[str, Any]) -> None
 
 
 def test_without_more_replicas_their_number_is_fixed() -> None:
-    assert scaling(ServiceConfig(replicas=3), 64) == {"num_replicas": 3}
+    assert scaling(ServiceConfig(replicas=3), EngineConfig()) == {"num_replicas": 3}
     assert [cpus_each(n, 8) for n in (1, 3, 16)] == [8, 2, 1]
+
+
+def test_another_replica_is_wanted_as_soon_as_requests_wait() -> None:
+    """Those that wait in an engine, and where an engine takes fewer than it runs, those outside."""
+    assert at_once(EngineConfig(max_num_seqs=64)) == 64
+    assert at_once(EngineConfig(max_num_seqs=64, max_requests=10)) == 10
+    assert at_once(EngineConfig(max_num_seqs=64, max_requests=100)) == 64
 
 
 def test_the_router_is_where_it_is_said_to_be() -> None:

@@ -18,6 +18,8 @@ def test_serve_takes_the_application() -> None:
     (engines, _) = door.init_args
     scaling = engines._bound_deployment._deployment_config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas) == (2, 3)
+    assert scaling.get_target_ongoing_requests() == 64
+    assert (scaling.upscale_delay_s, scaling.downscale_delay_s) == (30, 600)
     chosen = engines._bound_deployment._deployment_config.request_router_config
     assert chosen.request_router_class == ROUTER
     assert chosen.request_router_kwargs == {"doors": 2, "at_once": 64}
