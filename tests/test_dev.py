@@ -45,7 +45,13 @@ def test_every_program_that_it_starts_is_a_module() -> None:
         )
     }
     modules |= {"models_table", "fresh_shapes", "check_processors", "check_published"}
-    modules |= {"agreement", "rooms", "stress.ray_service", "stress.ray_batch"}
+    modules |= {
+        "agreement",
+        "rooms",
+        "stress.ray_service",
+        "stress.ray_scaling",
+        "stress.ray_batch",
+    }
     modules |= {f"bench.{name}" for name in benches()}
     modules |= set(re.findall(r"program ([a-z_]+) [-\"]", text))
     assert {"spec_table", "real_weights"} <= modules

@@ -48,16 +48,19 @@ class Ask(NamedTuple):
 
     seed: int
     picture: str | None = None
+    tokens: int = TOKENS
+    words: str = SAID
+    """It begins with them: those who say the same are likes."""
 
     def body(self) -> dict[str, Any]:
-        words = {"type": "text", "text": f"{SAID} {self.seed % 7}"}
+        words = {"type": "text", "text": f"{self.words} {self.seed % 7}"}
         shown = [{"type": "image_url", "image_url": {"url": self.picture}}] if self.picture else []
         return {
             "model": MODEL,
             "messages": [{"role": "user", "content": [*shown, words]}],
             "seed": self.seed,
             "temperature": 1.0,
-            "max_tokens": 24 if self.picture else TOKENS,
+            "max_tokens": 24 if self.picture else self.tokens,
             "stream": True,
             "extra_body": {"ignore_eos": True, "return_token_ids": True},
         }
