@@ -39,6 +39,7 @@ from thespis.actors.kernel.launch import die_with_parent, ignore_group_signals, 
 from thespis.frontends import engine
 from thespis.protocol.checkpoint.folder import demo_model
 from thespis.protocol.topology import FACTS, RANK
+from thespis.tests.helpers.surroundings import as_exec_would, without_what_varies
 
 MODULE = "thespis.tests.helpers.forkserver"
 DIRECTOR = "thespis.actors.director"
@@ -47,18 +48,10 @@ LIGHT = (*_LIGHT, f"{DIRECTOR}.life", engine.HTTP_MODULE)
 """What needs no torch: a process without is forked in half the time."""
 PRELOAD = tuple(dict.fromkeys((*Cast().imports(), *MODULES.values(), *LIGHT)))
 """Heaviest first."""
-READ_LATER = (
-    *("THESPIS_", "FAKE_", "FAULTY", "PYTEST_", "PYTHONPATH"),
-    # Which torch, LiteLLM and scikit-learn (of librosa) set when a test first uses them:
-    *("TORCHINDUCTOR_", "LITELLM_", "KMP_INIT_AT_FORK"),
-)
-"""How variables begin which nothing that is imported here has read."""
 BESIDE = "PYTEST_FORKSERVER"
 """The variable with the descriptor of a fork server that is there already."""
 MOST_BYTES, MOST_FILES = 1 << 20, 16
 """Of an order."""
-MALLOC = {-3: "MALLOC_MMAP_THRESHOLD_", -1: "MALLOC_TRIM_THRESHOLD_"}
-"""By mallopt's number."""
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 _ONE_AT_A_TIME = threading.Lock()
 """One order of this process, to whichever server: whose child an orphan becomes is set for all."""
@@ -147,7 +140,7 @@ class Warm:
         self._servers: dict[bool, ForkServer] = {}
         """Of the light, and of the others."""
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.environment = _without_what_varies(os.environ)
+        self.environment = without_what_varies(os.environ)
         self._starting = threading.local()
         self._lasting = ThreadPoolExecutor(1)
         """Begins the servers, which die with the thread that they are children of: a test's threads
@@ -172,7 +165,7 @@ class Warm:
     ) -> "subprocess.Popen[bytes]":
         """As `subprocess.Popen` for what `engine` starts, a director. One whose surroundings differ
         from the server's has an interpreter of its own: what is imported may have read them."""
-        if _without_what_varies(env) != self.environment | {"HF_HUB_OFFLINE": "1"}:
+        if without_what_varies(env) != self.environment | {"HF_HUB_OFFLINE": "1"}:
             return subprocess.Popen(command, stderr=stderr, env=env, pass_fds=pass_fds, **others)
         with ExitStack() as stack:
             theirs_in, orders = os.pipe()
@@ -223,10 +216,6 @@ def without_torch(cast: Cast) -> bool:
     """Fakes play all that needs it."""
     needs = [kind for kind in FORKED if kind != RANK and (kind != FACTS or cast.facts is None)]
     return not any(cast.module_of(kind) == MODULES[kind] for kind in needs)
-
-
-def _without_what_varies(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(READ_LATER)}
 
 
 @contextmanager
@@ -325,14 +314,6 @@ def beside() -> Iterator[None]:
             yield
         finally:
             del os.environ[BESIDE]
-
-
-def as_exec_would() -> None:
-    """What is no part of this process's memory, of a process that is exec'ed for a zygote."""
-    os.setsid()  # signals of the terminal are not for its children
-    libc = ctypes.CDLL(None)
-    for option, variable in MALLOC.items():
-        libc.mallopt(option, int(zygote.ENVIRONMENT[variable]))
 
 
 def copied(prepare: Callable[[], None]) -> ForkServer:
