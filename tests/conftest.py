@@ -29,6 +29,8 @@ from .zoo.catalog import Zoo
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
+gc.disable()  # until `pytest_collection_finish`
+
 PROCESS_TIMEOUT = 180
 """Seconds; an engine's start is part of its first test."""
 
@@ -65,6 +67,7 @@ def pytest_collection_finish() -> None:
     a tenth of all time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,8 @@ import pytest
 
 import thespis
 
+from .test_floors import WITH_TORCH
+
 ROOT = Path(thespis.__file__).parent
 HEAVY = ("torch", "transformers", "librosa", "scipy", "PIL", "av", "pypdfium2")
 LIGHT = [
@@ -145,7 +147,8 @@ def test_every_module_can_be_imported_alone() -> None:
     }
     assert len(needs["thespis.frontends.engine"]) > 3
     TopologicalSorter(needs).prepare()  # raises what the circle is
-    alone = [name for name in modules() if "gpu_runner" not in name and "encoder_cache" not in name]
+    torch = tuple(f"thespis.actors.{folder}." for _, folder in WITH_TORCH)
+    alone = [name for name in modules() if not name.startswith(torch)]
     result = run(
         "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]", *alone
     )

@@ -29,7 +29,7 @@ from ..spec.web import Site
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 STREAMS = 8
-PARAMS = SamplingParams(max_tokens=120, ignore_eos=True, temperature=0.0)
+PARAMS = SamplingParams(max_tokens=80, ignore_eos=True, temperature=0.0)
 SHOWING = {"gpu-runner": "fake_runner", "encoder-cache": "forgetful_encoder"}
 HARMLESS: tuple[How, ...] = ("twice", "late")
 HARMFUL: tuple[How, ...] = ("lost", "reordered")

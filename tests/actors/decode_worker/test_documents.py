@@ -182,7 +182,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_made() -> None:
     assert (code, "Page 7" in text, "`dpi`" in text) == ("page_too_large", True, True)
 
 
-@pytest.mark.timeout(90)  # 56 processes, of which some compute for their whole second
+@pytest.mark.timeout(90)  # 56 processes, of which some compute for all of their time
 def test_hostile_documents_are_drawn_or_refused_or_end_at_their_limits() -> None:
     """Each in a process of its own, as a worker is: nothing reaches beyond its limits, and no
     exception comes that no caller could be told."""

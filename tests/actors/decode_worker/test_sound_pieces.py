@@ -1,6 +1,7 @@
 """Long sounds in pieces: cut at quiet places, and each decoded as the whole would have it."""
 
 import io
+from functools import cache
 from typing import Any
 
 import av
@@ -27,11 +28,17 @@ NOISY = ("m4a", "aac")
 """AAC fills bands with noise of its decoder's own, whose state reaches back to the beginning."""
 
 
+@cache
+def decoded(name: str) -> Any:
+    """The whole, as one."""
+    return decode_audio(recorded(name), CONTAINERS[name][2], MediaLimits())
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_pieces_are_what_the_whole_would_be(name: str) -> None:
     data, own = recorded(name), CONTAINERS[name][2]
     cut = cut_sound(data, lambda rate: 5 * rate, LIMITS)
-    whole = decode_audio(data, own, MediaLimits())
+    whole = decoded(name)
     assert cut.rate == own
     assert cut.stretches[0].start == 0
     assert cut.stretches[-1].end == len(whole)
@@ -69,7 +76,7 @@ def test_cut_in_turns_it_has_the_same_pieces(name: str) -> None:
         assert np.allclose(places, wanted, atol=own // 20)
     else:
         assert places == wanted
-    samples = decode_audio(data, own, MediaLimits())
+    samples = decoded(name)
     for turn in turns[1:]:
         stretch = turn.stretches[0]
         assert stretch.packet > 0, "nothing is decoded twice"

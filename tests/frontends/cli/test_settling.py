@@ -2,17 +2,28 @@
 goes before which; and what a wrong one says."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
 
+from thespis.frontends.cli import main as cli
 from thespis.frontends.cli.main import main, parse
 from thespis.frontends.cli.settling import Settled, settle
 from thespis.protocol.config.server_keys import with_keys
 from thespis.protocol.config.settings import SETTINGS, Setting, without_none
 from thespis.protocol.errors import EngineError
+
+made_once = cache(cli.build_parser)
+
+
+@pytest.fixture(autouse=True)
+def one_parser_reads_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred flags take longer to make than to read, and are made five times in each test."""
+    monkeypatch.setattr(cli, "build_parser", made_once)
+
 
 OF_A_FORM: dict[str, Any] = {
     "allowed_hosts": ["one.example", "two.example"],
