@@ -22,6 +22,7 @@ from .helpers.forkserver import (
 from .helpers.leaks import left_behind, settle
 from .helpers.serving import FOR_PAGES, Server, served
 from .helpers.tracebacks import give_lines
+from .helpers.warm_commands import commands_start_warm as started_warm
 from .zoo.catalog import Zoo
 
 # How long an example takes says more of the machine than of the code; the blob repeats a failure
@@ -107,6 +108,13 @@ def warm(nothing_is_left_behind: None) -> Iterator[Warm]:
 def started_as_shipped() -> Iterator[None]:
     """Interpreters, and nothing that was imported before."""
     with engines_start_as_shipped():
+        yield
+
+
+@pytest.fixture
+def commands_start_warm(warm: Warm) -> Iterator[None]:
+    """Where a test is about what they do, and not about how they begin."""
+    with started_warm(warm):
         yield
 
 

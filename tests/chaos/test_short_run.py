@@ -16,13 +16,17 @@ from thespis.scripts.stress.chaos.report import BUSY_SHARE
 from ..helpers.logs import access_lines
 from ..zoo.catalog import Zoo
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.timeout(400),
+    pytest.mark.usefixtures("commands_start_warm"),
+]
 SEED = 1
 
 
 async def test_no_request_is_lost(tmp_path: Path) -> None:
     options = Options(
-        model=demo_model(), seed=SEED, http=7, python=11, least=80, most=180, pauses=(0.05, 0.2)
+        model=demo_model(), seed=SEED, http=7, python=11, least=50, most=110, pauses=(0.02, 0.1)
     )
     campaign = Campaign(options, tmp_path, print)
     await campaign.prepare()
@@ -47,10 +51,10 @@ async def test_no_request_of_a_model_with_windows_is_lost(tmp_path: Path, zoo: Z
         animal="gemma3",
         seed=SEED,
         offline=12,
-        least=40,
-        most=100,
+        least=30,
+        most=70,
         asks=8,
-        pauses=(0.05, 0.2),
+        pauses=(0.02, 0.1),
     )
     campaign = Campaign(options, tmp_path, print)
     await campaign.prepare()

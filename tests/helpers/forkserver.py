@@ -8,9 +8,11 @@ adopts it. A director that is made so has a fork server of its own, its copy of 
 zygote and for what is not forked from that.
 
 What starts an engine as shipped, with interpreters, is what runs in a process of its own (the
-command line, the examples, the campaigns) and what asks for the fixture `started_as_shipped`.
+command line, the examples) and what asks for the fixture `started_as_shipped`; what asks for
+`commands_start_warm` has the command line forked, too.
 """
 
+import atexit
 import ctypes
 import fcntl
 import os
@@ -43,6 +45,8 @@ from thespis.tests.helpers.surroundings import as_exec_would, without_what_varie
 
 MODULE = "thespis.tests.helpers.forkserver"
 DIRECTOR = "thespis.actors.director"
+COMMAND = "thespis.__main__"
+"""The command line, whose engine begins in a copy of what it began in."""
 _LIGHT = tuple(module for kind, module in MODULES.items() if kind not in FORKED)
 LIGHT = (*_LIGHT, f"{DIRECTOR}.life", engine.HTTP_MODULE)
 """What needs no torch: a process without is forked in half the time."""
@@ -136,8 +140,9 @@ class Warm:
     """Directors of this process's engines, started by fork servers: one for those with torch and
     one for the others, each of which begins with the first of them."""
 
-    def __init__(self) -> None:
-        self._servers: dict[bool, ForkServer] = {}
+    def __init__(self, known: ForkServer | None = None) -> None:
+        """`known`: for all of them."""
+        self._servers = {} if known is None else {True: known, False: known}
         """Of the light, and of the others."""
         self._processes: list[subprocess.Popen[bytes]] = []
         self.environment = without_what_varies(os.environ)
@@ -222,13 +227,16 @@ def without_torch(cast: Cast) -> bool:
 def engines_start_warm() -> Iterator[Warm]:
     """Those that this process starts."""
     warm = Warm()
-    like_subprocess = SimpleNamespace(Popen=warm.popen, PIPE=subprocess.PIPE)
     start = partial(warm.start_director, engine._popen)
     try:
-        with mock.patch.multiple(engine, subprocess=like_subprocess, _popen=start):
+        with mock.patch.multiple(engine, subprocess=_like_subprocess(warm.popen), _popen=start):
             yield warm
     finally:
         warm.close()
+
+
+def _like_subprocess(popen: Callable[..., Any]) -> SimpleNamespace:
+    return SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE)
 
 
 @contextmanager
@@ -276,6 +284,11 @@ def _live(order: Order, files: list[int]) -> None:
         if order.module == DIRECTOR:
             copy = copied(ignore_group_signals)
             processes.spawn = partial(_spawn, copy)
+        elif order.module == COMMAND:
+            copy = copied(as_exec_would)
+            popen = Warm(copy).popen
+            mock.patch.object(engine, "subprocess", _like_subprocess(popen)).start()
+            atexit._clear()
         sys.modules.pop(order.module, None)  # it is run anew, as the main module
         runpy.run_module(order.module, run_name="__main__", alter_sys=True)
         code = 0
@@ -286,6 +299,8 @@ def _live(order: Order, files: list[int]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
+        if order.module == COMMAND:
+            atexit._run_exitfuncs()
         if copy is not None:
             copy.close()
         sys.stdout.flush()

@@ -148,7 +148,7 @@ async def code_of_the_first_refusal(llm: AsyncLLM) -> str | None:
 async def thespis_serve(
     torchless: bool = False,
 ) -> AsyncIterator[tuple[str, Path, "asyncio.subprocess.Process"]]:
-    """The command, as an operator starts it."""
+    """The command that an operator starts."""
     flags = ("--port", "0", "--drain-timeout", "60", "--dtype", "float32")
     process = await asyncio.create_subprocess_exec(
         *command("serve", *flags, torchless=torchless),
@@ -168,7 +168,7 @@ async def thespis_serve(
 
 def bodies() -> list[tuple[str, dict[str, Any]]]:
     """Text, pictures, greedy and seeded."""
-    common = {"max_tokens": 300, "ignore_eos": True, "stream": True, "return_token_ids": True}
+    common = {"max_tokens": 120, "ignore_eos": True, "stream": True, "return_token_ids": True}
     asked: list[tuple[str, dict[str, Any]]] = []
     for number in range(3):
         url = {"url": data_url("image/png", png(picture(number)))}
@@ -187,6 +187,7 @@ def bodies() -> list[tuple[str, dict[str, Any]]]:
     return asked
 
 
+@pytest.mark.usefixtures("commands_start_warm")
 async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused() -> None:
     async with thespis_serve() as (url, run_dir, process), aiohttp.ClientSession(url) as http:
         director = int((run_dir / "lock").read_text())
@@ -196,7 +197,7 @@ async def test_accepted_streams_finish_token_for_token_and_new_ones_are_refused(
         async with AsyncLLM(run_dir=run_dir) as llm:
             # Long enough that the server is still draining when the late requests come, however
             # busy the machine is.
-            params = SamplingParams(max_tokens=900, temperature=0.0, ignore_eos=True)
+            params = SamplingParams(max_tokens=500, temperature=0.0, ignore_eos=True)
             alone = await llm.generate("another face", params)
             stream = llm.stream("another face", params)
             joined = list((await anext(stream)).token_ids)

@@ -9,12 +9,16 @@ from thespis.protocol.checkpoint.folder import demo_model
 from thespis.scripts.stress.soak.report import Report
 from thespis.scripts.stress.soak.soak import Options, soak
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("commands_start_warm"),
+]
 
 
 async def test_seconds_of_a_soak(tmp_path: Path) -> None:
     report = Report(seed=3, rate=12.0)
-    await soak(Options(demo_model(), 3, 12.0, 4.0), tmp_path, report, print)
+    await soak(Options(demo_model(), 3, 12.0, 3.0), tmp_path, report, print)
     assert not report.counts["failed"], report.table()
     assert report.counts["answered"] >= 10
     assert report.counts["refused"] >= 1
