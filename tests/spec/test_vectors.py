@@ -242,7 +242,7 @@ def test_S60_a_conversation_with_a_picture_over_http(
         ({}, "input", "Give either `input` or `messages`"),
         ({"input": "a", "messages": []}, "input", "Give either `input` or `messages`"),
         ({"input": []}, "input", "empty"),
-        ({"input": [[]]}, "input[0]", "Token ids must be given"),
+        ({"input": [[]]}, "input[0]", "is empty; give it"),
         ({"input": ["a", 1]}, "input", "mixes"),
         ({"input": [1 << 40]}, "input", "not in the vocabulary"),
         ({"input": [100_000]}, "input", "not in the vocabulary"),
