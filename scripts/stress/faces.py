@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
 import aiohttp
@@ -144,7 +145,8 @@ class HttpFace:
 
     async def put(self, ask: Ask, record: Record) -> None:
         headers = {"Authorization": f"Bearer {random.choice(self._keys)}"}
-        try:
+        # Behind the answer's end a broken connection is nothing to its caller.
+        with suppress(aiohttp.ClientError, ConnectionError):
             async with self._session.post(
                 "/v1/chat/completions", json=self._body(ask), headers=headers
             ) as response:
@@ -154,9 +156,6 @@ class HttpFace:
                     return
                 async for data in _events(response):
                     _note(data, record)
-        except (aiohttp.ClientError, ConnectionError):
-            record.ended.append(Ended(time.monotonic(), BROKEN))
-            return
         if not record.ended:
             record.ended.append(Ended(time.monotonic(), BROKEN))
 
